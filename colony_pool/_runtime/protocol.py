@@ -1,0 +1,81 @@
+"""The one seam between the library and the world: time, tasks, events, locks, chance.
+
+Everything that blocks, sleeps, spawns or draws a random number goes through a ``Runtime``. Threads, gevent
+and the simulation implement it; asyncio can. Times are float seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Event(Protocol):
+    """A one-shot flag that tasks of any thread or hub may set and wait for."""
+
+    def set(self) -> None:
+        """Set the flag and wake all who wait. Never blocks, never switches."""
+
+    def is_set(self) -> bool:
+        """Say whether the flag is set."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the flag, at most ``timeout`` seconds. True when it is set."""
+
+
+class Lock(Protocol):
+    """A mutex that is never held across a switch, and so never makes a task wait for long."""
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Take the lock; with ``blocking=False`` say at once whether that worked."""
+
+    def release(self) -> None:
+        """Give the lock back."""
+
+
+class Timer(Protocol):
+    """A scheduled call."""
+
+    def cancel(self) -> None:
+        """Forget the call. Harmless when it has run already, and from any thread."""
+
+
+class Runtime(Protocol):
+    """Time, tasks, events, locks and chance of one kind of concurrency."""
+
+    name: str
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
+
+    def now(self) -> float:
+        """Wall clock, unix seconds. May jump either way."""
+
+    def random(self) -> float:
+        """A number in [0, 1)."""
+
+    def home(self) -> Hashable | None:
+        """Where the current task lives (a gevent hub), or ``None`` where that does not matter."""
+
+    def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
+        """Run ``fn(*args)`` in a task of its own, in ``home``. Never blocks, never switches.
+
+        The task does not die with its spawner. ``fn`` must not raise.
+        """
+
+    def call_later(self, delay: float, fn: Callable[[], object]) -> Timer:
+        """Run ``fn()`` in a task of its own after ``delay`` seconds, in the current home."""
+
+    def event(self) -> Event:
+        """Return a fresh, unset event."""
+
+    def lock(self) -> Lock:
+        """Return a fresh, free lock."""
+
+    def offload(self, fn: Callable[..., T], *args: Any) -> T:
+        """Run blocking ``fn(*args)`` so that only the current task waits for it."""
+
+    def close(self, timeout: float) -> None:
+        """End what the runtime itself keeps (timers, idle workers) within ``timeout`` seconds."""
