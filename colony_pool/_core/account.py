@@ -1,0 +1,167 @@
+"""What the dispatcher knows of a key, and of the calls that want its token.
+
+A key itself never comes here: an ``Account`` stands for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+from .failure import Failure
+from .outcome import Outcome
+from .token import Token
+
+_serial = count(1)
+
+
+class Waiter:
+    """One call that waits. Identity, never field equality."""
+
+    __slots__ = ("account", "deadline", "done", "event", "failure", "home", "joined", "max_wait", "token")
+
+    def __init__(self, account: Account, max_wait: float, event: Any, home: Hashable | None) -> None:
+        self.account = account
+        self.max_wait = max_wait
+        self.event = event  # the shell's; the dispatcher never touches it
+        self.home = home
+        self.joined = 0.0
+        self.deadline = math.inf  # in the flight's own time, which stands still while its attempt is out
+        self.done = False
+        self.token: Token | None = None
+        self.failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A refused key rests until ``until`` (monotonic); ``code_only``: until the next TOTP window."""
+
+    until: float
+    times: int
+    failure: Failure
+    code_only: bool
+
+
+class Account:
+    """The dispatcher's memory of one key. Times are monotonic seconds."""
+
+    __slots__ = (
+        "__weakref__", "denial", "ever_good", "fails", "flight", "forced_at", "held_until", "last_expiry",
+        "listener", "rest_until", "secret", "serial", "spread", "token", "totp", "totp_at",
+    )  # fmt: skip
+
+    def __init__(self, *, spread: float = 0.0, totp: bool = False, secret: Any = None) -> None:
+        self.secret = secret  # opaque to the core: what the shell needs to make an attempt
+        self.spread = spread  # [0, 1), from the key's hash
+        self.totp = totp
+        self.serial = next(_serial)
+        self.token: Token | None = None
+        self.flight: Flight | None = None
+        self.denial: Denial | None = None
+        self.fails = 0  # attempts in a row that failed, over all flights
+        self.ever_good = False
+        self.held_until = -math.inf
+        self.totp_at = -math.inf  # no unspent code before
+        self.rest_until = -math.inf  # no background refresh before
+        self.forced_at = -math.inf  # last refresh forced by a 401
+        self.last_expiry: float | None = None  # unix time at which a token that was rejected would have ended
+        self.listener: Callable[[Token | None], None] | None = None
+
+
+class Permit:
+    """The right to make one attempt. A probe's is a lease; each has a deadline."""
+
+    __slots__ = (
+        "account", "alive", "deadline", "flight", "generation", "home", "is_probe", "is_retry", "level", "round",
+        "shell", "started", "timeout",
+    )  # fmt: skip
+
+    def __init__(self, flight: Flight, generation: int, now: float, timeout: float, *, is_probe: bool) -> None:
+        self.flight = flight
+        self.account = flight.account
+        self.generation = generation
+        self.started = now
+        self.timeout = timeout
+        self.deadline = now + timeout
+        self.is_probe = is_probe
+        self.is_retry = False
+        self.level = self.round = 0
+        self.alive = True
+        self.home = flight.home()
+        self.shell: Any = None  # the attempt's abort handle, the shell's
+
+
+class Flight:
+    """All calls that want one key's token now: one attempt at a time serves them all (single flight)."""
+
+    __slots__ = (
+        "_heap", "_paused", "account", "asked", "fails", "last", "not_before", "permit", "serial", "stamp", "waiters",
+    )  # fmt: skip
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.serial = next(_serial)
+        self.waiters: dict[int, Waiter] = {}
+        self.fails = 0
+        self.asked = 0  # attempts that reached the wire, or may have
+        self.not_before = -math.inf
+        self.permit: Permit | None = None
+        self.last: Outcome | None = None
+        self.stamp = 0  # an older entry in a heap is dead
+        self._paused = 0.0
+        self._heap: list[tuple[float, int, Waiter]] = []
+
+    @property
+    def background(self) -> bool:
+        """Nobody waits: a refresh ahead of time."""
+        return not self.waiters
+
+    def home(self) -> Hashable | None:
+        """Where a waiter of this flight lives: a place that is certainly alive."""
+        return next((waiter.home for waiter in self.waiters.values() if waiter.home is not None), None)
+
+    def join(self, waiter: Waiter, now: float, patience: float) -> None:
+        """Let ``waiter`` wait here for ``patience`` seconds of the flight's time."""
+        waiter.joined = now
+        waiter.deadline = self._time(now) + patience
+        self.waiters[id(waiter)] = waiter
+        heappush(self._heap, (waiter.deadline, next(_serial), waiter))
+
+    def leave(self, waiter: Waiter) -> None:
+        """Forget ``waiter``; its heap entry dies with ``done``."""
+        self.waiters.pop(id(waiter), None)
+
+    def landed(self, now: float) -> None:
+        """Its attempt ended: the clock of its waiters goes on."""
+        if self.permit is not None:
+            self._paused += now - self.permit.started
+            self.permit = None
+
+    def deadline(self) -> float:
+        """When the least patient waiter gives up, monotonic; inf without waiters."""
+        while self._heap and self._heap[0][2].done:
+            heappop(self._heap)
+        return self._heap[0][0] + self._paused if self._heap else math.inf
+
+    def overdue(self, limit: float) -> list[Waiter]:
+        """Take out the waiters whose patience ends before ``limit`` (monotonic)."""
+        late = []
+        while self.deadline() < limit:
+            waiter = heappop(self._heap)[2]
+            self.leave(waiter)
+            late.append(waiter)
+        return late
+
+    def take_all(self) -> list[Waiter]:
+        """Take out every waiter."""
+        waiters = list(self.waiters.values())
+        self.waiters.clear()
+        return waiters
+
+    def _time(self, now: float) -> float:
+        out = now - self.permit.started if self.permit is not None else 0.0
+        return now - self._paused - out

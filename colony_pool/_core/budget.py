@@ -1,0 +1,79 @@
+"""The retry budget: in any window, retries <= ratio x first attempts + reserve (G12).
+
+Not a token bucket: a bucket that fills while nothing fails lets a burst through later, and "in any 60
+seconds" would be false. Both counts live in buckets of a sixtieth of the window. First attempts are
+counted over slightly less than a window and retries over slightly more, so the bound is never exceeded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from ..config import RetryBudgetConfig
+
+_BUCKETS = 60
+
+
+class RetryBudget:
+    """Deposit a first attempt, withdraw a retry. Times are seconds of one monotonic clock."""
+
+    __slots__ = ("_config", "_firsts", "_retries", "_sum_firsts", "_sum_retries", "_width")
+
+    def __init__(self, config: RetryBudgetConfig) -> None:
+        self._config = config
+        self._width = config.window / _BUCKETS
+        self._firsts: deque[list[int]] = deque()  # [bucket, count], oldest first
+        self._retries: deque[list[int]] = deque()
+        self._sum_firsts = 0
+        self._sum_retries = 0
+
+    def deposit(self, now: float) -> None:
+        """Count one first attempt."""
+        self._forget(now)
+        self._count(self._firsts, now)
+        self._sum_firsts += 1
+
+    def withdraw(self, now: float) -> bool:
+        """Count one retry if the budget allows it, and say whether it did."""
+        if self.balance(now) < 1.0:
+            return False
+        self._count(self._retries, now)
+        self._sum_retries += 1
+        return True
+
+    def refund(self) -> None:
+        """Take back the last retry: it never reached the wire."""
+        if self._retries:
+            self._retries[-1][1] -= 1
+            self._sum_retries -= 1
+
+    def balance(self, now: float) -> float:
+        """Retries allowed now."""
+        self._forget(now)
+        return self._config.ratio * self._sum_firsts + self._config.reserve - self._sum_retries
+
+    def limit(self, now: float) -> float:
+        """What the balance would be without any retry."""
+        self._forget(now)
+        return self._config.ratio * self._sum_firsts + self._config.reserve
+
+    def next_refill(self, now: float) -> float:
+        """The earliest time at which the balance can have grown by itself; inf when it cannot."""
+        if not self._retries:
+            return math.inf
+        return max((self._retries[0][0] + _BUCKETS + 1) * self._width, now + self._width / 2)
+
+    def _count(self, buckets: deque[list[int]], now: float) -> None:
+        bucket = math.floor(now / self._width)
+        if buckets and buckets[-1][0] >= bucket:
+            buckets[-1][1] += 1
+        else:
+            buckets.append([bucket, 1])
+
+    def _forget(self, now: float) -> None:
+        bucket = math.floor(now / self._width)
+        while self._firsts and self._firsts[0][0] <= bucket - _BUCKETS:
+            self._sum_firsts -= self._firsts.popleft()[1]
+        while self._retries and self._retries[0][0] < bucket - _BUCKETS:
+            self._sum_retries -= self._retries.popleft()[1]

@@ -1,0 +1,88 @@
+"""The breaker as the dispatcher sees it: a state, a delay, a lease.
+
+========= ============================================ ==========================================
+state     what starts                                  what ends it
+========= ============================================ ==========================================
+closed    what the window and the budget admit         ``fail_max`` failures in a row -> open
+open      nothing before ``probe_at``                  ``probe_at``, and somebody to probe -> half_open
+half_open one probe, a lease with a deadline           good -> closed; bad or lost -> open
+========= ============================================ ==========================================
+
+The probe is a lease and not a flag: a flag whose owner died keeps the breaker half-open for ever. Each
+change of state is a new *generation*; a verdict of an older one is history and changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..config import BreakerConfig
+from .backoff import jittered
+from .events import CLOSED, HALF_OPEN, OPEN
+
+
+class Circuit:
+    """State, generation, consecutive failures and the open delay. ``now`` is monotonic seconds."""
+
+    __slots__ = (
+        "_config", "_good", "cause", "failures", "generation", "last_status", "level", "opened_at",
+        "probe_at", "state", "voids",
+    )  # fmt: skip
+
+    def __init__(self, config: BreakerConfig) -> None:
+        self._config = config
+        self.state = CLOSED
+        self.generation = 0
+        self.failures = 0  # in a row, as pybreaker counts them
+        self.level = 0  # openings since the delay was reset
+        self.voids = 0  # leases in a row that ran out without a verdict
+        self.opened_at = -math.inf
+        self.probe_at = -math.inf
+        self.cause = ""
+        self.last_status = 0
+        self._good = 0
+
+    def succeeded(self) -> None:
+        """Count a success while closed; enough of them reset the open delay."""
+        self.failures = 0
+        self._good += 1
+        if self._good >= self._config.reset_after:
+            self.level = 0
+
+    def failed(self) -> bool:
+        """Count a failure while closed and say whether it was the last straw."""
+        self.failures += 1
+        return self.failures >= self._config.fail_max
+
+    def open(self, now: float, cause: str, status: int, rand: float, *, grow: bool = True) -> None:
+        """Open, or open again, and set the time of the next probe."""
+        if self.state == CLOSED:
+            self.opened_at = now
+        if cause:
+            self.cause, self.last_status = cause, status
+        delay = min(self._config.open_delay * 2.0 ** min(self.level, 60), self._config.open_delay_max)
+        self.probe_at = now + jittered(delay, self._config.jitter, rand)
+        if grow:
+            self.level += 1
+        self._move(OPEN)
+
+    def postpone(self, until: float) -> None:
+        """Let no probe leave before ``until``."""
+        self.probe_at = max(self.probe_at, until)
+
+    def half_open(self) -> None:
+        """Let one probe leave."""
+        self._move(HALF_OPEN)
+
+    def close(self) -> None:
+        """Close: the endpoint answers."""
+        self.failures = self.voids = self._good = 0
+        self._move(CLOSED)
+
+    def drained(self) -> None:
+        """The queue was emptied by success: the next opening starts with the short delay."""
+        self.level = 0
+
+    def _move(self, state: str) -> None:
+        self.state = state
+        self.generation += 1

@@ -1,0 +1,270 @@
+"""The dispatcher: every decision about the token endpoint is made here, and nowhere else.
+
+It is told what happened (a demand, a result, time passing) and answers with what to do. It has no clock, no
+lock, no I/O and no randomness of its own; the shell feeds it one input at a time and acts afterwards. Every
+input ends in one ``_pump``: void leases, wake sleepers, dismiss those whose patience ends, admit.
+
+The way of one key: ``demand`` -> a ``Flight`` (one per key) -> the queue -> ``Start(permit)`` -> ``result``
+-> ``Grant`` and ``Done`` for all who waited, or back into the queue, or ``Done`` with a failure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+from ..config import DeskConfig
+from . import actions as act
+from . import events as ev
+from .account import Account, Flight, Permit, Waiter
+from .failure import closed
+from .outcome import NETWORK, Outcome
+from .token import Token
+from .verdict import Verdicts
+
+# max_wait counts to within 1 %: the last retry of a schedule leaves just when the patience is used up.
+_TOLERANCE = 1.01
+# A transport ends its attempt by itself; one that has not after this many seconds more is given up.
+_GRACE = 1.0
+
+
+class Dispatcher(Verdicts):
+    """The desk. ``now`` is monotonic seconds, ``wall`` unix time, ``rand`` draws from [0, 1)."""
+
+    def __init__(self, config: DeskConfig, rand: Callable[[], float]) -> None:
+        super().__init__(config, rand)
+        self._closed = False
+        self._holding = False
+        self._deadlines: list[tuple[float, int, Permit]] = []  # of every permit, probes' leases included
+        self._started = 0
+
+    def demand(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
+        """A call wants a token that its account does not have fresh."""
+        self._wall = wall
+        account = waiter.account
+        waiter.joined = now
+        self.waiting += 1
+        refusal = closed() if self._closed else self.denials.standing(account, now)
+        token = account.token
+        if refusal is not None:
+            self._finish(waiter, now, failure=refusal, fast=True)
+        elif token is not None and (token.usable(now, wall) or (token.valid(now, wall) and self._blocked(now))):
+            self._finish(waiter, now, token=token)
+            self._background(account, now)
+        else:
+            self._join(waiter, now)
+        return self._pump(now)
+
+    def refresh(self, account: Account, now: float, wall: float) -> list[act.Action]:
+        """A token is past its soft point: one attempt in the background, last in the queue."""
+        self._wall = wall
+        self._background(account, now)
+        return self._pump(now)
+
+    def cancel(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
+        """A caller is gone (killed, timed out). Nobody else notices."""
+        self._wall = wall
+        if not waiter.done:
+            waiter.done = True
+            self.waiting -= 1
+            self._no_parking.pop(id(waiter), None)
+            self._emit(ev.CallFinished("cancelled", now - waiter.joined))
+            flight = waiter.account.flight
+            if flight is not None:
+                flight.leave(waiter)
+                if not flight.waiters and flight.permit is None:
+                    self._drop(flight)
+        return self._pump(now)
+
+    def tick(self, now: float, wall: float) -> list[act.Action]:
+        """Time has passed."""
+        self._wall = wall
+        return self._pump(now)
+
+    def result(self, permit: Permit, outcome: Outcome, now: float, wall: float) -> list[act.Action]:
+        """An attempt has ended."""
+        self._wall = wall
+        self._land(permit, outcome, now)
+        return self._pump(now)
+
+    def invalidate(self, account: Account, rejected: Token | None, forced: bool, now: float) -> list[act.Action]:
+        """Forget the account's token, if it is ``rejected`` (any, when ``None``), and its denial."""
+        token = account.token
+        if rejected is None:
+            account.denial = None
+        if token is not None and (rejected is None or rejected.jwt == token.jwt):
+            account.token = None
+            account.last_expiry = token.ends_wall
+            if forced:
+                account.forced_at = now
+            self._out.append(act.Grant(account, None, lost=token))
+        return self._pump(now)
+
+    def adopt(self, account: Account, token: Token, now: float, wall: float) -> list[act.Action]:
+        """A valid token was found elsewhere (the disk cache): it serves its flight, too."""
+        self._wall = wall
+        if account.token is None or account.token.ends < token.ends:
+            account.token = token
+            self._out.append(act.Grant(account, token))
+            if account.flight is not None and account.flight.permit is None and token.usable(now, wall):
+                self._succeed(account.flight, token, now)
+        return self._pump(now)
+
+    def force(self, state: str, now: float) -> list[act.Action]:
+        """An operator opened, closed or half-opened the breaker."""
+        if state == ev.CLOSED:
+            self._close_circuit(now, by_operator=True)
+        elif state == ev.OPEN:
+            self._open_circuit(now, "opened by an operator", 0, by_operator=True)
+        else:
+            self._half_open(now, by_operator=True)
+        return self._pump(now)
+
+    def close(self, now: float) -> list[act.Action]:
+        """The pool closes: every waiter is told, every attempt is given up."""
+        self._closed = True
+        for flight in list(self.flights.values()):
+            for waiter in flight.take_all():
+                self._finish(waiter, now, failure=closed(), fast=flight.asked == 0)
+            self._drop(flight)
+        for permit in self.live:
+            permit.alive = False
+            self._out.append(act.Abort(permit))
+        self.live.clear()
+        self.lease = None
+        return self._pump(now)
+
+    def _join(self, waiter: Waiter, now: float) -> None:
+        account = waiter.account
+        flight = account.flight
+        if flight is None:
+            flight = account.flight = Flight(account)
+            self.flights[flight.serial] = flight
+        patience = waiter.max_wait * _TOLERANCE
+        if waiter.max_wait <= 0.0:
+            if self._blocked(now) and flight.permit is None:
+                flight.waiters[id(waiter)] = waiter
+                self._dismiss(flight, [waiter], now)
+                return
+            self._no_parking[id(waiter)] = waiter
+            patience = self.config.timeout.total
+        was_background = flight.background
+        flight.join(waiter, now, patience)
+        if flight.permit is None:
+            if was_background or flight.stamp == 0:
+                self.queue.put(flight, now, self._wall)
+            else:
+                self.queue.watch(flight)
+
+    def _background(self, account: Account, now: float) -> None:
+        if account.flight is None and now >= account.rest_until and not self._closed:
+            if self.denials.standing(account, now) is not None:
+                return
+            flight = account.flight = Flight(account)
+            self.flights[flight.serial] = flight
+            self.queue.put(flight, now, self._wall)
+
+    def _blocked(self, now: float) -> bool:
+        return self.circuit.state != ev.CLOSED or self.hold_until > now
+
+    # -- the pump -------------------------------------------------------------------------------------
+
+    def _pump(self, now: float) -> list[act.Action]:
+        self._void(now)
+        self.queue.wake(now, self._wall)
+        self._end_hold(now)
+        gate = self._admit(now)
+        for flight, waiters in self.queue.expired(max(now, self._unreachable(now))):
+            self._dismiss(flight, waiters, now)
+        if self._no_parking and self._blocked(now):
+            for waiter in list(self._no_parking.values()):
+                flight_of = waiter.account.flight
+                if flight_of is not None and flight_of.permit is None:
+                    self._dismiss(flight_of, [waiter], now)
+        self._out.append(act.WakeAt(self._next_wake(now, gate)))
+        out, self._out = self._out, []
+        return out
+
+    def _void(self, now: float) -> None:
+        """Give up attempts that are past their deadline: the breaker always makes progress (G4)."""
+        while self._deadlines and (self._deadlines[0][0] <= now or not self._deadlines[0][2].alive):
+            permit = heappop(self._deadlines)[2]
+            if permit.alive:
+                if permit.is_probe:
+                    self.circuit.voids += 1
+                self._out.append(act.Abort(permit))
+                words = f"no verdict within {permit.timeout:g} s"
+                self._land(permit, Outcome(NETWORK, detail=words), now, lost=True)
+
+    def _end_hold(self, now: float) -> None:
+        if self.hold_until > now:
+            self._holding = True
+        elif self._holding:
+            self._holding = False
+            if self.circuit.state == ev.CLOSED:
+                # The hold ends with one attempt, not with everyone; what is still out is history.
+                self.circuit.generation += 1
+                self.window.restart()
+
+    def _admit(self, now: float) -> float:
+        """Start what may start; return when the next one may (inf: when something else happens)."""
+        if self.hold_until > now:
+            return self.hold_until
+        if self.circuit.state == ev.CLOSED:
+            return self._admit_closed(now)
+        if self.circuit.state == ev.OPEN and self.circuit.probe_at > now:
+            return self.circuit.probe_at if self.queue.first() else math.inf
+        if self.lease is None and (flight := self.queue.take_for_probe()) is not None:
+            if self.circuit.state == ev.OPEN:
+                self._half_open(now)
+            total = self.config.timeout.total
+            timeout = min(self.config.probe_timeout * 2.0 ** min(self.circuit.voids, 30), total)
+            self.lease = self._start(flight, now, timeout, is_probe=True)
+        return math.inf
+
+    def _admit_closed(self, now: float) -> float:
+        while (flight := self.queue.first()) is not None:
+            opens = self.window.opens_at(now)
+            if opens > now or len(self.live) >= self.config.maxsize:
+                return opens if opens > now else math.inf
+            retry = flight.asked > 0
+            if retry and not self.budget.withdraw(now):
+                return self.budget.next_refill(now)
+            self.queue.take()
+            if not retry:
+                self.budget.deposit(now)
+            permit = self._start(flight, now, self.config.timeout.total + _GRACE)
+            permit.is_retry = retry
+            permit.level, permit.round = self.window.start(now)
+        return math.inf
+
+    def _start(self, flight: Flight, now: float, timeout: float, *, is_probe: bool = False) -> Permit:
+        permit = Permit(flight, self.circuit.generation, now, timeout, is_probe=is_probe)
+        retry = flight.asked > 0 and not is_probe
+        flight.permit = permit
+        flight.asked += 1
+        self.live.add(permit)
+        self._started += 1
+        heappush(self._deadlines, (permit.deadline, self._started, permit))
+        self._emit(ev.AttemptStarted(retry, is_probe))
+        self._out.append(act.Start(permit))
+        return permit
+
+    def _unreachable(self, now: float) -> float:
+        """Nobody can be served before this; who cannot wait that long leaves now (G9)."""
+        until = -math.inf
+        if self.hold_until > now:
+            until = self.hold_until if self.hold_until - now <= self.config.retry.max_retry_after else math.inf
+        if self.circuit.state == ev.OPEN:
+            until = max(until, self.circuit.probe_at)
+        return until
+
+    def _next_wake(self, now: float, gate: float) -> float:
+        wake = min(gate, self.queue.next_expiry(), self.queue.next_sleeper())
+        while self._deadlines and not self._deadlines[0][2].alive:
+            heappop(self._deadlines)
+        if self._deadlines:
+            wake = min(wake, self._deadlines[0][0])
+        # Waking in the past would spin: two livelocks in a trial came from that.
+        return wake if wake > now else math.nextafter(now, math.inf)

@@ -1,0 +1,161 @@
+"""What a waiter is told when it gets no token: data here, a fresh exception in the waiter's own stack.
+
+One shared exception instance would grow a traceback with each waiter that raises it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import (
+    CircuitOpenError,
+    ColonyAPIError,
+    ColonyAuthError,
+    ColonyConflictError,
+    ColonyNetworkError,
+    ColonyNotFoundError,
+    ColonyRateLimitError,
+    ColonyServerError,
+    ColonyTwoFactorInvalidError,
+    ColonyTwoFactorRequiredError,
+    ColonyValidationError,
+    PoolClosedError,
+)
+from .outcome import DENIED, LOCAL, NETWORK, THROTTLED, Outcome
+
+_BY_CODE: dict[str, type[ColonyAPIError]] = {
+    "AUTH_2FA_REQUIRED": ColonyTwoFactorRequiredError,
+    "AUTH_2FA_INVALID": ColonyTwoFactorInvalidError,
+}
+_BY_STATUS: dict[int, type[ColonyAPIError]] = {
+    400: ColonyValidationError,
+    401: ColonyAuthError,
+    403: ColonyAuthError,
+    404: ColonyNotFoundError,
+    409: ColonyConflictError,
+    422: ColonyValidationError,
+}
+_NEXT_BY_CODE = {
+    "AUTH_2FA_INVALID": "the one-time code was refused or is spent; the next one may work. The API key is fine",
+    "AUTH_2FA_REQUIRED": "this account has 2FA: pass totp= a callable that returns a fresh code. The key is fine",
+}
+_NEXT_BY_STATUS = {
+    400: "the request was refused as malformed",
+    401: "the API key was refused: check that it is the current one of this agent",
+    403: "the account is not allowed to do this",
+    404: "there is nothing at this address: check base_url",
+    409: "it collides with what is there already",
+    422: "the request was refused as malformed",
+    429: "the server counts: do not try again before retry_after",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A class of exception and what to build it from."""
+
+    error: type[ColonyAPIError]
+    message: str
+    status: int = 0
+    response: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    code: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    raised: BaseException | None = field(default=None, repr=False)  # a caller's own exception, passed on
+
+    def exception(self) -> BaseException:
+        """Return a fresh exception (or the caller's own, which is never replaced)."""
+        if self.raised is not None:
+            return self.raised
+        return self.error(self.message, self.status, self.response, self.code, **self.extra)
+
+
+def from_status(
+    status: int, detail: str, code: str | None, response: Mapping[str, Any], after: float | None, where: str
+) -> Failure:
+    """Map an HTTP error status to what is raised for it."""
+    said = f": {detail[:300]}" if detail and not detail.startswith("HTTP ") else ""
+    hint = _NEXT_BY_CODE.get(code or "") or _NEXT_BY_STATUS.get(status) or ""
+    if status == 429:
+        when = "" if after is None else f"; try again in {after:.0f} s"
+        return Failure(
+            ColonyRateLimitError,
+            f"{where}: HTTP 429{said} ({hint}{when})",
+            429,
+            response,
+            code,
+            {"retry_after": after},
+        )
+    error = _BY_CODE.get(code or "") if status in (401, 403) else None
+    error = error or _BY_STATUS.get(status) or (ColonyServerError if status >= 500 else ColonyAPIError)
+    hint = hint or ("the server's fault; try again later" if status >= 500 else "not retried")
+    return Failure(error, f"{where}: HTTP {status}{said} ({hint})", status, response, code)
+
+
+def from_outcome(outcome: Outcome, tried: int, where: str = "/auth/token") -> Failure:
+    """What the waiters of a flight are told when this outcome ends it after ``tried`` attempts."""
+    if outcome.kind == LOCAL:
+        if outcome.local_error is not None:
+            return Failure(ColonyAPIError, "", raised=outcome.local_error)
+        return Failure(ColonyTwoFactorRequiredError, f"{where}: {outcome.detail}", 401, {}, outcome.code)
+    if outcome.kind == NETWORK:
+        message = f"{where}: no answer ({outcome.detail}); check the network, or wait: no key or token is at fault"
+        return Failure(ColonyNetworkError, message)
+    if outcome.kind in (DENIED, THROTTLED):
+        status = 429 if outcome.kind == THROTTLED else outcome.status
+        return from_status(status, outcome.detail, outcome.code, outcome.response, outcome.retry_after, where)
+    times = f" in {tried} attempts" if tried > 1 else ""
+    message = f"{where}: {outcome.detail}{times} (the server's fault: try again later; the API key is fine)"
+    return Failure(ColonyServerError, message, outcome.status, outcome.response, outcome.code)
+
+
+def circuit_open(
+    state: str,
+    cause: str,
+    status: int,
+    opened_for: float,
+    retry_after: float,
+    waited: float,
+    valid_until: float | None,
+) -> Failure:
+    """The breaker is open and the next probe lies beyond this call's patience."""
+    message = (
+        f"/auth/token has been down for {opened_for:.0f} s (last: {cause}); waited {waited:.0f} s, next probe in "
+        f"{retry_after:.0f} s. Try again then, or pass a larger max_wait; the API key is fine"
+    )
+    return Failure(
+        CircuitOpenError,
+        message,
+        status or 503,
+        extra={
+            "state": state.replace("_", "-"),
+            "cause": cause,
+            "opened_for": opened_for,
+            "retry_after": retry_after,
+            "waited": waited,
+            "token_valid_until": valid_until,
+        },
+    )
+
+
+def held(seconds: float, cause: str) -> Failure:
+    """The server asked everybody to wait for longer than this call may."""
+    message = (
+        f"/auth/token is on hold for {seconds:.0f} s ({cause}): the server is counting, and trying would prolong it. "
+        "The API key is fine"
+    )
+    return Failure(ColonyRateLimitError, message, 429, extra={"retry_after": seconds})
+
+
+def overdue(waited: float, last: Outcome | None, tried: int) -> Failure:
+    """Patience ran out while the breaker was closed."""
+    if last is not None:
+        return from_outcome(last, tried)
+    message = f"/auth/token: waited {waited:.0f} s for a turn and got none; try again, or pass a larger max_wait"
+    return Failure(ColonyServerError, message, 503)
+
+
+def closed() -> Failure:
+    """The pool is closed."""
+    return Failure(PoolClosedError, "this ColonyPool is closed; make a new one")

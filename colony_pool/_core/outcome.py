@@ -1,0 +1,142 @@
+"""One table classifies every answer of the token endpoint (G11).
+
+=========  ==========================================================  ========  =====================
+kind       what                                                        breaker   retried
+=========  ==========================================================  ========  =====================
+ok         2xx with a usable ``access_token``                          success   -
+down       502-504, 520-530, 408, 1xx, 3xx, a 2xx that is none         failure   if in ``retry_on``
+network    no HTTP answer: DNS, refused, reset, TLS, timeout           failure   only if asked for
+fault      500, 501 and other 5xx                                      failure   no
+throttled  429; 503 with ``Retry-After`` and no requests remaining     neutral   never
+denied     400, 401, 403, 404, 422 and other 4xx                       success   never
+local      ours: closed, cancelled, no code at hand                    none      -
+=========  ==========================================================  ========  =====================
+
+A 2xx that is not the JSON it should be, truncated, too big or already expired is *down*: a gateway's page
+with status 200 must not end an outage. Whatever is down without being 502, 503 or 504 counts as 502 for
+``retry_on``: it, too, is a gateway talking in the endpoint's place.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .backoff import http_date, rate_limit, retry_after
+
+OK, DOWN, NETWORK, FAULT = "ok", "down", "network", "fault"
+THROTTLED, DENIED, LOCAL = "throttled", "denied", "local"
+KINDS = (OK, DOWN, NETWORK, FAULT, THROTTLED, DENIED, LOCAL)
+
+MAX_TOKEN_CHARS = 16_384
+_GATEWAY = 502
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one attempt. Holds no key and no code; the token does not show in its repr."""
+
+    kind: str
+    status: int = 0
+    detail: str = ""
+    code: str | None = None
+    response: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    retry_after: float | None = None
+    exhausted_for: float | None = None  # the headers say: no request left for that many seconds
+    jwt: str = field(default="", repr=False)
+    life: float | None = None  # seconds the token lives from now, None when nobody said
+    code_burnt: bool = False  # a TOTP code reached the socket
+    code_wait: bool = False  # local: no unspent code before the next TOTP window
+    local_error: BaseException | None = field(default=None, repr=False)
+
+    @property
+    def retry_status(self) -> int:
+        """The status that ``retry_on`` is asked about."""
+        return self.status if self.status in (502, 503, 504) else _GATEWAY
+
+
+def classify(status: int, headers: Mapping[str, str], body: bytes, wall: float) -> Outcome:
+    """Give one HTTP answer its class. ``headers`` have lower-case names; ``wall`` is unix time now."""
+    remaining, reset = rate_limit(headers, wall)
+    after = retry_after(headers, wall)
+    exhausted = reset if remaining == 0 else None
+    if 200 <= status < 300:
+        return _token_answer(status, headers, body, wall, exhausted)
+    response = _json_object(body)
+    detail, code = error_text(response)
+    if status == 429 or (status == 503 and after is not None and remaining == 0):
+        return Outcome(THROTTLED, status, detail, code, response, after if after is not None else reset)
+    if 400 <= status < 500 and status != 408:
+        return Outcome(DENIED, status, detail, code, response, after, exhausted)
+    if status < 400 or status in (408, 502, 503, 504) or 520 <= status <= 530:
+        words = f"HTTP {status}" if status >= 400 else f"HTTP {status} (a redirect is never followed)"
+        return Outcome(DOWN, status, words, code, response, after)
+    return Outcome(FAULT, status, f"HTTP {status}", code, response, after)
+
+
+def bad_answer(status: int, reason: str) -> Outcome:
+    """An answer that broke off, grew too big or cannot be read."""
+    return Outcome(DOWN, status, f"HTTP {status}, but {reason}")
+
+
+def _token_answer(
+    status: int, headers: Mapping[str, str], body: bytes, wall: float, exhausted: float | None
+) -> Outcome:
+    response = _json_object(body)
+    jwt = response.get("access_token")
+    if not isinstance(jwt, str) or not jwt:
+        kind = headers.get("content-type", "").split(";")[0].strip()[:40] or "an unknown type"
+        return bad_answer(status, f"the body ({kind}) holds no access_token")
+    if len(jwt) > MAX_TOKEN_CHARS or any(not 33 <= ord(c) <= 126 for c in jwt):
+        return bad_answer(status, "its access_token is no token")
+    life = _seconds(response.get("expires_in"))
+    if life is None:
+        expiry = _seconds(_claims(jwt).get("exp"))
+        server_now = http_date(headers.get("date"))
+        # Against the server's clock if it told it: this host's may be wrong by hours.
+        life = None if expiry is None else expiry - (wall if server_now is None else server_now)
+    if life is not None and life <= 0:
+        return bad_answer(status, "its token has expired already")
+    return Outcome(OK, status, exhausted_for=exhausted, jwt=jwt, life=life)
+
+
+def claims_expiry(jwt: str) -> float | None:
+    """Unix time of a JWT's ``exp``, ``None`` when it is no JWT or has none. Nothing is verified."""
+    return _seconds(_claims(jwt).get("exp"))
+
+
+def error_text(response: Mapping[str, Any]) -> tuple[str, str | None]:
+    """``(message, code)`` of an API error body in any of its three shapes."""
+    detail = response.get("detail", response.get("error", ""))
+    if isinstance(detail, Mapping):
+        message, code = detail.get("message"), detail.get("code")
+        return (message if isinstance(message, str) else ""), (code if isinstance(code, str) else None)
+    return (detail if isinstance(detail, str) else ""), None
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _claims(jwt: str) -> dict[str, Any]:
+    parts = jwt.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        return _json_object(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
+        return {}
+
+
+def _seconds(value: object) -> float | None:
+    """A finite number of seconds, at most ten years of unix time off; ``None`` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if -1e11 < value < 1e11 else None

@@ -1,0 +1,126 @@
+"""The queue: who is ready, who sleeps, whose patience ends next.
+
+Three heaps with lazy deletion, so that every operation is O(log N): *ready* in the order of admission,
+*sleeping* by the end of each flight's own backoff, *expiry* by the least patient waiter's deadline.
+"""
+
+from __future__ import annotations
+
+import math
+from heapq import heappop, heappush
+
+from .account import Flight, Waiter
+
+# How many of the foremost flights a probe is chosen from: enough to find a proven key, few enough to be cheap.
+_PROBE_CHOICE = 8
+
+_Ready = tuple[bool, int, float, int, int, Flight]
+_Timed = tuple[float, int, int, Flight]
+
+
+class Queue:
+    """Flights that wait for an attempt. Times are monotonic seconds."""
+
+    __slots__ = ("_expiry", "_ready", "_sleeping")
+
+    def __init__(self) -> None:
+        self._ready: list[_Ready] = []
+        self._sleeping: list[_Timed] = []
+        self._expiry: list[_Timed] = []
+
+    def put(self, flight: Flight, now: float, wall: float) -> None:
+        """Queue ``flight``, or move it to where it belongs by now."""
+        account = flight.account
+        not_before = max(flight.not_before, account.totp_at, account.held_until)
+        flight.stamp += 1
+        if not_before > now:
+            heappush(self._sleeping, (not_before, flight.serial, flight.stamp, flight))
+        else:
+            token = account.token
+            holder = flight.background or (token is not None and token.valid(now, wall))
+            rank = (holder, account.fails, flight.deadline(), flight.serial, flight.stamp, flight)
+            heappush(self._ready, rank)
+        self.watch(flight)
+
+    def watch(self, flight: Flight) -> None:
+        """Note the deadline of ``flight``'s least patient waiter."""
+        deadline = flight.deadline()
+        if deadline < math.inf:
+            heappush(self._expiry, (deadline, flight.serial, 0, flight))
+
+    def wake(self, now: float, wall: float) -> None:
+        """Move the flights whose backoff is over to the ready ones."""
+        while self._sleeping and self._sleeping[0][0] <= now:
+            *_, stamp, flight = heappop(self._sleeping)
+            if stamp == flight.stamp:
+                self.put(flight, now, wall)
+
+    def forgive(self, now: float, wall: float) -> None:
+        """End every flight's own backoff; TOTP windows and holds of a key stay."""
+        sleepers = [flight for *_, stamp, flight in self._sleeping if stamp == flight.stamp]
+        self._sleeping.clear()
+        for flight in sleepers:
+            flight.not_before = -math.inf
+            self.put(flight, now, wall)
+
+    def first(self) -> Flight | None:
+        """Return the foremost ready flight without taking it."""
+        while self._ready and self._ready[0][4] != self._ready[0][5].stamp:
+            heappop(self._ready)
+        return self._ready[0][5] if self._ready else None
+
+    def take(self) -> Flight:
+        """Take the foremost ready flight; ``first`` must have found one."""
+        flight = heappop(self._ready)[5]
+        flight.stamp += 1
+        return flight
+
+    def take_for_probe(self) -> Flight | None:
+        """Take the flight to probe with: fewest failures, then a proven key without TOTP (G7)."""
+        choice: list[_Ready] = []
+        while len(choice) < _PROBE_CHOICE and self.first() is not None:
+            if choice and self._ready[0][:2] != choice[0][:2]:
+                break
+            choice.append(heappop(self._ready))
+        if not choice:
+            return None
+        best = min(choice, key=lambda e: (e[5].account.totp, not e[5].account.ever_good, e[:4]))
+        for entry in choice:
+            if entry is not best:
+                heappush(self._ready, entry)
+        best[5].stamp += 1
+        return best[5]
+
+    def drop(self, flight: Flight) -> None:
+        """Forget ``flight``."""
+        flight.stamp += 1
+
+    def expired(self, limit: float) -> list[tuple[Flight, list[Waiter]]]:
+        """Take out the waiters whose patience ends by ``limit``, with their flights."""
+        late = []
+        while self._expiry and self._expiry[0][0] <= limit:
+            flight = heappop(self._expiry)[3]
+            # While its attempt is out the clock stands still; whoever lands it watches it again.
+            if flight.permit is None:
+                waiters = flight.overdue(limit)
+                self.watch(flight)
+                if waiters:
+                    late.append((flight, waiters))
+        return late
+
+    def next_expiry(self) -> float:
+        """When the next patience ends; inf for never."""
+        while self._expiry:
+            deadline, _, _, flight = self._expiry[0]
+            if flight.permit is None and flight.deadline() == deadline:
+                return deadline
+            heappop(self._expiry)
+            if flight.permit is None and flight.deadline() > deadline:
+                self.watch(flight)
+        return math.inf
+
+    def next_sleeper(self) -> float:
+        """When the next backoff ends; inf for never."""
+        while self._sleeping and self._sleeping[0][2] != self._sleeping[0][3].stamp:
+            heappop(self._sleeping)
+        return self._sleeping[0][0] if self._sleeping else math.inf

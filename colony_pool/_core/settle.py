@@ -1,0 +1,123 @@
+"""How waiting ends: a token for all, a failure for some, patience over. The state that this needs, too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from ..config import DeskConfig
+from . import actions as act
+from . import events as ev
+from .account import Account, Flight, Permit, Waiter
+from .budget import RetryBudget
+from .circuit import Circuit
+from .denial import DenialDesk
+from .failure import Failure, circuit_open, held, overdue
+from .outcome import Outcome
+from .pace import Window
+from .queue import Queue
+from .token import Token, issue
+
+
+class Settlement:
+    """The desk's state, and the ways in which a call leaves it. ``now`` is monotonic seconds."""
+
+    def __init__(self, config: DeskConfig, rand: Callable[[], float]) -> None:
+        self.config = config
+        self.circuit = Circuit(config.breaker)
+        self.window = Window(config.window, config.maxsize)
+        self.budget = RetryBudget(config.budget)
+        self.denials = DenialDesk(config.denial)
+        self.queue = Queue()
+        self.live: set[Permit] = set()
+        self.lease: Permit | None = None
+        self.flights: dict[int, Flight] = {}
+        self.waiting = 0
+        self.hold_until = -math.inf
+        self.hold_cause = ""
+        self._rand = rand
+        self._wall = 0.0
+        self._no_parking: dict[int, Waiter] = {}  # calls with max_wait=0: they queue, but never park
+        self._out: list[act.Action] = []
+
+    def _emit(self, event: ev.Event) -> None:
+        self._out.append(act.Emit(event))
+
+    def _grant(self, account: Account, outcome: Outcome, now: float) -> None:
+        life = self.config.token.life if outcome.life is None else outcome.life
+        account.token = issue(outcome.jwt, life, 0.0, account.spread, now, self._wall, self.config.token)
+        account.denial = None
+        account.fails = 0
+        account.ever_good = True
+        self._out.append(act.Grant(account, account.token))
+
+    def _succeed(self, flight: Flight, token: Token, now: float) -> None:
+        for waiter in flight.take_all():
+            self._finish(waiter, now, token=token, retried=flight.fails > 0)
+        self._drop(flight)
+
+    def _fail(self, flight: Flight, failure: Failure, now: float) -> None:
+        self._dismiss(flight, flight.take_all(), now, failure)
+
+    def _dismiss(self, flight: Flight, waiters: Iterable[Waiter], now: float, failure: Failure | None = None) -> None:
+        """Send ``waiters`` away with ``failure``, by default with why waiting longer would not help."""
+        token = flight.account.token
+        fast = flight.asked == 0
+        for waiter in waiters:
+            flight.leave(waiter)
+            # A token in its margin is still a token: better than any failure.
+            if token is not None and token.valid(now, self._wall):
+                self._finish(waiter, now, token=token, retried=flight.fails > 0)
+            else:
+                reason = failure or self._why_not(flight, waiter, now)
+                self._finish(waiter, now, failure=reason, retried=flight.fails > 1, fast=fast)
+        if not flight.waiters and flight.permit is None:
+            self._drop(flight)
+
+    def _finish(
+        self, waiter: Waiter, now: float, *, token: Token | None = None, failure: Failure | None = None,
+        retried: bool = False, fast: bool = False,
+    ) -> None:  # fmt: skip
+        if waiter.done:
+            return
+        waiter.done = True
+        waiter.token, waiter.failure = token, failure
+        self.waiting -= 1
+        self._no_parking.pop(id(waiter), None)
+        outcome = "ok" if token is not None else "error"
+        outcome = "fast_fail" if fast and token is None else f"{outcome}_retried" if retried else outcome
+        self._emit(ev.CallFinished(outcome, now - waiter.joined))
+        self._out.append(act.Done(waiter))
+
+    def _drop(self, flight: Flight) -> None:
+        self.queue.drop(flight)
+        self.flights.pop(flight.serial, None)
+        if flight.account.flight is flight:
+            flight.account.flight = None
+
+    def _why_not(self, flight: Flight, waiter: Waiter, now: float) -> Failure:
+        """Why waiting longer would not help this call."""
+        waited = now - waiter.joined
+        if self.hold_until > now:
+            return held(self.hold_until - now, self.hold_cause)
+        if flight.account.held_until > now:
+            return held(flight.account.held_until - now, "this key was refused just before")
+        if self.circuit.state != ev.CLOSED:
+            return self._open_failure(flight.account, waited, now)
+        return overdue(waited, flight.last, flight.asked)
+
+    def _open_failure(self, account: Account, waited: float, now: float) -> Failure:
+        circuit = self.circuit
+        after = max(0.0, circuit.probe_at - now)
+        since = max(0.0, now - circuit.opened_at)
+        valid_until = account.token.ends_wall if account.token is not None else account.last_expiry
+        return circuit_open(circuit.state, circuit.cause, circuit.last_status, since, after, waited, valid_until)
+
+    def _hold(self, seconds: float, cause: str, now: float) -> None:
+        """Nothing starts for ``seconds``."""
+        seconds = min(seconds, self.config.denial.hold_max)
+        if now + seconds <= max(self.hold_until, now):
+            return
+        if self.hold_until <= now:
+            self._emit(ev.HoldStarted(seconds, cause, self.waiting))
+        self.hold_until, self.hold_cause = now + seconds, cause

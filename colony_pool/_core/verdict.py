@@ -1,0 +1,232 @@
+"""What an attempt's outcome does: to the breaker and the window first, to its key and its flight then."""
+
+from __future__ import annotations
+
+import math
+
+from . import actions as act
+from . import events as ev
+from .account import Flight, Permit
+from .backoff import jittered
+from .denial import next_window
+from .failure import Failure, from_outcome
+from .outcome import DENIED, DOWN, FAULT, LOCAL, NETWORK, OK, THROTTLED, Outcome
+from .settle import Settlement
+
+_LOSS_GAIN = 1 / 32
+# A key that failed this often rests, if luck as bad as that is rarer than one in a thousand.
+_POISON_FAILS = 3
+_POISON_CHANCE = 1e-3
+_BAD = (DOWN, NETWORK, FAULT)
+
+
+class Verdicts(Settlement):
+    """The desk's judgement of results."""
+
+    _loss = 0.0  # EWMA of failures among the attempts of closed periods
+    _last_success = -math.inf
+
+    def _land(self, permit: Permit, outcome: Outcome, now: float, *, lost: bool = False) -> None:
+        """Take the outcome of ``permit``; ``lost`` when it is the desk that gave the attempt up."""
+        account, flight = permit.account, permit.flight
+        if not permit.alive:  # given up before; only a token still counts (G5)
+            self._emit(self._finished(permit, outcome, now, stale=True))
+            if outcome.kind == OK and (account.token is None or not account.token.usable(now, self._wall)):
+                self._grant(account, outcome, now)
+                if account.flight is flight and account.token is not None:
+                    self._succeed(flight, account.token, now)
+            return
+        permit.alive = False
+        self.live.discard(permit)
+        stale = permit.generation != self.circuit.generation
+        if permit is self.lease:
+            self.lease = None
+        if outcome.kind in (OK, DENIED) and self.denials.tried(account, outcome.kind == DENIED, now):
+            words = f"HTTP {outcome.status} for more than half of the keys that worked a minute ago"
+            outcome = Outcome(FAULT, outcome.status, words, response=outcome.response)
+        if flight.permit is permit:
+            flight.landed(now)
+        self._emit(self._finished(permit, outcome, now, stale=stale))
+        if permit.is_probe:
+            self._judge_probe(permit, outcome, now, stale=stale, lost=lost)
+        elif not stale:
+            self._judge(permit, outcome, now)
+        self._conclude(permit, flight, outcome, now)
+
+    @staticmethod
+    def _finished(permit: Permit, outcome: Outcome, now: float, *, stale: bool) -> ev.AttemptFinished:
+        seconds = now - permit.started
+        return ev.AttemptFinished(outcome.kind, outcome.status, seconds, permit.is_probe, stale)
+
+    # -- the breaker and the window ---------------------------------------------------------------------
+
+    def _judge(self, permit: Permit, outcome: Outcome, now: float) -> None:
+        """A verdict of the present closed period."""
+        window, circuit = self.window, self.circuit
+        if outcome.kind in (OK, DENIED):
+            self._last_success = now
+            self._loss -= _LOSS_GAIN * self._loss
+            window.succeeded(permit.level, permit.round, now - permit.started)
+            circuit.succeeded()
+            self._out.append(act.Replay(act.SUCCESS))
+        elif outcome.kind in _BAD:
+            self._loss += _LOSS_GAIN * (1.0 - self._loss)
+            # A herd that fails together is one piece of evidence: only attempts begun after the last cut count.
+            counts = permit.round == window.round
+            if window.failed(permit.level, permit.round, permit.started, now):
+                self._emit(ev.WindowCut(window.size))
+            if counts:
+                self._out.append(act.Replay(act.FAILURE))
+                if circuit.failed():
+                    self._open_circuit(now, outcome.detail, outcome.status, after=outcome.retry_after)
+        else:
+            window.give_back()
+
+    def _judge_probe(self, permit: Permit, outcome: Outcome, now: float, *, stale: bool, lost: bool) -> None:
+        kind = outcome.kind
+        result = "lost" if lost else "success" if kind in (OK, DENIED) else "failure"
+        self._emit(ev.ProbeFinished("cancelled" if kind == LOCAL or stale else result))
+        if stale or kind == LOCAL:  # given back: the next candidate leaves at once
+            return
+        if kind in (OK, DENIED):
+            self._last_success = now
+            self.window.rtt = now - permit.started if self._loss == 0.0 else self.window.rtt
+            self._out.append(act.Replay(act.SUCCESS))
+            self._close_circuit(now)
+        elif kind == THROTTLED:
+            self._open_circuit(now, "HTTP 429", 429, grow=False)
+        else:
+            self._out.append(act.Replay(act.FAILURE))
+            self._open_circuit(now, outcome.detail, outcome.status, after=outcome.retry_after)
+
+    def _open_circuit(
+        self, now: float, cause: str, status: int, *, after: float | None = None, grow: bool = True,
+        by_operator: bool = False,
+    ) -> None:  # fmt: skip
+        circuit, old = self.circuit, self.circuit.state
+        circuit.open(now, cause, status, self._rand(), grow=grow)
+        if after is not None:
+            circuit.postpone(now + min(after, self.config.breaker.retry_after_max))
+        self.lease = None
+        self._changed(old, now, by_operator=by_operator)
+        self._out.append(act.Replay(act.TO_OPEN))
+
+    def _half_open(self, now: float, *, by_operator: bool = False) -> None:
+        old = self.circuit.state
+        if old == ev.CLOSED:
+            self.circuit.opened_at = now
+        self.circuit.half_open()
+        self.lease = None
+        self._changed(old, now, by_operator=by_operator)
+        self._out.append(act.Replay(act.TO_HALF_OPEN))
+
+    def _close_circuit(self, now: float, *, by_operator: bool = False) -> None:
+        """Close and forgive: every flight's own backoff ends (G8)."""
+        old = self.circuit.state
+        self.circuit.close()
+        self.window.restart()
+        self.lease = None
+        self._loss = 0.0
+        self.queue.forgive(now, self._wall)
+        self._changed(old, now, by_operator=by_operator)
+        self._out.append(act.Replay(act.TO_CLOSED))
+
+    def _changed(self, old: str, now: float, *, by_operator: bool) -> None:
+        circuit = self.circuit
+        until = max(0.0, circuit.probe_at - now) if circuit.state == ev.OPEN else 0.0
+        since = max(0.0, now - circuit.opened_at) if old != ev.CLOSED else 0.0
+        self._emit(ev.StateChanged(old, circuit.state, now, circuit.cause, until, since, self.waiting, by_operator))
+
+    # -- the key and its flight -------------------------------------------------------------------------
+
+    def _conclude(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
+        account = flight.account
+        if outcome.code_burnt:
+            account.totp_at = next_window(now, self._wall, self.config.denial.totp_window)
+        if outcome.kind == OK:
+            self._grant(account, outcome, now)
+        elif outcome.kind == DENIED:
+            denial = self.denials.deny(account, outcome, now, self._wall)
+            self._emit(ev.KeyDenied(outcome.status, outcome.code, denial.until - now))
+        elif outcome.kind == THROTTLED:
+            self._throttle(flight, outcome, now)
+        if outcome.exhausted_for is not None:
+            self._hold(outcome.exhausted_for, "the rate limit is used up", now)
+        if account.flight is not flight:
+            return
+        if outcome.kind == OK and account.token is not None:
+            self._succeed(flight, account.token, now)
+            if not self.flights:
+                self.circuit.drained()
+        elif outcome.kind in (DENIED, THROTTLED):
+            self._end(flight, from_outcome(outcome, flight.asked), now)
+        elif outcome.kind == LOCAL:
+            self._conclude_local(permit, flight, outcome, now)
+        else:
+            self._conclude_bad(permit, flight, outcome, now)
+
+    def _throttle(self, flight: Flight, outcome: Outcome, now: float) -> None:
+        seconds = self.config.denial.hold if outcome.retry_after is None else outcome.retry_after
+        self._hold(seconds, f"HTTP {outcome.status} from the rate limit", now)
+        refused = self.denials.last
+        if refused is not None and now - refused[0] <= self.config.denial.fault_window:
+            # The server counts refused attempts: the key that was refused just before caused it.
+            refused[1].held_until = now + 2 * (self.hold_until - now)
+            self.denials.last = None
+
+    def _conclude_local(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
+        flight.asked -= 1
+        if permit.is_retry:
+            self.budget.refund()
+        if not outcome.code_wait:
+            self._end(flight, from_outcome(outcome, flight.asked), now)
+            return
+        flight.account.totp_at = next_window(now, self._wall, self.config.denial.totp_window)
+        self._requeue(flight, flight.account.totp_at, outcome, now)
+
+    def _conclude_bad(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
+        account, retry = flight.account, self.config.retry
+        account.fails += 1
+        flight.fails += 1
+        flight.last = outcome
+        if flight.background:
+            rest = self.config.token.rest_max - self.config.token.rest_min
+            account.rest_until = now + self.config.token.rest_min + rest * self._rand()
+            self._drop(flight)
+            return
+        if outcome.kind == NETWORK:
+            again = permit.is_probe or retry.retry_network_errors
+        else:
+            again = outcome.kind == DOWN and outcome.retry_status in retry.retry_on
+        if not again or retry.max_retries == 0:
+            self._end(flight, from_outcome(outcome, flight.asked), now)
+            return
+        self._requeue(flight, self._not_before(flight, outcome, now), outcome, now)
+
+    def _not_before(self, flight: Flight, outcome: Outcome, now: float) -> float:
+        lively = now - self._last_success <= self.config.window.busy
+        fails = flight.account.fails
+        poisoned = fails >= _POISON_FAILS and self._loss**fails < _POISON_CHANCE
+        if self.circuit.state == ev.CLOSED and lively and not poisoned:
+            return now + self.window.rtt
+        delay = jittered(self.config.retry.delay(flight.fails), self.config.retry.jitter, self._rand())
+        asked = outcome.retry_after if outcome.status == 503 else None
+        return now + max(delay, asked or 0.0)
+
+    def _requeue(self, flight: Flight, not_before: float, outcome: Outcome, now: float) -> None:
+        """Back into the queue; who cannot wait until then leaves now."""
+        flight.not_before = not_before
+        account = flight.account
+        late = flight.overdue(max(not_before, account.totp_at, account.held_until))
+        no_parking = [w for w in flight.waiters.values() if id(w) in self._no_parking]
+        if late or no_parking:
+            failure: Failure | None = None
+            if self.circuit.state == ev.CLOSED or outcome.kind == LOCAL:
+                failure = from_outcome(outcome, flight.asked)
+            self._dismiss(flight, late + no_parking, now, failure)
+        if flight.waiters:
+            self.queue.put(flight, now, self._wall)
+
+    def _end(self, flight: Flight, failure: Failure, now: float) -> None:
+        self._fail(flight, failure, now)
+        self._drop(flight)

@@ -1,0 +1,317 @@
+"""Every option, frozen and checked when it is built.
+
+Times are float seconds, a ``ratio`` is 0..1 unless said otherwise. A bad value raises ``ValueError`` that
+names the option, the value and what is allowed. Defaults here are the ones the guarantees speak of.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+__all__ = [
+    "AUTH_TOKEN_RETRY",
+    "BreakerConfig",
+    "DenialConfig",
+    "RetryBudgetConfig",
+    "RetryConfig",
+    "Timeout",
+    "TokenConfig",
+    "WindowConfig",
+]
+
+DEFAULT_BASE_URL = "https://thecolony.ai/api/v1"
+_RETRY_STATUSES = frozenset({429, 502, 503, 504})
+_AUTH_RETRY_STATUSES = frozenset({502, 503, 504})
+
+
+def _number(owner: object, name: str, low: float, high: float = math.inf) -> None:
+    value = getattr(owner, name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        top = "" if high == math.inf else f" and at most {high:g}"
+        raise ValueError(f"{type(owner).__name__}({name}={value!r}): must be a number of at least {low:g}{top}")
+    if math.isinf(value):
+        raise ValueError(f"{type(owner).__name__}({name}={value!r}): must be finite")
+
+
+def _whole(owner: object, name: str, low: int) -> None:
+    value = getattr(owner, name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ValueError(f"{type(owner).__name__}({name}={value!r}): must be a whole number of at least {low}")
+
+
+def _ordered(owner: object, first: str, second: str) -> None:
+    low, high = getattr(owner, first), getattr(owner, second)
+    if low > high:
+        raise ValueError(f"{type(owner).__name__}({first}={low!r}): must not exceed {second}={high!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryConfig:
+    """When a failed request is sent again, and after how long.
+
+    The Nth retry waits ``min(base_delay * 2 ** (N - 1), max_delay)`` seconds, or what ``Retry-After`` says.
+
+    Arguments:
+        max_retries: retries after the first attempt. On the token endpoint it is a patience rather than a
+            count: the sum of that many delays is how long a call parks (``0`` parks never).
+        base_delay: seconds before the first retry.
+        max_delay: cap of one delay, seconds.
+        retry_on: HTTP statuses that are retried.
+        max_retry_after: longest ``Retry-After``, seconds, that is waited for inside a call; beyond it the
+            call fails at once. ``Retry-After: 86400`` was once slept literally, twice.
+        retry_network_errors: also retry when there was no HTTP answer at all.
+        jitter: share of each delay, 0..1, that is taken off at random. 0 keeps the exact schedule.
+    """
+
+    max_retries: int = 2
+    base_delay: float = 1.0
+    max_delay: float = 10.0
+    retry_on: frozenset[int] = _RETRY_STATUSES
+    max_retry_after: float = 60.0
+    retry_network_errors: bool = False
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        _whole(self, "max_retries", 0)
+        _number(self, "base_delay", 0.0)
+        _number(self, "max_delay", 0.0)
+        _number(self, "max_retry_after", 0.0)
+        _number(self, "jitter", 0.0, 1.0)
+        if any(not isinstance(s, int) or not 100 <= s <= 599 for s in self.retry_on):
+            raise ValueError(f"RetryConfig(retry_on={self.retry_on!r}): must hold HTTP statuses, 100 to 599")
+
+    def delay(self, retry: int) -> float:
+        """Seconds before the ``retry``-th retry (1 is the first), without jitter."""
+        return float(min(self.base_delay * 2.0 ** min(retry - 1, 60), self.max_delay))
+
+    @property
+    def patience(self) -> float:
+        """Seconds that all delays together take: 122 for the token endpoint's default."""
+        return math.fsum(self.delay(n) for n in range(1, self.max_retries + 1))
+
+
+#: The SDK's schedule for ``/auth/token``: 2, 4, 8, 16, 32, 60 seconds, 122 in all. No 429: there the server counts.
+AUTH_TOKEN_RETRY = RetryConfig(max_retries=6, base_delay=2.0, max_delay=60.0, retry_on=_AUTH_RETRY_STATUSES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerConfig:
+    """When the breaker opens and how often it probes (G4, G6, G10).
+
+    Arguments:
+        fail_max: failures in a row that open it. Five is too few: at 60 % of random failures it trips all
+            the time, and a tripped breaker serves worse than a lossy server.
+        open_delay: seconds until the first probe; doubles with each failed probe.
+        open_delay_max: its cap, seconds.
+        jitter: share of the delay, 0..1, taken off at random.
+        retry_after_max: longest ``Retry-After`` of a 503, seconds, that postpones a probe.
+        reset_after: successes in one closed period after which ``open_delay`` starts anew.
+    """
+
+    fail_max: int = 16
+    open_delay: float = 2.0
+    open_delay_max: float = 60.0
+    jitter: float = 0.2
+    retry_after_max: float = 900.0
+    reset_after: int = 10
+
+    def __post_init__(self) -> None:
+        _whole(self, "fail_max", 1)
+        _whole(self, "reset_after", 1)
+        _number(self, "open_delay", 0.001)
+        _number(self, "open_delay_max", 0.001)
+        _number(self, "jitter", 0.0, 1.0)
+        _number(self, "retry_after_max", 0.0)
+        _ordered(self, "open_delay", "open_delay_max")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryBudgetConfig:
+    """Retries <= ``ratio`` x first attempts + ``reserve`` in any ``window`` seconds (G12).
+
+    Arguments:
+        ratio: retries per first attempt. 2.0, since at 60 % random failures a token takes 2.7 attempts;
+            Finagle's 0.2 is made for thousands of calls a second, and here a refused retry is a lost agent.
+        reserve: retries allowed without any first attempt.
+        window: seconds.
+    """
+
+    ratio: float = 2.0
+    reserve: int = 10
+    window: float = 60.0
+
+    def __post_init__(self) -> None:
+        _number(self, "ratio", 0.0)
+        _whole(self, "reserve", 0)
+        _number(self, "window", 0.01)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeout:
+    """Bounds of one attempt, seconds.
+
+    Arguments:
+        connect: for the TCP connection and, again, for the TLS handshake.
+        read: between two pieces of the answer.
+        total: for the whole attempt, however slowly it drips.
+    """
+
+    connect: float = 5.0
+    read: float = 30.0
+    total: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("connect", "read", "total"):
+            _number(self, name, 0.001)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowConfig:
+    """The admission window: attempts in flight at once (G8).
+
+    Arguments:
+        floor: smallest window; below 1 it means one start per ``rtt / window``.
+        gap_max: longest time between two starts of a window below 1, seconds.
+        busy: a success younger than this, seconds, means that the server lives and failures are bad luck.
+    """
+
+    floor: float = 1 / 16
+    gap_max: float = 0.1
+    busy: float = 5.0
+
+    def __post_init__(self) -> None:
+        _number(self, "floor", 0.001, 1.0)
+        _number(self, "gap_max", 0.0)
+        _number(self, "busy", 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenConfig:
+    """The ages of a token (G17 to G20).
+
+    Arguments:
+        life: seconds assumed when neither ``expires_in`` nor the JWT's ``exp`` says.
+        soft_min: earliest soft point, as a ratio of the life; past it one background attempt refreshes.
+        soft_spread: how far, as a ratio of the life, the key's hash spreads soft points.
+        margin: seconds before expiry in which callers wait for a new token.
+        rest_min: shortest rest after a failed background refresh, seconds.
+        rest_max: longest rest.
+        forced_interval: seconds between two refreshes forced by a 401, per key.
+    """
+
+    life: float = 86_400.0
+    soft_min: float = 0.6
+    soft_spread: float = 0.2
+    margin: float = 60.0
+    rest_min: float = 300.0
+    rest_max: float = 600.0
+    forced_interval: float = 60.0
+
+    def __post_init__(self) -> None:
+        _number(self, "life", 0.001)
+        _number(self, "soft_min", 0.0, 1.0)
+        _number(self, "soft_spread", 0.0, 1.0)
+        for name in ("margin", "rest_min", "rest_max", "forced_interval"):
+            _number(self, name, 0.0)
+        _ordered(self, "rest_min", "rest_max")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenialConfig:
+    """How long a refused key, and a whole refused or throttled pool, rests (G13, G14).
+
+    Arguments:
+        delay: seconds for which a refused key is remembered; doubles with each further refusal.
+        delay_max: its cap.
+        totp_window: seconds of one TOTP window.
+        fault_keys: this many keys that worked before must have been tried ...
+        fault_ratio: ... and more than this ratio of them refused ...
+        fault_window: ... within this many seconds to blame the server instead of the keys.
+        hold: seconds of a hold whose 429 says nothing of its end.
+        hold_max: longest hold believed, seconds.
+    """
+
+    delay: float = 60.0
+    delay_max: float = 3600.0
+    totp_window: float = 30.0
+    fault_keys: int = 5
+    fault_ratio: float = 0.5
+    fault_window: float = 60.0
+    hold: float = 60.0
+    hold_max: float = 86_400.0
+
+    def __post_init__(self) -> None:
+        for name in ("delay", "delay_max", "totp_window", "fault_window", "hold", "hold_max"):
+            _number(self, name, 0.001)
+        _whole(self, "fault_keys", 1)
+        _number(self, "fault_ratio", 0.0, 1.0)
+        _ordered(self, "delay", "delay_max")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskConfig:
+    """All that the dispatcher needs to know, in one value; the pool builds it."""
+
+    retry: RetryConfig = AUTH_TOKEN_RETRY
+    breaker: BreakerConfig = field(default_factory=BreakerConfig)
+    budget: RetryBudgetConfig = field(default_factory=RetryBudgetConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
+    token: TokenConfig = field(default_factory=TokenConfig)
+    denial: DenialConfig = field(default_factory=DenialConfig)
+    timeout: Timeout = field(default_factory=Timeout)
+    max_wait: float = AUTH_TOKEN_RETRY.patience
+    probe_timeout: float = 5.0
+    maxsize: int = 64
+
+    def __post_init__(self) -> None:
+        _number(self, "max_wait", 0.0)
+        _number(self, "probe_timeout", 0.001)
+        _whole(self, "maxsize", 1)
+
+
+def scaled(config: Any, divisor: float) -> Any:
+    """Return ``config`` with every time in it divided by ``divisor``: the same policy, faster.
+
+    For demos and benchmarks that play an hour in seconds. Counts and ratios stay as they are.
+    """
+    changes = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if hasattr(value, "__dataclass_fields__"):
+            changes[item.name] = scaled(value, divisor)
+        elif item.type == "float" and item.name not in _RATIOS:
+            changes[item.name] = value / divisor
+        else:
+            changes[item.name] = value
+    return type(config)(**changes)
+
+
+_RATIOS = frozenset({"jitter", "ratio", "floor", "soft_min", "soft_spread", "fault_ratio"})
+
+
+def check_base_url(base_url: str, *, allow_insecure: bool) -> str:
+    """Return ``base_url`` without a trailing slash, or raise ``ValueError`` that says what is wrong with it."""
+    if not isinstance(base_url, str) or any(ord(c) <= 32 or ord(c) == 127 for c in base_url):
+        raise ValueError("base_url: must be a URL without spaces or control characters")
+    parts = urlsplit(base_url)
+    shown = f"{parts.scheme}://{parts.hostname}"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"base_url={shown!r}: must be an https:// URL with a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError(f"base_url={shown!r}: must have no user, password, query or fragment")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname) and not allow_insecure:
+        raise ValueError(
+            f"base_url={shown!r}: an API key would travel in clear; use https://, or allow_insecure=True"
+        )
+    return base_url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
