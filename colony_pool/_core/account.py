@@ -69,7 +69,7 @@ class Account:
         self.rest_until = -math.inf  # no background refresh before
         self.forced_at = -math.inf  # last refresh forced by a 401
         self.last_expiry: float | None = None  # unix time at which a token that was rejected would have ended
-        self.listener: Callable[[Token | None], None] | None = None
+        self.listener: Callable[[Any], object] | None = None  # told of each Grant
 
 
 class Permit:

@@ -1,0 +1,140 @@
+"""pybreaker as the public face of the breaker; the desk decides, and this follows.
+
+Its ``call`` holds one lock for the whole guarded call (50 calls of 100 ms take 5 s), and half-open lets
+every caller of ``calling`` through, so it is never put around I/O. Instead each verdict of the desk is
+*replayed* into it in no time, and what an operator does to it (``open``, ``half_open``, ``close``) steers
+the desk. Users' listeners are told after the lock is free: pybreaker loses a trip when a listener raises,
+and a listener that calls back into the pool must not do so under its lock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import pybreaker
+
+from .._core import actions as act
+from .._core.events import CLOSED, HALF_OPEN, OPEN
+
+log = logging.getLogger("colony_pool")
+
+# The desk's monotonic clock decides when to probe; inf overflows pybreaker's arithmetic.
+_NEVER = 1e9
+
+
+class _ReplayedFailure(Exception):
+    """Raised afresh for each failure: one shared instance grew a traceback of 12,000 frames."""
+
+
+def _fail() -> None:
+    raise _ReplayedFailure
+
+
+def _succeed() -> None:
+    return None
+
+
+class _Deferred(pybreaker.CircuitBreakerListener):
+    """Stands for a user's listener inside pybreaker and notes what it is to be told."""
+
+    def __init__(self, listener: Any, letters: deque[Callable[[], object]]) -> None:
+        self.listener = listener
+        self._letters = letters
+
+    def __eq__(self, other: object) -> bool:
+        return self.listener is (other.listener if isinstance(other, _Deferred) else other)
+
+    def __hash__(self) -> int:
+        return id(self.listener)
+
+    def before_call(self, cb: Any, func: Any, *args: Any, **kwargs: Any) -> None:
+        self._letters.append(lambda: self.listener.before_call(cb, func, *args, **kwargs))
+
+    def failure(self, cb: Any, exc: BaseException) -> None:
+        self._letters.append(lambda: self.listener.failure(cb, exc))
+
+    def success(self, cb: Any) -> None:
+        self._letters.append(lambda: self.listener.success(cb))
+
+    def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+        self._letters.append(lambda: self.listener.state_change(cb, old_state, new_state))
+
+
+class PoolBreaker(pybreaker.CircuitBreaker):
+    """A ``pybreaker.CircuitBreaker`` whose state and counters are those of the pool."""
+
+    def __init__(self, fail_max: int, name: str) -> None:
+        super().__init__(fail_max=fail_max, reset_timeout=_NEVER, name=name, throw_new_error_on_trip=False)
+        self._letters: deque[Callable[[], object]] = deque()
+        self._replaying = False
+        self._steer: Callable[[str], object] = lambda state: None
+
+    def steer_with(self, steer: Callable[[str], object]) -> None:
+        """Tell ``steer`` the state that an operator has asked for."""
+        self._steer = steer
+
+    def add_listener(self, listener: Any) -> None:
+        """Register a listener; it is called outside every lock, and may call the pool."""
+        super().add_listener(_Deferred(listener, self._letters))
+
+    def open(self) -> bool:
+        """Open the circuit, for the whole pool: parked agents wait, the next probe comes after the open delay."""
+        return bool(self._operate(super().open, OPEN))
+
+    def half_open(self) -> None:
+        """Let one probe leave now."""
+        self._operate(super().half_open, HALF_OPEN)
+
+    def close(self) -> None:
+        """Close the circuit, for the whole pool: agents leave at the pace of a recovery."""
+        self._operate(super().close, CLOSED)
+
+    def _operate(self, move: Callable[[], Any], state: str) -> Any:
+        with self._lock:
+            answer = move()
+            if self._replaying:
+                return answer
+        self._steer(state)
+        self.deliver()
+        return answer
+
+    def replay(self, what: str) -> None:
+        """Follow the desk: ``success``, ``failure``, ``open``, ``half_open`` or ``close``."""
+        with self._lock:
+            self._replaying = True
+            try:
+                self._follow(what)
+            finally:
+                self._replaying = False
+        self.deliver()
+
+    def _follow(self, what: str) -> None:
+        state = self.current_state
+        if what in (act.SUCCESS, act.FAILURE):
+            if state == pybreaker.STATE_OPEN:  # a call now would count as refused
+                return
+            try:
+                self.call(_fail if what == act.FAILURE else _succeed)
+            except _ReplayedFailure:
+                pass
+        elif what == act.TO_OPEN and state != pybreaker.STATE_OPEN:
+            super().open()
+        elif what == act.TO_HALF_OPEN and state != pybreaker.STATE_HALF_OPEN:
+            super().half_open()
+        elif what == act.TO_CLOSED and state != pybreaker.STATE_CLOSED:
+            super().close()
+
+    def deliver(self) -> None:
+        """Tell users' listeners what has happened; one that raises is logged and changes nothing."""
+        while self._letters:
+            try:
+                letter = self._letters.popleft()
+            except IndexError:
+                return
+            try:
+                letter()
+            except Exception:
+                log.exception("colony_pool: a breaker listener raised; it changes nothing")

@@ -1,0 +1,335 @@
+"""SimRuntime: virtual time and seeded scheduling for the real pool, dispatcher and runner.
+
+Real production code runs on it, unchanged. Tasks are threads that pass one baton: a task gives it back
+when it sleeps, waits for an event, or is about to take a lock, and a seeded generator picks who goes on.
+When nobody can run, virtual time jumps to the next timer, so an hour costs milliseconds. When nobody can
+run and no timer is left, ``run`` reports a deadlock; a lock held across a switch is reported, too.
+
+    >>> sim = SimRuntime(seed=1)
+    >>> def nap():
+    ...     sim.sleep(3600.0)
+    ...     return sim.monotonic()
+    >>> task = sim.task(nap)
+    >>> sim.run()
+    >>> task.result()
+    3600.0
+"""
+
+from __future__ import annotations
+
+import math
+import random as _random
+import threading
+from collections.abc import Callable, Hashable
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, TypeVar
+
+__all__ = ["SimDeadlock", "SimKilled", "SimLockHeld", "SimRuntime", "SimTask"]
+
+T = TypeVar("T")
+_STACK = 256 * 1024
+
+
+class SimDeadlock(RuntimeError):
+    """Tasks wait, and nothing is left that could wake them."""
+
+
+class SimLockHeld(RuntimeError):
+    """A task gave the baton away while it held a lock."""
+
+
+class SimKilled(BaseException):
+    """Thrown into a task by ``SimTask.kill``, like gevent's ``GreenletExit``."""
+
+
+class SimTask:
+    """One task of a simulation."""
+
+    def __init__(self, sim: SimRuntime, fn: Callable[[], Any], name: str) -> None:
+        self.name = name
+        self.done = False
+        self.error: BaseException | None = None
+        self._value: Any = None
+        self._fn = fn
+        self._sim = sim
+        self._kill = False
+        self._wakes = 0  # a wake-up for an older wait is void
+        self._locks = 0
+
+    def kill(self) -> None:
+        """Throw ``SimKilled`` into the task at its present switch point."""
+        if not self.done:
+            self._kill = True
+            self._sim._ready(self)
+
+    def result(self) -> Any:
+        """Return what the task returned, or raise what it raised."""
+        if not self.done:
+            raise RuntimeError(f"task {self.name} is not done")
+        if self.error is not None:
+            raise self.error
+        return self._value
+
+    def _body(self) -> None:
+        try:
+            if not self._kill:
+                self._value = self._fn()
+        except BaseException as error:  # noqa: BLE001 - it is handed to whoever asks for the result
+            self.error = error
+        self.done = True
+
+
+class _Worker:
+    """A thread that runs one task after the other, whenever it is given the baton."""
+
+    def __init__(self, sim: SimRuntime) -> None:
+        self.baton = threading.Semaphore(0)
+        self.task: SimTask | None = None
+        self._sim = sim
+        self._thread = threading.Thread(target=self._loop, name="sim", daemon=True)
+        self._thread.start()
+
+    def _loop(self) -> None:
+        while True:
+            self.baton.acquire()
+            if self.task is None:
+                return
+            self.task._body()
+            self._sim._retire(self)
+
+    def end(self) -> None:
+        self.task = None
+        self.baton.release()
+        self._thread.join()
+
+
+class _SimEvent:
+    def __init__(self, sim: SimRuntime) -> None:
+        self._sim = sim
+        self._set = False
+        self._waiters: list[tuple[SimTask, int]] = []
+
+    def set(self) -> None:
+        self._set = True
+        waiters, self._waiters = self._waiters, []
+        for task, wake in waiters:
+            if task._wakes == wake:
+                self._sim._ready(task)
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def wait(self, timeout: float | None = None) -> bool:
+        sim = self._sim
+        if not self._set and (timeout is None or timeout > 0):
+            task = sim._current_task()
+            task._wakes += 1
+            self._waiters.append((task, task._wakes))
+            if timeout is not None:
+                sim._wake_later(task, timeout)
+            sim._switch(task)
+        return self._set
+
+
+class _SimLock:
+    def __init__(self, sim: SimRuntime) -> None:
+        self._sim = sim
+        self._owner: SimTask | None = None
+        self._held = False
+
+    def acquire(self, blocking: bool = True) -> bool:
+        self._sim.checkpoint()
+        if self._held:
+            if blocking:
+                raise SimLockHeld("a blocking acquire of a lock that another task holds across a switch")
+            return False
+        self._held, self._owner = True, self._sim._running
+        if self._owner is not None:
+            self._owner._locks += 1
+        return True
+
+    def release(self) -> None:
+        if self._owner is not None:
+            self._owner._locks -= 1
+        self._held, self._owner = False, None
+
+
+class _SimTimer:
+    __slots__ = ("cancelled",)
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class SimRuntime:
+    """A ``Runtime`` in virtual time. Times are float seconds; it starts at 0 (monotonic) and ``wall``.
+
+    Arguments:
+        seed: which of the possible schedules to play.
+        wall: unix time at the start. ``step_wall`` moves the wall clock alone, as NTP or a sleeping laptop does.
+    """
+
+    name = "sim"
+
+    def __init__(self, seed: int = 0, wall: float = 1_790_000_000.0) -> None:
+        self.random_source = _random.Random(seed)
+        self.switches = 0
+        self._pick = _random.Random(f"pick {seed}")
+        self._time = 0.0
+        self._wall = wall
+        self._serial = count()
+        self._timers: list[tuple[float, int, _SimTimer, Callable[[], object]]] = []
+        self._runnable: list[SimTask] = []
+        self._workers: dict[SimTask, _Worker] = {}
+        self._idle: list[_Worker] = []
+        self._running: SimTask | None = None
+        self._back = threading.Semaphore(0)
+        self._held: str = ""
+
+    # -- the Runtime ----------------------------------------------------------------------------------
+
+    def monotonic(self) -> float:
+        """Virtual seconds since the start."""
+        return self._time
+
+    def now(self) -> float:
+        """Virtual unix time."""
+        return self._wall + self._time
+
+    def random(self) -> float:
+        """A seeded number in [0, 1)."""
+        return self.random_source.random()
+
+    def home(self) -> Hashable | None:
+        """Tasks of a simulation have no home."""
+        return None
+
+    def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
+        """Run ``fn(*args)`` in a new task."""
+        self.task(lambda: fn(*args))
+
+    def call_later(self, delay: float, fn: Callable[[], object]) -> _SimTimer:
+        """Run ``fn()`` in a new task after ``delay`` virtual seconds."""
+        return self._later(delay, lambda: self.spawn(fn))
+
+    def event(self) -> _SimEvent:
+        """Return a fresh event."""
+        return _SimEvent(self)
+
+    def lock(self) -> _SimLock:
+        """Return a fresh lock."""
+        return _SimLock(self)
+
+    def offload(self, fn: Callable[..., T], *args: Any) -> T:
+        """Run ``fn`` here: nothing blocks in virtual time."""
+        return fn(*args)
+
+    def close(self, timeout: float) -> None:
+        """Nothing to end: the simulation owns its tasks."""
+
+    # -- for tests ------------------------------------------------------------------------------------
+
+    def task(self, fn: Callable[[], Any], name: str = "") -> SimTask:
+        """Start a task and return it. It runs when ``run`` does."""
+        task = SimTask(self, fn, name or getattr(fn, "__name__", "task"))
+        self._runnable.append(task)
+        return task
+
+    def sleep(self, seconds: float) -> None:
+        """Let virtual time pass for the current task."""
+        task = self._current_task()
+        task._wakes += 1
+        self._wake_later(task, seconds)
+        self._switch(task)
+
+    def checkpoint(self) -> None:
+        """Let another task run, if the seed says so."""
+        task = self._running
+        if task is not None and self._runnable and self._pick.random() < 0.5:
+            task._wakes += 1
+            self._runnable.append(task)
+            self._switch(task)
+
+    def step_wall(self, seconds: float) -> None:
+        """Move the wall clock by ``seconds`` without time passing."""
+        self._wall += seconds
+
+    def run(self, until: float = math.inf) -> None:
+        """Run until no task can go on before virtual time ``until``.
+
+        Raises:
+            SimDeadlock: tasks wait for something that cannot come.
+            SimLockHeld: a task held a lock across a switch.
+        """
+        if self._running is not None:
+            raise RuntimeError("run() is for the thread outside the simulation")
+        while not self._held:
+            if self._runnable:
+                self._resume(self._runnable.pop(self._pick.randrange(len(self._runnable))))
+            elif self._timers and self._timers[0][0] <= until:
+                at, _, timer, fire = heappop(self._timers)
+                if not timer.cancelled:
+                    self._time = max(self._time, at)
+                    fire()
+            else:
+                break
+        if self._held:
+            raise SimLockHeld(self._held)
+        if until < math.inf:
+            self._time = max(self._time, until)
+        elif self._workers:
+            names = ", ".join(sorted({task.name for task in self._workers})[:10])
+            raise SimDeadlock(f"{len(self._workers)} tasks wait for ever at t={self._time:.3f}: {names}")
+        while self._idle:
+            self._idle.pop().end()
+
+    def _later(self, delay: float, fire: Callable[[], object]) -> _SimTimer:
+        timer = _SimTimer()
+        heappush(self._timers, (self._time + max(0.0, delay), next(self._serial), timer, fire))
+        return timer
+
+    def _wake_later(self, task: SimTask, delay: float) -> None:
+        wake = task._wakes
+        self._later(delay, lambda: self._ready(task) if task._wakes == wake else None)
+
+    def _ready(self, task: SimTask) -> None:
+        if not task.done and task not in self._runnable and task is not self._running:
+            task._wakes += 1
+            self._runnable.append(task)
+
+    def _current_task(self) -> SimTask:
+        if self._running is None:
+            raise RuntimeError("only a task of the simulation can wait")
+        return self._running
+
+    def _resume(self, task: SimTask) -> None:
+        worker = self._workers.get(task)
+        if worker is None:
+            worker = self._idle.pop() if self._idle else _Worker(self)
+            worker.task = task
+            self._workers[task] = worker
+        self._running = task
+        self.switches += 1
+        worker.baton.release()
+        self._back.acquire()
+        self._running = None
+
+    def _switch(self, task: SimTask) -> None:
+        if task._locks:
+            self._held = f"task {task.name} holds {task._locks} lock(s) across a switch at t={self._time:.3f}"
+        worker = self._workers[task]
+        self._back.release()
+        worker.baton.acquire()
+        if task._kill:
+            task._kill = False
+            raise SimKilled(task.name)
+
+    def _retire(self, worker: _Worker) -> None:
+        assert worker.task is not None
+        del self._workers[worker.task]
+        self._idle.append(worker)
+        self._back.release()
