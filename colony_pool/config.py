@@ -110,6 +110,9 @@ class BreakerConfig:
         jitter: share of the delay, 0..1, taken off at random.
         retry_after_max: longest ``Retry-After`` of a 503, seconds, that postpones a probe.
         reset_after: successes in one closed period after which ``open_delay`` starts anew.
+        quiet: seconds without any success before the last of ``fail_max`` failures counts. Behind a balancer
+            with more than half of its servers broken, sixteen failures in a row happen within a moment by
+            chance; a second without a success does not. 0 trips by the count alone.
     """
 
     fail_max: int = 16
@@ -118,6 +121,7 @@ class BreakerConfig:
     jitter: float = 0.2
     retry_after_max: float = 900.0
     reset_after: int = 10
+    quiet: float = 1.0
 
     def __post_init__(self) -> None:
         _whole(self, "fail_max", 1)
@@ -126,6 +130,7 @@ class BreakerConfig:
         _number(self, "open_delay_max", 0.001)
         _number(self, "jitter", 0.0, 1.0)
         _number(self, "retry_after_max", 0.0)
+        _number(self, "quiet", 0.0)
         _ordered(self, "open_delay", "open_delay_max")
 
 

@@ -54,6 +54,11 @@ class Circuit:
         self.failures += 1
         return self.failures >= self._config.fail_max
 
+    @property
+    def is_brink(self) -> bool:
+        """Whether one more failure opens it."""
+        return self.failures + 1 >= self._config.fail_max
+
     def open(self, now: float, cause: str, status: int, rand: float, *, grow: bool = True) -> None:
         """Open, or open again, and set the time of the next probe."""
         if self.state == CLOSED:

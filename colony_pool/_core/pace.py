@@ -24,6 +24,7 @@ _RTT_GAIN = 0.2
 _ENOUGH = 8  # samples below the current level before their ratio is believed
 _HALVE_AT = 64
 _ROUND_MIN = 16
+_NOTHING_WORKS = 8  # failures in a row after which a cut goes down to 1: halving would send 2 windows more
 
 
 class Window:
@@ -31,7 +32,7 @@ class Window:
 
     __slots__ = (
         "_bad", "_config", "_cooling", "_cuts", "_last_start", "_levels", "_max", "_passed", "_passed_bad",
-        "_seen", "_slow_start", "active", "round", "rtt", "size",
+        "_seen", "_slow_start", "_streak", "_streak", "active", "round", "rtt", "size",
     )  # fmt: skip
 
     def __init__(self, config: WindowConfig, maxsize: int) -> None:
@@ -51,6 +52,7 @@ class Window:
         self._cooling: list[float] = []  # when slots of failed attempts come back
         self._last_start = -math.inf
         self._cuts = 0  # rounds in a row that ended in a cut
+        self._streak = 0  # failures in a row, of any round
         self._new_round()
 
     @property
@@ -82,6 +84,7 @@ class Window:
     def succeeded(self, level: int, started_round: int, seconds: float) -> None:
         """Take a success: the window grows."""
         self.active -= 1
+        self._streak = 0
         self.rtt += _RTT_GAIN * (seconds - self.rtt)
         if self.size < 1.0:
             self.size = min(1.0, self.size * (2.0 if self._slow_start else 1.25))
@@ -95,6 +98,7 @@ class Window:
     def failed(self, level: int, started_round: int, started: float, now: float) -> bool:
         """Take a failure and say whether the window was cut. The slot comes back after one round trip."""
         self.active -= 1
+        self._streak += 1
         back = started + self.rtt
         if back > now:  # a 503 after 5 ms must not be answered by another try after 5 ms
             heappush(self._cooling, back)
@@ -134,6 +138,8 @@ class Window:
         self._cuts += 1
         self._slow_start = False
         self.size = max(self._config.floor, self.size * (0.5 if self._cuts > 1 else 0.7))
+        if self._streak >= _NOTHING_WORKS:
+            self.size = min(self.size, 1.0)
         self.round += 1
         self._new_round()
 

@@ -13,10 +13,10 @@ from .failure import Failure, from_outcome
 from .outcome import DENIED, DOWN, FAULT, LOCAL, NETWORK, OK, THROTTLED, Outcome
 from .settle import Settlement
 
-_LOSS_GAIN = 1 / 32
-# A key that failed this often rests, if luck as bad as that is rarer than one in a thousand.
+_LOSS_GAIN = 1 / 64
+# A key that failed this often rests, if luck as bad as that is rarer than one in a million.
 _POISON_FAILS = 3
-_POISON_CHANCE = 1e-3
+_POISON_CHANCE = 1e-6
 _BAD = (DOWN, NETWORK, FAULT)
 
 
@@ -72,7 +72,9 @@ class Verdicts(Settlement):
         elif outcome.kind in _BAD:
             self._loss += _LOSS_GAIN * (1.0 - self._loss)
             # A herd that fails together is one piece of evidence: only attempts begun after the last cut count.
-            counts = permit.round == window.round
+            # And sixteen in a row within a moment happen at 60 % of random failures; not without a success a second.
+            quiet = now - self._last_success >= self.config.breaker.quiet
+            counts = permit.round == window.round and (quiet or not circuit.is_brink)
             if window.failed(permit.level, permit.round, permit.started, now):
                 self._emit(ev.WindowCut(window.size))
             if counts:
@@ -206,7 +208,8 @@ class Verdicts(Settlement):
     def _not_before(self, flight: Flight, outcome: Outcome, now: float) -> float:
         lively = now - self._last_success <= self.config.window.busy
         fails = flight.account.fails
-        poisoned = fails >= _POISON_FAILS and self._loss**fails < _POISON_CHANCE
+        likely = min(1.0, self._loss + math.sqrt(self._loss * _LOSS_GAIN))  # two sigma above what is known
+        poisoned = fails >= _POISON_FAILS and likely**fails < _POISON_CHANCE
         if self.circuit.state == ev.CLOSED and lively and not poisoned:
             return now + self.window.rtt
         delay = jittered(self.config.retry.delay(flight.fails), self.config.retry.jitter, self._rand())
