@@ -1,0 +1,60 @@
+"""colony_pool: one guarded door to The Colony's ``/auth/token`` for any number of agents in a process."""
+
+from .agent import Agent
+from .config import (
+    AUTH_TOKEN_RETRY,
+    BreakerConfig,
+    DenialConfig,
+    RetryBudgetConfig,
+    RetryConfig,
+    Timeout,
+    TokenConfig,
+    WindowConfig,
+)
+from .errors import (
+    CircuitOpenError,
+    ColonyAPIError,
+    ColonyAuthError,
+    ColonyConflictError,
+    ColonyNetworkError,
+    ColonyNotFoundError,
+    ColonyRateLimitError,
+    ColonyServerError,
+    ColonyTwoFactorInvalidError,
+    ColonyTwoFactorRequiredError,
+    ColonyValidationError,
+    PoolClosedError,
+)
+from .pool import ColonyPool
+from .status import BreakerStatus, PoolStatus, TokensStatus
+
+__all__ = [
+    "AUTH_TOKEN_RETRY",
+    "Agent",
+    "BreakerConfig",
+    "BreakerStatus",
+    "CircuitOpenError",
+    "ColonyAPIError",
+    "ColonyAuthError",
+    "ColonyConflictError",
+    "ColonyNetworkError",
+    "ColonyNotFoundError",
+    "ColonyPool",
+    "ColonyRateLimitError",
+    "ColonyServerError",
+    "ColonyTwoFactorInvalidError",
+    "ColonyTwoFactorRequiredError",
+    "ColonyValidationError",
+    "DenialConfig",
+    "PoolClosedError",
+    "PoolStatus",
+    "RetryBudgetConfig",
+    "RetryConfig",
+    "Timeout",
+    "TokenConfig",
+    "TokensStatus",
+    "WindowConfig",
+    "__version__",
+]
+
+__version__ = "0.1.0"

@@ -53,10 +53,16 @@ class RetryBudget:
         self._forget(now)
         return self._config.ratio * self._sum_firsts + self._config.reserve - self._sum_retries
 
-    def limit(self, now: float) -> float:
-        """What the balance would be without any retry."""
-        self._forget(now)
-        return self._config.ratio * self._sum_firsts + self._config.reserve
+    def balance_at(self, now: float) -> float:
+        """The balance, read without changing anything: for a scrape."""
+        return self.limit_at(now) - sum(
+            n for b, n in tuple(self._retries) if b >= math.floor(now / self._width) - _BUCKETS
+        )
+
+    def limit_at(self, now: float) -> float:
+        """What ``balance_at`` would be without any retry."""
+        oldest = math.floor(now / self._width) - _BUCKETS
+        return self._config.ratio * sum(n for b, n in tuple(self._firsts) if b > oldest) + self._config.reserve
 
     def next_refill(self, now: float) -> float:
         """The earliest time at which the balance can have grown by itself; inf when it cannot."""

@@ -10,6 +10,7 @@ and a listener that calls back into the pool must not do so under its lock.
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -126,6 +127,14 @@ class PoolBreaker(pybreaker.CircuitBreaker):
             super().half_open()
         elif what == act.TO_CLOSED and state != pybreaker.STATE_CLOSED:
             super().close()
+
+    def after_fork(self) -> None:
+        """In a forked child: a lock that nobody holds, and closed, like the desk. Listeners stay, untold."""
+        self._lock = threading.RLock()
+        self._letters.clear()
+        self._replaying = False
+        self._state_storage = pybreaker.CircuitMemoryStorage(pybreaker.STATE_CLOSED)
+        self._state = self._create_new_state(pybreaker.STATE_CLOSED)
 
     def deliver(self) -> None:
         """Tell users' listeners what has happened; one that raises is logged and changes nothing."""

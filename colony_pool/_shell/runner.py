@@ -47,17 +47,22 @@ class Runner:
         attempt: Callable[[Permit], Outcome],
         breaker: Breaker | None = None,
         listeners: list[Callable[[Event], object]] | None = None,
+        after: Callable[[Permit, Outcome], object] | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.runtime = runtime
         self.listeners = listeners if listeners is not None else []
         self._attempt = attempt
+        self._after = after  # what is left to do once everybody was told
         self._breaker = breaker
         self._inbox: deque[Step] = deque()
         self._todo: deque[act.Start | act.Abort | act.Done | act.Grant] = deque()
         self._story: deque[act.Replay | act.Emit] = deque()
         self._deciding = runtime.lock()  # guards dispatcher
         self._telling = runtime.lock()  # guards the order in which _story is told
+        self._working: set[int] = set()
+        self._stopping = False
+        self._idle = runtime.event()
         self._wake_at = math.inf
         self._timers: dict[Hashable | None, tuple[float, Timer]] = {}
 
@@ -111,8 +116,17 @@ class Runner:
         self._tell()
         return mine
 
-    def _work(self, permit: Permit | None) -> None:
+    def _work(self, first: Permit) -> None:
         """Make attempts until there is none to take over."""
+        self._working.add(id(first))
+        try:
+            self._chain(first)
+        finally:
+            self._working.discard(id(first))
+            if self._stopping and not self._working:
+                self._idle.set()
+
+    def _chain(self, permit: Permit | None) -> None:
         while permit is not None:
             current = permit
             outcome = Outcome(LOCAL, detail="the attempt was abandoned")
@@ -124,6 +138,8 @@ class Runner:
                 )
                 self._decide()
             permit = self._carry_out(worker=current)
+            if self._after is not None:
+                self._after(current, outcome)
 
     def _arm(self) -> None:
         """Have a timer in this home that fires by the time the dispatcher wants to be woken.
@@ -166,7 +182,10 @@ class Runner:
             except Exception:
                 log.exception("colony_pool: a listener raised on %s; it changes nothing", type(event).__name__)
 
-    def stop(self) -> None:
-        """Cancel all timers."""
+    def stop(self, within: float = 0.0) -> None:
+        """Wait ``within`` seconds for workers to come home, and cancel all timers."""
+        self._stopping = True
+        if self._working and within > 0.0:
+            self._idle.wait(within)
         while self._timers:
             self._timers.popitem()[1][1].cancel()

@@ -1,0 +1,184 @@
+"""Authenticated API calls: bearer token, one refresh on 401, retries that cannot repeat a deed (G19, G25)."""
+
+from __future__ import annotations
+
+import json as _json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from .._core.backoff import jittered, retry_after
+from .._core.failure import Failure, closed, from_status
+from .._core.outcome import error_text
+from .._runtime.protocol import Event, Runtime
+from ..config import RetryConfig
+from ..errors import ColonyAPIError, ColonyNetworkError, ColonyServerError
+from .transport import BadReply, NetworkFailure, Reply, Transport
+
+if TYPE_CHECKING:
+    from ..agent import Agent
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_REPEATABLE = ("GET", "HEAD")
+_KEYED = ("POST", "PUT")
+_MAX_BODY = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The answer to an API call that succeeded. ``headers`` have lower-case names."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The body as text; what is not UTF-8 is replaced."""
+        return self.content.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ``ColonyServerError`` when it is none."""
+        try:
+            return _json.loads(self.content)
+        except (ValueError, RecursionError):
+            message = f"HTTP {self.status}, but the body ({len(self.content)} bytes) is not JSON"
+            raise ColonyServerError(message, self.status) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One API call, checked and encoded."""
+
+    method: str
+    path: str
+    target: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+    timeout: float | None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether sending it twice is harmless: a read, or a write that the server recognises."""
+        return self.method in _REPEATABLE or "Idempotency-Key" in self.headers
+
+
+def prepare(
+    method: str,
+    path: str,
+    *,
+    json: Any = None,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    idempotency_key: str | None = None,
+    timeout: float | None = None,
+) -> Call:
+    """Check and encode a call; ``ValueError`` names what is wrong."""
+    verb = method.upper() if isinstance(method, str) else ""
+    if verb not in METHODS:
+        raise ValueError(f"method={method!r}: must be one of {', '.join(METHODS)}")
+    if not isinstance(path, str) or not path.startswith("/") or path.startswith("//") or "\\" in path:
+        raise ValueError("path: must start with one '/' (it is taken relative to base_url; no other host is asked)")
+    if any(ord(c) <= 32 or ord(c) >= 127 for c in path):
+        raise ValueError("path: must be ASCII without spaces or control characters; percent-encode the rest")
+    if any(part in (".", "..") for part in path.split("?")[0].replace("%2e", ".").replace("%2E", ".").split("/")):
+        raise ValueError("path: must have no '.' or '..' segments")
+    if timeout is not None and not 0 < timeout < 1e9:
+        raise ValueError(f"timeout={timeout!r}: must be a positive number of seconds")
+    query = urlencode(dict(params), doseq=True) if params else ""
+    target = f"{path}{'&' if '?' in path else '?'}{query}" if query else path
+    sent = {"Accept": "application/json"}
+    body = None
+    if json is not None:
+        body = _json.dumps(json).encode()
+        sent["Content-Type"] = "application/json"
+    for name, value in (headers or {}).items():
+        if name.lower() in ("authorization", "host", "content-length", "transfer-encoding"):
+            raise ValueError(f"headers: {name} is set by the pool")
+        sent[name] = value
+    if verb in _KEYED:
+        sent["Idempotency-Key"] = idempotency_key or sent.get("Idempotency-Key") or uuid.uuid4().hex
+    elif idempotency_key is not None:
+        raise ValueError(f"idempotency_key: is for {' and '.join(_KEYED)}, not for {verb}")
+    return Call(verb, path, target, sent, body, timeout)
+
+
+class Api:
+    """Makes API calls for agents."""
+
+    def __init__(
+        self, transport: Transport, runtime: Runtime, base_path: str, retry: RetryConfig, closing: Event
+    ) -> None:
+        self._transport = transport
+        self._runtime = runtime
+        self._base_path = base_path
+        self._retry = retry
+        self._closing = closing
+
+    def perform(self, agent: Agent, call: Call, on_401: Callable[[str], bool]) -> Response:
+        """Make ``call`` for ``agent``; ``on_401(rejected)`` says whether a replay with a new token makes sense."""
+        tried, replayed = 0, False
+        while True:
+            jwt = agent.token()
+            try:
+                reply = self._send(call, jwt)
+            except NetworkFailure as failure:
+                delay = self._after_network(call, failure, tried)
+            except BadReply as bad:
+                raise ColonyServerError(f"{call.method} {call.path}: {bad.reason}", bad.status) from None
+            else:
+                if reply.status < 300:
+                    return Response(reply.status, reply.headers, reply.body)
+                if reply.status == 401 and not replayed and on_401(jwt):
+                    replayed = True
+                    continue
+                delay = self._after_status(call, reply, tried, jwt)
+            finally:
+                jwt = ""  # no traceback of ours holds a token
+            tried += 1
+            if self._closing.wait(delay):
+                raise closed().exception()
+
+    def _send(self, call: Call, jwt: str) -> Reply:
+        headers = {**call.headers, "Authorization": f"Bearer {jwt}"}
+        try:
+            return self._transport.send(
+                call.method, self._base_path + call.target, headers=headers, body=call.body, total=call.timeout,
+                max_body=_MAX_BODY,
+            )  # fmt: skip
+        finally:
+            del headers, jwt
+
+    def _after_network(self, call: Call, failure: NetworkFailure, tried: int) -> float:
+        """Seconds until the call is sent again; raises when it is not."""
+        retry = self._retry
+        if retry.retry_network_errors and tried < retry.max_retries and (call.repeatable or not failure.sent):
+            return jittered(retry.delay(tried + 1), retry.jitter, self._runtime.random())
+        words = f"{call.method} {call.path}: no answer ({failure.kind}: {failure.detail})"
+        raise ColonyNetworkError(f"{words}; check the network: no key or token is at fault") from None
+
+    def _after_status(self, call: Call, reply: Reply, tried: int, jwt: str) -> float:
+        retry = self._retry
+        after = retry_after(reply.headers, self._runtime.now())
+        may = reply.status in retry.retry_on and tried < retry.max_retries and call.repeatable
+        if may and (after is None or after <= retry.max_retry_after):
+            delay = jittered(retry.delay(tried + 1), retry.jitter, self._runtime.random())
+            return delay if after is None else after
+        raise _error(call, reply, after, jwt).exception()
+
+
+def _error(call: Call, reply: Reply, after: float | None, jwt: str) -> Failure:
+    try:
+        response = _json.loads(reply.body.replace(jwt.encode(), b"***"))
+    except (ValueError, RecursionError):
+        response = {}
+    response = response if isinstance(response, dict) else {}
+    detail, code = error_text(response)
+    where = f"{call.method} {call.path}"
+    if 300 <= reply.status < 400:
+        return Failure(ColonyAPIError, f"{where}: HTTP {reply.status} (a redirect is never followed)", reply.status)
+    if reply.status == 401 and not code:
+        detail = detail or "the token was refused, and so was a fresh one"
+    return from_status(reply.status, detail, code, response, after, where)

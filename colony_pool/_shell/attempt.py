@@ -1,0 +1,97 @@
+"""One attempt at ``POST /auth/token``: ask for a code, send, classify. Runs in a task of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+
+from .._core.account import Permit
+from .._core.outcome import LOCAL, NETWORK, Outcome, bad_answer, classify
+from .._runtime.protocol import Runtime
+from ..errors import ColonyAPIError
+from .credential import CodeSpent, Credential
+from .transport import Abort, BadReply, NetworkFailure, Transport
+
+log = logging.getLogger("colony_pool")
+
+MAX_TOKEN_ANSWER = 65_536
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+_ABANDONED = Outcome(LOCAL, detail="the attempt was given up before it began")
+
+
+class Attempt:
+    """Makes attempts. ``total`` bounds one, in seconds; a probe's permit may allow less."""
+
+    def __init__(self, transport: Transport, runtime: Runtime, path: str, total: float) -> None:
+        self._transport = transport
+        self._runtime = runtime
+        self._path = path
+        self._total = total
+
+    def __call__(self, permit: Permit) -> Outcome:
+        """Use ``permit`` once. Never raises for anything that the endpoint, the network or a callback did."""
+        credential: Credential = permit.account.secret
+        abort = permit.shell = Abort()
+        if not permit.alive:
+            return _ABANDONED
+        try:
+            code = credential.code(self._runtime.now())
+        except CodeSpent:
+            return _spent(credential)
+        except Exception as error:  # noqa: BLE001 - the user's callable: its exception is the caller's to see
+            return Outcome(LOCAL, detail="totp() raised", local_error=error)
+        try:
+            return self._send(permit, credential, code, abort)
+        except Exception:
+            log.exception("colony_pool: an attempt failed in a way it must not; this is a bug, please report it")
+            return Outcome(
+                LOCAL, local_error=ColonyAPIError("internal error in colony_pool; its log has the details")
+            )
+        finally:
+            permit.shell = None
+            del code
+
+    def _send(self, permit: Permit, credential: Credential, code: str | None, abort: Abort) -> Outcome:
+        fields = {"api_key": credential.key} | ({"totp_code": code} if code is not None else {})
+        body = json.dumps(fields).encode()
+        if code is not None:
+            # Spent before it is sent: a kill in between must not lead to the same code being sent twice.
+            credential.burn(code, self._runtime.now())
+        burnt = code is not None
+        try:
+            reply = self._transport.send(
+                "POST", self._path, headers=_HEADERS, body=body, total=min(permit.timeout, self._total),
+                max_body=MAX_TOKEN_ANSWER, abort=abort, priority=True,
+            )  # fmt: skip
+        except NetworkFailure as failure:
+            return Outcome(NETWORK, detail=f"{failure.kind}: {failure.detail}", code_burnt=burnt and failure.sent)
+        except BadReply as bad:
+            outcome = bad_answer(bad.status, bad.reason)
+        else:
+            answer = _scrubbed(reply.body, credential.key, code) if reply.status >= 300 else reply.body
+            outcome = classify(reply.status, reply.headers, answer, self._runtime.now())
+        finally:
+            del fields, body
+        return replace(outcome, code_burnt=burnt)
+
+
+def _spent(credential: Credential) -> Outcome:
+    if not credential.single_use:
+        return Outcome(
+            LOCAL, detail="the one-time code is spent; the next one comes with the next window", code_wait=True
+        )
+    return Outcome(
+        LOCAL,
+        detail="the fixed totp= code was used for one attempt and cannot be used again; pass a callable that returns "
+        "a fresh code. The API key is fine",
+        code="AUTH_2FA_REQUIRED",
+    )
+
+
+def _scrubbed(body: bytes, key: str, code: str | None) -> bytes:
+    """A server that echoes the request in its error must not put a secret into our exceptions."""
+    for secret in (key, code):
+        if secret:
+            body = body.replace(secret.encode(), b"***")
+    return body

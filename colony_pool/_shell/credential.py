@@ -1,0 +1,81 @@
+"""An API key and its second factor: the only object that holds them, and it shows neither."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+
+_KEY = re.compile(r"col_[\x21-\x7e]{1,508}")
+_CODE = re.compile(r"[0-9]{6,8}|[A-Za-z0-9]{10,16}")
+_SPENT_FOR = 300.0  # seconds for which a code is remembered: far beyond any window in which it could work again
+
+Totp = str | Callable[[], str] | None
+
+
+class CodeSpent(Exception):
+    """The code at hand was sent before."""
+
+
+class Credential:
+    """What an attempt needs. ``totp`` is a callable asked once per attempt, or a code good for one attempt."""
+
+    __slots__ = ("_spent", "key", "totp")
+
+    def __init__(self, key: str, totp: Totp = None) -> None:
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
+            raise ValueError(
+                "api_key: must be a string that starts with 'col_', without spaces or control characters"
+            )
+        if totp is not None and not callable(totp):
+            check_code(totp)
+        self.key = key
+        self.totp = totp
+        self._spent: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return "<Credential>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Credential holds an API key and does not pickle")
+
+    @property
+    def spread(self) -> float:
+        """A number in [0, 1) that is the same for the same key, on any host."""
+        return int.from_bytes(hashlib.sha256(self.key.encode()).digest()[:6], "big") / 2**48
+
+    @property
+    def single_use(self) -> bool:
+        """The second factor is one fixed code."""
+        return isinstance(self.totp, str)
+
+    def code(self, wall: float) -> str | None:
+        """The code for one attempt, ``None`` without 2FA. Raises ``CodeSpent`` for one that was sent before."""
+        if self.totp is None:
+            return None
+        code = self.totp if isinstance(self.totp, str) else check_code(self.totp())
+        for old, at in list(self._spent.items()):
+            if wall - at > _SPENT_FOR and not self.single_use:
+                del self._spent[old]
+        if code in self._spent:
+            raise CodeSpent
+        return code
+
+    def burn(self, code: str, wall: float) -> None:
+        """Note that ``code`` reached the socket."""
+        self._spent[code] = wall
+
+
+def check_code(code: object) -> str:
+    """Return ``code`` if it can be a one-time code; the error does not show it."""
+    if not isinstance(code, str):
+        raise TypeError(
+            f"totp: must be a str or a callable that returns one, not {type(code).__name__} "
+            "(an int loses the leading zero that one code in ten has)"
+        )
+    if not _CODE.fullmatch(code):
+        raise ValueError(
+            f"totp: {len(code)} characters that are no one-time code; allowed are 6 to 8 digits, or a recovery code "
+            "of 10 to 16 letters and digits (a TOTP secret is not a code: pass totp=lambda: pyotp.TOTP(secret).now())"
+        )
+    return code

@@ -1,0 +1,89 @@
+"""The token cache on disk: the SDK's own format and place, so that both find each other's tokens (G21).
+
+Every failure is a miss. Differences from the SDK that its readers cannot see: the temporary name is unique
+(its fixed one lets two writers race), and a removal spares a token that somebody else has written since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+_VERSION = 1
+_MARGIN = 60.0
+_MAX_FILE = 65_536
+
+
+class TokenCache:
+    """Tokens of one API on this host's disk."""
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url.rstrip("/")
+
+    def load(self, key: str, wall: float) -> tuple[str, float] | None:
+        """``(jwt, expiry in unix time)`` of a token good for more than a minute, or ``None``."""
+        try:
+            path = self._path(key)
+            if not enabled() or path.stat().st_size > _MAX_FILE:
+                return None
+            entry = json.loads(path.read_text(encoding="utf-8"))
+            jwt, expiry = entry["token"], float(entry["expiry"])
+        except (OSError, ValueError, TypeError, KeyError, RecursionError, RuntimeError):
+            return None
+        good = entry.get("v") == _VERSION and isinstance(jwt, str) and jwt.isascii() and jwt.isprintable()
+        if not good or not jwt or " " in jwt or not math.isfinite(expiry) or expiry <= wall + _MARGIN:
+            return None
+        return jwt, expiry
+
+    def save(self, key: str, jwt: str, expiry: float) -> None:
+        """Write atomically, readable by the owner alone."""
+        if not enabled():
+            return
+        with suppress(OSError, RuntimeError):
+            path = self._path(key)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".tmp", dir=path.parent)
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:  # mkstemp's mode is 0600
+                    json.dump({"v": _VERSION, "token": jwt, "expiry": expiry}, file)
+                os.replace(name, path)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(name)
+                raise
+
+    def remove(self, key: str, jwt: str) -> None:
+        """Remove the entry if it still is ``jwt``."""
+        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError, RuntimeError):
+            path = self._path(key)
+            if enabled() and json.loads(path.read_text(encoding="utf-8"))["token"] == jwt:
+                path.unlink()
+
+    def _path(self, key: str) -> Path:
+        name = hashlib.sha256(f"{self._base_url}|{key}".encode()).hexdigest()[:16]
+        return directory() / f"{name}.json"
+
+
+def enabled() -> bool:
+    """Whether ``COLONY_SDK_NO_TOKEN_CACHE`` leaves the cache on."""
+    return os.environ.get("COLONY_SDK_NO_TOKEN_CACHE", "").strip().lower() not in ("1", "true", "yes")
+
+
+def directory() -> Path:
+    """The SDK's cache directory on this platform; ``COLONY_SDK_TOKEN_CACHE_DIR`` moves it."""
+    override = os.environ.get("COLONY_SDK_TOKEN_CACHE_DIR")
+    if override:
+        return Path(override)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or os.environ.get("APPDATA")
+        return (Path(base) if base else Path.home() / "AppData" / "Local") / "colony-sdk" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "colony-sdk"
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    return (Path(xdg) if xdg else Path.home() / ".cache") / "colony-sdk"

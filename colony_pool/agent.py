@@ -1,0 +1,210 @@
+"""``Agent``: one API key. ``token()`` is the hot path: no lock, no allocation, one clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ._core.account import Account, Waiter
+from ._core.actions import Grant
+from ._core.token import Token, issue
+from ._shell.api import Response, prepare
+from ._shell.credential import Credential, Totp
+
+if TYPE_CHECKING:
+    from .pool import ColonyPool
+
+__all__ = ["Agent"]
+
+# The hot path reads the monotonic clock alone. This often, in seconds, the slow path looks at the wall clock,
+# which goes on while a laptop sleeps and the monotonic one does not.
+_RECHECK = 1.0
+# A call whose wake-up got lost with a dead thread's timers looks for itself this often, seconds.
+_LOOK = 5.0
+
+
+class Agent:
+    """A handle on one API key. Cheap; made by ``pool.agent(api_key)``; shared by threads and greenlets."""
+
+    __slots__ = ("__weakref__", "_account", "_credential", "_disk_at", "_fresh_until", "_jwt", "_monotonic", "_pool")
+
+    def __init__(self, pool: ColonyPool, credential: Credential) -> None:
+        self._pool = pool
+        self._credential = credential
+        self._jwt = ""
+        self._fresh_until = -math.inf
+        self._disk_at = -math.inf
+        self._monotonic = pool._runtime.monotonic
+        self._account = Account(spread=credential.spread, totp=credential.totp is not None, secret=credential)
+        self._account.listener = self._granted
+
+    def __repr__(self) -> str:
+        return f"<Agent of {self._pool!r}>"
+
+    def token(self, *, max_wait: float | None = None) -> str:
+        """Return a valid JWT: nanoseconds when there is one, else as long as waiting can help.
+
+        Arguments:
+            max_wait: seconds for which this call may be parked while the endpoint is down or held; its own
+                attempts do not count. Default: the pool's (122). 0 never parks.
+
+        Raises:
+            ColonyAuthError: this key, or its one-time code, was refused.
+            ColonyRateLimitError: the server is counting; see ``retry_after``.
+            CircuitOpenError: the endpoint is down, and the next probe lies beyond ``max_wait``.
+            ColonyServerError: it failed for as long as this call could wait.
+            ColonyNetworkError: there was no answer to this call's own first attempt.
+            PoolClosedError: the pool is closed.
+        """
+        if self._monotonic() < self._fresh_until:
+            return self._jwt
+        return self._renew(max_wait)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+    ) -> Response:
+        """Make an authenticated API call: on 401 one refresh and one replay.
+
+        GET and HEAD are retried by ``RetryConfig``; POST and PUT too, since they carry an ``Idempotency-Key``
+        (one is made when none is given); PATCH and DELETE are not once they may have reached the server.
+
+        Arguments:
+            method: GET, HEAD, POST, PUT, PATCH or DELETE.
+            path: relative to ``base_url``, starting with ``/``.
+            json: a value for the body.
+            params: the query; sequences repeat their name.
+            headers: more headers; ``Authorization`` is the pool's.
+            idempotency_key: for POST and PUT.
+            timeout: seconds for each attempt, instead of the pool's ``timeout.total``.
+
+        Raises:
+            ColonyAPIError: or one of its subclasses, by status.
+        """
+        call = prepare(
+            method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout
+        )
+        return self._pool._api.perform(self, call, self._rejected)
+
+    def get(self, path: str, **options: Any) -> Response:
+        """``request("GET", path, ...)``."""
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> Response:
+        """``request("POST", path, ...)``."""
+        return self.request("POST", path, **options)
+
+    def put(self, path: str, **options: Any) -> Response:
+        """``request("PUT", path, ...)``."""
+        return self.request("PUT", path, **options)
+
+    def patch(self, path: str, **options: Any) -> Response:
+        """``request("PATCH", path, ...)``."""
+        return self.request("PATCH", path, **options)
+
+    def delete(self, path: str, **options: Any) -> Response:
+        """``request("DELETE", path, ...)``."""
+        return self.request("DELETE", path, **options)
+
+    def invalidate(self) -> None:
+        """Forget the token, on disk too, and that the key was refused: the next call asks the server."""
+        desk = self._pool._runner.dispatcher
+        self._pool._runner.feed(lambda now, wall: desk.invalidate(self._account, None, False, now))
+
+    # -- the slow path --------------------------------------------------------------------------------
+
+    def _renew(self, max_wait: float | None) -> str:
+        pool = self._pool
+        patience = pool._patience(max_wait)
+        pool._check_open()
+        runtime = pool._runtime
+        now, wall = runtime.monotonic(), runtime.now()
+        token = self._account.token
+        if token is None or not token.usable(now, wall):
+            token = self._from_disk(now, wall) or token
+        if token is not None and token.usable(now, wall):
+            self._use(token, now, wall)
+            return token.jwt
+        waiter = Waiter(self._account, patience, runtime.event(), runtime.home())
+        runner = pool._runner
+        desk = runner.dispatcher
+        try:
+            runner.feed(lambda now, wall: desk.demand(waiter, now, wall))
+            while not waiter.event.wait(min(max(patience, _LOOK), 3600.0) + 1.0):
+                runner.feed(desk.tick)
+        finally:
+            if not waiter.done:
+                runner.feed(lambda now, wall: desk.cancel(waiter, now, wall))
+        if waiter.token is not None:
+            return waiter.token.jwt
+        assert waiter.failure is not None  # noqa: S101 - the desk finishes a waiter with one of the two
+        raise waiter.failure.exception()
+
+    def _use(self, token: Token, now: float, wall: float) -> None:
+        """Put ``token`` on the hot path; past its soft point, see to it that one attempt refreshes it."""
+        until = token.soft
+        if token.is_soft(now, wall):
+            until = token.margin_at
+            account = self._account
+            if account.flight is None and now >= account.rest_until:
+                runner = self._pool._runner
+                runner.feed(lambda now, wall: runner.dispatcher.refresh(account, now, wall))
+        self._jwt = token.jwt
+        self._fresh_until = min(until, token.margin_at, now + _RECHECK)
+
+    def _granted(self, action: Grant) -> None:
+        """The desk has a new token, or has dropped the one it had."""
+        token = action.token
+        if token is None:
+            self._fresh_until = -math.inf
+            if action.lost is not None and self._pool._cache is not None:
+                self._pool._cache.remove(self._credential.key, action.lost.jwt)
+        elif token is self._account.token and not self._pool._closed:
+            now = self._monotonic()
+            self._jwt = token.jwt
+            self._fresh_until = min(token.soft, now + _RECHECK)
+
+    def _from_disk(self, now: float, wall: float) -> Token | None:
+        """A usable token that this or another process has left on disk, asked for once a second at most."""
+        pool = self._pool
+        if pool._cache is None or now < self._disk_at:
+            return None
+        self._disk_at = now + _RECHECK
+        found = pool._cache.load(self._credential.key, wall)
+        if found is None:
+            return None
+        life, config = found[1] - wall, pool._config.token
+        token = issue(found[0], life, max(0.0, config.life - life), self._account.spread, now, wall, config)
+        if not token.usable(now, wall):
+            return None
+        desk = pool._runner.dispatcher
+        pool._runner.feed(lambda now, wall: desk.adopt(self._account, token, now, wall))
+        return token
+
+    def _rejected(self, jwt: str) -> bool:
+        """A 401 on an API call: drop the token that was refused; say whether trying again makes sense (G19)."""
+        account, pool = self._account, self._pool
+        token = account.token
+        if token is None or token.jwt != jwt:
+            return True  # somebody was faster: there is, or will be, another one
+        if pool._runtime.monotonic() < account.forced_at + pool._config.token.forced_interval:
+            return False
+        desk = pool._runner.dispatcher
+        pool._runner.feed(lambda now, wall: desk.invalidate(account, token, True, now))
+        return True
+
+    def _set_totp(self, totp: Totp) -> None:
+        """A new second factor is a new chance: the old refusal is forgotten."""
+        if totp is not None and totp is not self._credential.totp and totp != self._credential.totp:
+            self._credential = Credential(self._credential.key, totp)
+            self._account.secret = self._credential
+            self._account.totp = True
+            self._account.denial = None
