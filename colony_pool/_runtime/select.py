@@ -1,0 +1,35 @@
+"""Which runtime this process is to use."""
+
+from __future__ import annotations
+
+import sys
+
+from .protocol import Runtime
+
+
+def make_runtime(name: str, maxsize: int) -> Runtime:
+    """Return a fresh runtime: ``"threads"``, ``"gevent"``, or ``"auto"``, gevent if it has patched this process.
+
+    Raises:
+        ValueError: no such runtime.
+        ImportError: gevent is asked for and not installed.
+    """
+    if name not in ("auto", "threads", "gevent"):
+        raise ValueError(f"runtime={name!r}: must be 'auto', 'threads', 'gevent' or a Runtime")
+    if name == "auto":
+        name = "gevent" if _gevent_has_patched() else "threads"
+    if name == "threads":
+        from .threads import ThreadRuntime
+
+        return ThreadRuntime()
+    try:
+        from .gevent import GeventRuntime
+    except ImportError as error:
+        raise ImportError('runtime="gevent" needs gevent: pip install "colony_pool[gevent]"') from error
+    return GeventRuntime(maxsize)
+
+
+def _gevent_has_patched() -> bool:
+    # Not imported means not patched: looking must not import it.
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("socket"))
