@@ -279,23 +279,24 @@ class DeskConfig:
 
 
 def scaled(config: Any, divisor: float) -> Any:
-    """Return ``config`` with every time in it divided by ``divisor``: the same policy, faster.
+    """Return ``config`` with every schedule in it divided by ``divisor``: the same policy, an hour in seconds.
 
-    For demos and benchmarks that play an hour in seconds. Counts and ratios stay as they are.
+    For demos and benchmarks. What belongs to the network and the server stays: timeouts, the pace of the
+    window, the budget; they do not get faster when the plan is played faster.
     """
     changes = {}
     for item in fields(config):
         value = getattr(config, item.name)
-        if hasattr(value, "__dataclass_fields__"):
+        if isinstance(value, (RetryConfig, BreakerConfig, TokenConfig, DenialConfig)):
             changes[item.name] = scaled(value, divisor)
-        elif item.type == "float" and item.name not in _RATIOS:
+        elif item.type == "float" and item.name not in _UNSCALED:
             changes[item.name] = value / divisor
         else:
             changes[item.name] = value
     return type(config)(**changes)
 
 
-_RATIOS = frozenset({"jitter", "ratio", "floor", "soft_min", "soft_spread", "fault_ratio"})
+_UNSCALED = frozenset({"jitter", "quiet", "soft_min", "soft_spread", "fault_ratio", "probe_timeout"})
 
 
 def check_base_url(base_url: str, *, allow_insecure: bool) -> str:
