@@ -48,6 +48,7 @@ __all__ = ["ColonyPool"]
 log = logging.getLogger("colony_pool")
 
 _CLOSE_WITHIN = 1.0
+_LOGGED = (ev.StateChanged, ev.HoldStarted, ev.KeyDenied)
 _TOKEN_PATH = "/auth/token"  # noqa: S105 - a path
 
 
@@ -284,8 +285,9 @@ class ColonyPool:
         self.journal.note(event)
 
     def _log(self, event: ev.Event) -> None:
-        for level, message in _lines(event, self.name):
-            log.log(level, message)
+        if type(event) in _LOGGED:
+            for level, message in _lines(event, self.name):
+                log.log(level, message)
 
     def _save(self, permit: Permit, outcome: Outcome) -> None:
         """After a token was handed out: leave it on disk for the next process."""

@@ -7,6 +7,8 @@ All keys exist from the start: a counter that is born at its first event hides t
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
+from typing import Any
 
 from . import events as ev
 from .outcome import KINDS
@@ -73,23 +75,30 @@ class Journal:
 
     def note(self, event: ev.Event) -> None:
         """Count one event."""
-        if isinstance(event, ev.AttemptFinished):
-            self.attempts[event.kind] += 1
-            self.stale += event.stale
-            self.attempt_seconds.observe(event.seconds)
-        elif isinstance(event, ev.AttemptStarted):
-            self.retries += event.retry
-        elif isinstance(event, ev.CallFinished):
-            self.calls[event.outcome] += 1
-            self.wait_seconds.observe(event.waited)
-        elif isinstance(event, ev.ProbeFinished):
-            self.probes[event.result] += 1
-        elif isinstance(event, ev.StateChanged):
-            self._moved(event)
-        elif isinstance(event, ev.HoldStarted):
-            self.holds += 1
-        elif isinstance(event, ev.KeyDenied):
-            self.denials += 1
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
+
+    def _started(self, event: ev.AttemptStarted) -> None:
+        self.retries += event.retry
+
+    def _finished(self, event: ev.AttemptFinished) -> None:
+        self.attempts[event.kind] += 1
+        self.stale += event.stale
+        self.attempt_seconds.observe(event.seconds)
+
+    def _called(self, event: ev.CallFinished) -> None:
+        self.calls[event.outcome] += 1
+        self.wait_seconds.observe(event.waited)
+
+    def _probed(self, event: ev.ProbeFinished) -> None:
+        self.probes[event.result] += 1
+
+    def _held(self, event: ev.HoldStarted) -> None:
+        self.holds += 1
+
+    def _denied(self, event: ev.KeyDenied) -> None:
+        self.denials += 1
 
     def _moved(self, event: ev.StateChanged) -> None:
         pair = (event.old, event.new)
@@ -98,3 +107,15 @@ class Journal:
         self.state, self.state_since = event.new, event.at
         if event.new == ev.CLOSED:
             self.recovery.observe(event.since_open)
+
+
+# By type, since this runs several times for each token: a chain of isinstance is what it would cost most.
+_HANDLERS: dict[type, Callable[[Journal, Any], None]] = {
+    ev.AttemptStarted: Journal._started,
+    ev.AttemptFinished: Journal._finished,
+    ev.CallFinished: Journal._called,
+    ev.ProbeFinished: Journal._probed,
+    ev.StateChanged: Journal._moved,
+    ev.HoldStarted: Journal._held,
+    ev.KeyDenied: Journal._denied,
+}

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,7 @@ KINDS = (OK, DOWN, NETWORK, FAULT, THROTTLED, DENIED, LOCAL)
 
 MAX_TOKEN_CHARS = 16_384
 _GATEWAY = 502
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def _token_answer(
     if not isinstance(jwt, str) or not jwt:
         kind = headers.get("content-type", "").split(";")[0].strip()[:40] or "an unknown type"
         return bad_answer(status, f"the body ({kind}) holds no access_token")
-    if len(jwt) > MAX_TOKEN_CHARS or any(not 33 <= ord(c) <= 126 for c in jwt):
+    if len(jwt) > MAX_TOKEN_CHARS or not _VISIBLE.fullmatch(jwt):
         return bad_answer(status, "its access_token is no token")
     life = _seconds(response.get("expires_in"))
     if life is None:

@@ -73,7 +73,7 @@ class Attempt:
             outcome = classify(reply.status, reply.headers, answer, self._runtime.now())
         finally:
             del fields, body
-        return replace(outcome, code_burnt=burnt)
+        return replace(outcome, code_burnt=True) if burnt else outcome
 
 
 def _spent(credential: Credential) -> Outcome:

@@ -85,12 +85,13 @@ class Runner:
 
     def _sort(self, actions: list[act.Action]) -> None:
         for action in actions:
-            if isinstance(action, act.WakeAt):
-                self._wake_at = action.at
-            elif isinstance(action, (act.Replay, act.Emit)):
-                self._story.append(action)
+            kind = type(action)
+            if kind is act.WakeAt:
+                self._wake_at = action.at  # type: ignore[union-attr]
+            elif kind is act.Emit or kind is act.Replay:
+                self._story.append(action)  # type: ignore[arg-type]
             else:
-                self._todo.append(action)
+                self._todo.append(action)  # type: ignore[arg-type]
 
     def _carry_out(self, *, worker: Permit | None = None) -> Permit | None:
         """Carry out what is due. A ``worker`` that just finished takes one new attempt with it."""

@@ -1,0 +1,132 @@
+"""Behaviour over real sockets, one suite for every kind of concurrency.
+
+Each scenario is a function that asserts what a guarantee promises. It runs in a process of its own, so that
+gevent's patching never leaks: ``python -m tests.scenarios NAME RUNTIME``, with RUNTIME one of ``RUNTIMES``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+RUNTIMES = ("threads", "gevent", "gevent-late", "gevent-unpatched")
+
+SCENARIOS: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {}
+
+
+def scenario(*runtimes: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Register a scenario, for all runtimes or for those named."""
+
+    def register(fn: Callable[[Any], None]) -> Callable[[Any], None]:
+        SCENARIOS[fn.__name__] = (fn, runtimes or RUNTIMES)
+        return fn
+
+    return register
+
+
+class Task:
+    """A thread or a greenlet that keeps what came of it."""
+
+    def __init__(self, world: World, fn: Callable[[], Any]) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self._done = world.event()
+        self._greenlet: Any = None
+
+        def body() -> None:
+            try:
+                self.value = fn()
+            except BaseException as error:
+                self.error = error
+            finally:
+                self._done.set()
+
+        if world.gevent:
+            import gevent
+
+            self._greenlet = gevent.spawn(body)
+        else:
+            threading.Thread(target=body, daemon=True).start()
+
+    def kill(self, exception: type[BaseException] | None = None) -> None:
+        import gevent
+
+        self._greenlet.kill(exception or gevent.GreenletExit, block=False)
+
+    def join(self) -> Task:
+        assert self._done.wait(60), "a task hangs"
+        return self
+
+    def result(self) -> Any:
+        self.join()
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class World:
+    """A FakeColony, pools on it, tasks."""
+
+    def __init__(self, kind: str) -> None:
+        from colony_pool.testing import FakeColony
+
+        self.kind = kind
+        self.gevent = kind.startswith("gevent")
+        self.colony = FakeColony()
+        self.pools: list[Any] = []
+
+    def pool(self, base_url: str | None = None, **options: Any) -> Any:
+        from colony_pool import ColonyPool
+
+        options = {"token_cache": None, "registry": None, **options}
+        pool = ColonyPool(base_url or self.colony.base_url, runtime="gevent" if self.gevent else "threads", **options)
+        self.pools.append(pool)
+        return pool
+
+    def fast(self, divisor: float = 100.0, **options: Any) -> Any:
+        """A pool whose schedules are ``divisor`` times as fast."""
+        from colony_pool.config import DeskConfig, scaled
+
+        fast = scaled(DeskConfig(), divisor)
+        mine = {"auth_token_retry": fast.retry, "breaker": fast.breaker, "denial": fast.denial, "tokens": fast.token}
+        return self.pool(**{**mine, **options})
+
+    def spawn(self, fn: Callable[..., Any], *args: Any) -> Task:
+        return Task(self, lambda: fn(*args))
+
+    def event(self) -> Any:
+        if self.gevent:
+            import gevent.event
+
+            return gevent.event.Event()
+        return threading.Event()
+
+    def pause(self, seconds: float) -> None:
+        """Let the other tasks run."""
+        self.event().wait(seconds)
+
+    def until(self, condition: Callable[[], object], what: str = "a condition") -> None:
+        """Wait until ``condition()`` holds; a minute is for ever."""
+        for _ in range(6000):
+            if condition():
+                return
+            self.pause(0.01)
+        raise AssertionError(f"{what} never came true")
+
+    def token_requests(self) -> list[Any]:
+        return [r for r in self.colony.requests() if r.path.endswith("/auth/token")]
+
+    def close(self) -> None:
+        for pool in self.pools:
+            pool.close()
+        self.colony.close()
+
+
+def error_of(fn: Callable[..., Any], *args: Any, **options: Any) -> BaseException:
+    """The exception that ``fn`` raises."""
+    try:
+        fn(*args, **options)
+    except BaseException as error:
+        return error
+    raise AssertionError("nothing was raised")

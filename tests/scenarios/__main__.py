@@ -1,0 +1,27 @@
+"""``python -m tests.scenarios NAME RUNTIME``."""
+
+import sys
+import warnings
+
+name, kind = sys.argv[1:]
+warnings.simplefilter("error")
+if kind == "gevent-late":
+    # As an application does that imports its libraries first. gevent says that it is late for ssl; it is.
+    import colony_pool.pool  # noqa: F401
+
+    warnings.simplefilter("ignore")
+if kind in ("gevent", "gevent-late"):
+    from gevent import monkey
+
+    monkey.patch_all()
+warnings.simplefilter("error")
+
+from tests.scenarios import SCENARIOS, World, asking, faults, limits, storms, waiting  # noqa: E402
+
+assert all((asking, faults, limits, storms, waiting))
+world = World(kind)
+try:
+    SCENARIOS[name][0](world)
+finally:
+    world.close()
+print("ok")

@@ -1,0 +1,174 @@
+"""Asking for tokens and using them: single flight, refresh, 401, API retries, fork, close."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from typing import Any
+
+from . import World, error_of, scenario
+
+
+@scenario()
+def g16_thousand_calls_on_a_cold_key_make_one_request(w: World) -> None:
+    agent = w.pool().agent("col_one")
+    tasks = [w.spawn(agent.token) for _ in range(300 if w.kind == "threads" else 1000)]
+    assert len({task.result() for task in tasks}) == 1
+    assert len(w.token_requests()) == 1
+
+
+@scenario()
+def g16_a_failure_is_shared_by_all_and_cached_for_nobody(w: World) -> None:
+    from colony_pool import ColonyServerError
+
+    w.colony.behave("status", status=500)
+    w.colony.latency(0.2)
+    agent = w.pool().agent("col_one")
+    tasks = [w.spawn(agent.token) for _ in range(50)]
+    errors = [task.join().error for task in tasks]
+    assert {type(error) for error in errors} == {ColonyServerError}
+    assert len({id(error) for error in errors}) == 50, "each caller has an exception of its own"
+    assert len(w.token_requests()) == 1
+    w.colony.behave("healthy")
+    assert agent.token()
+
+
+@scenario()
+def same_key_same_handle_and_each_agent_its_own_token(w: World) -> None:
+    from colony_pool.testing._behaviour import subject
+
+    pool = w.pool()
+    assert pool.agent("col_a") is pool.agent("col_a")
+    keys = [f"col_{i}" for i in range(40)]
+    tasks = [w.spawn(lambda k=key: pool.agent(k).get("/users/me").json()) for key in keys]
+    for key, task in zip(keys, tasks, strict=True):
+        assert set(task.result().values()) == {subject(key), "/api/v1/users/me"}
+
+
+@scenario()
+def g19_401_invalidates_only_the_rejected_token_then_one_refresh_one_replay(w: World) -> None:
+    from colony_pool import ColonyAuthError
+
+    pool = w.pool()
+    agent, other = pool.agent("col_a"), pool.agent("col_b")
+    old, kept = agent.token(), other.token()
+    w.colony.revoke_tokens()
+    answers = [task.result() for task in [w.spawn(agent.get, "/users/me") for _ in range(20)]]
+    assert {a.status for a in answers} == {200}
+    assert agent.token() != old
+    assert other.token() == kept, "nobody else's token was dropped"
+    assert len(w.token_requests()) == 3, "one refresh for twenty 401s"
+    w.colony.revoke_tokens()
+    error = error_of(agent.get, "/users/me")
+    assert type(error) is ColonyAuthError
+    assert len(w.token_requests()) == 3, "at most one forced refresh per key and minute"
+
+
+@scenario()
+def g25_only_what_may_be_repeated_is_repeated(w: World) -> None:
+    from colony_pool import ColonyServerError, RetryConfig
+
+    agent = w.pool(retry=RetryConfig(base_delay=0.01)).agent("col_a")
+    agent.token()
+    w.colony.behave("status", status=502, only="/thing")
+    for method, sent in (("GET", 3), ("HEAD", 3), ("POST", 3), ("PUT", 3), ("PATCH", 1), ("DELETE", 1)):
+        before = w.colony.count("/thing")
+        assert type(error_of(agent.request, method, "/thing")) is ColonyServerError, method
+        rows = [r for r in w.colony.requests() if r.path.endswith("/thing")][before:]
+        assert len(rows) == sent, method
+        keys = {r.idempotency_key for r in rows}
+        assert len(keys) == 1
+        assert (None in keys) == (method not in ("POST", "PUT")), "the pool adds an Idempotency-Key to POST and PUT"
+
+
+@scenario()
+def api_errors_have_the_sdks_classes(w: World) -> None:
+    import colony_pool as cp
+
+    agent = w.pool(retry=cp.RetryConfig(max_retries=0)).agent("col_a")
+    cases = {400: cp.ColonyValidationError, 403: cp.ColonyAuthError, 404: cp.ColonyNotFoundError}
+    cases |= {409: cp.ColonyConflictError, 422: cp.ColonyValidationError, 429: cp.ColonyRateLimitError}
+    cases |= {500: cp.ColonyServerError, 418: cp.ColonyAPIError}
+    for status, kind in cases.items():
+        error: Any = error_of(agent.get, f"/status/{status}")
+        assert (type(error), error.status, error.code) == (kind, status, "AS_ASKED")
+
+
+@scenario()
+def the_aggressive_schedule_never_leaks_to_other_endpoints(w: World) -> None:
+    from colony_pool import ColonyServerError
+
+    agent = w.pool().agent("col_a")
+    w.colony.behave("status", status=500, only="/thing")
+    assert type(error_of(agent.get, "/thing")) is ColonyServerError
+    assert w.colony.count("/thing") == 1, "500 is not retried"
+
+
+@scenario()
+def idle_connections_closed_by_the_server_are_no_failure(w: World) -> None:
+    pool = w.pool()
+    for i in range(5):
+        assert pool.agent(f"col_{i}").token()
+        assert pool.agent(f"col_{i}").get("/users/me").status == 200
+        w.colony.close_idle()
+    assert pool.status().breaker.failures == 0
+
+
+@scenario("threads", "gevent")
+def g24_forked_workers_never_see_each_others_answers(w: World) -> None:
+    from colony_pool.testing._behaviour import subject
+
+    pool = w.pool()
+    parents = pool.agent("col_parent")
+    before = parents.token()
+    tasks = [w.spawn(parents.get, "/users/me") for _ in range(4)]  # warm connections
+    for task in tasks:
+        task.result()
+    children = []
+    for number in range(2):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                assert parents.token() == before, "the child keeps its tokens"
+                for i in range(30):
+                    key = f"col_child_{number}_{i}"
+                    assert pool.agent(key).get("/users/me").json()["id"] == subject(key)
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(pid)
+    for i in range(30):
+        assert pool.agent(f"col_parent_{i}").get("/users/me").json()["id"] == subject(f"col_parent_{i}")
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
+
+
+@scenario()
+def g26_close_wakes_every_waiter_and_leaves_nothing(w: World) -> None:
+    from colony_pool import PoolClosedError
+
+    threads = threading.active_count()
+    pool = w.pool()
+    warm = pool.agent("col_warm")
+    warm.token()
+    w.colony.behave("hang")
+    tasks = [w.spawn(pool.agent(f"col_{i}").token) for i in range(100)]
+    w.until(lambda: pool.status().waiters == 100)
+    pool.close()
+    assert {type(task.join().error) for task in tasks} == {PoolClosedError}
+    assert type(error_of(warm.token)) is PoolClosedError
+    w.until(lambda: pool.status().in_flight == 0)
+    w.until(lambda: w.colony.stats().open_connections == 0, "all sockets closed")
+    gc.collect()
+    w.until(lambda: threading.active_count() <= threads + (w.kind == "threads") * 0, "all threads ended")
+    pool.close()
+
+
+@scenario("threads", "gevent")
+def an_idle_pool_keeps_no_thread(w: World) -> None:
+    threads = threading.active_count()
+    pool = w.pool()
+    for i in range(20):
+        pool.agent(f"col_{i}").token()
+    w.until(lambda: threading.active_count() == threads, "idle threads end")

@@ -1,0 +1,139 @@
+"""Holds, refused keys, one-time codes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from . import World, error_of, scenario
+
+SECRET = "JBSWY3DPEHPK3PXP"
+
+
+@scenario()
+def g13_a_429_holds_everybody_and_is_never_retried(w: World) -> None:
+    from colony_pool import ColonyRateLimitError
+
+    pool = w.pool()
+    warm = pool.agent("col_warm")
+    token = warm.token()
+    w.colony.behave("status", status=429, headers={"Retry-After": "3600"})
+    first: Any = error_of(pool.agent("col_a").token)
+    assert type(first) is ColonyRateLimitError
+    assert first.retry_after == 3600
+    second: Any = error_of(pool.agent("col_b").token, max_wait=36_000.0)
+    assert type(second) is ColonyRateLimitError, "a hold beyond max_retry_after is not slept"
+    assert 3590 < second.retry_after <= 3600
+    assert w.colony.count("/auth/token", status=429) == 1
+    assert warm.token() == token
+    assert pool.status().breaker.state == "closed"
+
+
+@scenario()
+def g13_the_headers_start_the_hold_before_the_first_429(w: World) -> None:
+    from colony_pool import ColonyRateLimitError
+
+    w.colony.rate_limit(3, 3600.0)
+    pool = w.pool()
+    for i in range(3):
+        pool.agent(f"col_{i}").token()
+    error: Any = error_of(pool.agent("col_3").token)
+    assert type(error) is ColonyRateLimitError
+    assert 3500 < error.retry_after <= 3601
+    assert w.colony.count("/auth/token", status=429) == 0, "no 429 was provoked"
+
+
+@scenario()
+def g13_a_short_hold_ends_with_one_attempt(w: World) -> None:
+    w.colony.behave("status", status=429, headers={"Retry-After": "1"})
+    pool = w.pool()
+    error_of(pool.agent("col_first").token)
+    w.colony.behave("healthy")
+    w.colony.latency(0.1)
+    tasks = [w.spawn(pool.agent(f"col_{i}").token) for i in range(20)]
+    assert all(task.result() for task in tasks)
+    rows = sorted((r for r in w.token_requests() if r.status == 200), key=lambda r: r.at)
+    assert rows[0].at + rows[0].seconds <= rows[1].at, "the first attempt is alone"
+
+
+@scenario()
+def g14_a_refused_key_fails_at_once_and_nobody_else_notices(w: World) -> None:
+    from colony_pool import ColonyAuthError
+
+    pool = w.pool()
+    w.colony.deny("col_bad")
+    bad = pool.agent("col_bad")
+    for _ in range(10):
+        assert type(error_of(bad.token)) is ColonyAuthError
+    assert len(w.token_requests()) == 1, "remembered"
+    assert pool.agent("col_good").token()
+    assert pool.status().breaker.failures == 0
+    assert pool.status().denied == 1
+    w.colony.allow("col_bad")
+    bad.invalidate()
+    assert bad.token()
+
+
+@scenario()
+def g14_a_server_that_refuses_everybody_is_at_fault_itself(w: World) -> None:
+    from colony_pool import ColonyServerError
+
+    pool = w.pool()
+    agents = [pool.agent(f"col_{i}") for i in range(12)]
+    for agent in agents:
+        agent.token()
+        agent.invalidate()
+    w.colony.behave("status", status=401)
+    errors: list[Any] = [error_of(agent.token) for agent in agents]
+    assert type(errors[-1]) is ColonyServerError
+    assert "key" in str(errors[-1])
+    assert pool.status().denied == 0, "the keys are innocent"
+
+
+@scenario()
+def g15_no_code_is_sent_twice(w: World) -> None:
+    from colony_pool import ColonyTwoFactorInvalidError, ColonyTwoFactorRequiredError
+    from colony_pool.testing import totp_code
+
+    w.colony.key("col_2fa", totp_secret=SECRET)
+    pool = w.pool()
+    asked: list[int] = []
+
+    def now_code() -> str:
+        asked.append(1)
+        return totp_code(SECRET)
+
+    agent = pool.agent("col_2fa", totp=now_code)
+    assert agent.token()
+    assert len(asked) == 1
+    agent.invalidate()
+    left = 30.0 - time.time() % 30.0
+    if left > 2.0:  # else the next window is near, and waiting for it is right
+        error: Any = error_of(agent.token, max_wait=left / 2)
+        assert isinstance(error, (ColonyTwoFactorRequiredError, ColonyTwoFactorInvalidError))
+        assert "key is fine" in str(error)
+        assert len(w.token_requests()) == 1, "the spent code was not sent again"
+    missing: Any = error_of(w.pool().agent("col_2fa").token)
+    assert type(missing) is ColonyTwoFactorRequiredError
+    fixed = w.pool().agent("col_2fa", totp="000000")
+    assert type(error_of(fixed.token)) is ColonyTwoFactorInvalidError
+    fixed.invalidate()
+    spent: Any = error_of(fixed.token, max_wait=40.0)
+    assert type(spent) is ColonyTwoFactorRequiredError
+    assert "callable" in str(spent)
+
+
+@scenario()
+def g15_what_the_users_callable_raises_is_the_callers_to_see(w: World) -> None:
+    class Locked(Exception):
+        pass
+
+    def locked() -> str:
+        raise Locked
+
+    pool = w.pool()
+    assert type(error_of(pool.agent("col_a", totp=locked).token)) is Locked
+    assert w.token_requests() == []
+    assert pool.agent("col_b").token()
+    status = pool.status()
+    assert (status.waiters, status.in_flight, status.breaker.failures) == (0, 0, 0)
