@@ -144,7 +144,9 @@ class World:
 Row = tuple[bool, str]
 
 
-def recovery(n: int, latency: float, seed: int, loss: float = 0.0, rate: float | None = None) -> tuple[float, int, int]:
+def recovery(
+    n: int, latency: float, seed: int, loss: float = 0.0, rate: float | None = None
+) -> tuple[float, int, int]:
     """Outage of 60 s with ``n`` agents, then capacity: ``(drain / ideal, knocks, served)``."""
     world = World(seed, latency, replace(DeskConfig(), max_wait=3600.0))
     rate = max(20.0, n / 4) if rate is None else rate
@@ -167,7 +169,9 @@ def cell_a(seeds: int, sizes: list[int]) -> list[Row]:
             runs = [recovery(n, latency, 100 + s) for s in range(seeds)]
             worst, knocks = max(r[0] for r in runs), max(r[1] for r in runs)
             good = worst <= 1.5 and knocks == 0 and all(r[2] == n for r in runs)
-            text = f"A recovery N={n:<6} {latency * 1e3:3.0f} ms   drain {worst:5.2f} x ideal (<= 1.5)   knocks {knocks}"
+            text = (
+                f"A recovery N={n:<6} {latency * 1e3:3.0f} ms   drain {worst:5.2f} x ideal (<= 1.5)   knocks {knocks}"
+            )
             rows.append((good, text))
     return rows
 
@@ -190,8 +194,13 @@ def cell_b(seeds: int, sizes: list[int]) -> list[Row]:
             limit = 1.0 if latency < 0.1 else 6.0
             most = 1.15 / (1 - loss)
             good = served == 1000 and p50 <= limit and per <= most and opened == 0
-            rows.append((good, f"B loss {loss:.1f} {latency * 1e3:3.0f} ms   served {served}/1000   p50 {p50:5.2f} s "
-                         f"(<= {limit:g})   attempts/token {per:4.2f} (<= {most:.2f})   openings {opened}"))
+            rows.append(
+                (
+                    good,
+                    f"B loss {loss:.1f} {latency * 1e3:3.0f} ms   served {served}/1000   p50 {p50:5.2f} s "
+                    f"(<= {limit:g})   attempts/token {per:4.2f} (<= {most:.2f})   openings {opened}",
+                )
+            )
     return rows  # fmt: skip
 
 

@@ -94,7 +94,9 @@ def _plain(name: str, base_url: str) -> Callable[[str], tuple[Fetch, Fetch]]:
         with breaker.calling():
             return post(key)
 
-    once = {"tenacity": post, "pybreaker.call": lambda key: breaker.call(post, key), "pybreaker.calling": calling}[name]
+    once = {"tenacity": post, "pybreaker.call": lambda key: breaker.call(post, key), "pybreaker.calling": calling}[
+        name
+    ]
 
     def make(key: str) -> tuple[Fetch, Fetch]:
         retrying = tenacity.Retrying(

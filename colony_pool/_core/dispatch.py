@@ -152,7 +152,8 @@ class Dispatcher(Verdicts):
         was_background = flight.background
         flight.join(waiter, now, patience)
         if flight.permit is None:
-            if was_background or flight.stamp == 0:
+            self._dismiss(flight, flight.overdue(max(flight.not_before, account.totp_at, account.held_until)), now)
+            if flight.waiters and (was_background or flight.stamp == 0):
                 self.queue.put(flight, now, self._wall)
             else:
                 self.queue.watch(flight)

@@ -148,6 +148,15 @@ def held(seconds: float, cause: str) -> Failure:
     return Failure(ColonyRateLimitError, message, 429, extra={"retry_after": seconds})
 
 
+def no_code(seconds: float) -> Failure:
+    """The one-time code at hand is spent, and the next window lies beyond this call's patience."""
+    message = (
+        f"/auth/token: the one-time code was sent before; the next one comes in {seconds:.0f} s. "
+        "Try again then, or pass a larger max_wait; the API key is fine"
+    )
+    return Failure(ColonyTwoFactorRequiredError, message, 401, code="AUTH_2FA_REQUIRED")
+
+
 def overdue(waited: float, last: Outcome | None, tried: int) -> Failure:
     """Patience ran out while the breaker was closed."""
     if last is not None:

@@ -12,7 +12,7 @@ from .account import Account, Flight, Permit, Waiter
 from .budget import RetryBudget
 from .circuit import Circuit
 from .denial import DenialDesk
-from .failure import Failure, circuit_open, held, overdue
+from .failure import Failure, circuit_open, held, no_code, overdue
 from .outcome import Outcome
 from .pace import Window
 from .queue import Queue
@@ -102,6 +102,8 @@ class Settlement:
             return held(self.hold_until - now, self.hold_cause)
         if flight.account.held_until > now:
             return held(flight.account.held_until - now, "this key was refused just before")
+        if flight.account.totp_at > now:
+            return no_code(flight.account.totp_at - now)
         if self.circuit.state != ev.CLOSED:
             return self._open_failure(flight.account, waited, now)
         return overdue(waited, flight.last, flight.asked)

@@ -205,7 +205,9 @@ class Keys:
         bare = path.partition("?")[0]
         if bare.endswith("/echo"):
             shown = {name: value for name, value in headers.items() if name != "authorization"}
-            return json_answer(200, {"method": method, "path": path, "headers": shown, "body": body.decode("latin-1")})
+            return json_answer(
+                200, {"method": method, "path": path, "headers": shown, "body": body.decode("latin-1")}
+            )
         if "/status/" in bare:
             return error(int(bare.rpartition("/")[2]), "As you asked.", "AS_ASKED")
         return json_answer(200, {"id": who, "username": who, "agent": who, "path": bare})

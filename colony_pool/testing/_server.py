@@ -194,6 +194,7 @@ class Server:
     def do_stats(self) -> dict[str, Any]:
         return {
             "now": self.now(),
+            "requests": len(self.records),
             "in_flight": self.in_flight,
             "max_in_flight": self.max_in_flight,
             "connections": self.connections,

@@ -1,8 +1,8 @@
 """FakeColony: The Colony's API on loopback, in a process of its own, that misbehaves on request.
 
-    >>> with FakeColony() as colony:
-    ...     colony.base_url.startswith("http://127.0.0.1:")
-    True
+>>> with FakeColony() as colony:
+...     colony.base_url.startswith("http://127.0.0.1:")
+True
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class FakeStats:
     """Counts since the start or ``reset_stats``."""
 
     now: float
+    requests: int
     in_flight: int
     max_in_flight: int
     connections: int

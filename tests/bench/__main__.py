@@ -50,13 +50,25 @@ def _versions() -> str:
 
 def _outage(sizes: list[int]) -> None:
     print("\nOutage of an hour (20 s, schedules / 180), then a server of N/4 requests a second; gevent")
-    print(f"{'client':28}{'N':>6}{'in outage':>11}{'burst/.1s':>11}{'knocks':>8}{'lost':>7}{'never':>7}{'last back':>11}")
+    print(
+        f"{'client':28}{'N':>6}{'in outage':>11}{'burst/.1s':>11}{'knocks':>8}{'lost':>7}{'never':>7}{'last back':>11}"
+    )
     for n in sizes:
         for client, patience in (
             ("colony_pool", None), ("colony_pool", 60.0), ("colony-sdk", None), ("tenacity", None),
             ("pybreaker.call", None), ("pybreaker.calling", None),
         ):  # fmt: skip
-            command = [sys.executable, "-m", "tests.outage", "--client", client, "--agents", str(n), "--runtime", "gevent"]
+            command = [
+                sys.executable,
+                "-m",
+                "tests.outage",
+                "--client",
+                client,
+                "--agents",
+                str(n),
+                "--runtime",
+                "gevent",
+            ]
             command += ["--patience", str(patience)] if patience else []
             out = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
             if out.returncode:

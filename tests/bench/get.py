@@ -17,7 +17,10 @@ def main(runtime: str) -> None:
     from colony_pool import ColonyPool
     from colony_pool.testing import FakeColony
 
-    with FakeColony() as colony, ColonyPool(colony.base_url, runtime=runtime, token_cache=None, registry=None) as pool:
+    with (
+        FakeColony() as colony,
+        ColonyPool(colony.base_url, runtime=runtime, token_cache=None, registry=None) as pool,
+    ):
         agent = pool.agent("col_get")
         headers = {"Authorization": f"Bearer {agent.token()}", "Accept": "application/json"}
         manager = urllib3.PoolManager(maxsize=64)

@@ -56,7 +56,9 @@ def _cases(base_url: str, runtime: str) -> dict[str, Callable[[], object]]:
 
     google_token = Google()  # type: ignore[no-untyped-call]
     google_token.token = token
-    google_token.expiry = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None) + datetime.timedelta(days=1)
+    google_token.expiry = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None) + datetime.timedelta(
+        days=1
+    )
     headers: dict[str, str] = {}
     return {
         "floor": floor,

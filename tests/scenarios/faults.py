@@ -121,7 +121,10 @@ def g23_secrets_are_found_nowhere(w: World) -> None:
         except Exception as error:
             text = traceback.TracebackException.from_exception(error, capture_locals=True)
             ours = [f for f in text.stack if "colony_pool" in (f.filename or "") and "testing" not in f.filename]
-            found += [str(f.locals) for f in ours] + ["".join(text.format_exception_only()), repr(pickle.dumps(error))]
+            found += [str(f.locals) for f in ours] + [
+                "".join(text.format_exception_only()),
+                repr(pickle.dumps(error)),
+            ]
             found.append(repr(error) + repr(vars(error)) + repr(error.__context__) + repr(error.__cause__))
     assert jwt
     found += [repr(agent), repr(pool), repr(pool.status()), repr(agent._account), repr(agent._credential)]

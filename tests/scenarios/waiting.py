@@ -121,6 +121,7 @@ def g18_a_valid_token_is_served_in_every_state(w: World) -> None:
     token = warm.token()
     tasks = _trip(w, pool)
     assert warm.token() == token
+    w.colony.behave("status", status=502, only="/auth/token")
     assert warm.get("/users/me").status == 200
     pool.breaker.open()
     assert warm.token() == token

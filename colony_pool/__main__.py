@@ -1,0 +1,5 @@
+"""``python -m colony_pool``."""
+
+from .cli import main
+
+raise SystemExit(main())

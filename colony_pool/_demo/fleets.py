@@ -1,0 +1,58 @@
+"""The two fleets of the demo: one on a pool, one of agents that each follow the SDK's schedule alone."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import urllib3
+
+from .. import ColonyPool
+from ..config import AUTH_TOKEN_RETRY, DeskConfig, scaled
+from .run import SCALE, Fetch, Maker
+
+
+def pooled(base_url: str, *, max_wait: float | None, registry: Any = None, runtime: str = "auto") -> ColonyPool:
+    """A pool whose schedules are ``SCALE`` times as fast."""
+    fast = scaled(DeskConfig(), SCALE)
+    return ColonyPool(
+        base_url,
+        auth_token_retry=fast.retry,
+        breaker=fast.breaker,
+        tokens=fast.token,
+        denial=fast.denial,
+        probe_timeout=1.0,
+        max_wait=max_wait,
+        token_cache=None,
+        registry=registry,
+        runtime=runtime,
+        name="demo",
+    )
+
+
+def maker_of(pool: ColonyPool) -> Maker:
+    """Agents of ``pool``."""
+
+    def make(key: str) -> tuple[Fetch, Fetch]:
+        agent = pool.agent(key)
+        return agent.token, agent.token
+
+    return make
+
+
+def alone(base_url: str) -> Maker:
+    """Agents that each retry as the SDK does: 7 attempts, 2, 4, 8, 16, 32, 60 s apart (scaled), no jitter."""
+    schedule = [AUTH_TOKEN_RETRY.delay(n) / SCALE for n in range(1, AUTH_TOKEN_RETRY.max_retries + 1)]
+    manager = urllib3.PoolManager(maxsize=64, retries=False, timeout=urllib3.Timeout(connect=5, read=30))
+
+    def fetch(key: str) -> object:
+        for delay in (*schedule, None):
+            reply = manager.request("POST", base_url + "/auth/token", json={"api_key": key})
+            if reply.status == 200:
+                return reply.json()["access_token"]
+            if delay is None or reply.status not in AUTH_TOKEN_RETRY.retry_on:
+                break
+            time.sleep(delay)
+        raise RuntimeError(f"HTTP {reply.status}")
+
+    return lambda key: (lambda: fetch(key), lambda: fetch(key))
