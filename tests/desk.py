@@ -1,0 +1,91 @@
+"""A dispatcher without a shell: tests tell it what happened and read what it wants."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from colony_pool._core import actions as act
+from colony_pool._core.account import Account, Permit, Waiter
+from colony_pool._core.dispatch import Dispatcher
+from colony_pool._core.outcome import DENIED, DOWN, NETWORK, OK, THROTTLED, Outcome
+from colony_pool.config import DeskConfig
+
+GOOD = Outcome(OK, 200, jwt="jwt", life=86_400.0)
+DOWN_502 = Outcome(DOWN, 502, "HTTP 502")
+REFUSED = Outcome(DENIED, 401, "no")
+COUNTING = Outcome(THROTTLED, 429, retry_after=30.0)
+SILENCE = Outcome(NETWORK, detail="refused")
+WALL = 1_000_000_000.0
+
+
+class Desk:
+    """Feeds a dispatcher and keeps what it answered."""
+
+    def __init__(self, seed: int = 0, **options: Any) -> None:
+        self.desk = Dispatcher(DeskConfig(**options), random.Random(seed).random)
+        self.now = 0.0
+        self.wake = float("inf")
+        self.started: list[Permit] = []
+        self.out: list[Permit] = []
+        self.done: list[Waiter] = []
+        self.events: list[Any] = []
+        self.replays: list[str] = []
+
+    def feed(self, actions: list[act.Action]) -> None:
+        for action in actions:
+            if isinstance(action, act.Start):
+                self.started.append(action.permit)
+                self.out.append(action.permit)
+            elif isinstance(action, act.Done):
+                self.done.append(action.waiter)
+            elif isinstance(action, act.Emit):
+                self.events.append(action.event)
+            elif isinstance(action, act.Replay):
+                self.replays.append(action.what)
+            elif isinstance(action, act.WakeAt):
+                assert action.at > self.now, "WakeAt(t <= now) spins"
+                self.wake = action.at
+
+    def ask(self, account: Account | None = None, patience: float = 122.0) -> Waiter:
+        waiter = Waiter(account or Account(), patience, None, None)
+        self.feed(self.desk.demand(waiter, self.now, self.wall))
+        return waiter
+
+    @property
+    def wall(self) -> float:
+        return WALL + self.now
+
+    def answer(self, permit: Permit, outcome: Outcome) -> None:
+        if permit in self.out:
+            self.out.remove(permit)
+        self.feed(self.desk.result(permit, outcome, self.now, self.wall))
+
+    def at(self, now: float) -> None:
+        """Let time pass, waking the desk as it asks to be."""
+        for _ in range(100_000):
+            if self.wake > now:
+                break
+            self.now = max(self.now, self.wake)
+            self.feed(self.desk.tick(self.now, self.wall))
+        else:
+            raise AssertionError("the desk spins")
+        self.now = now
+        self.feed(self.desk.tick(now, self.wall))
+
+    def trip(self, n: int = 40) -> list[Waiter]:
+        """Open the breaker with ``n`` patient callers."""
+        waiters = [self.ask(patience=36_000.0) for _ in range(n)]
+        while self.desk.circuit.state == "closed":
+            while self.out and self.desk.circuit.state == "closed":
+                self.answer(self.out[0], DOWN_502)
+            self.at(self.now + 0.1)
+        return waiters
+
+    def to_probe(self) -> Permit:
+        """Go to the moment at which the probe leaves."""
+        before = len(self.started)
+        while len(self.started) == before:
+            self.at(self.wake)
+        assert self.started[-1].is_probe
+        return self.started[-1]
