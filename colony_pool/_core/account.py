@@ -148,9 +148,9 @@ class Flight:
         return self._heap[0][0] + self._paused if self._heap else math.inf
 
     def overdue(self, limit: float) -> list[Waiter]:
-        """Take out the waiters whose patience ends before ``limit`` (monotonic)."""
+        """Take out the waiters whose patience ends by ``limit`` (monotonic)."""
         late = []
-        while self.deadline() < limit:
+        while self.deadline() <= limit and self._heap:
             waiter = heappop(self._heap)[2]
             self.leave(waiter)
             late.append(waiter)

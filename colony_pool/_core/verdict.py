@@ -229,6 +229,8 @@ class Verdicts(Settlement):
             self._dismiss(flight, late + no_parking, now, failure)
         if flight.waiters:
             self.queue.put(flight, now, self._wall)
+        else:
+            self._drop(flight)
 
     def _end(self, flight: Flight, failure: Failure, now: float) -> None:
         self._fail(flight, failure, now)

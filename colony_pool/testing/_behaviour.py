@@ -1,245 +1,183 @@
-"""What FakeColony answers: behaviours, capacity, rate limit, tokens and one-time codes. Runs in its process."""
+"""FakeColony's behaviours: their options, and what each makes of the healthy answer.
+
+A behaviour is a value, ``Rule``; ``shaped`` is a function of it and of the healthy answer. Which rule holds for a
+request is the server's to say. Both sides use this table: the client to refuse a misspelt name or option at once,
+with what is allowed, and the server to act.
+"""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
+import functools
 import json
-import random
-import struct
-import time
 import zlib
-from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-BEHAVIOURS: dict[str, tuple[str, ...]] = {
-    "healthy": (),
-    "status": ("status", "headers", "html", "body"),
-    "hang": (),
-    "reset": (),
-    "drip": ("bytes_per_s", "headers"),
-    "truncated": (),
-    "html": (),
-    "huge": ("size",),
-    "gzip_bomb": ("size",),
-    "not_json": (),
-    "not_utf8": (),
-    "expired": (),
-    "no_token": (),
-    "redirect": ("status", "location"),
-    "flaky": ("ratio", "status"),
-}
+from ._tokens import subject, totp_code
+
+__all__ = ["BEHAVIOURS", "HTML", "Answer", "Rule", "check", "error", "json_answer", "shaped", "subject", "totp_code"]
+
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1>nginx</body></html>"
-_SECRET = b"fake colony"
+GATEWAY = "status"  # the one behaviour that answers before the application sees the request
 
 
-@dataclass
+@dataclass(frozen=True)
 class Answer:
     """What goes onto the wire, and how."""
 
     status: int = 200
     body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    how: str = "plain"  # plain, hang, reset, drip, truncated
+    headers: Mapping[str, str] = field(default_factory=dict)
+    how: str = "plain"  # plain, hang, reset, drip_head, drip_body, drip_all, truncated
     bytes_per_s: float = 0.0
-    drip_headers: bool = False
-    delay: float | None = None
+    delay: float | None = None  # seconds; None: the server's own latency
+    idle: float | None = None  # the connection is closed after so many idle seconds
 
 
-def json_answer(status: int, value: object, headers: dict[str, str] | None = None) -> Answer:
-    return Answer(status, json.dumps(value).encode(), {"Content-Type": "application/json", **(headers or {})})
+@dataclass(frozen=True)
+class Rule:
+    """A behaviour and its options."""
+
+    name: str = "healthy"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Option:
+    allowed: str
+    accepts: Callable[[Any], bool]
+
+
+def _number(low: float, high: float, *, whole: bool = False) -> _Option:
+    kinds = int if whole else (int, float)
+    text = f"{'a whole number' if whole else 'a number'} from {low:g} to {high:g}"
+    return _Option(text, lambda v: isinstance(v, kinds) and not isinstance(v, bool) and low <= v <= high)
+
+
+def _is_headers(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair)
+
+
+_STATUS = _number(200, 599, whole=True)
+_SIZE = _number(1, 2**30, whole=True)
+_SECONDS = _number(0, 86_400)
+_FLAG = _Option("True or False", lambda v: isinstance(v, bool))
+_TEXT = _Option("a string", lambda v: isinstance(v, str))
+_HEADERS = _Option("a dict of strings", _is_headers)
+
+
+def json_answer(status: int, value: object) -> Answer:
+    return Answer(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
 
 def error(status: int, message: str, code: str | None = None) -> Answer:
     return json_answer(status, {"detail": {"message": message, "code": code} if code else message})
 
 
-def subject(key: str) -> str:
-    """A short name of a key that shows nothing of it."""
-    return "agent-" + hashlib.sha256(key.encode()).hexdigest()[:12]
+def _as_is(answer: Answer, options: Mapping[str, Any]) -> Answer:
+    return answer
 
 
-def _b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+def _played(how: str) -> Callable[[Answer, Mapping[str, Any]], Answer]:
+    return lambda answer, options: replace(answer, how=how)
 
 
-def make_jwt(sub: str, life: float, serial: int) -> str:
-    now = time.time()
-    claims = {"sub": sub, "iat": now, "exp": now + life, "jti": serial}
-    head = f"{_b64(json.dumps({'alg': 'HS256', 'typ': 'JWT'}).encode())}.{_b64(json.dumps(claims).encode())}"
-    return f"{head}.{_b64(hmac.new(_SECRET, head.encode(), 'sha256').digest())}"
+def _told(answer: Answer, options: Mapping[str, Any]) -> Answer:
+    html = options.get("html", False)
+    default = HTML.decode() if html else '{"detail": "as told"}'
+    kind = {"Content-Type": "text/html" if html else "application/json"}
+    body = options.get("body", default).encode()
+    return Answer(options.get("status", 502), body, {**kind, **options.get("headers", {})})
 
 
-def totp_code(secret: str, at: float | None = None) -> str:
-    """The 6-digit code of a base32 ``secret`` at unix time ``at`` (default: now), as RFC 6238 has it."""
-    key = base64.b32decode(secret.upper() + "=" * (-len(secret) % 8))
-    window = int((time.time() if at is None else at) // 30)
-    digest = hmac.new(key, struct.pack(">Q", window), "sha1").digest()
-    start = digest[-1] & 15
-    return f"{(struct.unpack('>I', digest[start : start + 4])[0] & 0x7FFFFFFF) % 1_000_000:06d}"
+def _dripped(answer: Answer, options: Mapping[str, Any]) -> Answer:
+    head, body = options.get("headers", True), options.get("body", True)
+    how = "drip_all" if head and body else "drip_head" if head else "drip_body" if body else "plain"
+    return replace(answer, how=how, bytes_per_s=float(options.get("bytes_per_s", 10.0)))
 
 
-class Capacity:
-    """A server that can be overrun: a bucket of ``rate``, ``max_in_flight`` at once, and a knock-out."""
-
-    def __init__(self, rate: float, max_in_flight: int, knockout: float) -> None:
-        self.rate = rate
-        self.max_in_flight = max_in_flight
-        self.knockout = knockout
-        self.depth = self.level = max(1.0, rate / 10)
-        self.filled = time.monotonic()
-        self.excess: deque[float] = deque()
-        self.down_until = 0.0
-        self.knocks = 0
-
-    def admit(self, in_flight: int) -> Answer | None:
-        now = time.monotonic()
-        if now < self.down_until:
-            return Answer(502, HTML, {"Content-Type": "text/html"})
-        self.level = min(self.depth, self.level + (now - self.filled) * self.rate)
-        self.filled = now
-        if self.level >= 1.0 and in_flight <= self.max_in_flight:
-            self.level -= 1.0
-            return None
-        self.excess.append(now)
-        while self.excess[0] < now - 1.0:
-            self.excess.popleft()
-        if len(self.excess) >= self.rate and self.knockout > 0:
-            self.excess.clear()
-            self.down_until = now + self.knockout
-            self.knocks += 1
-        return Answer(503, b"overloaded", {"Content-Type": "text/plain"}, delay=0.005)
+def _page(answer: Answer, options: Mapping[str, Any]) -> Answer:
+    return Answer(200, HTML, {"Content-Type": "text/html"})
 
 
-class RateLimit:
-    """Per address, in fixed windows."""
-
-    def __init__(self, limit: int, window: float) -> None:
-        self.limit = limit
-        self.window = window
-        self.counts: dict[str, tuple[float, int]] = {}
-
-    def count(self, address: str) -> tuple[Answer | None, dict[str, str]]:
-        now = time.time()
-        began, used = self.counts.get(address, (now, 0))
-        if now >= began + self.window:
-            began, used = now, 0
-        self.counts[address] = (began, used + 1)
-        ends = began + self.window
-        headers = {
-            "X-RateLimit-Limit": str(self.limit),
-            "X-RateLimit-Remaining": str(max(0, self.limit - used - 1)),
-            "X-RateLimit-Reset": str(int(ends + 0.999)),
-        }
-        if used < self.limit:
-            return None, headers
-        headers["Retry-After"] = str(max(1, int(ends - now + 0.999)))
-        return error(429, "Too many token requests from this address.", "RATE_LIMIT_AUTH"), headers
+def _huge(answer: Answer, options: Mapping[str, Any]) -> Answer:
+    return replace(answer, status=200, body=b'{"x": "' + b"x" * options.get("size", 10_000_000) + b'"}')
 
 
-class Keys:
-    """Tokens, denials, second factors, idempotency."""
-
-    def __init__(self) -> None:
-        self.expires_in: float | None = 86_400.0
-        self.tell_expiry = True
-        self.settings: dict[str, dict[str, Any]] = {}
-        self.tokens: dict[str, tuple[str, float]] = {}
-        self.spent: set[tuple[str, str]] = set()
-        self.replies: dict[tuple[str, str], tuple[bytes, Answer]] = {}
-        self.issued = 0
-
-    def exchange(self, body: bytes, *, expired: bool = False) -> tuple[Answer, str]:
-        """Answer a token request: ``(answer, who asked)``."""
-        try:
-            request = json.loads(body)
-            key = request["api_key"]
-        except (ValueError, TypeError, KeyError):
-            return error(422, "api_key is missing"), ""
-        if not isinstance(key, str) or not key.startswith("col_"):
-            return error(401, "Invalid API key.", "AUTH_INVALID_KEY"), ""
-        who = subject(key)
-        settings = self.settings.get(who, {})
-        refusal = settings.get("deny")
-        if refusal:
-            return error(refusal["status"], "This key was refused.", refusal["code"]), who
-        if secret := settings.get("totp_secret"):
-            code = request.get("totp_code")
-            if code is None:
-                return error(401, "A one-time code is required.", "AUTH_2FA_REQUIRED"), who
-            now = time.time()
-            if code not in (totp_code(secret, now), totp_code(secret, now - 30)) or (who, code) in self.spent:
-                return error(401, "Invalid 2FA code.", "AUTH_2FA_INVALID"), who
-            self.spent.add((who, code))
-        life = -60.0 if expired else 86_400.0 if self.expires_in is None else self.expires_in
-        self.issued += 1
-        jwt = make_jwt(who, life, self.issued)
-        self.tokens[jwt] = (who, time.time() + life)
-        answer = {"access_token": jwt, "token_type": "bearer"}
-        if self.tell_expiry and not expired:
-            return json_answer(200, {**answer, "expires_in": life}), who
-        return json_answer(200, answer), who
-
-    def api(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[Answer, str]:
-        """Answer any other request."""
-        scheme, _, jwt = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            return error(403, "Use Authorization: Bearer.", "AUTH_FORBIDDEN"), ""
-        who, ends = self.tokens.get(jwt, ("", 0.0))
-        if not who or time.time() >= ends:
-            return error(401, "The token is not valid.", "AUTH_INVALID_TOKEN"), who
-        idempotency = headers.get("idempotency-key")
-        if method in ("POST", "PUT") and idempotency:
-            before = self.replies.get((who, idempotency))
-            if before is not None:
-                return (before[1] if before[0] == body else error(409, "Other body for this key.", "CONFLICT")), who
-        answer = self._serve(method, path, headers, body, who)
-        if method in ("POST", "PUT") and idempotency:
-            self.replies[who, idempotency] = (body, answer)
-        return answer, who
-
-    @staticmethod
-    def _serve(method: str, path: str, headers: dict[str, str], body: bytes, who: str) -> Answer:
-        bare = path.partition("?")[0]
-        if bare.endswith("/echo"):
-            shown = {name: value for name, value in headers.items() if name != "authorization"}
-            return json_answer(
-                200, {"method": method, "path": path, "headers": shown, "body": body.decode("latin-1")}
-            )
-        if "/status/" in bare:
-            return error(int(bare.rpartition("/")[2]), "As you asked.", "AS_ASKED")
-        return json_answer(200, {"id": who, "username": who, "agent": who, "path": bare})
+@functools.lru_cache(maxsize=4)
+def _bomb(size: int) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)  # 31: a gzip header
+    piece, rest = divmod(size, 1 << 20)
+    return b"".join([packer.compress(b" " * (1 << 20)) for _ in range(piece)] + [packer.compress(b" " * rest)]) + (
+        packer.flush()
+    )
 
 
-def shaped(name: str, options: dict[str, Any], healthy: Answer, dice: random.Random) -> Answer:
-    """Turn the healthy answer into what behaviour ``name`` makes of it."""
-    if name in ("hang", "reset", "truncated"):
-        healthy.how = name
-    elif name == "drip":
-        healthy.how, healthy.bytes_per_s = "drip", float(options.get("bytes_per_s", 10.0))
-        healthy.drip_headers = bool(options.get("headers", True))
-    elif name == "status" or (name == "flaky" and dice.random() < options.get("ratio", 0.5)):
-        body = str(options["body"]).encode() if "body" in options else b'{"detail": "as told"}'
-        html = options.get("html", False)
-        kind = {"Content-Type": "text/html" if html else "application/json"}
-        return Answer(int(options.get("status", 502)), HTML if html else body, {**kind, **options.get("headers", {})})
-    elif name == "html":
-        return Answer(200, HTML, {"Content-Type": "text/html"})
-    elif name == "huge":
-        return Answer(200, b'{"x": "' + b"x" * int(options.get("size", 10_000_000)) + b'"}', dict(healthy.headers))
-    elif name == "gzip_bomb":
-        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-        body = packer.compress(b" " * int(options.get("size", 50_000_000))) + packer.flush()
-        return Answer(200, body, {**healthy.headers, "Content-Encoding": "gzip"})
-    elif name == "not_json":
-        return Answer(200, b'{"access_token": "abc', dict(healthy.headers))
-    elif name == "not_utf8":
-        return Answer(200, b'{"access_token": "\xff\xfe"}', dict(healthy.headers))
-    elif name == "no_token":
-        return Answer(200, b'{"token_type": "bearer"}', dict(healthy.headers))
-    elif name == "redirect":
-        where = str(options.get("location", "/elsewhere"))
-        return Answer(int(options.get("status", 302)), b"", {"Location": where})
-    return healthy
+def _gzip_bomb(answer: Answer, options: Mapping[str, Any]) -> Answer:
+    body = _bomb(options.get("size", 50_000_000))
+    return replace(answer, status=200, body=body, headers={**answer.headers, "Content-Encoding": "gzip"})
+
+
+def _with_body(body: bytes) -> Callable[[Answer, Mapping[str, Any]], Answer]:
+    return lambda answer, options: replace(answer, status=200, body=body)
+
+
+def _redirect(answer: Answer, options: Mapping[str, Any]) -> Answer:
+    return Answer(options.get("status", 302), b"", {"Location": options.get("location", "/elsewhere")})
+
+
+def _late(answer: Answer, options: Mapping[str, Any]) -> Answer:
+    return replace(answer, delay=float(options.get("seconds", 1.0)))
+
+
+def _closing(answer: Answer, options: Mapping[str, Any]) -> Answer:
+    return replace(answer, idle=float(options.get("seconds", 0.0)))
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """The options that a behaviour has, and what it makes of the healthy answer."""
+
+    options: dict[str, _Option]
+    shape: Callable[[Answer, Mapping[str, Any]], Answer]
+
+
+BEHAVIOURS: dict[str, Behaviour] = {
+    "healthy": Behaviour({}, _as_is),
+    "status": Behaviour({"status": _STATUS, "headers": _HEADERS, "html": _FLAG, "body": _TEXT}, _told),
+    "latency": Behaviour({"seconds": _SECONDS}, _late),
+    "flaky": Behaviour({"ratio": _number(0, 1), "status": _STATUS}, _as_is),  # the server throws the dice
+    "hang": Behaviour({}, _played("hang")),
+    "reset": Behaviour({}, _played("reset")),
+    "reset_handshake": Behaviour({}, _played("reset")),  # a connection that was open before is reset at its request
+    "drip": Behaviour({"bytes_per_s": _number(0.001, 1e9), "headers": _FLAG, "body": _FLAG}, _dripped),
+    "truncated": Behaviour({}, _played("truncated")),
+    "html": Behaviour({}, _page),
+    "huge": Behaviour({"size": _SIZE}, _huge),
+    "gzip_bomb": Behaviour({"size": _SIZE}, _gzip_bomb),
+    "not_json": Behaviour({}, _with_body(b'{"access_token": "abc')),
+    "not_utf8": Behaviour({}, _with_body(b'{"access_token": "\xff\xfe"}')),
+    "expired": Behaviour({}, _as_is),  # the desk issues a token that is over
+    "no_token": Behaviour({}, _with_body(b'{"token_type": "bearer"}')),
+    "redirect": Behaviour({"status": _number(300, 399, whole=True), "location": _TEXT}, _redirect),
+    "close_idle": Behaviour({"seconds": _SECONDS}, _closing),
+}
+
+
+def check(name: str, options: Mapping[str, Any]) -> Rule:
+    """Return the rule, or raise a ValueError that says what is allowed instead."""
+    if name not in BEHAVIOURS:
+        raise ValueError(f"behaviour {name!r}: must be one of {', '.join(BEHAVIOURS)}")
+    known = BEHAVIOURS[name].options
+    for option, value in options.items():
+        if option not in known:
+            raise ValueError(f"behaviour {name!r}: unknown option {option!r}; allowed: {', '.join(known) or 'none'}")
+        if not known[option].accepts(value):
+            raise ValueError(f"behaviour {name!r}: {option}={value!r}: must be {known[option].allowed}")
+    return Rule(name, dict(options))
+
+
+def shaped(rule: Rule, healthy: Answer) -> Answer:
+    """Turn the healthy answer into what ``rule`` makes of it."""
+    return BEHAVIOURS[rule.name].shape(healthy, rule.options)
