@@ -117,6 +117,8 @@ class Agent:
     def invalidate(self) -> None:
         """Forget the token, on disk too, and that the key was refused: the next call asks the server."""
         desk = self._pool._runner.dispatcher
+        if self._pool._cache is not None:
+            self._pool._cache.remove(self._credential.key, None)
         self._pool._runner.feed(lambda now, wall: desk.invalidate(self._account, None, False, now))
 
     # -- the slow path --------------------------------------------------------------------------------

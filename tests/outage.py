@@ -11,24 +11,26 @@ minute; an agent is counted as lost each time that its call failed.
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and "gevent" in sys.argv:
+    from gevent import monkey
+
+    monkey.patch_all()
+
 import argparse
 import json
-import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from colony_pool._demo.run import Fetch, Maker, Plan, Run, spawner
+from colony_pool.testing import FakeColony
+
 SCALE = 180.0
-WARM_UP = 4.0  # seconds over which the first tokens are fetched
-LIFE = 12.0
-DOWN_AT = 6.5  # before the first soft point: 0.6 x LIFE
-LONGEST = 60.0  # a run gives up this long after the recovery
-
-Fetch = Callable[[], object]
 
 
-def clients(name: str, base_url: str, patience: float | None) -> tuple[Callable[[str], tuple[Fetch, Fetch]], Any]:
+def clients(name: str, base_url: str, patience: float | None) -> tuple[Maker, Any]:
     """``make(key) -> (first fetch, fetch after expiry)``, and what is to be closed."""
     if name == "colony_pool":
         return _colony_pool(base_url, patience)
@@ -37,7 +39,7 @@ def clients(name: str, base_url: str, patience: float | None) -> tuple[Callable[
     return _plain(name, base_url), None
 
 
-def _colony_pool(base_url: str, patience: float | None) -> tuple[Callable[[str], tuple[Fetch, Fetch]], Any]:
+def _colony_pool(base_url: str, patience: float | None) -> tuple[Maker, Any]:
     from colony_pool import ColonyPool
     from colony_pool.config import DeskConfig, scaled
 
@@ -54,7 +56,7 @@ def _colony_pool(base_url: str, patience: float | None) -> tuple[Callable[[str],
     return make, pool
 
 
-def _sdk(base_url: str) -> Callable[[str], tuple[Fetch, Fetch]]:
+def _sdk(base_url: str) -> Maker:
     from colony_sdk import ColonyClient, RetryConfig
 
     schedule = RetryConfig(
@@ -74,7 +76,7 @@ def _sdk(base_url: str) -> Callable[[str], tuple[Fetch, Fetch]]:
     return make
 
 
-def _plain(name: str, base_url: str) -> Callable[[str], tuple[Fetch, Fetch]]:
+def _plain(name: str, base_url: str) -> Maker:
     import pybreaker
     import tenacity
     import urllib3
@@ -113,96 +115,23 @@ def _plain(name: str, base_url: str) -> Callable[[str], tuple[Fetch, Fetch]]:
     return make
 
 
-class Run:
-    """One outage."""
-
-    def __init__(self, colony: Any, client: str, n: int, outage: float, patience: float | None) -> None:
-        self.colony, self.n, self.outage = colony, n, outage
-        self.make, self.closing = clients(client, colony.base_url, patience)
-        self.client = client
-        self.start = time.monotonic()
-        self.back = self.start + DOWN_AT + outage
-        self.lost = 0
-        self.errors: dict[str, int] = {}
-        self.done: list[float] = []
-        self.never = 0
-
-    def agent(self, i: int) -> None:
-        first, again = self.make(f"col_agent_{i:05d}")
-        self._sleep_until(self.start + WARM_UP * i / self.n)
-        first()
-        self._sleep_until(time.monotonic() + LIFE + 0.01)
-        while time.monotonic() < self.back + LONGEST:
-            try:
-                again()
-            except Exception as error:  # noqa: BLE001 - whatever the client raises, its agent is lost
-                self.lost += 1
-                name = type(error).__name__
-                self.errors[name] = self.errors.get(name, 0) + 1
-                time.sleep(60 / SCALE)
-            else:
-                self.done.append(time.monotonic())
-                return
-        self.never += 1
-
-    @staticmethod
-    def _sleep_until(at: float) -> None:
-        time.sleep(max(0.0, at - time.monotonic()))
-
-    def play(self, spawn: Callable[[Callable[[int], None], int], Callable[[], None]]) -> dict[str, Any]:
-        self.colony.expires_in(LIFE)
-        joins = [spawn(self.agent, i) for i in range(self.n)]
-        self._sleep_until(self.start + DOWN_AT)
-        self.colony.behave("status", status=502)
-        down = self.colony.now()
-        self._sleep_until(self.back)
-        self.colony.expires_in(86_400.0)
-        self.colony.capacity(rate=max(20.0, self.n / 4), max_in_flight=64, knockout=1.0)
-        self.colony.behave("healthy")
-        back, recovered = self.colony.now(), time.monotonic()
+def play(client: str, n: int, runtime: str, outage: float, patience: float | None) -> dict[str, Any]:
+    """Play one outage and return what the server counted."""
+    plan = Plan(warm_up=4.0, life=12.0, down_at=6.5, outage=outage)
+    with FakeColony() as colony:
+        colony.latency(0.01)
+        make, closing = clients(client, colony.base_url, patience)
+        run = Run(client, colony, make, n, plan, restart=60.0 / SCALE, give_up=60.0)
+        start = time.monotonic()
+        joins = run.begin(spawner(runtime))
+        for at, act in ((plan.down_at, run.go_down), (plan.back_at, run.come_back)):
+            time.sleep(max(0.0, start + at - time.monotonic()))
+            act()
         for join in joins:
             join()
-        if self.closing is not None:
-            self.closing.close()
-        arrivals = [r.at for r in self.colony.requests() if r.path.endswith("/auth/token")]
-        after = sorted(at for at in arrivals if at >= back)
-        burst = max((sum(at <= t < at + 0.1 for t in after) for at in after[:500]), default=0)
-        return {
-            "client": self.client,
-            "agents": self.n,
-            "outage_s": self.outage,
-            "attempts_during_outage": sum(down <= at < back for at in arrivals),
-            "burst_per_100ms": burst,
-            "requests_after": len(after),
-            "knocks": self.colony.stats().knocks,
-            "lost": self.lost,
-            "never_back": self.never,
-            "last_back_s": round(max(self.done, default=0.0) - recovered, 2),
-            "errors": self.errors,
-        }
-
-
-def play(client: str, n: int, runtime: str, outage: float, patience: float | None) -> dict[str, Any]:
-    from colony_pool.testing import FakeColony
-
-    with FakeColony(expires_in=LIFE) as colony:
-        colony.latency(0.01)
-        return Run(colony, client, n, outage, patience).play(_spawner(runtime))
-
-
-def _spawner(runtime: str) -> Callable[[Callable[[int], None], int], Callable[[], None]]:
-    if runtime == "gevent":
-        import gevent
-
-        return lambda fn, i: gevent.spawn(fn, i).join
-    threading.stack_size(256 * 1024)
-
-    def spawn(fn: Callable[[int], None], i: int) -> Callable[[], None]:
-        thread = threading.Thread(target=fn, args=(i,), daemon=True)
-        thread.start()
-        return thread.join
-
-    return spawn
+        if closing is not None:
+            closing.close()
+        return run.outcome().as_dict()
 
 
 def main() -> int:
@@ -218,8 +147,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if "gevent" in sys.argv:
-        from gevent import monkey
-
-        monkey.patch_all()
     raise SystemExit(main())

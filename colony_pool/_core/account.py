@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any
 
@@ -17,6 +17,7 @@ from .outcome import Outcome
 from .token import Token
 
 _serial = count(1)
+_SLACK = 64
 
 
 class Waiter:
@@ -29,7 +30,7 @@ class Waiter:
         self.max_wait = max_wait
         self.event = event  # the shell's; the dispatcher never touches it
         self.home = home
-        self.joined = 0.0
+        self.joined = math.nan  # when the desk first heard of it
         self.deadline = math.inf  # in the flight's own time, which stands still while its attempt is out
         self.done = False
         self.token: Token | None = None
@@ -100,6 +101,7 @@ class Flight:
 
     __slots__ = (
         "_heap", "_paused", "account", "asked", "fails", "last", "not_before", "permit", "serial", "stamp", "waiters",
+        "watched",
     )  # fmt: skip
 
     def __init__(self, account: Account) -> None:
@@ -112,6 +114,7 @@ class Flight:
         self.permit: Permit | None = None
         self.last: Outcome | None = None
         self.stamp = 0  # an older entry in a heap is dead
+        self.watched = math.inf  # the earliest deadline of it that the queue has noted
         self._paused = 0.0
         self._heap: list[tuple[float, int, Waiter]] = []
 
@@ -132,8 +135,11 @@ class Flight:
         heappush(self._heap, (waiter.deadline, next(_serial), waiter))
 
     def leave(self, waiter: Waiter) -> None:
-        """Forget ``waiter``; its heap entry dies with ``done``."""
+        """Forget ``waiter``; its heap entry dies with ``done``, and dead ones never outnumber the living."""
         self.waiters.pop(id(waiter), None)
+        if len(self._heap) > 2 * len(self.waiters) + _SLACK:
+            self._heap = [entry for entry in self._heap if not entry[2].done]
+            heapify(self._heap)
 
     def landed(self, now: float) -> None:
         """Its attempt ended: the clock of its waiters goes on."""

@@ -42,11 +42,14 @@ class RetryBudget:
         self._sum_retries += 1
         return True
 
-    def refund(self) -> None:
-        """Take back the last retry: it never reached the wire."""
-        if self._retries:
-            self._retries[-1][1] -= 1
-            self._sum_retries -= 1
+    def refund(self, at: float) -> None:
+        """Take back the retry that was withdrawn at ``at``: it never reached the wire."""
+        bucket = math.floor(at / self._width)
+        for entry in reversed(self._retries):
+            if entry[0] <= bucket:
+                entry[1] -= 1
+                self._sum_retries -= 1
+                return
 
     def balance(self, now: float) -> float:
         """Retries allowed now."""

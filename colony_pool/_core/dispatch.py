@@ -67,6 +67,8 @@ class Dispatcher(Verdicts):
         self._wall = wall
         if not waiter.done:
             waiter.done = True
+            if math.isnan(waiter.joined):  # killed before it asked
+                return self._pump(now)
             self.waiting -= 1
             self._no_parking.pop(id(waiter), None)
             self._emit(ev.CallFinished("cancelled", now - waiter.joined))
@@ -142,8 +144,9 @@ class Dispatcher(Verdicts):
             flight = account.flight = Flight(account)
             self.flights[flight.serial] = flight
         patience = waiter.max_wait * _TOLERANCE
+        rested = max(flight.not_before, account.totp_at, account.held_until)
         if waiter.max_wait <= 0.0:
-            if self._blocked(now) and flight.permit is None:
+            if flight.permit is None and (rested > now or (self._blocked(now) and not self._may_probe(now))):
                 flight.waiters[id(waiter)] = waiter
                 self._dismiss(flight, [waiter], now)
                 return
@@ -152,13 +155,16 @@ class Dispatcher(Verdicts):
         was_background = flight.background
         flight.join(waiter, now, patience)
         if flight.permit is None:
-            self._dismiss(flight, flight.overdue(max(flight.not_before, account.totp_at, account.held_until)), now)
+            self._dismiss(flight, flight.overdue(rested), now)
             if flight.waiters and (was_background or flight.stamp == 0):
                 self.queue.put(flight, now, self._wall)
             else:
                 self.queue.watch(flight)
 
     def _background(self, account: Account, now: float) -> None:
+        token = account.token
+        if token is None or not token.is_soft(now, self._wall):
+            return  # somebody was faster
         if account.flight is None and now >= account.rest_until and not self._closed:
             if self.denials.standing(account, now) is not None:
                 return
@@ -168,6 +174,11 @@ class Dispatcher(Verdicts):
 
     def _blocked(self, now: float) -> bool:
         return self.circuit.state != ev.CLOSED or self.hold_until > now
+
+    def _may_probe(self, now: float) -> bool:
+        """Whether a call that cannot wait may be the probe now: else such calls alone never end an outage."""
+        due = self.circuit.state == ev.HALF_OPEN or self.circuit.probe_at <= now
+        return due and self.lease is None and self.hold_until <= now
 
     # -- the pump -------------------------------------------------------------------------------------
 
@@ -216,7 +227,9 @@ class Dispatcher(Verdicts):
             return self._admit_closed(now)
         if self.circuit.state == ev.OPEN and self.circuit.probe_at > now:
             return self.circuit.probe_at if self.queue.first() else math.inf
-        if self.lease is None and (flight := self.queue.take_for_probe()) is not None:
+        if self.lease is not None or len(self.live) >= self.config.maxsize:
+            return math.inf
+        if (flight := self.queue.take_for_probe()) is not None:
             if self.circuit.state == ev.OPEN:
                 self._half_open(now)
             total = self.config.timeout.total

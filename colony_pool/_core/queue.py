@@ -1,18 +1,23 @@
 """The queue: who is ready, who sleeps, whose patience ends next.
 
 Three heaps with lazy deletion, so that every operation is O(log N): *ready* in the order of admission,
-*sleeping* by the end of each flight's own backoff, *expiry* by the least patient waiter's deadline.
+*sleeping* by the end of each flight's own backoff, *expiry* by the least patient waiter's deadline. A flight has
+one live entry at most in each, and dead ones are swept before they outnumber the living.
 """
 
 from __future__ import annotations
 
 import math
-from heapq import heappop, heappush
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from typing import Any
 
 from .account import Flight, Waiter
 
 # How many of the foremost flights a probe is chosen from: enough to find a proven key, few enough to be cheap.
 _PROBE_CHOICE = 8
+
+_SWEEP_AT = 256
 
 _Ready = tuple[bool, int, float, int, int, Flight]
 _Timed = tuple[float, int, int, Flight]
@@ -21,12 +26,13 @@ _Timed = tuple[float, int, int, Flight]
 class Queue:
     """Flights that wait for an attempt. Times are monotonic seconds."""
 
-    __slots__ = ("_expiry", "_ready", "_sleeping")
+    __slots__ = ("_expiry", "_limits", "_ready", "_sleeping")
 
     def __init__(self) -> None:
         self._ready: list[_Ready] = []
         self._sleeping: list[_Timed] = []
         self._expiry: list[_Timed] = []
+        self._limits = [_SWEEP_AT] * 3  # lengths at which ready, sleeping and expiry are swept
 
     def put(self, flight: Flight, now: float, wall: float) -> None:
         """Queue ``flight``, or move it to where it belongs by now."""
@@ -35,18 +41,28 @@ class Queue:
         flight.stamp += 1
         if not_before > now:
             heappush(self._sleeping, (not_before, flight.serial, flight.stamp, flight))
+            self._sweep(1, self._sleeping, _is_current)
         else:
             token = account.token
             holder = flight.background or (token is not None and token.valid(now, wall))
             rank = (holder, account.fails, flight.deadline(), flight.serial, flight.stamp, flight)
             heappush(self._ready, rank)
+            self._sweep(0, self._ready, _is_current)
         self.watch(flight)
 
     def watch(self, flight: Flight) -> None:
         """Note the deadline of ``flight``'s least patient waiter."""
         deadline = flight.deadline()
-        if deadline < math.inf:
+        if deadline < flight.watched:
+            flight.watched = deadline
             heappush(self._expiry, (deadline, flight.serial, 0, flight))
+            self._sweep(2, self._expiry, lambda entry: bool(entry[0] == entry[3].watched and entry[3].waiters))
+
+    def _sweep(self, which: int, heap: list[Any], alive: Callable[[Any], bool]) -> None:
+        if len(heap) >= self._limits[which]:
+            heap[:] = [entry for entry in heap if alive(entry)]
+            heapify(heap)
+            self._limits[which] = max(_SWEEP_AT, 2 * len(heap))
 
     def wake(self, now: float, wall: float) -> None:
         """Move the flights whose backoff is over to the ready ones."""
@@ -99,7 +115,7 @@ class Queue:
         """Take out the waiters whose patience ends by ``limit``, with their flights."""
         late = []
         while self._expiry and self._expiry[0][0] <= limit:
-            flight = heappop(self._expiry)[3]
+            flight = self._unwatch()
             # While its attempt is out the clock stands still; whoever lands it watches it again.
             if flight.permit is None:
                 waiters = flight.overdue(limit)
@@ -114,13 +130,23 @@ class Queue:
             deadline, _, _, flight = self._expiry[0]
             if flight.permit is None and flight.deadline() == deadline:
                 return deadline
-            heappop(self._expiry)
-            if flight.permit is None and flight.deadline() > deadline:
+            self._unwatch()
+            if flight.permit is None:
                 self.watch(flight)
         return math.inf
+
+    def _unwatch(self) -> Flight:
+        deadline, _, _, flight = heappop(self._expiry)
+        if deadline == flight.watched:
+            flight.watched = math.inf
+        return flight
 
     def next_sleeper(self) -> float:
         """When the next backoff ends; inf for never."""
         while self._sleeping and self._sleeping[0][2] != self._sleeping[0][3].stamp:
             heappop(self._sleeping)
         return self._sleeping[0][0] if self._sleeping else math.inf
+
+
+def _is_current(entry: Any) -> bool:
+    return bool(entry[-2] == entry[-1].stamp)

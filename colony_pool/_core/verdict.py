@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from . import actions as act
 from . import events as ev
-from .account import Flight, Permit
+from .account import Account, Flight, Permit
 from .backoff import jittered
 from .denial import next_window
 from .failure import Failure, from_outcome
@@ -33,8 +34,7 @@ class Verdicts(Settlement):
             self._emit(self._finished(permit, outcome, now, stale=True))
             if outcome.kind == OK and (account.token is None or not account.token.usable(now, self._wall)):
                 self._grant(account, outcome, now)
-                if account.flight is flight and account.token is not None:
-                    self._succeed(flight, account.token, now)
+                self._serve(account, now)
             return
         permit.alive = False
         self.live.discard(permit)
@@ -43,7 +43,7 @@ class Verdicts(Settlement):
             self.lease = None
         if outcome.kind in (OK, DENIED) and self.denials.tried(account, outcome.kind == DENIED, now):
             words = f"HTTP {outcome.status} for more than half of the keys that worked a minute ago"
-            outcome = Outcome(FAULT, outcome.status, words, response=outcome.response)
+            outcome = replace(outcome, kind=FAULT, detail=words, code=None)
         if flight.permit is permit:
             flight.landed(now)
         self._emit(self._finished(permit, outcome, now, stale=stale))
@@ -52,6 +52,11 @@ class Verdicts(Settlement):
         elif not stale:
             self._judge(permit, outcome, now)
         self._conclude(permit, flight, outcome, now)
+
+    def _serve(self, account: Account, now: float) -> None:
+        """Give a new token to all who wait for it, whichever attempt brought it."""
+        if account.flight is not None and account.token is not None:
+            self._succeed(account.flight, account.token, now)
 
     @staticmethod
     def _finished(permit: Permit, outcome: Outcome, now: float, *, stale: bool) -> ev.AttemptFinished:
@@ -98,6 +103,7 @@ class Verdicts(Settlement):
         elif kind == THROTTLED:
             self._open_circuit(now, "HTTP 429", 429, grow=False)
         else:
+            self.circuit.failed()
             self._out.append(act.Replay(act.FAILURE))
             self._open_circuit(now, outcome.detail, outcome.status, after=outcome.retry_after)
 
@@ -109,7 +115,6 @@ class Verdicts(Settlement):
         circuit.open(now, cause, status, self._rand(), grow=grow)
         if after is not None:
             circuit.postpone(now + min(after, self.config.breaker.retry_after_max))
-        self.lease = None
         self._changed(old, now, by_operator=by_operator)
         self._out.append(act.Replay(act.TO_OPEN))
 
@@ -117,8 +122,8 @@ class Verdicts(Settlement):
         old = self.circuit.state
         if old == ev.CLOSED:
             self.circuit.opened_at = now
-        self.circuit.half_open()
-        self.lease = None
+        if old != ev.HALF_OPEN:  # a probe that is out already is the one that was asked for
+            self.circuit.half_open()
         self._changed(old, now, by_operator=by_operator)
         self._out.append(act.Replay(act.TO_HALF_OPEN))
 
@@ -127,7 +132,6 @@ class Verdicts(Settlement):
         old = self.circuit.state
         self.circuit.close()
         self.window.restart()
-        self.lease = None
         self._loss = 0.0
         self.queue.forgive(now, self._wall)
         self._changed(old, now, by_operator=by_operator)
@@ -154,13 +158,19 @@ class Verdicts(Settlement):
             self._throttle(flight, outcome, now)
         if outcome.exhausted_for is not None:
             self._hold(outcome.exhausted_for, "the rate limit is used up", now)
-        if account.flight is not flight:
-            return
-        if outcome.kind == OK and account.token is not None:
-            self._succeed(flight, account.token, now)
-            if not self.flights:
+        if outcome.kind == OK:
+            self._serve(account, now)
+            if not self.flights and self.circuit.state == ev.CLOSED:
                 self.circuit.drained()
-        elif outcome.kind in (DENIED, THROTTLED):
+        elif account.flight is flight:
+            self._return(permit, flight, outcome, now)
+
+    def _return(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
+        """A flight comes back without a token."""
+        if flight.background and not outcome.code_wait:
+            rest = self.config.token.rest_max - self.config.token.rest_min
+            flight.account.rest_until = now + self.config.token.rest_min + rest * self._rand()
+        if outcome.kind in (DENIED, THROTTLED):
             self._end(flight, from_outcome(outcome, flight.asked), now)
         elif outcome.kind == LOCAL:
             self._conclude_local(permit, flight, outcome, now)
@@ -179,7 +189,7 @@ class Verdicts(Settlement):
     def _conclude_local(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
         flight.asked -= 1
         if permit.is_retry:
-            self.budget.refund()
+            self.budget.refund(permit.started)
         if not outcome.code_wait:
             self._end(flight, from_outcome(outcome, flight.asked), now)
             return
@@ -192,8 +202,6 @@ class Verdicts(Settlement):
         flight.fails += 1
         flight.last = outcome
         if flight.background:
-            rest = self.config.token.rest_max - self.config.token.rest_min
-            account.rest_until = now + self.config.token.rest_min + rest * self._rand()
             self._drop(flight)
             return
         if outcome.kind == NETWORK:

@@ -25,7 +25,9 @@ def chart(score: Score, top: float, *, title: str, height: int, note: str = "") 
 
     label = f"{title}: token requests per second over time"
     parts = [f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(label)}">']
-    parts.append(f'<text class="t" x="{_LEFT}" y="16">{escape(title)}<tspan class="n" dx="10">{escape(note)}</tspan></text>')
+    parts.append(
+        f'<text class="t" x="{_LEFT}" y="16">{escape(title)}<tspan class="n" dx="10">{escape(note)}</tspan></text>'
+    )
     parts += _phases(score, seconds, x, base)
     parts += _axes(seconds, top, x, y, base)
     parts.append(_bars(score.refused, [0] * len(score.ok), "bad", x, y))
@@ -64,7 +66,9 @@ def _phases(score: Score, seconds: float, x, base: int) -> list[str]:  # type: i
     parts = []
     for name, start, end in (("healthy", 0.0, outage), ("outage", outage, recovery), ("recovery", recovery, seconds)):
         left, right = x(start), x(end)
-        parts.append(f'<rect class="p-{name}" x="{left:.1f}" y="{_TOP}" width="{right - left:.1f}" height="{base - _TOP}"/>')
+        parts.append(
+            f'<rect class="p-{name}" x="{left:.1f}" y="{_TOP}" width="{right - left:.1f}" height="{base - _TOP}"/>'
+        )
         words = {"outage": "outage: /auth/token answers 502"}.get(name, name)
         parts.append(f'<text class="p" x="{left + 5:.1f}" y="{_TOP + 14}">{words}</text>')
     return parts
@@ -74,12 +78,22 @@ def _axes(seconds: float, top: float, x, y, base: int) -> list[str]:  # type: ig
     parts = []
     for n in range(5):
         rate = top * n / 4
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(rate):.1f}" y2="{y(rate):.1f}"/>')
-        parts.append(f'<text class="a" x="{_LEFT - 8}" y="{y(rate) + 4:.1f}" text-anchor="end">{rate:,.4g}</text>'.replace("e+03", ",000"))
+        parts.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(rate):.1f}" y2="{y(rate):.1f}"/>'
+        )
+        parts.append(
+            f'<text class="a" x="{_LEFT - 8}" y="{y(rate) + 4:.1f}" text-anchor="end">{rate:,.4g}</text>'.replace(
+                "e+03", ",000"
+            )
+        )
     for at in range(0, int(seconds) + 1, 5):
         parts.append(f'<line class="axis" x1="{x(at):.1f}" x2="{x(at):.1f}" y1="{base}" y2="{base + 5}"/>')
         parts.append(f'<text class="a" x="{x(at):.1f}" y="{base + 18}" text-anchor="middle">{at}</text>')
     middle = (_TOP + base) / 2
-    parts.append(f'<text class="a" x="{x(seconds / 2):.0f}" y="{base + 34}" text-anchor="middle">seconds since the start</text>')
-    parts.append(f'<text class="a" transform="translate(13 {middle:.0f}) rotate(-90)" text-anchor="middle">requests per second</text>')
+    parts.append(
+        f'<text class="a" x="{x(seconds / 2):.0f}" y="{base + 34}" text-anchor="middle">seconds since the start</text>'
+    )
+    parts.append(
+        f'<text class="a" transform="translate(13 {middle:.0f}) rotate(-90)" text-anchor="middle">requests per second</text>'
+    )
     return parts

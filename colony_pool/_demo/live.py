@@ -119,7 +119,12 @@ _ROWS: tuple[tuple[str, Callable[[Outcome], str]], ...] = (
     ("burst at recovery (in 0.1 s)", lambda o: f"{o.burst_per_100ms:,}"),
     ("times the server was knocked over", lambda o: f"{o.knocks:,}"),
     ("agents lost", lambda o: f"{o.agents_lost:,} of {o.agents:,}"),
-    ("until the last agent was back", lambda o: f"{o.last_back_s:.1f} s" if not o.never_back else f"over {GIVE_UP:.0f} s ({o.never_back} still out)"),
+    (
+        "until the last agent was back",
+        lambda o: (
+            f"{o.last_back_s:.1f} s" if not o.never_back else f"over {GIVE_UP:.0f} s ({o.never_back} still out)"
+        ),
+    ),
 )
 
 

@@ -94,4 +94,3 @@ def _as_dict(plan: Plan, pool: Score, alone: Score) -> dict[str, object]:
         POOL: pool.as_dict(),
         ALONE: alone.as_dict(),
     }
-

@@ -62,7 +62,11 @@ class Outcome:
 class Run:
     """One fleet: ``n`` agents made by ``make``, on one server."""
 
-    def __init__(self, client: str, colony: FakeColony, make: Maker, n: int, plan: Plan) -> None:
+    def __init__(
+        self, client: str, colony: FakeColony, make: Maker, n: int, plan: Plan, *,
+        restart: float = RESTART, give_up: float = GIVE_UP,
+    ) -> None:  # fmt: skip
+        self._restart, self._give_up = restart, give_up
         self.client, self.colony, self.n, self.plan = client, colony, n, plan
         self._make = make
         self._lost: set[int] = set()
@@ -132,7 +136,7 @@ class Run:
         self.holding += 1
         self._sleep_until(time.monotonic() + self.plan.life + 0.01)
         self.holding -= 1
-        give_up = self._start + self.plan.back_at + GIVE_UP
+        give_up = self._start + self.plan.back_at + self._give_up
         while time.monotonic() < give_up:
             try:
                 again()
@@ -141,7 +145,7 @@ class Run:
                 self._restarts += 1
                 name = type(error).__name__
                 self._errors[name] = self._errors.get(name, 0) + 1
-                time.sleep(RESTART)
+                time.sleep(self._restart)
             else:
                 self._done.append(time.monotonic())
                 self.holding += 1

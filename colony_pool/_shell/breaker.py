@@ -9,6 +9,7 @@ and a listener that calls back into the pool must not do so under its lock.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -70,6 +71,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
     def __init__(self, fail_max: int, name: str) -> None:
         super().__init__(fail_max=fail_max, reset_timeout=_NEVER, name=name, throw_new_error_on_trip=False)
         self._letters: deque[Callable[[], object]] = deque()
+        self._delivering = threading.Lock()  # guards the order of _letters; nobody waits for it
         self._replaying = False
         self._steer: Callable[[str], object] = lambda state: None
 
@@ -103,47 +105,52 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         return answer
 
     def replay(self, what: str) -> None:
-        """Follow the desk: ``success``, ``failure``, ``open``, ``half_open`` or ``close``."""
+        """Follow the desk: ``success``, ``failure``, ``open``, ``half_open`` or ``close``; ``deliver`` tells it."""
         with self._lock:
             self._replaying = True
             try:
                 self._follow(what)
             finally:
                 self._replaying = False
-        self.deliver()
 
     def _follow(self, what: str) -> None:
         state = self.current_state
         if what in (act.SUCCESS, act.FAILURE):
             if state == pybreaker.STATE_OPEN:  # a call now would count as refused
                 return
-            try:
+            with contextlib.suppress(_ReplayedFailure):
                 self.call(_fail if what == act.FAILURE else _succeed)
-            except _ReplayedFailure:
-                pass
         elif what == act.TO_OPEN and state != pybreaker.STATE_OPEN:
             super().open()
         elif what == act.TO_HALF_OPEN and state != pybreaker.STATE_HALF_OPEN:
             super().half_open()
-        elif what == act.TO_CLOSED and state != pybreaker.STATE_CLOSED:
-            super().close()
+        elif what == act.TO_CLOSED:
+            if state != pybreaker.STATE_CLOSED:
+                super().close()
+            # An operator's close may have overtaken failures that the desk forgot with it.
+            self._state_storage.reset_counter()
 
     def after_fork(self) -> None:
         """In a forked child: a lock that nobody holds, and closed, like the desk. Listeners stay, untold."""
         self._lock = threading.RLock()
         self._letters.clear()
+        self._delivering = threading.Lock()
         self._replaying = False
         self._state_storage = pybreaker.CircuitMemoryStorage(pybreaker.STATE_CLOSED)
         self._state = self._create_new_state(pybreaker.STATE_CLOSED)
 
     def deliver(self) -> None:
         """Tell users' listeners what has happened; one that raises is logged and changes nothing."""
-        while self._letters:
+        while self._letters and self._delivering.acquire(False):
             try:
-                letter = self._letters.popleft()
-            except IndexError:
-                return
-            try:
-                letter()
-            except Exception:
-                log.exception("colony_pool: a breaker listener raised; it changes nothing")
+                while self._letters:
+                    self._hand_over(self._letters.popleft())
+            finally:
+                self._delivering.release()
+
+    @staticmethod
+    def _hand_over(letter: Callable[[], object]) -> None:
+        try:
+            letter()
+        except Exception:
+            log.exception("colony_pool: a breaker listener raised; it changes nothing")

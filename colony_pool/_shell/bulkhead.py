@@ -2,12 +2,18 @@
 
 urllib3's own ``block=True`` is no such thing: a greenlet killed while it waits for a slot makes ``urlopen``
 put back a slot that it never had (921 innocent requests failed in a storm of 4,000 kills). Here a slot is
-handed over by name: the waiter who is named owns it from then on and gives it back, alive or not.
+handed over by name, and each ticket is claimed once: by the sorter, who then hands a slot over, or by its
+owner, who gives up. Whoever finds it claimed knows what the other has done.
+
+Nobody waits for the lock. Who gets it sorts for all; who does not leaves its slot or its ticket in a queue
+that the holder looks at again after it let go. So a finaliser that gives a slot back in the middle of a
+hand-over cannot deadlock with it.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from .._runtime.protocol import Event, Runtime
 
@@ -47,20 +53,37 @@ class Bulkhead:
         """Slots taken now."""
         return self._maxsize - self._free - len(self._returned)
 
-    def acquire(self, timeout: float | None, *, priority: bool = False) -> bool:
-        """Wait for a slot, at most ``timeout`` seconds; True when it is ours, to be given to ``release``."""
+    @property
+    def waiting(self) -> int:
+        """Callers who wait for a slot."""
+        return len(self._first) + len(self._rest)
+
+    def acquire(
+        self,
+        timeout: float | None,
+        *,
+        priority: bool = False,
+        on_wait: Callable[[Callable[[], object]], object] | None = None,
+    ) -> bool:
+        """Wait for a slot, at most ``timeout`` seconds; True when it is ours, to be given to ``release``.
+
+        ``on_wait`` is told, before a wait, what to call in order to end it early.
+        """
         if not (self._first or self._rest) and self._take():
             return True
         ticket = _Ticket(self._runtime.event())
+        line = self._first if priority else self._rest
         try:
-            (self._first if priority else self._rest).append(ticket)
+            line.append(ticket)
+            if on_wait is not None:
+                on_wait(ticket.event.set)
             self._sort()
-            if ticket.event.wait(timeout):
-                return True
+            ticket.event.wait(timeout)
         except BaseException:
-            self._withdraw(ticket)
+            if not self._gave_up(ticket, line):
+                self.release()
             raise
-        return self._withdraw(ticket)
+        return not self._gave_up(ticket, line)
 
     def release(self) -> None:
         """Give a slot back."""
@@ -80,11 +103,16 @@ class Bulkhead:
         self._sort()
         return took
 
-    def _withdraw(self, ticket: _Ticket) -> bool:
-        """Give up waiting. A slot that was handed over meanwhile goes on to the next; always False."""
+    @staticmethod
+    def _gave_up(ticket: _Ticket, line: deque[_Ticket]) -> bool:
+        """Stop waiting. False if a slot was handed over meanwhile: it is ours."""
         if not ticket.claim():
-            self.release()
-        return False
+            return False
+        try:
+            line.remove(ticket)
+        except (ValueError, IndexError):
+            pass  # the sorter has taken it out, or is doing so: it skips what is claimed
+        return True
 
     def _sort(self) -> None:
         """Hand free slots to waiters. Whoever gets the lock does it for all; nobody waits for the lock."""
@@ -108,6 +136,8 @@ class Bulkhead:
 
     def _next(self) -> _Ticket | None:
         for line in (self._first, self._rest):
-            if line:
+            try:
                 return line.popleft()
+            except IndexError:
+                continue
         return None

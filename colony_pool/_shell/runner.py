@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 from .._core import actions as act
@@ -35,6 +35,13 @@ class Breaker(Protocol):
 
     def replay(self, what: str) -> None:
         """Tell it what the desk has decided."""
+
+    @property
+    def listeners(self) -> Sequence[object]:
+        """Whom ``deliver`` would tell."""
+
+    def deliver(self) -> None:
+        """Tell users' listeners; one may call back into the pool, and wait there."""
 
 
 class Runner:
@@ -69,8 +76,13 @@ class Runner:
     def feed(self, step: Step) -> None:
         """Put one input to the dispatcher; its actions are carried out here or by whoever is at it."""
         self._inbox.append(step)
-        self._decide()
-        self._carry_out()
+        try:
+            self._decide()
+            self._carry_out()
+        except BaseException:  # killed in here: what others have left to this task must not wait for the next one
+            self._decide()
+            self._carry_out()
+            raise
 
     def _decide(self) -> None:
         while self._inbox and self._deciding.acquire(False):
@@ -96,13 +108,15 @@ class Runner:
     def _carry_out(self, *, worker: Permit | None = None) -> Permit | None:
         """Carry out what is due. A ``worker`` that just finished takes one new attempt with it."""
         mine: Permit | None = None
+        # A user's listener may wait for the pool, and this task tells it: then no attempt may wait for this task.
+        takes_over = worker is not None and not (self._breaker is not None and self._breaker.listeners)
         while self._todo:
             try:
                 action = self._todo.popleft()
             except IndexError:
                 break
             if isinstance(action, act.Start):
-                if worker is not None and mine is None and action.permit.home in (None, self.runtime.home()):
+                if takes_over and mine is None and action.permit.home in (None, self.runtime.home()):
                     mine = action.permit
                 else:
                     self.runtime.spawn(self._work, action.permit, home=action.permit.home)
@@ -175,6 +189,8 @@ class Runner:
                         self._notify(item.event)
             finally:
                 self._telling.release()
+        if self._breaker is not None:
+            self._breaker.deliver()
 
     def _notify(self, event: Event) -> None:
         for listener in tuple(self.listeners):

@@ -58,11 +58,11 @@ class TokenCache:
                     os.unlink(name)
                 raise
 
-    def remove(self, key: str, jwt: str) -> None:
-        """Remove the entry if it still is ``jwt``."""
+    def remove(self, key: str, jwt: str | None) -> None:
+        """Remove the entry if it still is ``jwt``, or (``None``) whatever it is."""
         with suppress(OSError, ValueError, TypeError, KeyError, RecursionError, RuntimeError):
             path = self._path(key)
-            if enabled() and json.loads(path.read_text(encoding="utf-8"))["token"] == jwt:
+            if enabled() and jwt in (None, json.loads(path.read_text(encoding="utf-8"))["token"]):
                 path.unlink()
 
     def _path(self, key: str) -> Path:

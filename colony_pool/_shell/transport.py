@@ -2,33 +2,39 @@
 
 Every way in which a request can fail ends here as ``NetworkFailure`` (no answer) or ``BadReply`` (no usable
 answer), without the key, the token or the code in it; what a caller's task is killed with passes through.
+
+A socket is either whole and idle in its pool, or it belongs to one exchange, which closes it on any way out
+but a complete answer. An ``Abort`` holds it only in between: who takes it out of the ``Abort``, the exchange
+or the aborter, decides, so that a late abort can never hit the next request on the same socket.
 """
 
 from __future__ import annotations
 
+import _socket  # the C sockets: shutting one down must not touch the hub of another thread, nor undo TLS
 import re
 import socket
 import ssl
-import weakref
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-import urllib3
 from urllib3 import exceptions as u3
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from .._runtime.protocol import Runtime
 from ..config import Timeout
 from .bulkhead import Bulkhead
-from .connections import pool_classes
+from .connections import Pools, Slots
 
 _CHUNK = 65_536
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NO_NAME = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
+_NO_VALUE = re.compile(r"[^\t\x20-\x7e]")
 _USER_AGENT = "colony-pool/0.1"
 _IDEMPOTENT = ("GET", "HEAD")
+_Request = tuple[str, str, dict[str, str], "bytes | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,35 +67,44 @@ class BadReply(Exception):
 
 
 class Abort:
-    """Ends a send from another task: its socket is shut down, or never opened."""
+    """Ends a send from another task: its wait for a slot ends, its socket is shut down, or never opened.
 
-    __slots__ = ("_aborted", "_connection")
+    A look-up of the host's name that has begun is not interrupted: the system offers no way.
+    """
+
+    __slots__ = ("_aborted", "_cuts")
 
     def __init__(self) -> None:
         self._aborted = False
-        self._connection: Any = None
+        self._cuts: list[Callable[[], object]] = []  # at most one; ``pop`` is atomic
 
     @property
     def aborted(self) -> bool:
         """Whether ``abort`` was called."""
         return self._aborted
 
-    def watch(self, connection: Any) -> None:
-        """Say whose socket to shut down."""
-        self._connection = connection
+    def watch(self, cut: Callable[[], object]) -> None:
+        """Say what to call in order to end what comes now."""
+        self._cuts[:] = [cut]
         if self._aborted:
             self.abort()
 
+    def let_go(self) -> bool:
+        """Nothing is to be cut any more. False if it was cut, or is being cut."""
+        try:
+            self._cuts.pop()
+        except IndexError:
+            return False
+        return not self._aborted
+
     def abort(self) -> None:
-        """Shut the socket down. Any task, any thread, any number of times."""
+        """End the send. Any task, any thread, any number of times."""
         self._aborted = True
-        sock = getattr(self._connection, "sock", None)
-        if sock is not None:
-            try:
-                # shutdown and not close: close would free the descriptor under the reader's feet.
-                sock.shutdown(socket.SHUT_RDWR)
-            except (OSError, ValueError):
-                pass
+        try:
+            cut = self._cuts.pop()
+        except IndexError:
+            return
+        cut()
 
 
 class Transport:
@@ -106,16 +121,16 @@ class Transport:
         ca_certs: str | None = None,
         user_agent: str | None = None,
     ) -> None:
-        self._url = urlsplit(base_url)
+        url = urlsplit(base_url)
         self._runtime = runtime
         self._maxsize = maxsize
         self._timeout = timeout
-        self._proxy = proxy
-        self._tls = {"cert_reqs": "CERT_REQUIRED", "ca_certs": ca_certs}
         self._agent = user_agent or _USER_AGENT
         self._offload = runtime.name == "gevent" and not getattr(runtime, "patched", True)
-        self._pools: dict[int, tuple[Any, Any]] = {}  # id of a hub: (weak reference to it, its urllib3 pool)
-        self._pool()
+        self._pools = Pools(
+            url.scheme, url.hostname or "", url.port,
+            maxsize=maxsize, proxy=proxy, ca_certs=ca_certs, queue_class=self._queue_class,
+        )  # fmt: skip
         self.bulkhead = Bulkhead(maxsize, runtime)
 
     def send(
@@ -138,223 +153,252 @@ class Transport:
         Raises:
             NetworkFailure: there was no answer.
             BadReply: the answer is none.
-            ValueError: a header has control characters.
+            ValueError: a header has characters that no header may have.
         """
         sent = {"User-Agent": self._agent, "Accept-Encoding": "identity", **headers}
-        for name, value in sent.items():
-            if _CONTROL.search(name) or _CONTROL.search(value) or not value.isascii():
-                raise ValueError(f"header {_CONTROL.sub('?', name)}: has characters that no header may have")
+        abort = abort or Abort()
         deadline = monotonic() + (self._timeout.total if total is None else total)
-        if not self.bulkhead.acquire(deadline - monotonic(), priority=priority):
-            raise NetworkFailure("timeout", f"no free slot of {self._maxsize}", sent=False)
+        bulkhead = self.bulkhead  # a forked child gets a new one; this slot goes back to where it came from
         try:
+            _check(sent)
+            if abort.aborted or self._pools.closed:
+                raise NetworkFailure("aborted", "given up before it began", sent=False)
+            if not bulkhead.acquire(deadline - monotonic(), priority=priority, on_wait=abort.watch):
+                kind, detail = ("aborted", "given up") if abort.aborted else ("timeout", "no time left")
+                raise NetworkFailure(kind, f"{detail} while all {self._maxsize} connections were busy", sent=False)
             again = priority or method in _IDEMPOTENT
-            exchange = _Exchange(method, path, sent, body, deadline, max_body, abort or Abort(), self._timeout, again)
-            pool = self._pool()
-            if self._offload:
-                return self._runtime.offload(exchange.run, pool)
-            return exchange.run(pool)
+            return self._exchange(bulkhead, abort, (method, path, sent, body), deadline, max_body, again)
         finally:
-            self.bulkhead.release()
             del headers, body, sent
+
+    def _exchange(
+        self, bulkhead: Bulkhead, abort: Abort, request: _Request, deadline: float, max_body: int, again: bool
+    ) -> Reply:
+        """Use one slot, and give it back."""
+        job = _Job(bulkhead)
+        try:
+            exchange = _Exchange(self._pools, request, deadline, max_body, abort, self._timeout, again)
+            del request
+            if not self._offload:
+                return exchange.run(self._pools.at(self._runtime.home()))
+            answer = self._runtime.offload(job.run, exchange)
+        except BaseException:
+            if self._offload:
+                abort.abort()  # nobody waits for the native thread any more; its slot comes back when it ends
+            raise
+        finally:
+            job.leave()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def connections(self) -> tuple[int, int]:
         """``(in use, idle)`` connections."""
-        idle = 0
-        for _, pool in list(self._pools.values()):
-            slots = getattr(pool, "pool", None)
-            idle += sum(conn is not None and conn.sock is not None for conn in list(getattr(slots, "queue", ())))
-        return self.bulkhead.in_use, idle
+        return self.bulkhead.in_use, self._pools.idle()
 
     def close(self) -> None:
-        """Close the idle connections of all hubs."""
-        while self._pools:
-            _, pool = self._pools.popitem()[1]
-            pool.close()
+        """Close the idle connections of all hubs, and those at work when they end."""
+        self._pools.close()
 
     def after_fork(self) -> None:
         """In a forked child: forget the parent's sockets without a word on them."""
-        for _, pool in self._pools.values():
-            slots = pool.pool
-            for conn in list(getattr(slots, "queue", ())):
-                if conn is not None and conn.sock is not None:
-                    # The parent goes on using the connection: give up our descriptor, send nothing.
-                    sock, conn.sock = conn.sock, None
-                    socket.close(sock.detach())
-        self._pools.clear()
+        self._pools.after_fork()
         self.bulkhead = Bulkhead(self._maxsize, self._runtime)
 
-    def _pool(self) -> Any:
-        """This hub's urllib3 pool; two hubs sharing one would lose slots and switch threads."""
-        home: Hashable | None = None if self._offload else self._runtime.home()
-        entry = self._pools.get(id(home))
-        if entry is None or (home is not None and entry[0]() is not home):
-            for key, (hub, pool) in list(self._pools.items()):
-                if hub is not None and hub() is None:
-                    self._pools.pop(key, None)
-                    pool.close()
-            entry = (weakref.ref(home) if home is not None else None, self._new_pool())
-            self._pools[id(home)] = entry
-        return entry[1]
-
-    def _new_pool(self) -> Any:
-        slots = None
-        if self._runtime.name == "gevent" and not self._offload:
+    def _queue_class(self) -> type[Any]:
+        """What idle connections wait in; asked when a pool is built, not when a module is imported."""
+        if self._offload:
+            return Slots
+        if self._runtime.name == "gevent":
             from gevent.queue import LifoQueue
 
-            slots = LifoQueue
-        options: dict[str, Any] = {"num_pools": 2, "maxsize": self._maxsize, "block": False, "retries": False}
-        options |= self._tls if self._url.scheme == "https" or self._proxy else {}
-        if self._proxy:
-            manager: urllib3.PoolManager = urllib3.ProxyManager(self._proxy, **options)
-        else:
-            manager = urllib3.PoolManager(**options)
-        manager.pool_classes_by_scheme = pool_classes(slots)
-        pool = manager.connection_from_host(self._url.hostname, self._url.port, self._url.scheme)
-        pool.colony_manager = manager  # type: ignore[attr-defined] # a manager that is collected closes its pools
-        return pool
+            return LifoQueue  # type: ignore[no-any-return]
+        from queue import LifoQueue as NativeQueue
+
+        return NativeQueue
+
+
+class _Job:
+    """A slot that its holder gives back; in a native thread, the thread does, even if its greenlet is dead."""
+
+    def __init__(self, bulkhead: Bulkhead) -> None:
+        self._bulkhead = bulkhead
+        self._start = [None]
+
+    def run(self, exchange: _Exchange) -> Reply | Exception:
+        """In the native thread. A failure is returned: raised, gevent would print it as well."""
+        try:
+            self._start.pop()
+        except IndexError:  # abandoned in the thread pool's queue
+            return NetworkFailure("aborted", "given up before it began", sent=False)
+        try:
+            return exchange.run(exchange.pools.at(None))
+        except Exception as error:  # noqa: BLE001 - raised again by the caller
+            return error.with_traceback(None)
+        finally:
+            self._bulkhead.release()
+
+    def leave(self) -> None:
+        """The caller leaves: the slot goes back, unless a native thread has it."""
+        try:
+            self._start.pop()
+        except IndexError:
+            return
+        self._bulkhead.release()
 
 
 class _Exchange:
     """One request and its answer, on one connection."""
 
     def __init__(
-        self, method: str, path: str, headers: dict[str, str], body: bytes | None, deadline: float, max_body: int,
+        self, pools: Pools, request: _Request, deadline: float, max_body: int,
         abort: Abort, timeout: Timeout, again: bool,
     ) -> None:  # fmt: skip
-        self._request = (method, path, headers, body)
+        self.pools = pools
+        self._request = request
         self._deadline = deadline
         self._max_body = max_body
         self._abort = abort
         self._timeout = timeout
         self._again = again
-        self._conn: Any = None
         self._status = 0
         self._sent = False
+        self._stage = "connect"
+        self._stale = False
 
     def run(self, pool: Any) -> Reply:
         try:
             while True:
                 try:
                     return self._once(pool)
-                except NetworkFailure as failure:
+                except NetworkFailure:
                     # An idle connection that the server has closed meanwhile; the next one is fresh.
-                    if not (failure.reused and self._again and failure.kind == "reset"):
+                    if not (self._again and self._stale):
                         raise
                     self._again = False
         finally:
             self._request = ("", "", {}, None)
 
     def _once(self, pool: Any) -> Reply:
-        conn = None
-        reused = False
+        conn = self.pools.take(pool)
+        reused = conn.sock is not None
+        done = False
         try:
+            conn.colony_heard, conn.colony_surplus = 0, False
+            self._abort.watch(lambda: _shut(conn))
             if self._abort.aborted:
                 raise NetworkFailure("aborted", "given up before it began", sent=False)
             self._sent = False
-            conn = self._conn = self._connection(pool)
-            reused = conn.sock is not None
             reply = self._talk(pool, conn)
-            conn, keep = None, conn
-            pool._put_conn(keep)
-            return reply
+            done = True
         except (NetworkFailure, BadReply):
             raise
         except Exception as error:  # noqa: BLE001 - the one place where foreign exceptions are mapped
-            failure = self._mapped(error, reused)
+            failure = self._mapped(error, conn, pool, reused)
         finally:
-            if conn is not None:
+            whole = self._abort.let_go() and done
+            if not whole or conn.colony_surplus:
                 conn.close()
-            self._conn = None
+            if whole:
+                pool._put_conn(conn)
+        if done:
+            return reply
         raise failure from None
 
-    def _connection(self, pool: Any) -> Any:
-        conn = pool._get_conn(timeout=0)
-        self._abort.watch(conn)
-        return conn
-
     def _talk(self, pool: Any, conn: Any) -> Reply:
-        method, path, headers, body = self._request
-        try:
-            self._connect(pool, conn)
-            conn.colony_deadline = (self._deadline, self._timeout.read)
-            conn.timeout = min(self._timeout.read, self._left())
-            conn.sock.settimeout(conn.timeout)
-            self._sent = True
-            conn.request(method, self._target(pool, path), body, headers, preload_content=False, decode_content=False)
-        finally:
-            del headers, body
+        self._stage = "connect"
+        if conn.sock is None:
+            conn.colony_deadline = (self._deadline, self._timeout.connect)
+            conn.timeout = conn.seconds_left()
+            if pool.proxy is not None and pool.scheme == "https":
+                pool._prepare_proxy(conn)  # connects as well
+            else:
+                conn.connect()
+        conn.colony_deadline = (self._deadline, self._timeout.read)
+        conn.timeout = conn.seconds_left()
+        if self._abort.aborted:
+            raise NetworkFailure("aborted", "given up before it was sent", sent=False)
+        self._stage, self._sent = "exchange", True
+        broken = self._ask(pool, conn)
         response = conn.getresponse()
         self._status = response.status
-        data = self._read(response, method)
+        data = self._read(response)
+        if broken:
+            conn.close()
         return Reply(response.status, {name.lower(): value for name, value in response.headers.items()}, data)
 
-    def _connect(self, pool: Any, conn: Any) -> None:
-        if conn.sock is not None:
-            return
-        conn.timeout = min(self._timeout.connect, self._left())
-        if pool.proxy is not None and pool.scheme == "https":
-            pool._prepare_proxy(conn)
-        conn.connect()
-        self._abort.watch(conn)  # an abort that came while there was no socket yet
-
-    @staticmethod
-    def _target(pool: Any, path: str) -> str:
+    def _ask(self, pool: Any, conn: Any) -> bool:
+        """Send the request. True if the server stopped reading: it may have answered before it did."""
+        method, path, headers, body = self._request
         if pool.proxy is not None and pool.scheme == "http":
-            return f"http://{pool.host}:{pool.port or 80}{path}"
-        return path
+            path = f"http://{pool.host}:{pool.port or 80}{path}"
+        try:
+            conn.request(method, path, body, headers, preload_content=False, decode_content=False)
+        except BrokenPipeError:
+            return True
+        finally:
+            del headers, body
+        return False
 
-    def _read(self, response: Any, method: str) -> bytes:
-        if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-            raise BadReply(response.status, "the body is compressed, which nobody asked for")
+    def _read(self, response: Any) -> bytes:
         chunks, size = [], 0
         while chunk := response.read1(_CHUNK):
+            if response.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+                raise BadReply(response.status, "the body is compressed, which nobody asked for")
             size += len(chunk)
             if size > self._max_body:
                 raise BadReply(response.status, f"the body is over {self._max_body} bytes")
             chunks.append(chunk)
-        length = response.headers.get("content-length", "")
-        if method != "HEAD" and length.isdigit() and size < int(length):
-            raise BadReply(response.status, f"the body broke off after {size} of {length} bytes")
         return b"".join(chunks)
 
-    def _left(self) -> float:
-        left = self._deadline - monotonic()
-        if left <= 0:
-            raise NetworkFailure("timeout", "no time left", sent=False)
-        return left
-
-    def _mapped(self, error: Exception, reused: bool) -> Exception:
-        if self._status and not isinstance(error, (u3.ReadTimeoutError, TimeoutError)):
-            if self._abort.aborted:
-                return NetworkFailure("aborted", "given up while reading", sent=True)
+    def _mapped(self, error: Exception, conn: Any, pool: Any, reused: bool) -> Exception:
+        if self._abort.aborted:
+            return NetworkFailure("aborted", "given up", sent=self._sent, reused=reused)
+        late = isinstance(error, (u3.ReadTimeoutError, TimeoutError))
+        if self._status and not late:
             return BadReply(self._status, "the body broke off or cannot be read")
         kind, detail = describe(error)
-        sent = self._sent
-        if self._abort.aborted:
-            kind, detail = "aborted", "given up by the pool"
-        return NetworkFailure(kind, detail, sent=sent, reused=reused)
+        if self._stage == "connect":
+            if late:
+                detail = "no connection in time"
+            elif pool.proxy is not None and kind in ("dns", "refused", "reset", "other"):
+                kind, detail = "proxy", f"the proxy does not connect: {detail}"
+        self._stale = reused and kind == "reset" and not conn.colony_heard
+        return NetworkFailure(kind, detail, sent=self._sent, reused=reused)
+
+
+def _check(headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        if not name or _NO_NAME.search(name) or _NO_VALUE.search(value):
+            raise ValueError(f"header {_NO_NAME.sub('?', name)!r}: has characters that no header may have")
+
+
+def _shut(conn: Any) -> None:
+    """Shut a connection's socket down, but leave it open: to close it is its reader's to do."""
+    for sock in (conn.colony_lever, conn.sock):
+        if sock is not None:
+            try:
+                _socket.socket.shutdown(getattr(sock, "_sock", sock), socket.SHUT_RDWR)
+            except (OSError, TypeError):
+                pass  # closed already, or TLS within TLS, whose outer socket is the lever
 
 
 def describe(error: BaseException) -> tuple[str, str]:
     """``(kind, detail)`` of an exception from urllib3, ssl, http.client or the socket; nothing secret in it."""
-    if isinstance(error, u3.NameResolutionError) or isinstance(error, socket.gaierror):
+    if isinstance(error, (socket.gaierror, UnicodeError, u3.NameResolutionError)):
         return "dns", "the host name does not resolve"
-    if isinstance(error, u3.ConnectTimeoutError):
-        return "timeout", "no connection in time"
-    if isinstance(error, (u3.ReadTimeoutError, TimeoutError)):
+    if isinstance(error, (TimeoutError, u3.ReadTimeoutError, u3.ConnectTimeoutError)):
         return "timeout", "no answer in time"
-    if isinstance(error, u3.NewConnectionError):
-        cause = error.__cause__ or error.__context__
-        return (
-            ("refused", "connection refused") if isinstance(cause, ConnectionRefusedError) else ("other", "no route")
-        )
+    if isinstance(error, ConnectionRefusedError):
+        return "refused", "connection refused"
     if isinstance(error, u3.ProxyError):
         return "proxy", "the proxy does not work"
-    if isinstance(error, (u3.SSLError, ssl.SSLError)):
+    if isinstance(error, (u3.SSLError, ssl.SSLError, CertificateError)):
         cause = error.args[0] if error.args and isinstance(error.args[0], ssl.SSLError) else error
         words = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or "the handshake failed"
         return "tls", str(words)[:120].lower().replace("_", " ")
     if isinstance(error, (ConnectionError, HTTPException, u3.ProtocolError)):
         return "reset", "the connection broke off"
+    if isinstance(error, OSError) and error.strerror:
+        return "other", error.strerror.lower()
     return "other", type(error).__name__

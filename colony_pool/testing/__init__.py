@@ -1,6 +1,6 @@
 """For tests of agents: a real server that fails on request, and virtual time for the real pool."""
 
-from .fake_colony import FakeColony, FakeColonyError, FakeRequest, FakeStats, totp_code
+from .fake_colony import FakeColony, FakeColonyError, FakeRequest, FakeStats, subject, totp_code
 from .sim import SimDeadlock, SimKilled, SimLockHeld, SimRuntime, SimTask
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "SimLockHeld",
     "SimRuntime",
     "SimTask",
+    "subject",
     "totp_code",
 ]

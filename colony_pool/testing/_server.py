@@ -1,7 +1,7 @@
-"""The process behind FakeColony: a small HTTP/1.1 server, and a control port that speaks JSON lines.
+"""The process behind FakeColony: which answer a request gets, and a record of each.
 
-Run by file path, so that it starts without the rest of the package. It ends when its standard input closes:
-it cannot outlive the process that started it.
+Started without the rest of the package (see ``_link``), so that it is up in a tenth of a second. It ends when its
+standard input closes or its parent changes: it cannot outlive the process that started it.
 """
 
 from __future__ import annotations
@@ -9,241 +9,214 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
+import resource
 import socket
 import ssl
-import struct
 import sys
 import time
-from pathlib import Path
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
-if __package__:
-    from . import _behaviour as be
-else:
-    sys.path.insert(0, str(Path(__file__).parent))
-    import _behaviour as be  # type: ignore[no-redef]
+from ._behaviour import GATEWAY, Answer, Rule, error, json_answer, shaped
+from ._control import Control
+from ._http import Connection, Request, Visit
+from ._limits import Capacity, RateLimit
+from ._tokens import Keys, Refusal
 
-REASONS = {200: "OK", 401: "Unauthorized", 429: "Too Many Requests", 502: "Bad Gateway", 503: "Service Unavailable"}
+API = "/api/v1/"
+_TOKEN_PATH = API + "auth/token"
+_SECRETS = {"authorization", "x-api-key"}  # /echo shows every header but these
 
 
 class Server:
     """All of the fake's state."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: dict[str, Any]) -> None:
         self.start = time.monotonic()
-        self.dice = random.Random(0)  # noqa: S311 - a fake
-        self.keys = be.Keys()
-        self.behaviour: dict[str, Any] = {"name": "healthy", "options": {}, "only": None}
+        self.dice = random.Random(options["seed"])  # noqa: S311 - a seeded fake
+        self.keys = Keys()
+        self.keys.expires_in, self.keys.tell_expiry = options["expires_in"], options["tell_expiry"]
+        self.rules: dict[str, Rule] = {"": Rule()}  # by the end of the path; "" is all
         self.latency = 0.0
-        self.capacity: be.Capacity | None = None
-        self.limit: be.RateLimit | None = None
+        self.capacity: Capacity | None = None
+        self.limit: RateLimit | None = None
+        self.replies: dict[tuple[str, str], tuple[bytes, Answer]] = {}
         self.records: list[tuple[Any, ...]] = []
+        self.answers: Counter[tuple[str, int]] = Counter()
         self.in_flight = self.max_in_flight = self.connections = self.knocks = 0
-        self.listener: asyncio.Server | None = None
-        self.port = 0
+        self._serial = 0  # of connections; reset_stats leaves it alone
+        self.open: set[Connection] = set()
         self.tls: ssl.SSLContext | None = None
-        self.writers: set[asyncio.StreamWriter] = set()
+        if options["tls"]:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(*options["tls"])
+        self._listener: asyncio.Server | None = None
+        self._place = _reusing(0)  # bound, never listening: the port stays ours while connections are refused
+        self.port = int(self._place.getsockname()[1])
 
     def now(self) -> float:
         return time.monotonic() - self.start
 
-    # -- HTTP -----------------------------------------------------------------------------------------
+    async def listen(self, on: bool) -> None:
+        if on and self._listener is None:
+            loop = asyncio.get_running_loop()
+            self._listener = await loop.create_server(
+                lambda: Connection(self), sock=_reusing(self.port), ssl=self.tls, backlog=4096
+            )
+        elif not on and self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            for connection in list(self.open):
+                connection.drop()
 
-    async def listen(self) -> None:
-        self.listener = await asyncio.start_server(
-            self.connection, "127.0.0.1", self.port, ssl=self.tls, backlog=4096, reuse_address=True
-        )
-        self.port = self.listener.sockets[0].getsockname()[1]
+    # -- what a connection asks -----------------------------------------------------------------------
 
-    async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def opened(self, connection: Connection) -> int:
         self.connections += 1
-        number = self.connections
-        self.writers.add(writer)
-        try:
-            while await self.request(reader, writer, number):
-                pass
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
-            pass
-        finally:
-            self.writers.discard(writer)
-            writer.close()
+        self._serial += 1
+        self.open.add(connection)
+        return self._serial
 
-    async def request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> bool:
-        head = await reader.readuntil(b"\r\n\r\n")
-        line, *rows = head.decode("latin-1").split("\r\n")
-        method, path, _ = line.split(" ", 2)
-        headers = {name.strip().lower(): value.strip() for name, _, value in (row.partition(":") for row in rows)}
-        body = await reader.readexactly(int(headers.get("content-length") or 0))
-        at = self.now()
+    def resets_handshakes(self) -> bool:
+        return self.rules[""].name == "reset_handshake"
+
+    def closed(self, connection: Connection) -> None:
+        self.open.discard(connection)
+
+    def begin(self, request: Request, connection: int) -> Visit:
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
-        status = 0
-        who = ""
-        try:
-            answer, who = self.answer(method, path, headers, body, writer)
-            delay = self.latency if answer.delay is None else answer.delay
-            if delay:
-                await asyncio.sleep(delay)
-            status = answer.status
-            return await self.send(reader, writer, answer, method)
-        finally:
-            self.in_flight -= 1
-            bare = path.partition("?")[0]
-            key = headers.get("idempotency-key")
-            self.records.append((at, method, bare, status, number, who, key, self.now() - at))
+        return Visit(request, connection, self.now(), time.time())
 
-    def answer(
-        self, method: str, path: str, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter
-    ) -> tuple[be.Answer, str]:
-        is_token = path.partition("?")[0].endswith("/auth/token")
-        extra: dict[str, str] = {}
-        only = self.behaviour["only"]
-        concerned = only is None or path.partition("?")[0].endswith(only)
-        name, options = (self.behaviour["name"], self.behaviour["options"]) if concerned else ("healthy", {})
-        if name != "status" and self.capacity is not None and is_token:
-            overrun = self.capacity.admit(self.in_flight)
-            if overrun is not None:
-                self.knocks += self.capacity.knocks
-                self.capacity.knocks = 0
-                return overrun, ""
-        if self.limit is not None and is_token and name != "status":
-            refusal, extra = self.limit.count(str(writer.get_extra_info("peername")[0]))
-            if refusal is not None:
-                refusal.headers |= extra
-                return refusal, ""
-        if not is_token:
-            answer, who = self.keys.api(method, path, headers, body)
-        elif name == "status":
-            answer, who = be.Answer(), _who(body)
+    def end(self, visit: Visit, status: int) -> None:
+        self.in_flight -= 1
+        request = visit.request
+        key = request.headers.get("idempotency-key")
+        self.answers[request.path, status] += 1
+        self.records.append(
+            (
+                visit.at,
+                request.method,
+                request.path,
+                status,
+                visit.connection,
+                visit.who,
+                key,
+                self.now() - visit.at,
+                visit.wall,
+            )
+        )
+
+    def answer(self, visit: Visit, address: str) -> Answer:
+        """Choose the answer. A ``status`` rule is a gateway's: the application never sees the request."""
+        request = visit.request
+        is_token = request.path == _TOKEN_PATH
+        rule = self._rule(request.path)
+        if is_token:
+            visit.who = self.keys.asker(request.body)
         else:
-            answer, who = self.keys.exchange(body, expired=name == "expired")
-        own = self.keys.settings.get(who, {}).get("behaviour") if is_token else None
-        if own:
-            name, options = own["name"], own["options"]
-        answer = be.shaped(name, options, answer, self.dice)
-        answer.headers = {**answer.headers, **extra}
-        return answer, who
+            visit.who = self.keys.owner(request.headers.get("authorization", ""))
+        extra: dict[str, str] = {}
+        if is_token and rule.name != GATEWAY:
+            refusal, extra = self._guarded(address)
+            if refusal is not None:
+                return self._finished(refusal, extra)
+        if is_token:
+            rule = self.keys.settings.get(visit.who, {}).get("rule") or rule
+        if rule.name == "flaky":
+            bad = self.dice.random() < rule.options.get("ratio", 0.5)
+            rule = Rule(GATEWAY, {"status": rule.options.get("status", 502)}) if bad else Rule()
+        healthy = Answer() if rule.name == GATEWAY else self._application(request, expired=rule.name == "expired")
+        return self._finished(shaped(rule, healthy), extra)
 
-    async def send(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: be.Answer, method: str
-    ) -> bool:
-        if answer.how == "hang":
-            await reader.read()
-            return False
-        if answer.how == "reset":
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
-            return False
-        length = len(answer.body) * (2 if answer.how == "truncated" else 1)
-        lines = [f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Status')}", f"Content-Length: {length}"]
-        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-        body = b"" if method == "HEAD" else answer.body
-        if answer.how == "drip":
-            slow = head + body if answer.drip_headers else body
-            if not answer.drip_headers:
-                writer.write(head)
-            for byte in slow:
-                writer.write(bytes((byte,)))
-                await writer.drain()
-                await asyncio.sleep(1.0 / answer.bytes_per_s)
-            return True
-        writer.write(head + body)
-        await writer.drain()
-        return answer.how != "truncated"
+    def _rule(self, path: str) -> Rule:
+        return self.rules[max((end for end in self.rules if path.endswith(end)), key=len)]
 
-    # -- control --------------------------------------------------------------------------------------
+    def _finished(self, answer: Answer, extra: dict[str, str]) -> Answer:
+        delay = self.latency if answer.delay is None else answer.delay
+        return replace(answer, headers={**answer.headers, **extra}, delay=delay)
 
-    async def control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while line := await reader.readline():
-                command = json.loads(line)
-                try:
-                    value = getattr(self, "do_" + command.pop("do"))(**command)
-                    if asyncio.iscoroutine(value):
-                        value = await value
-                    reply = {"value": value}
-                except Exception as error:  # noqa: BLE001 - it is told to the client
-                    reply = {"error": f"{type(error).__name__}: {error}"}
-                writer.write(json.dumps(reply).encode() + b"\n")
-                await writer.drain()
-        writer.close()
+    def _guarded(self, address: str) -> tuple[Answer | None, dict[str, str]]:
+        if self.capacity is not None:
+            knocks = self.capacity.knocks
+            overrun = self.capacity.admit(self.in_flight)
+            self.knocks += self.capacity.knocks - knocks
+            if overrun is not None:
+                return overrun, {}
+        return self.limit.count(address) if self.limit is not None else (None, {})
 
-    def do_behave(self, name: str, options: dict[str, Any], only: str | None) -> None:
-        self.behaviour = {"name": name, "options": options, "only": only}
+    # -- the application ------------------------------------------------------------------------------
 
-    def do_latency(self, seconds: float) -> None:
-        self.latency = seconds
+    def _application(self, request: Request, *, expired: bool) -> Answer:
+        try:
+            if not request.path.startswith(API):
+                raise Refusal(404, "Not found.")
+            if request.path != _TOKEN_PATH:
+                return self._api(request, self.keys.authorized(request.headers.get("authorization", "")))
+            if request.method != "POST":
+                raise Refusal(405, "Method not allowed.")
+            return json_answer(200, self.keys.exchange(request.body, expired=expired))
+        except Refusal as refusal:
+            return error(refusal.status, refusal.message, refusal.code)
 
-    def do_capacity(self, rate: float | None, max_in_flight: int, knockout: float) -> None:
-        self.capacity = None if rate is None else be.Capacity(rate, max_in_flight, knockout)
+    def _api(self, request: Request, who: str) -> Answer:
+        """Answer an authorized call; a POST or PUT with an Idempotency-Key once."""
+        key = request.headers.get("idempotency-key")
+        if not key or request.method not in ("POST", "PUT"):
+            return self._resource(request, who)
+        body, first = self.replies.setdefault((who, key), (request.body, self._resource(request, who)))
+        if body != request.body:
+            raise Refusal(409, "This Idempotency-Key was used with another body.", "CONFLICT")
+        return first
 
-    def do_rate_limit(self, limit: int | None, window: float) -> None:
-        self.limit = None if limit is None else be.RateLimit(limit, window)
-
-    def do_key(self, who: str, settings: dict[str, Any]) -> None:
-        self.keys.settings.setdefault(who, {}).update(settings)
-
-    def do_expires_in(self, seconds: float | None, tell: bool) -> None:
-        self.keys.expires_in, self.keys.tell_expiry = seconds, tell
-
-    def do_revoke(self) -> None:
-        self.keys.tokens.clear()
-
-    def do_stats(self) -> dict[str, Any]:
-        return {
-            "now": self.now(),
-            "requests": len(self.records),
-            "in_flight": self.in_flight,
-            "max_in_flight": self.max_in_flight,
-            "connections": self.connections,
-            "open_connections": len(self.writers),
-            "knocks": self.knocks,
-            "tokens_issued": self.keys.issued,
-        }
-
-    def do_requests(self, start: int) -> list[tuple[Any, ...]]:
-        return self.records[start : start + 2000]
-
-    def do_reset_stats(self) -> None:
-        self.records.clear()
-        self.max_in_flight = self.knocks = 0
-
-    def do_close_idle(self) -> None:
-        for writer in list(self.writers):
-            writer.close()
-
-    async def do_listen(self, on: bool) -> None:
-        if on and self.listener is None:
-            await self.listen()
-        elif not on and self.listener is not None:
-            self.listener.close()
-            self.listener = None
-            self.do_close_idle()
+    def _resource(self, request: Request, who: str) -> Answer:
+        name = request.path.rpartition("/")[2]
+        if name == "echo":
+            shown = {header: value for header, value in request.headers.items() if header not in _SECRETS}
+            body = request.body.decode("latin-1")
+            return json_answer(
+                200, {"method": request.method, "path": request.target, "headers": shown, "body": body}
+            )
+        if "/status/" in request.path and name.isdecimal() and 200 <= int(name) <= 599:
+            return error(int(name), "As you asked.", "AS_ASKED")
+        return json_answer(200, {"id": who, "username": who, "agent": who, "path": request.path})
 
 
-def _who(body: bytes) -> str:
-    try:
-        return be.subject(json.loads(body)["api_key"])
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return ""
+def _reusing(port: int) -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(("127.0.0.1", port))
+    return sock
 
 
-async def serve(options: dict[str, Any]) -> None:
-    server = Server()
-    server.keys.expires_in = options["expires_in"]
-    server.keys.tell_expiry = options["tell_expiry"]
-    if options["tls"]:
-        server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        server.tls.load_cert_chain(*options["tls"])
-    await server.listen()
-    control = await asyncio.start_server(server.control, "127.0.0.1", 0, limit=2**24)
-    print(json.dumps({"port": server.port, "control": control.sockets[0].getsockname()[1]}), flush=True)
-    loop = asyncio.get_running_loop()
-    await loop.run_in_executor(None, sys.stdin.read)
+async def _parent_is_gone() -> None:
+    """Return when standard input ends, or when the parent dies while a fork of it holds the pipe."""
+    parent = os.getppid()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(0, ended.set)
+    while not ended.is_set() and os.getppid() == parent:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(ended.wait(), 1.0)
 
 
-if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(json.loads(sys.argv[1])))
+async def _serve(options: dict[str, Any]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    server = Server(options)
+    await server.listen(True)
+    control = Control(server)
+    side = await asyncio.start_server(control.converse, "127.0.0.1", 0, limit=2**24)
+    print(json.dumps({"port": server.port, "control": side.sockets[0].getsockname()[1]}), flush=True)
+    await _parent_is_gone()
+    os._exit(0)  # no goodbyes: what is in flight was the parent's
+
+
+def main() -> None:
+    """Serve until the parent is gone; the options come as JSON in the last argument."""
+    asyncio.run(_serve(json.loads(sys.argv[-1])))

@@ -71,6 +71,7 @@ class Keys:
         self.expires_in: float | None = 86_400.0
         self.tell_expiry = True
         self.issued = self.codes_seen = self.codes_refused = 0
+        self._serial = 0  # of tokens
         self.settings: dict[str, dict[str, Any]] = {}
         self._tokens: dict[str, tuple[str, float]] = {}
         self._spent: set[tuple[str, int]] = set()
@@ -96,7 +97,8 @@ class Keys:
             self._check_code(who, secret, code)
         life = -60.0 if expired else 86_400.0 if self.expires_in is None else self.expires_in
         self.issued += 1
-        jwt = _jwt(who, life, self.issued)
+        self._serial += 1
+        jwt = _jwt(who, life, self._serial)
         self._tokens[jwt] = (who, time.time() + life)
         told = {"expires_in": life} if self.tell_expiry and not expired else {}
         return {"access_token": jwt, "token_type": "bearer", **told}

@@ -7,102 +7,54 @@ True
 
 from __future__ import annotations
 
-import json
-import os
-import queue
-import signal
-import socket
-import subprocess
-import sys
-import threading
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ._behaviour import BEHAVIOURS, subject, totp_code
+from ._behaviour import check
+from ._link import FakeColonyError, Link
+from ._records import FakeRequest, FakeStats
+from ._tokens import subject, totp_code
 
-__all__ = ["FakeColony", "FakeColonyError", "FakeRequest", "FakeStats", "totp_code"]
+__all__ = ["FakeColony", "FakeColonyError", "FakeRequest", "FakeStats", "subject", "totp_code"]
 
-_SERVER = Path(__file__).with_name("_server.py")
-_PATIENCE = 30.0
-
-
-class FakeColonyError(ValueError):
-    """The fake was asked for something that it does not know, or has died."""
-
-
-@dataclass(frozen=True, slots=True)
-class FakeRequest:
-    """One request that reached the server.
-
-    Attributes:
-        at: seconds on the server's clock (``FakeColony.now``).
-        method: GET, POST, ...
-        path: without the query.
-        status: what was answered; 0 for no answer.
-        connection: number of the TCP connection.
-        agent: a short name of the key or token, which shows nothing of it.
-        idempotency_key: the header, or ``None``.
-        seconds: how long it was in the server.
-    """
-
-    at: float
-    method: str
-    path: str
-    status: int
-    connection: int
-    agent: str
-    idempotency_key: str | None
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class FakeStats:
-    """Counts since the start or ``reset_stats``."""
-
-    now: float
-    requests: int
-    in_flight: int
-    max_in_flight: int
-    connections: int
-    open_connections: int
-    knocks: int
-    tokens_issued: int
+_YEAR = 365 * 86_400.0
 
 
 class FakeColony:
     """A real HTTP server with ``/auth/token``, ``/users/me``, 2FA, rate limits, and a control side.
 
-    Any key that starts with ``col_`` is accepted unless it was denied. Works from threads and greenlets, and
-    under gevent's monkey patching: the server is another process, which ends with this one.
+    Any key that starts with ``col_`` is accepted unless it was denied. ``/users/me``, and any other path below
+    ``base_url``, answers ``{"id", "username", "agent"}``, all three ``subject(api_key)``: whose token it was.
+    ``/echo`` answers with the request, ``/status/404`` with 404.
+
+    Works from threads and greenlets, under gevent's monkey patching and across forks: the server is another
+    process, which ends with this one, however this one ends.
 
     Arguments:
-        expires_in: life of the tokens, seconds.
+        expires_in: life of the tokens, seconds; ``None`` is a day.
         tell_expiry: put ``expires_in`` into the answer; otherwise only the JWT says.
+        seed: of ``flaky``'s dice.
         tls: ``(certificate file, key file)`` for https.
+
+    Raises:
+        FakeColonyError: the process did not start. Every method raises it for a name or value that it does not
+            know, and after ``close``.
     """
 
     def __init__(
-        self, *, expires_in: float | None = 86_400.0, tell_expiry: bool = True, tls: tuple[str, str] | None = None
+        self,
+        *,
+        expires_in: float | None = 86_400.0,
+        tell_expiry: bool = True,
+        seed: int = 0,
+        tls: tuple[str, str] | None = None,
     ) -> None:
-        options = {"expires_in": expires_in, "tell_expiry": tell_expiry, "tls": tls}
-        self._process = subprocess.Popen(
-            [sys.executable, str(_SERVER), json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
-        )
-        assert self._process.stdout is not None  # noqa: S101 - it was asked for
-        line = self._process.stdout.readline()
-        if not line:
-            raise FakeColonyError("the server process did not start")
-        ports = json.loads(line)
-        self.port = int(ports["port"])
-        self._control_port = int(ports["control"])
+        if expires_in is not None:
+            _between("expires_in", expires_in, 0.0, _YEAR)
+        options = {"expires_in": expires_in, "tell_expiry": tell_expiry, "seed": seed, "tls": tls}
+        self._link = Link(options)
+        self.port = self._link.port
         self.base_url = f"{'https' if tls else 'http'}://{'localhost' if tls else '127.0.0.1'}:{self.port}/api/v1"
-        self._links: queue.LifoQueue[socket.socket] = queue.LifoQueue()
-        self._closing = threading.Lock()
 
     def __enter__(self) -> FakeColony:
         return self
@@ -110,122 +62,198 @@ class FakeColony:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"<FakeColony {self.base_url}>"
+
     def close(self) -> None:
-        """End the server process. Any number of times."""
-        with self._closing:
-            if self._process.returncode is not None:
-                return
-            while not self._links.empty():
-                self._links.get_nowait().close()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
-            self._process.send_signal(signal.SIGCONT)
-            self._process.kill()
-            self._process.wait()
+        """End the server process. Any number of times; a forked child's ``close`` leaves it to the parent."""
+        self._link.end()
 
     # -- how it behaves -------------------------------------------------------------------------------
 
     def behave(self, name: str, *, only: str | None = None, **options: Any) -> None:
-        """Behave as ``name`` from now on, on all paths or on those that end in ``only``.
+        """Behave as ``name`` from now on; ends a schedule.
 
-        ``healthy``; ``status`` (``status``, ``headers``, ``html``, ``body``); ``hang``; ``reset``; ``drip``
-        (``bytes_per_s``, ``headers``: drip the head, too); ``truncated``; ``html`` (200 with a gateway's page);
-        ``huge`` and ``gzip_bomb`` (``size``); ``not_json``; ``not_utf8``; ``expired``; ``no_token``; ``redirect``
-        (``status``, ``location``); ``flaky`` (``ratio`` of answers that are ``status``).
+        ========================  =====================================================================
+        ``healthy``               as The Colony does
+        ``status``                ``status`` (502), ``headers``, ``body``, or ``html`` (a gateway's page)
+        ``flaky``                 a ``ratio`` (0.5) of the answers is ``status`` (502)
+        ``latency``               each answer takes ``seconds`` (1.0)
+        ``hang``                  the request is read and never answered
+        ``reset``                 the request is read, then RST
+        ``reset_handshake``       RST as soon as the connection stands (all paths alike)
+        ``drip``                  ``bytes_per_s`` (10) for the ``headers`` (True) and the ``body`` (True)
+        ``truncated``             Content-Length is twice the body
+        ``close_idle``            the connection is closed after ``seconds`` (0) without a request
+        ``html``                  200, and a gateway's page
+        ``huge``, ``gzip_bomb``   200, and ``size`` bytes (10 million), or so many once unpacked (50 million)
+        ``not_json``, ``not_utf8``, ``no_token``   200, and a body that is not what it should be
+        ``expired``               tokens that are over when they arrive
+        ``redirect``              ``status`` (302) to ``location``
+        ========================  =====================================================================
+
+        With ``status`` (and a bad throw of ``flaky``) the application never sees the request: no token is issued,
+        no code spent, and ``status`` is also not counted by capacity and rate limit. With all others it is carried
+        out, whatever becomes of the answer.
+
+        Arguments:
+            name: see the table.
+            only: for the paths that end in it, the longest match winning; ``None`` is all paths, and forgets
+                what was said for some.
+            options: see the table.
         """
-        self._ask("behave", name=_known(name, options), options=options, only=only)
+        if only is not None:
+            _everywhere_only(name, "only=...")
+        rule = _checked(name, options)
+        self._link.ask("behave", name=rule[0], options=rule[1], only=only)
+
+    def schedule(
+        self,
+        steps: Iterable[tuple[float, str] | tuple[float, str, Mapping[str, Any]]],
+        *,
+        every: float | None = None,
+        only: str | None = None,
+    ) -> None:
+        """Change behaviour by the server's own clock, until the next ``behave`` or ``schedule``.
+
+        Arguments:
+            steps: ``(seconds from now, behaviour)`` or ``(seconds, behaviour, options)``, in order.
+            every: start over after so many seconds, for a server that flaps.
+            only: as in ``behave``; other paths keep what was said for them.
+        """
+        script = [(step[0], *_checked(step[1], step[2] if len(step) == 3 else {})) for step in steps]
+        times = [step[0] for step in script]
+        if not script or times != sorted(times) or times[0] < 0:
+            raise FakeColonyError(f"schedule: times {times}: must be one or more, from 0 up, in order")
+        if every is not None and every <= max(0.0, times[-1]):
+            raise FakeColonyError(f"schedule: every={every!r}: must be longer than the last step's {times[-1]!r}")
+        self._link.ask("schedule", steps=script, every=every, only=only)
 
     def latency(self, seconds: float) -> None:
-        """Take so long for each answer, whatever it is."""
-        self._ask("latency", seconds=seconds)
+        """Take so long for each answer, whatever it is. It stays until it is set to 0."""
+        self._link.ask("latency", seconds=_between("latency", seconds, 0.0, 86_400.0))
 
-    def capacity(self, rate: float | None, *, max_in_flight: int = 64, knockout: float = 1.0) -> None:
-        """Serve ``rate`` token requests a second (bucket of a tenth), and ``max_in_flight`` at once.
+    def capacity(
+        self, rate: float | None, *, burst: float | None = None, max_in_flight: int = 64, knockout: float = 1.0
+    ) -> None:
+        """Serve so many token requests a second and no more; ``None`` lifts it.
 
-        The excess gets 503 after 5 ms; ``rate`` excess arrivals within a second knock the server over: 502 to
-        everybody for ``knockout`` seconds. ``None`` lifts it.
+        The excess gets 503 after 5 ms. ``rate`` excess arrivals within a second knock the server over: 502 to
+        every token request for ``knockout`` seconds. ``stats().knocks`` counts them.
+
+        Arguments:
+            rate: token requests a second.
+            burst: depth of the bucket; a tenth of ``rate`` if left out, at least 1.
+            max_in_flight: most requests at once, of any kind.
+            knockout: seconds; 0 for a server that cannot be knocked over.
         """
-        self._ask("capacity", rate=rate, max_in_flight=max_in_flight, knockout=knockout)
+        if rate is not None:
+            _between("rate", rate, 0.001, 1e9)
+        if burst is not None:
+            _between("burst", burst, 1.0, 1e9)
+        _between("max_in_flight", max_in_flight, 1, 1e9)
+        _between("knockout", knockout, 0.0, 86_400.0)
+        self._link.ask("capacity", rate=rate, burst=burst, max_in_flight=max_in_flight, knockout=knockout)
 
     def rate_limit(self, limit: int | None, window: float = 3600.0) -> None:
-        """Allow ``limit`` token requests per address and ``window`` seconds, with headers; 429 beyond. ``None`` lifts it."""
-        self._ask("rate_limit", limit=limit, window=window)
+        """Allow so many token requests per address and ``window`` seconds; ``None`` lifts it.
+
+        Every token answer carries ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` (unix time), and beyond
+        the limit comes 429 with ``Retry-After``.
+        """
+        if limit is not None:
+            _between("limit", limit, 0, 1e9)
+        self._link.ask("rate_limit", limit=limit, window=_between("window", window, 0.001, _YEAR))
 
     def expires_in(self, seconds: float | None, *, tell: bool = True) -> None:
         """Give tokens issued from now on this life; ``tell=False`` leaves ``expires_in`` out of the answer."""
-        self._ask("expires_in", seconds=seconds, tell=tell)
+        if seconds is not None:
+            _between("expires_in", seconds, 0.0, _YEAR)
+        self._link.ask("expires_in", seconds=seconds, tell=tell)
 
     def key(
         self, api_key: str, *, totp_secret: str | None = None, behaviour: str | None = None, **options: Any
     ) -> None:
-        """Give one key a second factor, or a behaviour of its own on ``/auth/token`` (``healthy`` ends it)."""
-        settings: dict[str, Any] = {}
+        """Give one key a second factor (base32), or a behaviour of its own on ``/auth/token`` (``healthy`` ends it).
+
+        A code is good once in its 30 s window, and in the window after.
+        """
         if totp_secret is not None:
-            settings["totp_secret"] = totp_secret
+            try:
+                totp_code(totp_secret)
+            except ValueError:
+                raise FakeColonyError("totp_secret: must be base32, as RFC 6238 apps show it") from None
+            self._link.ask("key", who=subject(api_key), settings={"totp_secret": totp_secret})
         if behaviour is not None:
-            own = {"name": _known(behaviour, options), "options": options}
-            settings["behaviour"] = None if behaviour == "healthy" else own
-        self._ask("key", who=subject(api_key), settings=settings)
+            _everywhere_only(behaviour, "one key")
+            name, checked = _checked(behaviour, options)
+            self._link.ask("key_rule", who=subject(api_key), name=name, options=checked)
+        elif options:
+            raise FakeColonyError(f"options {', '.join(options)}: they belong to a behaviour, and none was given")
 
     def deny(self, api_key: str, *, status: int = 401, code: str | None = "AUTH_INVALID_KEY") -> None:
         """Refuse this key from now on."""
-        self._ask("key", who=subject(api_key), settings={"deny": {"status": status, "code": code}})
+        _between("status", status, 400, 499)
+        self._link.ask("key", who=subject(api_key), settings={"deny": {"status": status, "code": code}})
 
     def allow(self, api_key: str) -> None:
         """Accept this key again."""
-        self._ask("key", who=subject(api_key), settings={"deny": None})
+        self._link.ask("key", who=subject(api_key), settings={"deny": None})
 
-    def revoke_tokens(self) -> None:
-        """Answer 401 to all tokens issued so far."""
-        self._ask("revoke")
+    def revoke_tokens(self, api_key: str | None = None) -> None:
+        """Answer 401 to the tokens issued so far to this key, or to all."""
+        self._link.ask("revoke", who=None if api_key is None else subject(api_key))
 
     def stop_listening(self) -> None:
-        """Refuse connections, and drop the open ones."""
-        self._ask("listen", on=False)
+        """Refuse connections, and drop the open ones. The port stays reserved."""
+        self._link.ask("listen", on=False)
 
     def start_listening(self) -> None:
         """Accept connections again, on the same port."""
-        self._ask("listen", on=True)
+        self._link.ask("listen", on=True)
 
     def close_idle(self) -> None:
-        """Close all open connections, as a gateway does with idle ones."""
-        self._ask("close_idle")
+        """Close, once, the connections on which no request is being answered, as a gateway does."""
+        self._link.ask("close_idle")
 
     def pause(self) -> None:
-        """Stop the process (SIGSTOP): connections are accepted by the kernel, nothing is answered."""
-        self._process.send_signal(signal.SIGSTOP)
+        """Stop the process (SIGSTOP): the kernel accepts connections, nothing is answered, not even this object."""
+        self._link.pause(True)
 
     def resume(self) -> None:
         """Let a paused process go on."""
-        self._process.send_signal(signal.SIGCONT)
+        self._link.pause(False)
 
     # -- what it saw ----------------------------------------------------------------------------------
 
     def now(self) -> float:
-        """The server's clock, seconds since it started."""
+        """The server's clock, seconds since it started: a mark for ``since``."""
         return self.stats().now
 
     def stats(self) -> FakeStats:
         """Return the counts."""
-        return FakeStats(**self._ask("stats"))
+        counts = self._link.ask("stats")
+        answers = {(path, status): n for path, status, n in counts.pop("answers")}
+        return FakeStats(**counts, answers=answers)
 
-    def requests(self) -> list[FakeRequest]:
-        """Return every request that was answered or broke off, in the order in which they ended."""
+    def requests(self, *, since: float = 0.0) -> list[FakeRequest]:
+        """Return the requests that arrived at ``since`` or later and have ended, in the order in which they ended."""
         rows: list[FakeRequest] = []
-        while page := self._ask("requests", start=len(rows)):
+        start = 0
+        while True:
+            stop, page = self._link.ask("requests", start=start, since=since)
             rows += [FakeRequest(*row) for row in page]
-        return rows
+            if stop == start:
+                return rows
+            start = stop
 
     def count(self, path: str | None = None, *, status: int | None = None, since: float = 0.0) -> int:
-        """Count the requests whose path ends in ``path``, answered ``status``, arrived at ``since`` or later."""
-        return sum(
-            (path is None or r.path.endswith(path)) and (status is None or r.status == status) and r.at >= since
-            for r in self.requests()
-        )
+        """Count the ended requests that arrived from ``since`` on, path ending in ``path``, answered ``status``."""
+        return int(self._link.ask("count", path=path, status=status, since=since))
 
     def timeline(self, bucket: float = 0.1, *, path: str = "/auth/token") -> list[tuple[float, dict[int, int]]]:
-        """Count requests by status in steps of ``bucket`` seconds: ``[(start, {status: n}), ...]``."""
+        """Count requests by status in steps of ``bucket`` seconds: ``[(start, {status: n}), ...]``, none empty."""
+        _between("bucket", bucket, 0.001, 86_400.0)
         steps: dict[int, dict[int, int]] = {}
         for r in self.requests():
             if r.path.endswith(path):
@@ -234,39 +262,23 @@ class FakeColony:
         return [(number * bucket, counts) for number, counts in sorted(steps.items())]
 
     def reset_stats(self) -> None:
-        """Forget the requests and counts so far."""
-        self._ask("reset_stats")
-
-    def _ask(self, do: str, **arguments: Any) -> Any:
-        if self._process.returncode is not None:
-            raise FakeColonyError("this FakeColony is closed")
-        try:
-            link = self._links.get_nowait()
-        except queue.Empty:
-            link = socket.create_connection(("127.0.0.1", self._control_port), timeout=_PATIENCE)
-        try:
-            link.sendall(json.dumps({"do": do, **arguments}).encode() + b"\n")
-            pieces = []
-            while not pieces or not pieces[-1].endswith(b"\n"):
-                piece = link.recv(1 << 20)
-                if not piece:
-                    raise FakeColonyError("the server process has died")
-                pieces.append(piece)
-        except BaseException:
-            link.close()
-            raise
-        self._links.put(link)
-        reply = json.loads(b"".join(pieces))
-        if "error" in reply:
-            raise FakeColonyError(reply["error"])
-        return reply["value"]
+        """Forget the requests and counts so far; keys, tokens and behaviours stay."""
+        self._link.ask("reset_stats")
 
 
-def _known(name: str, options: dict[str, Any]) -> str:
-    if name not in BEHAVIOURS:
-        raise FakeColonyError(f"behaviour {name!r}: must be one of {', '.join(BEHAVIOURS)}")
-    unknown = set(options) - set(BEHAVIOURS[name])
-    if unknown:
-        allowed = ", ".join(BEHAVIOURS[name]) or "none"
-        raise FakeColonyError(f"behaviour {name!r}: unknown option {', '.join(sorted(unknown))}; allowed: {allowed}")
-    return name
+def _checked(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    try:
+        return name, dict(check(name, options).options)
+    except ValueError as problem:
+        raise FakeColonyError(str(problem)) from None
+
+
+def _everywhere_only(name: str, where: str) -> None:
+    if name == "reset_handshake":
+        raise FakeColonyError(f"behaviour 'reset_handshake': not for {where}: it comes before any request")
+
+
+def _between(name: str, value: float, low: float, high: float) -> float:
+    if not low <= value <= high:
+        raise FakeColonyError(f"{name}={value!r}: must be from {low:g} to {high:g}")
+    return value

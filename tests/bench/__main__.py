@@ -78,7 +78,7 @@ def _outage(sizes: list[int]) -> None:
             name = client + (" (max_wait covers it)" if patience else "")
             print(
                 f"{name:28.28}{n:>6}{row['attempts_during_outage']:>11}{row['burst_per_100ms']:>11}{row['knocks']:>8}"
-                f"{row['lost']:>7}{row['never_back']:>7}{row['last_back_s']:>9.1f} s"
+                f"{row['agents_lost']:>7}{row['never_back']:>7}{row['last_back_s']:>9.1f} s"
             )
             print("json " + json.dumps(row), flush=True)
 

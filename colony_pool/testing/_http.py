@@ -1,0 +1,218 @@
+"""FakeColony's side of HTTP/1.1: requests off the wire, answers onto it, well or badly.
+
+A protocol, not streams: a plain answer is written in the very call that brought its request, with no task. An answer
+that takes time is played by a task, which ends with its connection: what is in flight is what has a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol, cast
+
+from ._behaviour import Answer, error
+
+_MAX_HEAD = 1 << 16
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_NOW = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s: close() sends RST
+_DRIP_STEPS = 100.0  # pieces a second at most; faster drips come in bigger pieces
+
+
+class BadRequest(Exception):
+    """What came is no request that this server understands."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, read to its end."""
+
+    method: str
+    target: str  # as it stood in the request line
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+    last: bool  # the client wants the connection closed after it
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+
+@dataclass
+class Visit:
+    """A request between its arrival and the end of its answer."""
+
+    request: Request
+    connection: int
+    at: float
+    wall: float
+    who: str = ""
+
+
+class Desk(Protocol):
+    """What a connection needs of the server."""
+
+    def opened(self, connection: Connection) -> int: ...
+
+    def resets_handshakes(self) -> bool: ...
+
+    def closed(self, connection: Connection) -> None: ...
+
+    def begin(self, request: Request, connection: int) -> Visit: ...
+
+    def answer(self, visit: Visit, address: str) -> Answer: ...
+
+    def end(self, visit: Visit, status: int) -> None: ...
+
+
+def take_request(buffer: bytearray) -> Request | None:
+    """Cut the first whole request off ``buffer``; ``None`` if it has not all come yet."""
+    end = buffer.find(b"\r\n\r\n")
+    if end < 0:
+        if len(buffer) > _MAX_HEAD:
+            raise BadRequest(431, "The request's head is over 64 KiB.")
+        return None
+    line, *rows = buffer[:end].decode("latin-1").split("\r\n")
+    parts = line.split(" ")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (row.partition(":") for row in rows)}
+    length = headers.get("content-length", "0")
+    if len(parts) != 3 or not parts[2].startswith("HTTP/1.") or not length.isdecimal():
+        raise BadRequest(400, "That was not HTTP/1.1.")
+    if "transfer-encoding" in headers:
+        raise BadRequest(411, "FakeColony reads bodies with a Content-Length only.")
+    start, stop = end + 4, end + 4 + int(length)
+    if len(buffer) < stop:
+        return None
+    last = headers.get("connection", "").lower() == "close" or parts[2] == "HTTP/1.0"
+    request = Request(parts[0], parts[1], headers, bytes(buffer[start:stop]), last)
+    del buffer[:stop]
+    return request
+
+
+def _wire(answer: Answer, request: Request | None) -> tuple[bytes, bytes]:
+    length = len(answer.body) * 2 if answer.how == "truncated" else len(answer.body)
+    lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Status')}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    lines.append(f"Content-Length: {length}")
+    if request is None or request.last:
+        lines.append("Connection: close")
+    head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return head, b"" if request is not None and request.method == "HEAD" else answer.body
+
+
+def _pieces(data: bytes, bytes_per_s: float) -> Iterator[bytes]:
+    size = max(1, round(bytes_per_s / _DRIP_STEPS))
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+class Connection(asyncio.Protocol):
+    """One TCP connection: a request at a time, in the order in which they came."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._buffer = bytearray()
+        self._playing: asyncio.Task[None] | None = None
+        self._served = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._number = self._desk.opened(self)
+        if self._desk.resets_handshakes():
+            self._reset()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._desk.closed(self)
+        if self._playing is not None:
+            self._playing.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        self._advance()
+
+    def drop(self) -> None:
+        """Close now, whatever is going on."""
+        self._transport.abort()
+
+    def close_if_idle(self) -> None:
+        """Close, unless a request is being answered or has half come."""
+        if self._playing is None and not self._buffer:
+            self._transport.close()
+
+    def _advance(self) -> None:
+        try:
+            while self._playing is None and not self._transport.is_closing():
+                request = take_request(self._buffer)
+                if request is None:
+                    return
+                self._serve(request)
+        except BadRequest as problem:
+            self._transport.write(b"".join(_wire(error(problem.status, str(problem)), None)))
+            self._transport.close()
+
+    def _serve(self, request: Request) -> None:
+        visit = self._desk.begin(request, self._number)
+        peer = self._transport.get_extra_info("peername")
+        answer = self._desk.answer(visit, str(peer[0]) if peer else "")
+        self._served += 1
+        if answer.how in ("plain", "truncated") and not answer.delay:
+            self._write(request, answer)
+            self._desk.end(visit, answer.status)
+        else:
+            self._playing = asyncio.get_running_loop().create_task(self._play(visit, answer))
+
+    async def _play(self, visit: Visit, answer: Answer) -> None:
+        status = 0
+        try:
+            await asyncio.sleep(answer.delay or 0.0)
+            if answer.how == "hang":
+                await asyncio.get_running_loop().create_future()
+            elif answer.how == "reset":
+                self._reset()
+            else:
+                await self._drip(visit.request, answer)
+                status = answer.status
+        finally:
+            self._playing = None
+            self._desk.end(visit, status)
+        self._advance()
+
+    async def _drip(self, request: Request, answer: Answer) -> None:
+        if answer.how in ("plain", "truncated"):
+            self._write(request, answer)
+            return
+        for part, slow in zip(_wire(answer, request), ("drip_head", "drip_body"), strict=True):
+            if answer.how not in (slow, "drip_all"):
+                self._transport.write(part)
+                continue
+            for piece in _pieces(part, answer.bytes_per_s):
+                self._transport.write(piece)
+                await asyncio.sleep(len(piece) / answer.bytes_per_s)
+        self._after(request, answer)
+
+    def _write(self, request: Request, answer: Answer) -> None:
+        self._transport.write(b"".join(_wire(answer, request)))
+        self._after(request, answer)
+
+    def _after(self, request: Request, answer: Answer) -> None:
+        if request.last or answer.how == "truncated" or answer.idle == 0.0:
+            self._transport.close()
+        elif answer.idle is not None:
+            asyncio.get_running_loop().call_later(answer.idle, self._close_if_still, self._served)
+
+    def _close_if_still(self, served: int) -> None:
+        if self._served == served:
+            self.close_if_idle()
+
+    def _reset(self) -> None:
+        sock = self._transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NOW)
+        self._transport.abort()

@@ -1,0 +1,139 @@
+"""The test's side of FakeColony: its process, and the connections over which it is told what to do.
+
+The process is started by path and under a name of its own, so that it imports neither the package nor site-packages.
+Nothing here waits without bound, and nothing is shared with a fork: a forked child opens links of its own, and its
+``end`` leaves the parent's server alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+_PATIENCE = 30.0  # seconds
+_BOOT = (
+    "import sys, types; fake = types.ModuleType('fake'); fake.__path__ = [sys.argv[1]]; sys.modules['fake'] = fake; "
+    "from fake._server import main; main()"
+)
+
+
+class FakeColonyError(ValueError):
+    """The fake was asked for something that it does not know, is closed or paused, or has died."""
+
+
+class Link:
+    """The server process, from start to end."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        quiet = ["-B"] if sys.dont_write_bytecode else []
+        self._pid = os.getpid()
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own text
+            [sys.executable, "-I", "-S", *quiet, "-c", _BOOT, str(Path(__file__).parent), json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
+        )
+        self._closing = threading.Lock()  # guards the end of _process
+        self._idle: queue.LifoQueue[socket.socket] = queue.LifoQueue()
+        self._ended = self._paused = False
+        try:
+            ports = json.loads(self._first_line())
+        except BaseException:
+            self.end()
+            raise
+        self.port = int(ports["port"])
+        self._control_port = int(ports["control"])
+
+    def _first_line(self) -> bytes:
+        watch = threading.Timer(_PATIENCE, self._process.kill)
+        watch.daemon = True
+        watch.start()
+        try:
+            assert self._process.stdout is not None  # noqa: S101 - it was asked for
+            line: bytes = self._process.stdout.readline()
+        finally:
+            watch.cancel()
+        if not line:
+            raise FakeColonyError("the server process did not start; its error output says why")
+        return line
+
+    def pause(self, on: bool) -> None:
+        if self._ended:
+            raise FakeColonyError("this FakeColony is closed")
+        self._paused = on
+        os.kill(self._process.pid, signal.SIGSTOP if on else signal.SIGCONT)
+
+    def end(self) -> None:
+        """Kill the process and close everything. Any number of times; in a fork, close the copies alone."""
+        with self._closing:
+            if self._ended:
+                return
+            self._ended = True
+            self._hang_up()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            if os.getpid() == self._pid:
+                self._process.kill()  # a stopped process dies of it, too
+                self._process.wait()
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().close()
+
+    def ask(self, do: str, **arguments: Any) -> Any:
+        """Have one command carried out, and return its value."""
+        self._check()
+        try:
+            reply = json.loads(self._exchange(json.dumps({"do": do, **arguments}).encode() + b"\n"))
+        except (OSError, EOFError) as problem:
+            self._check()  # it was closed meanwhile
+            raise FakeColonyError(f"the server process has died or hangs ({problem or 'no answer'})") from problem
+        if self._ended:
+            self._hang_up()  # it was closed while this link was out of the queue
+        if "error" in reply:
+            raise FakeColonyError(reply["error"])
+        return reply["value"]
+
+    def _check(self) -> None:
+        if self._ended:
+            raise FakeColonyError("this FakeColony is closed")
+        if self._paused:
+            raise FakeColonyError("this FakeColony is paused: resume() it first")
+
+    def _exchange(self, line: bytes) -> bytes:
+        if os.getpid() != self._pid:
+            return self._converse(socket.create_connection(("127.0.0.1", self._control_port), _PATIENCE), line, None)
+        try:
+            link = self._idle.get_nowait()
+        except queue.Empty:
+            link = socket.create_connection(("127.0.0.1", self._control_port), timeout=_PATIENCE)
+        return self._converse(link, line, self._idle)
+
+    @staticmethod
+    def _converse(link: socket.socket, line: bytes, idle: queue.LifoQueue[socket.socket] | None) -> bytes:
+        pieces: list[bytes] = []
+        try:
+            link.sendall(line)
+            while not pieces or not pieces[-1].endswith(b"\n"):
+                pieces.append(link.recv(1 << 20))
+                if not pieces[-1]:
+                    raise EOFError("it hung up")
+        except BaseException:
+            link.close()
+            raise
+        if idle is None:
+            link.close()
+        else:
+            idle.put(link)
+        return b"".join(pieces)

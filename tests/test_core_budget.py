@@ -1,0 +1,72 @@
+"""The retry budget: in any 60 s, retries <= ratio x first attempts + reserve (G12)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from colony_pool._core.budget import RetryBudget
+from colony_pool.config import RetryBudgetConfig
+
+GAPS = st.one_of(st.floats(0.0, 90.0), st.sampled_from([0.0, 0.001, 0.5, 1.0, 29.999, 59.0, 60.0, 61.0, 1e6]))
+INPUTS = st.lists(st.tuples(GAPS, st.sampled_from(["first", "retry", "retry", "retry", "undo"])), max_size=120)
+
+
+@settings(max_examples=400, deadline=None)
+@given(INPUTS, st.floats(0.0, 3.0), st.integers(0, 6), st.floats(0.0, 1e9))
+def test_g12_the_law_holds_in_every_window_that_ends_with_a_retry(
+    inputs: list[tuple[float, str]], ratio: float, reserve: int, start: float
+) -> None:
+    budget = RetryBudget(RetryBudgetConfig(ratio=ratio, reserve=reserve))
+    now, firsts, retries = start, [], []
+    for gap, what in inputs:
+        now += gap
+        if what == "first":
+            budget.deposit(now)
+            firsts.append(now)
+        elif what == "undo":  # a retry that is not yet a minute old never reached the wire
+            if retries and retries[-1] > now - 60.0:
+                budget.refund(retries.pop())
+        elif budget.withdraw(now):
+            retries.append(now)
+            seen = [t for t in retries if t > now - 60.0]
+            assert len(seen) <= ratio * sum(t > now - 60.0 for t in firsts) + reserve
+        assert budget.balance_at(now) == pytest.approx(budget.balance(now))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(0.0, 20.0), min_size=1, max_size=60), st.integers(1, 5))
+def test_g12_a_refused_retry_is_told_when_to_come_back_and_then_gets_it(gaps: list[float], reserve: int) -> None:
+    budget = RetryBudget(RetryBudgetConfig(ratio=0.0, reserve=reserve))
+    now = 0.0
+    for gap in gaps:
+        now += gap
+        asked = now
+        while not budget.withdraw(now):
+            again = budget.next_refill(now)
+            assert again > now, "no livelock"
+            now = again
+        assert now - asked <= 62.0
+
+
+def test_g12_the_reserve_is_for_those_who_come_first() -> None:
+    budget = RetryBudget(RetryBudgetConfig(ratio=0.2, reserve=3))
+    assert [budget.withdraw(0.0) for _ in range(4)] == [True, True, True, False]
+    for _ in range(5):
+        budget.deposit(1.0)
+    assert [budget.withdraw(1.0), budget.withdraw(1.0)] == [True, False]
+
+
+def test_g12_a_refund_goes_back_to_its_own_moment() -> None:
+    """A refund of an old retry must not make a newer one be forgotten a minute early."""
+    budget = RetryBudget(RetryBudgetConfig(ratio=0.0, reserve=2))
+    assert budget.withdraw(0.0)
+    assert budget.withdraw(30.0)
+    budget.refund(0.0)
+    assert budget.withdraw(62.0)
+    assert not budget.withdraw(63.0), "those of 30 s and 62 s are two within a minute"
+
+
+def test_g12_with_no_retry_out_nothing_is_waited_for() -> None:
+    assert RetryBudget(RetryBudgetConfig(ratio=0.0, reserve=0)).next_refill(5.0) == float("inf")

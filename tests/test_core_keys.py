@@ -1,0 +1,165 @@
+"""The corners of keys, holds and tokens, and that nothing is left behind. Virtual time, no shell."""
+
+from __future__ import annotations
+
+import pytest
+
+from colony_pool._core.account import Account, Flight, Waiter
+from colony_pool._core.outcome import FAULT, LOCAL, Outcome
+from colony_pool.config import RetryBudgetConfig
+from colony_pool.errors import ColonyRateLimitError
+from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, SILENCE, WALL, Desk
+
+FOREVER = 36_000.0
+MINE = Outcome(LOCAL, local_error=RuntimeError("mine"))
+
+
+def opened(**options: object) -> Desk:
+    desk = Desk(**options)
+    desk.feed(desk.desk.force("open", 0.0))
+    return desk
+
+
+def cancel(desk: Desk, waiter: Waiter) -> None:
+    desk.feed(desk.desk.cancel(waiter, desk.now, desk.wall))
+
+
+def nothing_left(desk: Desk) -> bool:
+    core = desk.desk
+    return (0, set(), {}, None) == (core.waiting, core.live, core.flights, core.lease)
+
+
+def test_g12_a_given_back_retry_costs_nothing() -> None:
+    desk = Desk(budget=RetryBudgetConfig(ratio=0.0, reserve=1))
+    account = Account(totp=True)
+    desk.ask(account, FOREVER)
+    desk.answer(desk.out[0], DOWN_502)
+    for _ in range(3):
+        while not desk.out:
+            desk.at(desk.wake)
+        desk.answer(desk.out[0], Outcome(LOCAL, code_wait=True))
+    assert desk.desk.budget.balance(desk.now) == 1.0
+
+
+def test_g13_a_hold_longer_than_a_call_may_sleep_sends_all_away_and_serves_holders() -> None:
+    desk, holder = Desk(), Account()
+    desk.ask(holder)
+    desk.answer(desk.out[0], GOOD)
+    desk.at(86_400.0 - 30.0)
+    desk.ask()
+    desk.answer(desk.out[0], Outcome("throttled", 429, retry_after=600.0))
+    refused = desk.ask(patience=FOREVER)
+    assert refused.failure is not None
+    assert refused.failure.error is ColonyRateLimitError
+    assert desk.ask(holder).token is holder.token
+    desk.at(desk.now + 545.0)
+    waits = desk.ask(patience=FOREVER)
+    assert not waits.done, "less than a minute is left"
+
+
+def test_g13_a_hold_while_half_open_delays_the_probe() -> None:
+    desk = opened()
+    for _ in range(3):
+        desk.ask(patience=FOREVER)
+    desk.answer(desk.to_probe(), COUNTING)
+    desk.feed(desk.desk.force("half_open", desk.now))
+    assert desk.out == []
+    assert desk.to_probe().started == pytest.approx(desk.desk.hold_until)
+
+
+def test_g14_mass_denial_of_a_probe_is_a_failed_probe() -> None:
+    desk = Desk()
+    accounts = [Account() for _ in range(6)]
+    for account in accounts:
+        desk.ask(account)
+        desk.answer(desk.out[0], GOOD)
+        account.token = None
+    for account in accounts[:4]:
+        desk.ask(account)
+        desk.answer(desk.out[0], REFUSED)
+    desk.feed(desk.desk.force("open", desk.now))
+    desk.ask(accounts[4], FOREVER)
+    desk.answer(desk.to_probe(), REFUSED)
+    assert desk.desk.circuit.state == "open"
+    assert not any(account.denial for account in accounts)
+
+
+def test_g15_a_burnt_code_stays_burnt_when_the_server_is_at_fault() -> None:
+    desk = Desk()
+    accounts = [Account(totp=True) for _ in range(5)]
+    for account in accounts:
+        account.ever_good = True
+    burnt = Outcome("denied", 401, "no", code_burnt=True)
+    for account in accounts:
+        desk.ask(account)
+        desk.answer(desk.out[0], burnt)
+    assert [desk.now + 30.0 - desk.wall % 30.0] * 5 == [account.totp_at for account in accounts]
+
+
+def test_g16_a_call_that_was_overtaken_by_a_fresh_token_starts_no_refresh() -> None:
+    desk, account = Desk(), Account()
+    desk.ask(account)
+    desk.answer(desk.out[0], GOOD)
+    assert desk.ask(account).token is account.token
+    desk.feed(desk.desk.refresh(account, desk.now, desk.wall))
+    assert len(desk.started) == 1
+
+
+@pytest.mark.parametrize("outcome", [DOWN_502, SILENCE, COUNTING, MINE, Outcome(FAULT, 500, "HTTP 500")])
+def test_g17_a_refresh_that_fails_in_any_way_rests_and_is_not_told(outcome: Outcome) -> None:
+    desk, account = Desk(), Account()
+    desk.ask(account)
+    desk.answer(desk.out[0], GOOD)
+    told = len(desk.done)
+    desk.at(60_000.0)
+    desk.feed(desk.desk.refresh(account, desk.now, desk.wall))
+    desk.answer(desk.out[0], outcome)
+    assert 300.0 <= account.rest_until - desk.now <= 600.0
+    assert told == len(desk.done)
+    assert nothing_left(desk)
+
+
+@pytest.mark.parametrize("state", ["open", "half_open"])
+def test_g18_a_token_in_its_margin_is_served_at_once_in_every_state(state: str) -> None:
+    desk, account = Desk(), Account()
+    desk.ask(account)
+    desk.answer(desk.out[0], GOOD)
+    desk.at(86_400.0 - 30.0)
+    desk.feed(desk.desk.force(state, desk.now))
+    assert desk.ask(account, 0.0).token is account.token
+    assert desk.wall < WALL + 86_400.0
+
+
+def test_g3_the_last_caller_leaves_while_its_attempt_is_out() -> None:
+    for outcome in (GOOD, DOWN_502, SILENCE, REFUSED, COUNTING, MINE, Outcome(LOCAL, code_wait=True)):
+        desk, account = Desk(), Account()
+        cancel(desk, desk.ask(account))
+        assert len(desk.desk.live) == 1
+        desk.answer(desk.out[0], outcome)
+        assert nothing_left(desk)
+        assert (outcome is GOOD) == (account.token is not None)
+
+
+def test_g3_a_caller_killed_before_it_asked_was_never_counted() -> None:
+    desk = Desk()
+    cancel(desk, Waiter(Account(), 1.0, None, None))
+    assert nothing_left(desk)
+
+
+def test_g3_ten_thousand_callers_that_come_and_go_leave_nothing_behind() -> None:
+    desk, account = opened(), Account()
+    desk.ask(account, FOREVER)
+    flight = account.flight
+    assert isinstance(flight, Flight)
+    for _ in range(10_000):
+        cancel(desk, desk.ask(account, 3600.0))
+        desk.ask(Account(), 0.0)
+    queue = desk.desk.queue
+    assert max(len(flight._heap), len(queue._ready), len(queue._sleeping), len(queue._expiry)) < 1000
+
+
+def test_g3_ten_thousand_waiters_of_one_flight_are_one_entry_of_each_heap() -> None:
+    desk, account = opened(), Account()
+    for i in range(10_000):
+        desk.ask(account, FOREVER + i)
+    assert (len(desk.desk.queue._ready), len(desk.desk.queue._expiry)) == (1, 1)

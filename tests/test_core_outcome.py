@@ -1,0 +1,207 @@
+"""One table classifies every answer (G11), and nothing that a server can send makes it raise."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from colony_pool._core.backoff import http_date, rate_limit, retry_after
+from colony_pool._core.outcome import (
+    DENIED,
+    DOWN,
+    FAULT,
+    KINDS,
+    MAX_TOKEN_CHARS,
+    OK,
+    THROTTLED,
+    bad_answer,
+    claims_expiry,
+    classify,
+)
+
+WALL = 1_790_000_000.0
+DATE = "Tue, 22 Sep 2026 00:00:00 GMT"
+DATE_AT = 1_790_035_200.0
+
+
+def body(**fields: Any) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def jwt(**claims: Any) -> str:
+    return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.sig"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(502, DOWN), (503, DOWN), (504, DOWN), (520, DOWN), (525, DOWN), (530, DOWN), (408, DOWN), (100, DOWN)]
+    + [(status, DOWN) for status in (300, 301, 302, 303, 304, 307, 308)]
+    + [(500, FAULT), (501, FAULT), (505, FAULT), (511, FAULT), (519, FAULT), (531, FAULT), (999, FAULT)]
+    + [(status, DENIED) for status in (400, 401, 403, 404, 405, 409, 410, 422, 451)]
+    + [(429, THROTTLED), (0, DOWN), (-1, DOWN)],
+)
+def test_g11_every_status_has_its_class_whatever_the_body(status: int, kind: str) -> None:
+    for content in (b"", b"<html>", b"\xff\xfe", body(access_token="t"), body(detail="no"), b"[" * 100_000):
+        assert kind == classify(status, {}, content, WALL).kind
+
+
+@pytest.mark.parametrize("status", [200, 201, 203, 299])
+def test_g11_a_2xx_with_a_token_is_ok(status: int) -> None:
+    outcome = classify(status, {}, body(access_token="abc.def.ghi", expires_in=60), WALL)
+    assert (outcome.kind, outcome.jwt, outcome.life) == (OK, "abc.def.ghi", 60.0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"null", b"[]", b'"token"', b"{", b"<html>It works!</html>", b"\xff\xfe\x00", b"[" * 200_000,
+        body(), body(access_token=None), body(access_token=""), body(access_token=5), body(access_token=["a"]),
+        body(access_token="a b"), body(access_token="a\r\nX-Evil: 1"), body(access_token="t\u00f6ken"),
+        body(access_token="x" * (MAX_TOKEN_CHARS + 1)), body(access_token="t", expires_in=0),
+        body(access_token="t", expires_in=-5), body(access_token=jwt(exp=WALL - 1)), b'{"access_token": "t"',
+        body(access_token="t").replace(b"{", b"\xef\xbb\xbf{"),
+    ],
+)  # fmt: skip
+def test_g11_g22_a_2xx_that_is_not_what_it_should_be_is_down_and_counts_as_502(content: bytes) -> None:
+    outcome = classify(200, {"content-type": "text/html; charset=x"}, content, WALL)
+    assert (outcome.kind, outcome.retry_status, outcome.jwt) == (DOWN, 502, "")
+
+
+@pytest.mark.parametrize(("status", "counts_as"), [(502, 502), (503, 503), (504, 504), (520, 502), (302, 502)])
+def test_g11_what_retry_on_is_asked_about(status: int, counts_as: int) -> None:
+    assert counts_as == classify(status, {}, b"", WALL).retry_status
+    assert bad_answer(200, "it was truncated").retry_status == 502
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind", "after"),
+    [
+        (429, {}, THROTTLED, None),
+        (429, {"retry-after": "7"}, THROTTLED, 7.0),
+        (429, {"retry-after": "soon"}, THROTTLED, None),
+        (429, {"retry-after": "-1"}, THROTTLED, None),
+        (429, {"retry-after": "nan"}, THROTTLED, None),
+        (429, {"retry-after": "9" * 400}, THROTTLED, None),
+        (429, {"retry-after": "\u0667"}, THROTTLED, None),
+        (429, {"x-ratelimit-reset": "30"}, THROTTLED, 30.0),
+        (429, {"x-ratelimit-reset": str(int(WALL) + 30)}, THROTTLED, 30.0),
+        (429, {"retry-after": "7", "x-ratelimit-reset": "30"}, THROTTLED, 7.0),
+        (503, {"retry-after": "7"}, DOWN, 7.0),
+        (503, {"retry-after": "7", "x-ratelimit-remaining": "0"}, THROTTLED, 7.0),
+        (503, {"retry-after": "7", "x-ratelimit-remaining": "1"}, DOWN, 7.0),
+        (503, {"x-ratelimit-remaining": "0"}, DOWN, None),
+    ],
+)
+def test_g11_g13_who_counts_and_who_is_down(
+    status: int, headers: dict[str, str], kind: str, after: float | None
+) -> None:
+    outcome = classify(status, headers, b"", WALL)
+    assert (kind, after) == (outcome.kind, outcome.retry_after)
+
+
+def test_g13_a_last_permitted_request_says_for_how_long() -> None:
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "12"}
+    assert classify(200, headers, body(access_token="t"), WALL).exhausted_for == 12.0
+    assert classify(401, headers, b"", WALL).exhausted_for == 12.0
+    assert classify(200, headers | {"x-ratelimit-remaining": "1"}, body(access_token="t"), WALL).exhausted_for is None
+
+
+def test_g13_a_date_is_read_against_the_servers_own_clock() -> None:
+    assert http_date(DATE) == DATE_AT
+    later = {"retry-after": "Tue, 22 Sep 2026 00:00:40 GMT", "date": DATE}
+    assert retry_after(later, WALL - 1e6) == 40.0
+    assert retry_after({"retry-after": DATE}, DATE_AT + 5.0) == 0.0
+    assert rate_limit({"x-ratelimit-reset": str(int(DATE_AT) + 9), "date": DATE}, 0.0) == (None, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "life"),
+    [
+        ({"access_token": "t", "expires_in": 90}, {}, 90.0),
+        ({"access_token": "t", "expires_in": 90.5}, {}, 90.5),
+        ({"access_token": jwt(exp=WALL + 70)}, {}, 70.0),
+        ({"access_token": jwt(exp=DATE_AT + 70)}, {"date": DATE}, 70.0),
+        ({"access_token": jwt(exp=WALL + 70), "expires_in": 90}, {}, 90.0),
+        ({"access_token": jwt(exp=WALL + 70), "expires_in": "90"}, {}, 70.0),
+        ({"access_token": jwt(exp=WALL + 70), "expires_in": True}, {}, 70.0),
+        ({"access_token": jwt(exp="soon")}, {}, None),
+        ({"access_token": "opaque"}, {}, None),
+        ({"access_token": "t", "expires_in": 1e300}, {}, None),
+        ({"access_token": "a.!!!.c"}, {}, None),
+    ],
+)
+def test_g17_life_is_expires_in_else_exp_else_unknown(
+    fields: dict[str, Any], headers: dict[str, str], life: float | None
+) -> None:
+    outcome = classify(200, headers, json.dumps(fields).encode(), WALL)
+    assert (OK, life) == (outcome.kind, outcome.life)
+
+
+@pytest.mark.parametrize(
+    ("content", "detail", "code"),
+    [
+        (body(detail="no"), "no", None),
+        (body(detail={"message": "no", "code": "AUTH_2FA_INVALID"}), "no", "AUTH_2FA_INVALID"),
+        (body(error="no"), "no", None),
+        (body(detail=[{"loc": 1}]), "", None),
+        (body(detail={"message": 5, "code": ["x"]}), "", None),
+        (b"\xff", "", None),
+    ],
+)
+def test_g11_an_errors_words_and_code_are_read_in_every_shape(content: bytes, detail: str, code: str | None) -> None:
+    outcome = classify(401, {}, content, WALL)
+    assert (DENIED, detail, code) == (outcome.kind, outcome.detail, outcome.code)
+
+
+def test_g23_a_token_shows_in_no_repr() -> None:
+    outcome = classify(200, {}, body(access_token="seKret.seKret.seKret"), WALL)
+    assert "seKret" not in repr(outcome)
+    refused = classify(401, {}, body(detail="no", echoed="seKret"), WALL)
+    assert "seKret" not in repr(refused)
+
+
+NAMES = ["retry-after", "x-ratelimit-remaining", "x-ratelimit-reset", "date", "content-type"]
+VALUES = st.one_of(
+    st.text(max_size=30),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.datetimes().map(lambda d: d.strftime("%a, %d %b %Y %H:%M:%S GMT")),
+    st.sampled_from([DATE, "Mon, 01 Jan 0001 00:00:00 +2359", "Fri, 31 Dec 9999 23:59:59 -2359", "0", "-0", "1e9"]),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = st.dictionaries(st.sampled_from(["access_token", "expires_in", "detail", "error", "exp", "code"]), JSON)
+TOKENS = st.one_of(JSON, FIELDS.map(lambda claims: jwt(**claims)), st.just("a.b.c"))
+ANSWERS = st.one_of(
+    st.binary(max_size=60),
+    JSON.map(lambda value: json.dumps(value).encode()),
+    st.tuples(FIELDS, TOKENS).map(lambda pair: body(**(pair[0] | {"access_token": pair[1]}))),
+)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.integers(-5, 1000), st.dictionaries(st.sampled_from(NAMES), VALUES), ANSWERS, st.floats(0, 4e9))
+def test_g11_g22_no_answer_makes_it_raise_and_every_number_is_sane(
+    status: int, headers: dict[str, str], answer: bytes, wall: float
+) -> None:
+    outcome = classify(status, headers, answer, wall)
+    assert outcome.kind in KINDS
+    assert (outcome.kind == OK) == bool(outcome.jwt)
+    for seconds in (outcome.retry_after, outcome.exhausted_for):
+        assert seconds is None or 0.0 <= seconds < 1e9
+    assert outcome.life is None or 0.0 < outcome.life < 2e11
+    assert isinstance(outcome.detail, str)
+
+
+@given(st.text(max_size=40))
+def test_g21_any_text_from_a_cache_file_has_an_expiry_or_none(text: str) -> None:
+    expiry = claims_expiry(text)
+    assert expiry is None or isinstance(expiry, float)

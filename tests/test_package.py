@@ -1,0 +1,219 @@
+"""Options, errors, imports, the disk cache, metrics: what needs no server or a short one."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import pickle
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+import colony_pool as cp
+from colony_pool import errors
+from colony_pool._shell.token_cache import TokenCache
+from colony_pool.testing import FakeColony
+
+ROOT = Path(cp.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def colony() -> Iterator[FakeColony]:
+    with FakeColony() as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: cp.RetryConfig(max_retries=-1), "max_retries=-1"),
+        (lambda: cp.RetryConfig(base_delay=float("nan")), "base_delay=nan"),
+        (lambda: cp.BreakerConfig(fail_max=0), "fail_max=0"),
+        (lambda: cp.BreakerConfig(open_delay=90.0), "open_delay=90.0"),
+        (lambda: cp.RetryBudgetConfig(ratio=-0.1), "ratio=-0.1"),
+        (lambda: cp.Timeout(total=0), "total=0"),
+        (lambda: cp.TokenConfig(soft_min=2.0), "soft_min=2.0"),
+        (lambda: cp.ColonyPool(maxsize=0), "maxsize=0"),
+        (lambda: cp.ColonyPool(runtime="twisted"), "runtime='twisted'"),
+        (lambda: cp.ColonyPool(token_cache="redis"), "token_cache='redis'"),
+        (lambda: cp.ColonyPool("http://example.org/api"), "https://"),
+        (lambda: cp.ColonyPool("http://127.evil.example/api"), "https://"),
+        (lambda: cp.ColonyPool("ftp://example.org"), "https://"),
+        (lambda: cp.ColonyPool("https://user:pw@example.org"), "no user"),
+    ],
+)
+def test_bad_options_are_named_with_their_value(make: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=".") as caught:
+        make()
+    assert said in str(caught.value)
+    assert "pw@" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "abc", "col_", "col_ a", "col_\n", "col_ä", None, 7])
+def test_g23_a_bad_key_is_refused_without_being_shown(key: Any) -> None:
+    with cp.ColonyPool(registry=None) as pool, pytest.raises(ValueError, match="api_key") as caught:
+        pool.agent(key)
+    assert key is None or len(str(key)) < 4 or str(key) not in str(caught.value).replace("'col_'", "")
+
+
+@pytest.mark.parametrize("path", ["users", "//evil/x", "/a b", "/../x", "/%2e%2e/x", "/a\r\nX: y", "https://evil/"])
+def test_g22_paths_cannot_leave_the_api(path: str) -> None:
+    with cp.ColonyPool(registry=None) as pool, pytest.raises(ValueError, match="path"):
+        pool.agent("col_a").get(path)
+
+
+def test_g23_headers_cannot_be_split(colony: FakeColony) -> None:
+    with cp.ColonyPool(colony.base_url, registry=None, token_cache=None) as pool:
+        agent = pool.agent("col_header")
+        with pytest.raises(ValueError, match="header X") as caught:
+            agent.get("/echo", headers={"X": "secret\r\nY: z"})
+        assert "secret" not in str(caught.value)
+        with pytest.raises(ValueError, match="Authorization"):
+            agent.get("/echo", headers={"Authorization": "x"})
+
+
+def test_every_error_pickles_and_copies_with_its_data() -> None:
+    for name in errors.__all__:
+        error = getattr(errors, name)("words", 503, {"a": 1}, "CODE")
+        error.extra = 7
+        for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+            assert (type(twin), str(twin), vars(twin)) == (type(error), "words", vars(error))
+        assert isinstance(error, errors.ColonyAPIError)
+
+
+def test_imports_point_one_way() -> None:
+    """_core sees only itself, config and errors; each foreign library has one door."""
+    doors = {
+        "urllib3": {"_shell/transport.py", "_shell/connections.py", "_demo/fleets.py"},
+        "pybreaker": {"_shell/breaker.py"},
+        "prometheus_client": {"prometheus.py"},
+        "gevent": {"_runtime/gevent.py", "_shell/transport.py", "_demo/run.py", "cli.py"},
+    }
+    impure = {"time", "threading", "random", "logging", "socket", "os"}
+    for path in ROOT.rglob("*.py"):
+        name = path.relative_to(ROOT).as_posix()
+        tree = ast.parse(path.read_text())
+        assert len(path.read_text().splitlines()) <= 400, name
+        for node in ast.walk(tree):
+            modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                modules = [node.module or ""] if not node.level else []
+                inner = "." * node.level + (node.module or "")
+                if name.startswith("_core/") and node.level:
+                    assert node.level == 1 or inner in ("..config", "..errors"), (name, inner)
+                if name.startswith(("_runtime/", "_shell/")):
+                    assert inner.lstrip(".").split(".")[0] not in ("pool", "cli"), (name, inner)
+            for module in modules:
+                top = module.split(".")[0]
+                assert name in doors.get(top, {name}), f"{name} imports {top}"
+                assert not (name.startswith("_core/") and top in impure), f"{name} imports {top}"
+
+
+@pytest.fixture
+def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COLONY_SDK_TOKEN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("COLONY_SDK_NO_TOKEN_CACHE", raising=False)
+    return tmp_path / "cache"
+
+
+def test_g21_the_sdk_finds_our_tokens_and_we_find_the_sdks(colony: FakeColony, cache_dir: Path) -> None:
+    from colony_sdk import ColonyClient
+
+    with cp.ColonyPool(colony.base_url, registry=None) as pool:
+        ours = pool.agent("col_shared_1").token()
+    before = colony.count("/auth/token")
+    assert ours == ColonyClient("col_shared_1", base_url=colony.base_url).get_auth_token()
+    assert before == colony.count("/auth/token")
+    theirs = ColonyClient("col_shared_2", base_url=colony.base_url).get_auth_token()
+    before = colony.count("/auth/token")
+    with cp.ColonyPool(colony.base_url, registry=None) as pool:
+        assert theirs == pool.agent("col_shared_2").token()
+        assert before == colony.count("/auth/token")
+        pool.agent("col_shared_2").invalidate()
+        assert theirs != pool.agent("col_shared_2").token()
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in cache_dir.iterdir()}
+    assert modes == {0o600}
+    assert not list(cache_dir.glob(".*")), "no temporary file is left"
+
+
+def test_g21_no_error_of_the_cache_reaches_a_caller(colony: FakeColony, cache_dir: Path) -> None:
+    cache_dir.write_text("a file where the folder should be")
+    with cp.ColonyPool(colony.base_url, registry=None) as pool:
+        assert pool.agent("col_nowhere").token()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"v": 1}', '{"v": 2, "token": "a", "expiry": 9e12}', '{"v":1,"token":"a","expiry":"x"}',
+     '{"v": 1, "token": "a", "expiry": 1}', '{"v": 1, "token": "a b", "expiry": 9e12}', '{"v":1,"token":7,"expiry":9e9}',
+     '{"v": 1, "token": "a", "expiry": NaN}', "[" * 100_000],
+)  # fmt: skip
+def test_g21_whatever_is_no_entry_is_a_miss(cache_dir: Path, content: str) -> None:
+    cache = TokenCache("https://x/api")
+    cache.save("col_a", "jwt", time.time() + 1000)
+    path = next(cache_dir.iterdir())
+    assert cache.load("col_a", time.time()) is not None
+    path.write_text(content)
+    assert cache.load("col_a", time.time()) is None
+    cache.remove("col_a", "jwt")
+
+
+def test_g21_the_switch_turns_it_off(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLONY_SDK_NO_TOKEN_CACHE", "Yes")
+    TokenCache("https://x").save("col_a", "jwt", time.time() + 1000)
+    assert not cache_dir.exists()
+
+
+def test_metrics_are_there_from_the_start_and_count_what_happened(colony: FakeColony) -> None:
+    registry = CollectorRegistry()
+    options: dict[str, Any] = {"registry": registry, "token_cache": None, "name": "p"}
+    with cp.ColonyPool(colony.base_url, **options) as pool:
+        text = generate_latest(registry).decode()
+        assert text == generate_latest(registry).decode() or "state_seconds" in text
+        for line in (
+            'colony_pool_attempts_total{outcome="throttled",pool="p"} 0.0',
+            'colony_pool_breaker_state{pool="p",state="closed"} 1.0',
+            'colony_pool_breaker_state{pool="p",state="open"} 0.0',
+            'colony_pool_breaker_transitions_total{from_state="closed",pool="p",to_state="open"} 0.0',
+            'colony_pool_breaker_probes_total{pool="p",result="lost"} 0.0',
+            'colony_pool_retry_budget_tokens{pool="p"} 10.0',
+        ):
+            assert line in text
+        pool.agent("col_metrics").token()
+        pool.breaker.open()
+        text = generate_latest(registry).decode()
+        assert 'colony_pool_attempts_total{outcome="ok",pool="p"} 1.0' in text
+        assert 'colony_pool_calls_total{outcome="ok",pool="p"} 1.0' in text
+        assert 'colony_pool_breaker_state{pool="p",state="open"} 1.0' in text
+        assert "col_metrics" not in text
+    with cp.ColonyPool(colony.base_url, **options) as pool:  # a second pool of the name goes on counting
+        pool.agent("col_metrics").token()
+        text = generate_latest(registry).decode()
+        assert 'colony_pool_attempts_total{outcome="ok",pool="p"} 2.0' in text
+
+
+def test_the_metrics_server_serves_and_ends_with_the_pool(colony: FakeColony) -> None:
+    import urllib3
+
+    with cp.ColonyPool(colony.base_url, registry=CollectorRegistry(), token_cache=None) as pool:
+        port = pool.start_metrics_server(0)
+        with urllib3.PoolManager(retries=False) as manager:
+            page = manager.request("GET", f"http://127.0.0.1:{port}/metrics").data.decode()
+            assert "colony_pool_breaker_state" in page
+    with cp.ColonyPool(colony.base_url, registry=None) as pool, pytest.raises(RuntimeError, match="registry=None"):
+        pool.start_metrics_server(0)
+
+
+def test_status_is_plain_frozen_data(colony: FakeColony) -> None:
+    with cp.ColonyPool(colony.base_url, registry=None, token_cache=None) as pool:
+        pool.agent("col_status").token()
+        status = pool.status()
+        assert json.loads(json.dumps(status.as_dict()))["tokens"]["fresh"] == 1
+        with pytest.raises(AttributeError):
+            status.waiters = 3  # type: ignore[misc]
