@@ -134,6 +134,7 @@ class Dispatcher(Verdicts):
             permit.alive = False
             self._out.append(act.Abort(permit))
         self.live.clear()
+        self.window.restart()
         self.lease = None
         return self._pump(now)
 
