@@ -1,5 +1,6 @@
 """colony_pool: one guarded door to The Colony's ``/auth/token`` for any number of agents in a process."""
 
+from ._version import __version__
 from .agent import Agent
 from .config import (
     AUTH_TOKEN_RETRY,
@@ -56,5 +57,3 @@ __all__ = [
     "WindowConfig",
     "__version__",
 ]
-
-__version__ = "0.1.0"

@@ -6,11 +6,9 @@ names the option, the value and what is allowed. Defaults here are the ones the 
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from dataclasses import dataclass, field, fields
 from typing import Any
-from urllib.parse import urlsplit
 
 __all__ = [
     "AUTH_TOKEN_RETRY",
@@ -297,27 +295,3 @@ def scaled(config: Any, divisor: float) -> Any:
 
 
 _UNSCALED = frozenset({"jitter", "quiet", "soft_min", "soft_spread", "fault_ratio", "probe_timeout"})
-
-
-def check_base_url(base_url: str, *, allow_insecure: bool) -> str:
-    """Return ``base_url`` without a trailing slash, or raise ``ValueError`` that says what is wrong with it."""
-    if not isinstance(base_url, str) or any(ord(c) <= 32 or ord(c) == 127 for c in base_url):
-        raise ValueError("base_url: must be a URL without spaces or control characters")
-    parts = urlsplit(base_url)
-    shown = f"{parts.scheme}://{parts.hostname}"
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"base_url={shown!r}: must be an https:// URL with a host")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError(f"base_url={shown!r}: must have no user, password, query or fragment")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname) and not allow_insecure:
-        raise ValueError(
-            f"base_url={shown!r}: an API key would travel in clear; use https://, or allow_insecure=True"
-        )
-    return base_url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

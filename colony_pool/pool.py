@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from ._core import events as ev
@@ -20,9 +18,14 @@ from ._shell.api import Api
 from ._shell.attempt import Attempt
 from ._shell.breaker import PoolBreaker
 from ._shell.credential import Credential, Totp
+from ._shell.fork import renew_in_children
+from ._shell.log import EventLog
+from ._shell.observe import Observation, Observer
 from ._shell.runner import Runner
 from ._shell.token_cache import TokenCache
 from ._shell.transport import Transport
+from ._shell.url import check_base_url
+from ._version import __version__
 from .agent import Agent
 from .config import (
     AUTH_TOKEN_RETRY,
@@ -35,21 +38,15 @@ from .config import (
     Timeout,
     TokenConfig,
     WindowConfig,
-    check_base_url,
 )
-from .prometheus import REGISTRY, CollectorRegistry, Snapshot, serve, watch
-from .status import BreakerStatus, PoolStatus, TokensStatus
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from .prometheus import REGISTRY, CollectorRegistry, forget, serve, watch
+from .status import PoolStatus
 
 __all__ = ["ColonyPool"]
 
-log = logging.getLogger("colony_pool")
-
 _CLOSE_WITHIN = 1.0
-_LOGGED = (ev.StateChanged, ev.HoldStarted, ev.KeyDenied)
 _TOKEN_PATH = "/auth/token"  # noqa: S105 - a path
+_NAME_CHARS = 64
 
 
 class ColonyPool:
@@ -121,7 +118,7 @@ class ColonyPool:
             probe_timeout=probe_timeout,
             maxsize=maxsize,
         )
-        self.name = name or urlsplit(self.base_url).netloc
+        self.name = _checked_name(name) if name is not None else urlsplit(self.base_url).netloc
         self._api_retry = retry or RetryConfig()
         self._runtime_choice = runtime
         self._transport_given = transport
@@ -131,12 +128,14 @@ class ColonyPool:
         self._closed = False
         self._metrics_servers: list[Any] = []
         self._registry = registry
+        self._metrics_name = ""
         self.breaker = PoolBreaker(self._config.breaker.fail_max, self.name)
+        self.journal = Journal()
+        self._event_log = EventLog(self.name)
         self._wire()
-        self.journal = Journal(self._runtime.monotonic())
         if registry is not None:
-            watch(registry, self.name, self)
-        _remember(self)
+            self._metrics_name = watch(registry, self.name, self, __version__)
+        renew_in_children(self)
 
     def _wire(self) -> None:
         """Make what must not be shared with a parent process: locks, sockets, timers, the desk."""
@@ -152,10 +151,15 @@ class ColonyPool:
         base_path = urlsplit(self.base_url).path
         attempt = Attempt(self._transport, self._runtime, base_path + _TOKEN_PATH, self._config.timeout.total)
         desk = Dispatcher(self._config, self._runtime.random)
-        self._runner = Runner(desk, self._runtime, attempt, self.breaker, [self._note, self._log], self._save)
+        self._runner = Runner(desk, self._runtime, attempt, self.breaker, [self._note], self._save)
         self.breaker.steer_with(lambda state: self._runner.feed(lambda now, wall: desk.force(state, now)))
         self._closing = self._runtime.event()
         self._api = Api(self._transport, self._runtime, base_path, self._api_retry, self._closing)
+        self.journal.reset(self._runtime.monotonic())
+        self._observer = Observer(
+            desk, self.journal, self._runtime.monotonic, self._runtime.now, self._transport.connections,
+            lambda: [agent._account for agent in tuple(self._agents.values())],
+        )  # fmt: skip
 
     def __enter__(self) -> ColonyPool:
         return self
@@ -185,34 +189,11 @@ class ColonyPool:
 
     def status(self) -> PoolStatus:
         """Return what the pool knows now. Cheap enough for a health check; changes nothing."""
-        now, wall = self._runtime.monotonic(), self._runtime.now()
-        desk = self._runner.dispatcher
-        circuit = desk.circuit
-        troubled = circuit.state != ev.CLOSED
-        accounts = [agent._account for agent in tuple(self._agents.values())]
-        return PoolStatus(
-            breaker=BreakerStatus(
-                state=circuit.state,
-                cause=circuit.cause,
-                failures=circuit.failures,
-                since=max(0.0, now - circuit.opened_at) if troubled else 0.0,
-                next_probe_in=max(0.0, max(circuit.probe_at, desk.hold_until) - now) if troubled else None,
-                probing=desk.lease is not None,
-                generation=circuit.generation,
-            ),
-            tokens=self._tokens(now, wall),
-            agents=len(accounts),
-            waiters=desk.waiting,
-            in_flight=len(desk.live),
-            window=desk.window.size,
-            hold_for=max(0.0, desk.hold_until - now),
-            hold_cause=desk.hold_cause if desk.hold_until > now else "",
-            denied=sum(a.denial is not None and a.denial.until > now for a in accounts),
-            retry_budget=desk.budget.balance_at(now),
-            retry_budget_limit=desk.budget.limit_at(now),
-            connections=self._transport.connections(),
-            closed=self._closed,
-        )
+        return self._observer.status(closed=self._closed)
+
+    def observe(self) -> Observation:
+        """Return the gauges of one moment, for an exporter. Reads without a lock and changes nothing."""
+        return self._observer.observe()
 
     def start_metrics_server(self, port: int, addr: str = "127.0.0.1") -> int:
         """Serve this pool's registry at ``http://addr:port/metrics``; return the port (0 picks a free one).
@@ -238,6 +219,8 @@ class ColonyPool:
         self._runner.stop(_CLOSE_WITHIN)
         self._transport.close()
         self._runtime.close(_CLOSE_WITHIN)
+        if self._registry is not None:
+            forget(self._registry, self._metrics_name, self)
         while self._metrics_servers:
             server, thread = self._metrics_servers.pop()
             server.shutdown()
@@ -245,21 +228,6 @@ class ColonyPool:
             thread.join(_CLOSE_WITHIN)
 
     # -- for the parts --------------------------------------------------------------------------------
-
-    def snapshot(self) -> Snapshot:
-        """What a scrape needs; reads without a lock."""
-        now = self._runtime.monotonic()
-        desk = self._runner.dispatcher
-        kind = "hold" if desk.hold_until > now else "flight" if desk.circuit.state == ev.CLOSED else "probe"
-        return Snapshot(
-            state=self.journal.state,
-            state_seconds=max(0.0, now - self.journal.state_since),
-            waiters=desk.waiting,
-            waiting_for=kind,
-            window=desk.window.size,
-            budget=desk.budget.balance_at(now),
-            budget_limit=desk.budget.limit_at(now),
-        )
 
     def _check_open(self) -> None:
         if self._closed:
@@ -274,20 +242,9 @@ class ColonyPool:
             raise ValueError(f"max_wait={max_wait!r}: must be a number of seconds from 0 to 1e9")
         return float(max_wait)
 
-    def _tokens(self, now: float, wall: float) -> TokensStatus:
-        tokens = [t for agent in tuple(self._agents.values()) if (t := agent._account.token) is not None]
-        valid = [t for t in tokens if t.valid(now, wall)]
-        soft = sum(t.is_soft(now, wall) for t in valid)
-        earliest = min((t.ends_wall for t in valid), default=None)
-        return TokensStatus(len(valid) - soft, soft, len(tokens) - len(valid), earliest)
-
     def _note(self, event: ev.Event) -> None:
         self.journal.note(event)
-
-    def _log(self, event: ev.Event) -> None:
-        if type(event) in _LOGGED:
-            for level, message in _lines(event, self.name):
-                log.log(level, message)
+        self._event_log.note(event, self._runtime.monotonic())
 
     def _save(self, permit: Permit, outcome: Outcome) -> None:
         """After a token was handed out: leave it on disk for the next process."""
@@ -304,43 +261,13 @@ class ColonyPool:
         self.breaker.after_fork()
         self._metrics_servers.clear()
         self._wire()
-        self.journal.__init__(self._runtime.monotonic())  # type: ignore[misc]
         for agent in self._agents.values():
             agent._account.flight = None
 
 
-def _lines(event: ev.Event, name: str) -> Iterator[tuple[int, str]]:
-    """The log lines of an event: what an operator reads at 3 a.m."""
-    if isinstance(event, ev.StateChanged):
-        if event.new == ev.CLOSED:
-            text = f"recovered after {event.since_open:.0f} s; {event.waiters} calls leave at the pace it bears"
-            yield logging.WARNING, f"colony_pool {name}: {text}"
-        elif event.old == ev.CLOSED and event.new == ev.OPEN:
-            text = f"/auth/token is down ({event.cause}); one probe in {event.next_probe_in:.1f} s"
-            yield logging.WARNING, f"colony_pool {name}: {text}; {event.waiters} calls wait, valid tokens are served"
-        elif event.new == ev.OPEN:
-            text = f"still down ({event.cause}) after {event.since_open:.0f} s; next probe in {event.next_probe_in:.0f} s"
-            yield logging.INFO, f"colony_pool {name}: {text}; {event.waiters} calls wait"
-    elif isinstance(event, ev.HoldStarted):
-        yield logging.WARNING, f"colony_pool {name}: on hold for {event.seconds:.0f} s ({event.cause})"
-    elif isinstance(event, ev.KeyDenied):
-        text = f"a key was refused (HTTP {event.status} {event.code or ''}) and rests {event.seconds:.0f} s"
-        yield logging.WARNING, f"colony_pool {name}: {text}; no other agent is affected"
-
-
-_pools: weakref.WeakSet[ColonyPool] | None = None
-
-
-def _remember(pool: ColonyPool) -> None:
-    """Have ``pool`` renewed in forked children. The hook is set with the first pool, not at import."""
-    global _pools  # noqa: PLW0603 - a process has one list of fork hooks
-    if _pools is None:
-        _pools = weakref.WeakSet()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_renew_all)
-    _pools.add(pool)
-
-
-def _renew_all() -> None:
-    for pool in list(_pools or ()):
-        pool._after_fork()
+def _checked_name(name: str) -> str:
+    if not isinstance(name, str) or not 0 < len(name) <= _NAME_CHARS or not name.isprintable():
+        raise ValueError(f"name: must be 1 to {_NAME_CHARS} printable characters; it is a label of every metric")
+    if name.startswith("col_"):
+        raise ValueError("name: looks like an API key, and would be in every metric and log line")
+    return name

@@ -51,7 +51,7 @@ class Account:
     """The dispatcher's memory of one key. Times are monotonic seconds."""
 
     __slots__ = (
-        "__weakref__", "denial", "ever_good", "fails", "flight", "forced_at", "held_until", "last_expiry",
+        "__weakref__", "denial", "ever_good", "fails", "flight", "forced", "forced_at", "held_until", "last_expiry",
         "listener", "rest_until", "secret", "serial", "spread", "token", "totp", "totp_at",
     )  # fmt: skip
 
@@ -69,6 +69,7 @@ class Account:
         self.totp_at = -math.inf  # no unspent code before
         self.rest_until = -math.inf  # no background refresh before
         self.forced_at = -math.inf  # last refresh forced by a 401
+        self.forced = False  # a 401 took the token, and no new one has come yet
         self.last_expiry: float | None = None  # unix time at which a token that was rejected would have ended
         self.listener: Callable[[Any], object] | None = None  # told of each Grant
 
@@ -100,12 +101,14 @@ class Flight:
     """All calls that want one key's token now: one attempt at a time serves them all (single flight)."""
 
     __slots__ = (
-        "_heap", "_paused", "account", "asked", "fails", "last", "not_before", "permit", "serial", "stamp", "waiters",
-        "watched",
+        "_heap", "_paused", "account", "asked", "born", "fails", "last", "not_before", "permit", "serial", "stamp",
+        "trigger", "waiters", "watched",
     )  # fmt: skip
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, now: float, *, soft: bool = False) -> None:
         self.account = account
+        self.born = now
+        self.trigger = "soft" if soft else "forced" if account.forced else "miss"
         self.serial = next(_serial)
         self.waiters: dict[int, Waiter] = {}
         self.fails = 0

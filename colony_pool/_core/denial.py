@@ -30,22 +30,22 @@ class DenialDesk:
         denial = account.denial
         return denial.failure if denial is not None and now < denial.until else None
 
-    def tried(self, account: Account, refused: bool, now: float) -> bool:
-        """Note one verdict on a key; True when so many good keys are refused that the server is at fault."""
+    def tried(self, account: Account, refused: bool, now: float) -> int:
+        """Note one verdict on a key; how many good keys are refused, once that is the server's fault (else 0)."""
         if not account.ever_good:
-            return False
+            return 0
         self._recent.pop(account.serial, None)
         self._recent[account.serial] = (now, refused, account)
         while (oldest := next(iter(self._recent.values())))[0] < now - self._config.fault_window:
             del self._recent[oldest[2].serial]
         if not refused or len(self._recent) < self._config.fault_keys:
-            return False
+            return 0
         accused = [account for _, denied, account in self._recent.values() if denied]
         if len(accused) <= self._config.fault_ratio * len(self._recent):
-            return False
+            return 0
         for innocent in accused:
             innocent.denial = None
-        return True
+        return len(accused)
 
     def deny(self, account: Account, outcome: Outcome, now: float, wall: float) -> Denial:
         """Remember the refusal of ``account``."""

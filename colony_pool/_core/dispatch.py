@@ -38,18 +38,21 @@ class Dispatcher(Verdicts):
         self._holding = False
         self._deadlines: list[tuple[float, int, Permit]] = []  # of every permit, probes' leases included
         self._started = 0
+        self._without_budget: Flight | None = None  # whose retry the budget refused last
 
     def demand(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
         """A call wants a token that its account does not have fresh."""
-        self._wall = wall
+        self._enter(now, wall)
         account = waiter.account
         waiter.joined = now
         self.waiting += 1
         refusal = closed() if self._closed else self.denials.standing(account, now)
         token = account.token
         if refusal is not None:
+            self._emit(ev.TokenAsked("refused"))
             self._finish(waiter, now, failure=refusal, fast=True)
         elif token is not None and (token.usable(now, wall) or (token.valid(now, wall) and self._blocked(now))):
+            self._emit(ev.TokenAsked("coalesced" if token.usable(now, wall) else "margin"))
             self._finish(waiter, now, token=token)
             self._background(account, now)
         else:
@@ -58,40 +61,41 @@ class Dispatcher(Verdicts):
 
     def refresh(self, account: Account, now: float, wall: float) -> list[act.Action]:
         """A token is past its soft point: one attempt in the background, last in the queue."""
-        self._wall = wall
+        self._enter(now, wall)
         self._background(account, now)
         return self._pump(now)
 
     def cancel(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
         """A caller is gone (killed, timed out). Nobody else notices."""
-        self._wall = wall
+        self._enter(now, wall)
         if not waiter.done:
             waiter.done = True
             if math.isnan(waiter.joined):  # killed before it asked
                 return self._pump(now)
             self.waiting -= 1
             self._no_parking.pop(id(waiter), None)
-            self._emit(ev.CallFinished("cancelled", now - waiter.joined))
+            self._emit(ev.CallFinished("cancelled", now - waiter.joined, self._was_parked(waiter, now)))
             flight = waiter.account.flight
             if flight is not None:
                 flight.leave(waiter)
                 if not flight.waiters and flight.permit is None:
-                    self._drop(flight)
+                    self._drop(flight, now)
         return self._pump(now)
 
     def tick(self, now: float, wall: float) -> list[act.Action]:
         """Time has passed."""
-        self._wall = wall
+        self._enter(now, wall)
         return self._pump(now)
 
     def result(self, permit: Permit, outcome: Outcome, now: float, wall: float) -> list[act.Action]:
         """An attempt has ended."""
-        self._wall = wall
+        self._enter(now, wall)
         self._land(permit, outcome, now)
         return self._pump(now)
 
     def invalidate(self, account: Account, rejected: Token | None, forced: bool, now: float) -> list[act.Action]:
         """Forget the account's token, if it is ``rejected`` (any, when ``None``), and its denial."""
+        self._enter(now)
         token = account.token
         if rejected is None:
             account.denial = None
@@ -100,14 +104,17 @@ class Dispatcher(Verdicts):
             account.last_expiry = token.ends_wall
             if forced:
                 account.forced_at = now
+                account.forced = True
             self._out.append(act.Grant(account, None, lost=token))
         return self._pump(now)
 
     def adopt(self, account: Account, token: Token, now: float, wall: float) -> list[act.Action]:
         """A valid token was found elsewhere (the disk cache): it serves its flight, too."""
-        self._wall = wall
+        self._enter(now, wall)
         if account.token is None or account.token.ends < token.ends:
+            self._emit(ev.TokenAsked("disk"))
             account.token = token
+            account.forced = False
             self._out.append(act.Grant(account, token))
             if account.flight is not None and account.flight.permit is None and token.usable(now, wall):
                 self._succeed(account.flight, token, now)
@@ -115,6 +122,7 @@ class Dispatcher(Verdicts):
 
     def force(self, state: str, now: float) -> list[act.Action]:
         """An operator opened, closed or half-opened the breaker."""
+        self._enter(now)
         if state == ev.CLOSED:
             self._close_circuit(now, by_operator=True)
         elif state == ev.OPEN:
@@ -125,11 +133,12 @@ class Dispatcher(Verdicts):
 
     def close(self, now: float) -> list[act.Action]:
         """The pool closes: every waiter is told, every attempt is given up."""
+        self._enter(now)
         self._closed = True
         for flight in list(self.flights.values()):
             for waiter in flight.take_all():
                 self._finish(waiter, now, failure=closed(), fast=flight.asked == 0)
-            self._drop(flight)
+            self._drop(flight, now)
         for permit in self.live:
             permit.alive = False
             self._out.append(act.Abort(permit))
@@ -141,8 +150,9 @@ class Dispatcher(Verdicts):
     def _join(self, waiter: Waiter, now: float) -> None:
         account = waiter.account
         flight = account.flight
+        self._emit(ev.TokenAsked("flight" if flight is None else "coalesced"))
         if flight is None:
-            flight = account.flight = Flight(account)
+            flight = account.flight = Flight(account, now)
             self.flights[flight.serial] = flight
         patience = waiter.max_wait * _TOLERANCE
         rested = max(flight.not_before, account.totp_at, account.held_until)
@@ -169,12 +179,9 @@ class Dispatcher(Verdicts):
         if account.flight is None and now >= account.rest_until and not self._closed:
             if self.denials.standing(account, now) is not None:
                 return
-            flight = account.flight = Flight(account)
+            flight = account.flight = Flight(account, now, soft=True)
             self.flights[flight.serial] = flight
             self.queue.put(flight, now, self._wall)
-
-    def _blocked(self, now: float) -> bool:
-        return self.circuit.state != ev.CLOSED or self.hold_until > now
 
     def _may_probe(self, now: float) -> bool:
         """Whether a call that cannot wait may be the probe now: else such calls alone never end an outage."""
@@ -245,6 +252,9 @@ class Dispatcher(Verdicts):
                 return opens if opens > now else math.inf
             retry = flight.asked > 0
             if retry and not self.budget.withdraw(now):
+                if self._without_budget is not flight:
+                    self._without_budget = flight
+                    self._emit(ev.RetryDenied("budget"))
                 return self.budget.next_refill(now)
             self.queue.take()
             if not retry:
@@ -256,13 +266,13 @@ class Dispatcher(Verdicts):
 
     def _start(self, flight: Flight, now: float, timeout: float, *, is_probe: bool = False) -> Permit:
         permit = Permit(flight, self.circuit.generation, now, timeout, is_probe=is_probe)
-        retry = flight.asked > 0 and not is_probe
+        retry_of = flight.last.kind if flight.last is not None and not is_probe else ""
         flight.permit = permit
         flight.asked += 1
         self.live.add(permit)
         self._started += 1
         heappush(self._deadlines, (permit.deadline, self._started, permit))
-        self._emit(ev.AttemptStarted(retry, is_probe))
+        self._emit(ev.AttemptStarted(retry_of, is_probe))
         self._out.append(act.Start(permit))
         return permit
 

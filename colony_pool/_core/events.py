@@ -1,4 +1,7 @@
-"""Everything that a listener, a metric or a log line can hear from the dispatcher. Values only, no secrets."""
+"""Everything that a listener, a metric or a log line can hear from the dispatcher. Values only, no secrets.
+
+Times are seconds; what comes with a closed list of words has it in ``catalog.py``.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ STATES = (CLOSED, OPEN, HALF_OPEN)
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The breaker moved. ``next_probe_in`` and ``since_open`` are seconds; ``cause`` is in words."""
+    """The breaker moved, ``at`` monotonic seconds; ``cause`` is in words."""
 
     old: str
     new: str
@@ -24,21 +27,25 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """One request left for the endpoint; ``retry`` when its flight had failed before and it is no probe."""
+    """One request left for the endpoint; ``retry_of``: the class of the flight's last failure, "" for no retry."""
 
-    retry: bool
+    retry_of: str
     probe: bool
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptFinished:
-    """One request has its verdict. ``stale``: of an older generation, so that it changed nothing."""
+    """One request has its verdict.
+
+    ``stale``: of an older generation, so that it changed nothing. ``lost``: the desk gave it up at its deadline.
+    """
 
     kind: str
     status: int
     seconds: float
     probe: bool
     stale: bool
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +56,62 @@ class ProbeFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenAsked:
+    """A call came that the hot path could not serve; ``source`` says who serves it."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallFinished:
-    """One waiter left. ``outcome``: ok, ok_retried, error, error_retried, fast_fail or cancelled."""
+    """One waiter left. ``parked``: it waited while the breaker was not closed or a hold was on."""
 
     outcome: str
     waited: float
+    parked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshFinished:
+    """One flight ended: ``trigger`` is miss, soft or forced, ``result`` success or failure."""
+
+    trigger: str
+    result: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDenied:
+    """A retry was not made (deadline, outcome), or has to wait for the budget."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class HoldStarted:
-    """Nothing starts for ``seconds``: the server is counting."""
+    """Nothing starts for ``seconds``: the server is counting. ``reason`` is throttled or exhausted."""
 
     seconds: float
     cause: str
+    reason: str
     waiters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class KeyDenied:
-    """One key was refused and is remembered for ``seconds``."""
+    """One key was refused and is remembered for ``seconds``; ``code_only``: its one-time code was."""
 
     status: int
     code: str | None
     seconds: float
+    code_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerBlamed:
+    """So many keys that had worked were refused that the server is at fault, not the ``keys``."""
+
+    keys: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +126,12 @@ Event = (
     | AttemptStarted
     | AttemptFinished
     | ProbeFinished
+    | TokenAsked
     | CallFinished
+    | RefreshFinished
+    | RetryDenied
     | HoldStarted
     | KeyDenied
+    | ServerBlamed
     | WindowCut
 )

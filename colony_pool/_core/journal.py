@@ -1,7 +1,7 @@
-"""The journal: plain counters of what happened, kept per pool and read by whoever exports them.
+"""The journal: plain counters of what happened to one pool, read by whoever exports them.
 
-Plain integers, written by one task at a time (the runner tells events in order) and read without a lock.
-All keys exist from the start: a counter that is born at its first event hides that event from ``rate()``.
+Plain numbers, written by one task at a time (the runner tells events in order) and read without a lock. What there
+is to count stands in the catalogue; every series of it is here from the start.
 """
 
 from __future__ import annotations
@@ -11,23 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from . import events as ev
-from .outcome import KINDS
+from .catalog import COUNTER, HISTOGRAM, METRICS
 
-CALLS = ("ok", "ok_retried", "error", "error_retried", "fast_fail", "cancelled")
-PROBES = ("success", "failure", "cancelled", "lost")
-# Every pair that can happen; the last three only by an operator's hand.
-TRANSITIONS = (
-    (ev.CLOSED, ev.OPEN),
-    (ev.OPEN, ev.HALF_OPEN),
-    (ev.HALF_OPEN, ev.OPEN),
-    (ev.HALF_OPEN, ev.CLOSED),
-    (ev.OPEN, ev.CLOSED),
-    (ev.CLOSED, ev.HALF_OPEN),
-    (ev.OPEN, ev.OPEN),
-)
-RECOVERY_BUCKETS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
-ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-WAIT_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 3600.0)
+Series = dict[tuple[str, ...], float]
 
 
 class Histogram:
@@ -45,6 +31,11 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def add(self, other: Histogram) -> None:
+        """Count all that ``other`` has counted."""
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
     def cumulative(self) -> list[tuple[str, float]]:
         """``(upper bound, count up to it)``, as the exposition format wants it."""
         rows, seen = [], 0
@@ -55,58 +46,91 @@ class Histogram:
 
 
 class Journal:
-    """What happened to one pool since it was made."""
+    """What happened to one pool since it was made, ``at`` monotonic seconds."""
 
     def __init__(self, at: float = 0.0) -> None:
-        self.attempts = dict.fromkeys(KINDS, 0)
-        self.calls = dict.fromkeys(CALLS, 0)
-        self.probes = dict.fromkeys(PROBES, 0)
-        self.transitions = dict.fromkeys(TRANSITIONS, 0)
-        self.state_seconds = dict.fromkeys(ev.STATES, 0.0)
-        self.retries = 0
-        self.stale = 0
-        self.holds = 0
-        self.denials = 0
+        self.reset(at)
+
+    def reset(self, at: float) -> None:
+        """Begin anew: in a forked child, whose parent goes on counting what it has counted."""
+        self.counters: dict[str, Series] = {
+            metric.name: dict.fromkeys(metric.series(), 0.0) for metric in METRICS if metric.kind == COUNTER
+        }
+        self.histograms = {m.name: Histogram(m.buckets) for m in METRICS if m.kind == HISTOGRAM}
         self.state = ev.CLOSED
         self.state_since = at  # monotonic
-        self.recovery = Histogram(RECOVERY_BUCKETS)
-        self.attempt_seconds = Histogram(ATTEMPT_BUCKETS)
-        self.wait_seconds = Histogram(WAIT_BUCKETS)
+
+    def count(self, name: str, *labels: str) -> int:
+        """How often it happened; without ``labels``, over all of the metric's series."""
+        series = self.counters[name]
+        return int(series[labels] if labels or () in series else sum(series.values()))
+
+    def add(self, name: str, *labels: str, by: float = 1.0) -> None:
+        """Count ``by`` more."""
+        self.counters[name][labels] += by
+
+    def absorb(self, other: Journal) -> None:
+        """Count all that ``other`` has counted; it has ended."""
+        for name, series in other.counters.items():
+            for labels, value in series.items():
+                self.counters[name][labels] += value
+        for name, histogram in other.histograms.items():
+            self.histograms[name].add(histogram)
 
     def note(self, event: ev.Event) -> None:
         """Count one event."""
-        handler = _HANDLERS.get(type(event))
-        if handler is not None:
-            handler(self, event)
+        _HANDLERS[type(event)](self, event)
 
     def _started(self, event: ev.AttemptStarted) -> None:
-        self.retries += event.retry
+        if event.retry_of:
+            self.add("retries_total", event.retry_of)
 
     def _finished(self, event: ev.AttemptFinished) -> None:
-        self.attempts[event.kind] += 1
-        self.stale += event.stale
-        self.attempt_seconds.observe(event.seconds)
+        self.add("attempts_total", event.kind)
+        self.histograms["attempt_duration_seconds"].observe(event.seconds)
+        if event.stale:
+            self.add("stale_results_total")
+        if event.lost:
+            self.add("leases_expired_total", "probe" if event.probe else "attempt")
+
+    def _asked(self, event: ev.TokenAsked) -> None:
+        self.add("token_requests_total", event.source)
 
     def _called(self, event: ev.CallFinished) -> None:
-        self.calls[event.outcome] += 1
-        self.wait_seconds.observe(event.waited)
+        self.add("calls_total", event.outcome)
+        self.histograms["call_duration_seconds"].observe(event.waited)
+        if event.parked:
+            result = {"ok": "resumed", "ok_retried": "resumed", "cancelled": "cancelled"}.get(event.outcome, "failed")
+            self.add("parked_calls_total", result)
+
+    def _refreshed(self, event: ev.RefreshFinished) -> None:
+        self.add("token_refreshes_total", event.trigger, event.result)
+        self.histograms["token_refresh_seconds"].observe(event.seconds)
 
     def _probed(self, event: ev.ProbeFinished) -> None:
-        self.probes[event.result] += 1
+        self.add("breaker_probes_total", event.result)
+
+    def _refused_retry(self, event: ev.RetryDenied) -> None:
+        self.add("retries_denied_total", event.reason)
 
     def _held(self, event: ev.HoldStarted) -> None:
-        self.holds += 1
+        self.add("holds_total", event.reason)
 
     def _denied(self, event: ev.KeyDenied) -> None:
-        self.denials += 1
+        self.add("denials_total", "code" if event.code_only else "key")
+
+    def _blamed(self, event: ev.ServerBlamed) -> None:
+        self.add("server_faults_total")
+
+    def _cut(self, event: ev.WindowCut) -> None:
+        self.add("window_cuts_total")
 
     def _moved(self, event: ev.StateChanged) -> None:
-        pair = (event.old, event.new)
-        self.transitions[pair] = self.transitions.get(pair, 0) + 1
-        self.state_seconds[event.old] += event.at - self.state_since
+        self.add("breaker_transitions_total", event.old, event.new)
+        self.add("breaker_state_seconds_total", event.old, by=event.at - self.state_since)
         self.state, self.state_since = event.new, event.at
         if event.new == ev.CLOSED:
-            self.recovery.observe(event.since_open)
+            self.histograms["breaker_recovery_seconds"].observe(event.since_open)
 
 
 # By type, since this runs several times for each token: a chain of isinstance is what it would cost most.
@@ -114,8 +138,13 @@ _HANDLERS: dict[type, Callable[[Journal, Any], None]] = {
     ev.AttemptStarted: Journal._started,
     ev.AttemptFinished: Journal._finished,
     ev.CallFinished: Journal._called,
-    ev.ProbeFinished: Journal._probed,
-    ev.StateChanged: Journal._moved,
     ev.HoldStarted: Journal._held,
     ev.KeyDenied: Journal._denied,
+    ev.ProbeFinished: Journal._probed,
+    ev.RefreshFinished: Journal._refreshed,
+    ev.RetryDenied: Journal._refused_retry,
+    ev.ServerBlamed: Journal._blamed,
+    ev.StateChanged: Journal._moved,
+    ev.TokenAsked: Journal._asked,
+    ev.WindowCut: Journal._cut,
 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from ..config import DeskConfig
 from . import actions as act
 from . import events as ev
 from .account import Account, Flight, Permit, Waiter
 from .budget import RetryBudget
+from .catalog import WAITS
 from .circuit import Circuit
 from .denial import DenialDesk
 from .failure import Failure, circuit_open, held, no_code, overdue
@@ -37,11 +38,43 @@ class Settlement:
         self.hold_cause = ""
         self._rand = rand
         self._wall = 0.0
+        self.waited = dict.fromkeys(WAITS, 0.0)  # seconds that calls have waited, by what for
+        self._seen = -math.inf  # when the desk last looked
+        self.granted_at = -math.inf  # when the endpoint last gave a token
+        self._last_blocked = -math.inf  # when it last was not closed, or on hold
         self._no_parking: dict[int, Waiter] = {}  # calls with max_wait=0: they queue, but never park
         self._out: list[act.Action] = []
 
     def _emit(self, event: ev.Event) -> None:
         self._out.append(act.Emit(event))
+
+    def _enter(self, now: float, wall: float | None = None) -> None:
+        """Every input begins here: book the time since the last one, in which nothing can have changed."""
+        if wall is not None:
+            self._wall = wall
+        since, self._seen = self._seen, now
+        if self.waiting:
+            for kind, seconds in self._shares(since, now):
+                self.waited[kind] += seconds * self.waiting
+        if self._blocked(since):
+            self._last_blocked = now
+
+    def _shares(self, since: float, now: float) -> Iterator[tuple[str, float]]:
+        """What calls waited for from ``since`` to ``now``: a hold, then a probe or (closed) their flights."""
+        held_until = min(max(self.hold_until, since), now)
+        yield "hold", held_until - since
+        yield "flight" if self.circuit.state == ev.CLOSED else "probe", now - held_until
+
+    def waited_at(self, now: float) -> dict[str, float]:
+        """``waited`` up to ``now``, read without changing anything: for a scrape."""
+        waited = dict(self.waited)
+        if self.waiting and now > self._seen:
+            for kind, seconds in self._shares(self._seen, now):
+                waited[kind] += seconds * self.waiting
+        return waited
+
+    def _blocked(self, now: float) -> bool:
+        return self.circuit.state != ev.CLOSED or self.hold_until > now
 
     def _grant(self, account: Account, outcome: Outcome, now: float) -> None:
         life = self.config.token.life if outcome.life is None else outcome.life
@@ -49,12 +82,14 @@ class Settlement:
         account.denial = None
         account.fails = 0
         account.ever_good = True
+        self.granted_at = now
+        account.forced = False
         self._out.append(act.Grant(account, account.token))
 
     def _succeed(self, flight: Flight, token: Token, now: float) -> None:
         for waiter in flight.take_all():
             self._finish(waiter, now, token=token, retried=flight.fails > 0)
-        self._drop(flight)
+        self._drop(flight, now, served=True)
 
     def _fail(self, flight: Flight, failure: Failure, now: float) -> None:
         self._dismiss(flight, flight.take_all(), now, failure)
@@ -72,7 +107,7 @@ class Settlement:
                 reason = failure or self._why_not(flight, waiter, now)
                 self._finish(waiter, now, failure=reason, retried=flight.fails > 1, fast=fast)
         if not flight.waiters and flight.permit is None:
-            self._drop(flight)
+            self._drop(flight, now)
 
     def _finish(
         self, waiter: Waiter, now: float, *, token: Token | None = None, failure: Failure | None = None,
@@ -86,12 +121,16 @@ class Settlement:
         self._no_parking.pop(id(waiter), None)
         outcome = "ok" if token is not None else "error"
         outcome = "fast_fail" if fast and token is None else f"{outcome}_retried" if retried else outcome
-        self._emit(ev.CallFinished(outcome, now - waiter.joined))
+        self._emit(ev.CallFinished(outcome, now - waiter.joined, self._was_parked(waiter, now)))
         self._out.append(act.Done(waiter))
 
-    def _drop(self, flight: Flight) -> None:
+    def _was_parked(self, waiter: Waiter, now: float) -> bool:
+        return now > waiter.joined and (self._blocked(now) or self._last_blocked > waiter.joined)
+
+    def _drop(self, flight: Flight, now: float, *, served: bool = False) -> None:
+        if self.flights.pop(flight.serial, None) is not None and (served or flight.asked):
+            self._emit(ev.RefreshFinished(flight.trigger, "success" if served else "failure", now - flight.born))
         self.queue.drop(flight)
-        self.flights.pop(flight.serial, None)
         if flight.account.flight is flight:
             flight.account.flight = None
 
@@ -115,11 +154,11 @@ class Settlement:
         valid_until = account.token.ends_wall if account.token is not None else account.last_expiry
         return circuit_open(circuit.state, circuit.cause, circuit.last_status, since, after, waited, valid_until)
 
-    def _hold(self, seconds: float, cause: str, now: float) -> None:
+    def _hold(self, seconds: float, cause: str, reason: str, now: float) -> None:
         """Nothing starts for ``seconds``."""
         seconds = min(seconds, self.config.denial.hold_max)
         if now + seconds <= max(self.hold_until, now):
             return
         if self.hold_until <= now:
-            self._emit(ev.HoldStarted(seconds, cause, self.waiting))
+            self._emit(ev.HoldStarted(seconds, cause, reason, self.waiting))
         self.hold_until, self.hold_cause = now + seconds, cause

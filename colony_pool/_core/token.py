@@ -34,6 +34,12 @@ class Token:
         """Say whether a caller gets it without waiting: valid, and not in its margin."""
         return now < self.margin_at and wall < self.ends_wall - self.margin
 
+    def age(self, now: float, wall: float) -> str:
+        """``fresh``, ``soft``, ``margin`` or ``expired``."""
+        if not self.usable(now, wall):
+            return "margin" if self.valid(now, wall) else "expired"
+        return "soft" if self.is_soft(now, wall) else "fresh"
+
     def is_soft(self, now: float, wall: float) -> bool:
         """Say whether it is past its soft point, by either clock."""
         return now >= self.soft or wall >= self.ends_wall - (self.ends - self.soft)

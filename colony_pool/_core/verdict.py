@@ -31,7 +31,7 @@ class Verdicts(Settlement):
         """Take the outcome of ``permit``; ``lost`` when it is the desk that gave the attempt up."""
         account, flight = permit.account, permit.flight
         if not permit.alive:  # given up before; only a token still counts (G5)
-            self._emit(self._finished(permit, outcome, now, stale=True))
+            self._emit(_finished(permit, outcome, now, stale=True))
             if outcome.kind == OK and (account.token is None or not account.token.usable(now, self._wall)):
                 self._grant(account, outcome, now)
                 self._serve(account, now)
@@ -41,12 +41,13 @@ class Verdicts(Settlement):
         stale = permit.generation != self.circuit.generation
         if permit is self.lease:
             self.lease = None
-        if outcome.kind in (OK, DENIED) and self.denials.tried(account, outcome.kind == DENIED, now):
+        if outcome.kind in (OK, DENIED) and (accused := self.denials.tried(account, outcome.kind == DENIED, now)):
+            self._emit(ev.ServerBlamed(accused))
             words = f"HTTP {outcome.status} for more than half of the keys that worked a minute ago"
             outcome = replace(outcome, kind=FAULT, detail=words, code=None)
         if flight.permit is permit:
             flight.landed(now)
-        self._emit(self._finished(permit, outcome, now, stale=stale))
+        self._emit(_finished(permit, outcome, now, stale=stale, lost=lost))
         if permit.is_probe:
             self._judge_probe(permit, outcome, now, stale=stale, lost=lost)
         elif not stale:
@@ -57,11 +58,6 @@ class Verdicts(Settlement):
         """Give a new token to all who wait for it, whichever attempt brought it."""
         if account.flight is not None and account.token is not None:
             self._succeed(account.flight, account.token, now)
-
-    @staticmethod
-    def _finished(permit: Permit, outcome: Outcome, now: float, *, stale: bool) -> ev.AttemptFinished:
-        seconds = now - permit.started
-        return ev.AttemptFinished(outcome.kind, outcome.status, seconds, permit.is_probe, stale)
 
     # -- the breaker and the window ---------------------------------------------------------------------
 
@@ -153,11 +149,11 @@ class Verdicts(Settlement):
             self._grant(account, outcome, now)
         elif outcome.kind == DENIED:
             denial = self.denials.deny(account, outcome, now, self._wall)
-            self._emit(ev.KeyDenied(outcome.status, outcome.code, denial.until - now))
+            self._emit(ev.KeyDenied(outcome.status, outcome.code, denial.until - now, denial.code_only))
         elif outcome.kind == THROTTLED:
             self._throttle(flight, outcome, now)
         if outcome.exhausted_for is not None:
-            self._hold(outcome.exhausted_for, "the rate limit is used up", now)
+            self._hold(outcome.exhausted_for, "the rate limit is used up", "exhausted", now)
         if outcome.kind == OK:
             self._serve(account, now)
             if not self.flights and self.circuit.state == ev.CLOSED:
@@ -179,7 +175,7 @@ class Verdicts(Settlement):
 
     def _throttle(self, flight: Flight, outcome: Outcome, now: float) -> None:
         seconds = self.config.denial.hold if outcome.retry_after is None else outcome.retry_after
-        self._hold(seconds, f"HTTP {outcome.status} from the rate limit", now)
+        self._hold(seconds, f"HTTP {outcome.status} from the rate limit", "throttled", now)
         refused = self.denials.last
         if refused is not None and now - refused[0] <= self.config.denial.fault_window:
             # The server counts refused attempts: the key that was refused just before caused it.
@@ -202,13 +198,14 @@ class Verdicts(Settlement):
         flight.fails += 1
         flight.last = outcome
         if flight.background:
-            self._drop(flight)
+            self._drop(flight, now)
             return
         if outcome.kind == NETWORK:
             again = permit.is_probe or retry.retry_network_errors
         else:
             again = outcome.kind == DOWN and outcome.retry_status in retry.retry_on
         if not again or retry.max_retries == 0:
+            self._emit(ev.RetryDenied("outcome"))
             self._end(flight, from_outcome(outcome, flight.asked), now)
             return
         self._requeue(flight, self._not_before(flight, outcome, now), outcome, now)
@@ -231,6 +228,7 @@ class Verdicts(Settlement):
         late = flight.overdue(max(not_before, account.totp_at, account.held_until))
         no_parking = [w for w in flight.waiters.values() if id(w) in self._no_parking]
         if late or no_parking:
+            self._emit(ev.RetryDenied("deadline"))
             failure: Failure | None = None
             if self.circuit.state == ev.CLOSED or outcome.kind == LOCAL:
                 failure = from_outcome(outcome, flight.asked)
@@ -238,8 +236,12 @@ class Verdicts(Settlement):
         if flight.waiters:
             self.queue.put(flight, now, self._wall)
         else:
-            self._drop(flight)
+            self._drop(flight, now)
 
     def _end(self, flight: Flight, failure: Failure, now: float) -> None:
         self._fail(flight, failure, now)
-        self._drop(flight)
+        self._drop(flight, now)
+
+
+def _finished(permit: Permit, outcome: Outcome, now: float, *, stale: bool, lost: bool = False) -> ev.AttemptFinished:
+    return ev.AttemptFinished(outcome.kind, outcome.status, now - permit.started, permit.is_probe, stale, lost)

@@ -1,0 +1,94 @@
+"""What an operator reads at 3 a.m.: one line for each change of the breaker, hold and refusal.
+
+A line is a sentence for people and ``key=value`` pairs for machines, in the words and numbers of the metrics; the
+pairs are in the record's ``colony_pool`` attribute, too (``extra``). Warnings pair up: each opening has its
+recovery. At most ``_BURST`` lines of a kind a minute: a thousand keys that are refused at once are a few lines and a
+count.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from .._core import events as ev
+
+log = logging.getLogger("colony_pool")
+
+_BURST = 10
+_MINUTE = 60.0
+
+_Line = tuple[int, str, dict[str, Any]]
+
+
+class EventLog:
+    """Writes the lines of one pool."""
+
+    def __init__(self, pool: str) -> None:
+        self._pool = pool
+        self._spent: dict[str, tuple[float, int]] = {}  # kind: (start of its minute, lines wanted in it)
+
+    def note(self, event: ev.Event, now: float) -> None:
+        """Write the line of ``event`` if it has one; ``now`` is monotonic seconds."""
+        line = _line(event)
+        if line is not None and log.isEnabledFor(line[0]):
+            level, words, facts = line
+            suppressed = self._suppressed(facts["event"], now)
+            if suppressed >= 0:
+                self._write(level, words, facts | ({"suppressed": suppressed} if suppressed else {}))
+
+    def _suppressed(self, kind: str, now: float) -> int:
+        """How many lines of this kind were left out before this one; -1 when this one is left out, too."""
+        start, wanted = self._spent.get(kind, (now, 0))
+        if now >= start + _MINUTE:
+            self._spent[kind] = (now, 1)
+            return max(0, wanted - _BURST)
+        self._spent[kind] = (start, wanted + 1)
+        return 0 if wanted < _BURST else -1
+
+    def _write(self, level: int, words: str, facts: dict[str, Any]) -> None:
+        facts = {"pool": self._pool, **facts}
+        pairs = " ".join(f"{name}={_value(value)}" for name, value in facts.items())
+        log.log(level, "colony_pool %s: %s [%s]", self._pool, words, pairs, extra={"colony_pool": facts})
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    text = str(value)
+    return f'"{text}"' if " " in text or not text else text
+
+
+def _line(event: ev.Event) -> _Line | None:
+    if isinstance(event, ev.StateChanged):
+        return _breaker_line(event)
+    if isinstance(event, ev.HoldStarted):
+        words = f"on hold for {event.seconds:.0f} s ({event.cause}): nothing is sent to /auth/token until then"
+        facts = {"event": "hold", "seconds": event.seconds, "cause": event.cause, "waiters": event.waiters}
+        return logging.WARNING, f"{words}; {event.waiters} calls wait, valid tokens are served", facts
+    if isinstance(event, ev.KeyDenied):
+        code = f" {event.code}" if event.code else ""
+        words = f"one key was refused (HTTP {event.status}{code}) and rests {event.seconds:.0f} s; no other is affected"
+        facts = {"event": "denied", "status": event.status, "code": event.code or "", "seconds": event.seconds}
+        return logging.WARNING, words, facts
+    return None
+
+
+def _breaker_line(event: ev.StateChanged) -> _Line:
+    facts: dict[str, Any] = {"event": "breaker", "from_state": event.old, "to_state": event.new}
+    facts |= {"cause": event.cause, "waiters": event.waiters}
+    if event.new == ev.CLOSED:
+        facts["seconds_open"] = event.since_open
+        how = "closed by an operator" if event.by_operator else "recovered"
+        words = f"{how} after {event.since_open:.0f} s; {event.waiters} calls leave at the pace the server bears"
+        return logging.WARNING, words, facts
+    if event.new == ev.HALF_OPEN:
+        return logging.DEBUG, f"one probe leaves; {event.waiters} calls wait", facts
+    facts["next_probe_seconds"] = event.next_probe_in
+    if event.old == ev.CLOSED:
+        how = "opened by an operator" if event.by_operator else f"/auth/token is down ({event.cause}), breaker open"
+        words = f"{how}; first probe in {event.next_probe_in:.1f} s"
+        return logging.WARNING, f"{words}; {event.waiters} calls wait, valid tokens are served", facts
+    facts["seconds_open"] = event.since_open
+    words = f"still down ({event.cause}) after {event.since_open:.0f} s; next probe in {event.next_probe_in:.1f} s"
+    return logging.INFO, f"{words}; {event.waiters} calls wait", facts

@@ -1,0 +1,127 @@
+"""What the outside may see of a pool at one moment: ``status()`` for people, ``observe()`` for a scrape.
+
+Both read without a lock and change nothing; a number may be a few microseconds older than its neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from .._core.account import Account
+from .._core.dispatch import Dispatcher
+from .._core.events import CLOSED, STATES
+from .._core.journal import Journal, Series
+from ..status import BreakerStatus, PoolStatus, TokensStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One moment, as a scrape needs it: gauges, and what counters have grown by since their last event."""
+
+    gauges: dict[str, Series]
+    running: dict[str, Series]
+
+
+@dataclass(slots=True)
+class Observer:
+    """Looks at a pool. ``monotonic`` and ``wall`` are its clocks, ``connections`` says (in use, idle)."""
+
+    desk: Dispatcher
+    journal: Journal
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+    connections: Callable[[], tuple[int, int]]
+    accounts: Callable[[], Iterable[Account]]
+    opened: Callable[[], int] = field(default=lambda: 0)
+
+    def status(self, *, closed: bool) -> PoolStatus:
+        """The pool's state, for ``ColonyPool.status``."""
+        now, wall, desk = self.monotonic(), self.wall(), self.desk
+        circuit = desk.circuit
+        troubled = circuit.state != CLOSED
+        accounts = list(self.accounts())
+        ages, earliest = _ages(accounts, now, wall)
+        return PoolStatus(
+            breaker=BreakerStatus(
+                state=circuit.state,
+                cause=circuit.cause,
+                failures=circuit.failures,
+                since=max(0.0, now - circuit.opened_at) if troubled else 0.0,
+                next_probe_in=max(0.0, max(circuit.probe_at, desk.hold_until) - now) if troubled else None,
+                probing=desk.lease is not None,
+                generation=circuit.generation,
+            ),
+            tokens=TokensStatus(ages["fresh"], ages["soft"] + ages["margin"], ages["expired"], earliest),
+            agents=len(accounts),
+            waiters=desk.waiting,
+            in_flight=len(desk.live),
+            window=desk.window.size,
+            hold_for=max(0.0, desk.hold_until - now),
+            hold_cause=desk.hold_cause if desk.hold_until > now else "",
+            denied=_denied(accounts, now),
+            retry_budget=desk.budget.balance_at(now),
+            retry_budget_limit=desk.budget.limit_at(now),
+            connections=self.connections(),
+            closed=closed,
+        )
+
+    def observe(self) -> Observation:
+        """Every gauge of the catalogue that has something to tell, and the running part of the time counters."""
+        now, wall, desk, journal = self.monotonic(), self.wall(), self.desk, self.journal
+        accounts = list(self.accounts())
+        ages, earliest = _ages(accounts, now, wall)
+        in_use, idle = self.connections()
+        held = desk.hold_until > now
+        waiting_for = "hold" if held else "flight" if desk.circuit.state == CLOSED else "probe"
+        gauges: dict[str, Series] = {
+            "waiters": {(kind,): float(desk.waiting * (kind == waiting_for)) for kind in desk.waited},
+            "attempts_in_flight": _one(len(desk.live)),
+            "admission_window": _one(desk.window.size),
+            "retry_budget_tokens": _one(desk.budget.balance_at(now)),
+            "retry_budget_limit_tokens": _one(desk.budget.limit_at(now)),
+            "breaker_state": {(state,): float(state == journal.state) for state in STATES},
+            "breaker_last_transition_timestamp_seconds": _one(wall - (now - journal.state_since)),
+            "breaker_probes_in_flight": _one(desk.lease is not None),
+            "denied_keys": _one(_denied(accounts, now)),
+            "tokens": {(age,): float(count) for age, count in ages.items()},
+            "connections": {("in_use",): float(in_use), ("idle",): float(idle)},
+            "connections_limit": _one(desk.config.maxsize),
+        }
+        if desk.circuit.state != CLOSED:
+            gauges["breaker_next_probe_timestamp_seconds"] = _one(wall + max(desk.circuit.probe_at, desk.hold_until) - now)
+        if held:
+            gauges["hold_end_timestamp_seconds"] = _one(wall + desk.hold_until - now)
+        if earliest is not None:
+            gauges["token_earliest_expiry_timestamp_seconds"] = _one(earliest)
+        if desk.granted_at > float("-inf"):
+            gauges["token_last_refresh_timestamp_seconds"] = _one(wall + desk.granted_at - now)
+        return Observation(gauges, self._running(now))
+
+    def _running(self, now: float) -> dict[str, Series]:
+        return {
+            "breaker_state_seconds_total": {(self.journal.state,): max(0.0, now - self.journal.state_since)},
+            "wait_seconds_total": {(kind,): seconds for kind, seconds in self.desk.waited_at(now).items()},
+            "connections_opened_total": _one(self.opened()),
+        }
+
+
+def _one(value: float) -> Series:
+    return {(): float(value)}
+
+
+def _denied(accounts: Iterable[Account], now: float) -> int:
+    return sum(account.denial is not None and account.denial.until > now for account in accounts)
+
+
+def _ages(accounts: Iterable[Account], now: float, wall: float) -> tuple[dict[str, int], float | None]:
+    """``({age: tokens}, unix time at which the first valid one ends)``."""
+    ages = {"fresh": 0, "soft": 0, "margin": 0, "expired": 0}
+    earliest: float | None = None
+    for account in accounts:
+        if (token := account.token) is None:
+            continue
+        ages[token.age(now, wall)] += 1
+        if token.valid(now, wall) and (earliest is None or token.ends_wall < earliest):
+            earliest = token.ends_wall
+    return ages, earliest
