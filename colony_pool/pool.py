@@ -45,7 +45,7 @@ from .status import PoolStatus
 __all__ = ["ColonyPool"]
 
 _CLOSE_WITHIN = 1.0
-_TOKEN_PATH = "/auth/token"  # noqa: S105 - a path
+_TOKEN_PATH = "/auth/token"
 _NAME_CHARS = 64
 
 

@@ -186,7 +186,7 @@ def watch(registry: CollectorRegistry, name: str, pool: Source, version: str) ->
     if collector is None:
         collector = _collectors[registry] = _Collector(version)
         renew_in_children(collector)
-        registry.register(collector)  # type: ignore[arg-type]
+        registry.register(collector)
     return collector.add(name, pool)
 
 

@@ -19,7 +19,9 @@ def test_g12_the_law_holds_in_every_window_that_ends_with_a_retry(
     inputs: list[tuple[float, str]], ratio: float, reserve: int, start: float
 ) -> None:
     budget = RetryBudget(RetryBudgetConfig(ratio=ratio, reserve=reserve))
-    now, firsts, retries = start, [], []
+    now = start
+    firsts: list[float] = []
+    retries: list[float] = []
     for gap, what in inputs:
         now += gap
         if what == "first":

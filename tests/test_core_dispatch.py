@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from colony_pool._core import events as ev
@@ -15,7 +17,7 @@ FOREVER = 36_000.0
 MINE = Outcome(LOCAL, local_error=RuntimeError("mine"))
 
 
-def opened(**options: object) -> Desk:
+def opened(**options: Any) -> Desk:
     desk = Desk(**options)
     desk.feed(desk.desk.force("open", 0.0))
     return desk

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from colony_pool._core.account import Account
@@ -256,6 +258,6 @@ def test_a_lone_agent_keeps_the_seeds_exact_schedule() -> None:
             desk.answer(desk.out[0], DOWN_502)
         else:
             desk.at(desk.wake)
-    assert [2.0, 4.0, 8.0, 16.0, 32.0, 60.0] == [b - a for a, b in zip(times, times[1:], strict=False)]
+    assert [2.0, 4.0, 8.0, 16.0, 32.0, 60.0] == [b - a for a, b in pairwise(times)]
     assert waiter.failure is not None
     assert waiter.failure.error is ColonyServerError

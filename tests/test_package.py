@@ -6,6 +6,7 @@ import ast
 import copy
 import json
 import pickle
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -48,9 +49,8 @@ def colony() -> Iterator[FakeColony]:
     ],
 )
 def test_bad_options_are_named_with_their_value(make: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
         make()
-    assert said in str(caught.value)
     assert "pw@" not in str(caught.value)
 
 
@@ -150,7 +150,8 @@ def test_g21_no_error_of_the_cache_reaches_a_caller(colony: FakeColony, cache_di
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "null", '{"v": 1}', '{"v": 2, "token": "a", "expiry": 9e12}', '{"v":1,"token":"a","expiry":"x"}',
-     '{"v": 1, "token": "a", "expiry": 1}', '{"v": 1, "token": "a b", "expiry": 9e12}', '{"v":1,"token":7,"expiry":9e9}',
+     '{"v": 1, "token": "a", "expiry": 1}', '{"v": 1, "token": "a b", "expiry": 9e12}',
+     '{"v": 1, "token": 7, "expiry": 9e9}',
      '{"v": 1, "token": "a", "expiry": NaN}', "[" * 100_000],
 )  # fmt: skip
 def test_g21_whatever_is_no_entry_is_a_miss(cache_dir: Path, content: str) -> None:

@@ -118,7 +118,7 @@ METRICS: tuple[Metric, ...] = (
         "What do agents lose time to?", kind=WAITS,
     ),
     _counter(
-        "parked_calls_total", "Calls that waited while the breaker was not closed or a hold was on, by how they ended.",
+        "parked_calls_total", "Calls that waited while the breaker was not closed or on hold, by how they ended.",
         "How many failures did parking avoid?", result=PARKED,
     ),
     # -- attempts and retries
@@ -165,17 +165,18 @@ METRICS: tuple[Metric, ...] = (
     _counter("server_faults_total", "Times at which so many good keys were refused that the server was blamed.",
              "Does the server refuse everybody?"),
     # -- tokens
-    _counter("token_requests_total", "Requests that the hot path could not serve, by who served them: a flight of their "
-             "own, one they joined, the disk, a token in its margin; or refused.",
+    _counter("token_requests_total", "Requests that the hot path could not serve, by who served them: a flight of "
+             "their own, one they joined, the disk, a token in its margin; or refused.",
              "What does single flight save?", source=SOURCES),
     _counter("token_refreshes_total", "Flights that ended, by what began them and by result.",
              "Why do we refresh; do soft refreshes fail?", trigger=TRIGGERS, result=("success", "failure")),
     _histogram("token_refresh_seconds", "Seconds from a flight's first caller to its end.",
                "How long does a token take?", _WAIT),
     _gauge("tokens", "Tokens held now, by age.", "Are tokens held?", freshness=FRESHNESS),
-    _gauge("token_earliest_expiry_timestamp_seconds", "Unix time at which the first valid token ends; absent without.",
+    _gauge("token_earliest_expiry_timestamp_seconds",
+           "Unix time at which the first valid token ends; absent without one.",
            "When does the first token run out?", mode=MIN, lazy=True),
-    _gauge("token_last_refresh_timestamp_seconds", "Unix time at which the endpoint last gave a token; absent before.",
+    _gauge("token_last_refresh_timestamp_seconds", "Unix time at which a token was last given; absent before.",
            "When did a refresh last succeed?", mode=MAX, lazy=True),
     # -- connections
     _gauge("connections", "Connections, by what they do now.", "Is the connection pool full?",

@@ -68,7 +68,9 @@ def _line(event: ev.Event) -> _Line | None:
         return logging.WARNING, f"{words}; {event.waiters} calls wait, valid tokens are served", facts
     if isinstance(event, ev.KeyDenied):
         code = f" {event.code}" if event.code else ""
-        words = f"one key was refused (HTTP {event.status}{code}) and rests {event.seconds:.0f} s; no other is affected"
+        words = (
+            f"one key was refused (HTTP {event.status}{code}) and rests {event.seconds:.0f} s; no other is affected"
+        )
         facts = {"event": "denied", "status": event.status, "code": event.code or "", "seconds": event.seconds}
         return logging.WARNING, words, facts
     return None

@@ -89,7 +89,9 @@ class Observer:
             "connections_limit": _one(desk.config.maxsize),
         }
         if desk.circuit.state != CLOSED:
-            gauges["breaker_next_probe_timestamp_seconds"] = _one(wall + max(desk.circuit.probe_at, desk.hold_until) - now)
+            gauges["breaker_next_probe_timestamp_seconds"] = _one(
+                wall + max(desk.circuit.probe_at, desk.hold_until) - now
+            )
         if held:
             gauges["hold_end_timestamp_seconds"] = _one(wall + desk.hold_until - now)
         if earliest is not None:
