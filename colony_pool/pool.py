@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,7 +40,7 @@ from .config import (
     TokenConfig,
     WindowConfig,
 )
-from .prometheus import REGISTRY, CollectorRegistry, forget, serve, watch
+from .prometheus import REGISTRY, CollectorRegistry, Exporter, serve, watch
 from .status import PoolStatus
 
 __all__ = ["ColonyPool"]
@@ -128,13 +129,14 @@ class ColonyPool:
         self._closed = False
         self._metrics_servers: list[Any] = []
         self._registry = registry
-        self._metrics_name = ""
+        self._exporter: Exporter | None = None
+        self._exported_as = ""
         self.breaker = PoolBreaker(self._config.breaker.fail_max, self.name)
         self.journal = Journal()
         self._event_log = EventLog(self.name)
         self._wire()
         if registry is not None:
-            self._metrics_name = watch(registry, self.name, self, __version__)
+            self._exporter, self._exported_as = watch(registry, self.name, self, __version__)
         renew_in_children(self)
 
     def _wire(self) -> None:
@@ -195,6 +197,10 @@ class ColonyPool:
         """Return the gauges of one moment, for an exporter. Reads without a lock and changes nothing."""
         return self._observer.observe()
 
+    def later(self, delay: float, fn: Callable[[], object]) -> object:
+        """Call ``fn()`` after ``delay`` seconds in a task of the pool's runtime, for an exporter."""
+        return self._runtime.call_later(delay, fn)
+
     def start_metrics_server(self, port: int, addr: str = "127.0.0.1") -> int:
         """Serve this pool's registry at ``http://addr:port/metrics``; return the port (0 picks a free one).
 
@@ -219,8 +225,8 @@ class ColonyPool:
         self._runner.stop(_CLOSE_WITHIN)
         self._transport.close()
         self._runtime.close(_CLOSE_WITHIN)
-        if self._registry is not None:
-            forget(self._registry, self._metrics_name, self)
+        if self._exporter is not None:
+            self._exporter.end(self._exported_as, self)
         while self._metrics_servers:
             server, thread = self._metrics_servers.pop()
             server.shutdown()
@@ -245,6 +251,8 @@ class ColonyPool:
     def _note(self, event: ev.Event) -> None:
         self.journal.note(event)
         self._event_log.note(event, self._runtime.monotonic())
+        if self._exporter is not None:
+            self._exporter.note(event, self)
 
     def _save(self, permit: Permit, outcome: Outcome) -> None:
         """After a token was handed out: leave it on disk for the next process."""

@@ -49,6 +49,7 @@ class Journal:
     """What happened to one pool since it was made, ``at`` monotonic seconds."""
 
     def __init__(self, at: float = 0.0) -> None:
+        self.heard: Callable[[str, float], object] | None = None  # told of each observation of a histogram
         self.reset(at)
 
     def reset(self, at: float) -> None:
@@ -69,11 +70,21 @@ class Journal:
         """Count ``by`` more."""
         self.counters[name][labels] += by
 
-    def absorb(self, other: Journal) -> None:
-        """Count all that ``other`` has counted; it has ended."""
-        for name, series in other.counters.items():
+    def grow(self, more: dict[str, Series]) -> None:
+        """Count ``more``: by metric and labels, how much."""
+        for name, series in more.items():
             for labels, value in series.items():
                 self.counters[name][labels] += value
+
+    def observe(self, name: str, value: float) -> None:
+        """Count one value in a histogram."""
+        self.histograms[name].observe(value)
+        if self.heard is not None:
+            self.heard(name, value)
+
+    def absorb(self, other: Journal) -> None:
+        """Count all that ``other`` has counted; it has ended."""
+        self.grow(other.counters)
         for name, histogram in other.histograms.items():
             self.histograms[name].add(histogram)
 
@@ -87,7 +98,7 @@ class Journal:
 
     def _finished(self, event: ev.AttemptFinished) -> None:
         self.add("attempts_total", event.kind)
-        self.histograms["attempt_duration_seconds"].observe(event.seconds)
+        self.observe("attempt_duration_seconds", event.seconds)
         if event.stale:
             self.add("stale_results_total")
         if event.lost:
@@ -98,14 +109,14 @@ class Journal:
 
     def _called(self, event: ev.CallFinished) -> None:
         self.add("calls_total", event.outcome)
-        self.histograms["call_duration_seconds"].observe(event.waited)
+        self.observe("call_duration_seconds", event.waited)
         if event.parked:
             result = {"ok": "resumed", "ok_retried": "resumed", "cancelled": "cancelled"}.get(event.outcome, "failed")
             self.add("parked_calls_total", result)
 
     def _refreshed(self, event: ev.RefreshFinished) -> None:
         self.add("token_refreshes_total", event.trigger, event.result)
-        self.histograms["token_refresh_seconds"].observe(event.seconds)
+        self.observe("token_refresh_seconds", event.seconds)
 
     def _probed(self, event: ev.ProbeFinished) -> None:
         self.add("breaker_probes_total", event.result)
@@ -130,7 +141,7 @@ class Journal:
         self.add("breaker_state_seconds_total", event.old, by=event.at - self.state_since)
         self.state, self.state_since = event.new, event.at
         if event.new == ev.CLOSED:
-            self.histograms["breaker_recovery_seconds"].observe(event.since_open)
+            self.observe("breaker_recovery_seconds", event.since_open)
 
 
 # By type, since this runs several times for each token: a chain of isinstance is what it would cost most.

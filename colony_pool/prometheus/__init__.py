@@ -1,0 +1,55 @@
+"""Prometheus metrics of pools: the only importer of ``prometheus_client``.
+
+Names, labels and meanings are those of the catalogue (``_core/catalog.py``); the label ``pool`` is the pool's name.
+All series exist from the first scrape on. The token path touches no metric: what happened is in each pool's journal,
+plain numbers that an exporter reads.
+
+* One process: a pull-time collector (``_collector.py``).
+* ``PROMETHEUS_MULTIPROC_DIR`` set, for pre-fork servers: the same numbers, mirrored once a second and at every change
+  of the breaker into the files that ``prometheus_client`` shares between processes (``_mirror.py``), and a sidecar
+  that serves them and buries the dead (``_sidecar.py``).
+
+Several pools of one name, in one process or in many, at a time or one after the other, are one: counters add up and
+go on, gauges are the sum (or the earliest, or the latest, as the catalogue says) over those that live.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+
+from ._collector import Collector
+from ._mirror import Mirror
+from ._pools import Exporter, Source
+
+if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
+__all__ = ["REGISTRY", "CollectorRegistry", "Exporter", "serve", "watch"]
+
+# One exporter per registry: two that yield the same families would make the exposition invalid.
+_exporters: weakref.WeakKeyDictionary[CollectorRegistry, Exporter] = weakref.WeakKeyDictionary()
+
+
+def watch(registry: CollectorRegistry, name: str, pool: Source, version: str) -> tuple[Exporter, str]:
+    """Export ``pool`` as ``name`` from now on; return its exporter, and the name that it got there."""
+    exporter = _exporters.get(registry)
+    if exporter is None:
+        many = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        exporter = _exporters[registry] = Mirror(version) if many else Collector(version, registry)
+    return exporter, exporter.add(name, pool)
+
+
+def serve(port: int, addr: str, registry: CollectorRegistry) -> tuple[WSGIServer, Any]:
+    """Serve ``registry`` at ``http://addr:port/metrics`` and return the server and its thread.
+
+    With ``PROMETHEUS_MULTIPROC_DIR``, what is served is what all processes of that directory have counted.
+    """
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        from ._sidecar import shared_registry
+
+        registry = shared_registry(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    return start_http_server(port, addr, registry)
