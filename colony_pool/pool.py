@@ -58,10 +58,11 @@ class ColonyPool:
     Arguments:
         base_url: the API; ``https://`` or loopback. Default: ``COLONY_BASE_URL``, else the public one.
         retry: retries of ordinary API calls.
-        auth_token_retry: the schedule of the token endpoint; its sum (122 s) is the default ``max_wait``.
+        auth_token_retry: the schedule of the token endpoint alone.
         breaker: when it opens, how often it probes.
         retry_budget: how many retries all agents together may make.
-        max_wait: seconds that a call may be parked while the endpoint is down.
+        max_wait: seconds that a call may be parked while the endpoint is down. Default: the sum of
+            ``auth_token_retry``'s delays, 122.
         timeout: bounds of one attempt, seconds.
         probe_timeout: seconds until a probe counts as failed; doubles with each that is lost.
         maxsize: requests in flight at once, and connections kept.
@@ -74,7 +75,9 @@ class ColonyPool:
         user_agent: the ``User-Agent`` header.
         name: the pool's name in metrics and logs; default: the API's host.
         allow_insecure: accept ``http://`` to a host that is not this one.
-        tokens, window, denial: see ``TokenConfig``, ``WindowConfig``, ``DenialConfig``.
+        tokens: the ages of a token.
+        window: the admission window.
+        denial: how long refused keys and throttled pools rest.
         transport: something that sends, instead of the network; for tests.
     """
 
@@ -82,12 +85,12 @@ class ColonyPool:
         self,
         base_url: str | None = None,
         *,
-        retry: RetryConfig | None = None,
+        retry: RetryConfig = RetryConfig(),
         auth_token_retry: RetryConfig = AUTH_TOKEN_RETRY,
-        breaker: BreakerConfig | None = None,
-        retry_budget: RetryBudgetConfig | None = None,
+        breaker: BreakerConfig = BreakerConfig(),
+        retry_budget: RetryBudgetConfig = RetryBudgetConfig(),
         max_wait: float | None = None,
-        timeout: Timeout | None = None,
+        timeout: Timeout = Timeout(),
         probe_timeout: float = 5.0,
         maxsize: int = 64,
         token_cache: str | None = "disk",
@@ -98,9 +101,9 @@ class ColonyPool:
         user_agent: str | None = None,
         name: str | None = None,
         allow_insecure: bool = False,
-        tokens: TokenConfig | None = None,
-        window: WindowConfig | None = None,
-        denial: DenialConfig | None = None,
+        tokens: TokenConfig = TokenConfig(),
+        window: WindowConfig = WindowConfig(),
+        denial: DenialConfig = DenialConfig(),
         transport: Transport | None = None,
     ) -> None:
         given = base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL
@@ -109,18 +112,18 @@ class ColonyPool:
             raise ValueError(f"token_cache={token_cache!r}: must be 'disk' or None")
         self._config = DeskConfig(
             retry=auth_token_retry,
-            breaker=breaker or BreakerConfig(),
-            budget=retry_budget or RetryBudgetConfig(),
-            window=window or WindowConfig(),
-            token=tokens or TokenConfig(),
-            denial=denial or DenialConfig(),
-            timeout=timeout or Timeout(),
+            breaker=breaker,
+            budget=retry_budget,
+            window=window,
+            token=tokens,
+            denial=denial,
+            timeout=timeout,
             max_wait=auth_token_retry.patience if max_wait is None else max_wait,
             probe_timeout=probe_timeout,
             maxsize=maxsize,
         )
         self.name = _checked_name(name) if name is not None else urlsplit(self.base_url).netloc
-        self._api_retry = retry or RetryConfig()
+        self._api_retry = retry
         self._runtime_choice = runtime
         self._transport_given = transport
         self._transport_options: dict[str, Any] = {"proxy": proxy, "ca_certs": ca_certs, "user_agent": user_agent}
