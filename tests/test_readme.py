@@ -1,4 +1,4 @@
-"""The README is true: what is generated is up to date, every snippet and every command runs and prints what it says."""
+"""The README is true: what is generated is up to date, every snippet and command runs and prints what it says."""
 
 from __future__ import annotations
 
