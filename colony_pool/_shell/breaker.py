@@ -106,6 +106,8 @@ class PoolBreaker(pybreaker.CircuitBreaker):
 
     def replay(self, what: str) -> None:
         """Follow the desk: ``success``, ``failure``, ``open``, ``half_open`` or ``close``; ``deliver`` tells it."""
+        if what == act.SUCCESS and not self.fail_counter and not self.listeners and self.current_state == CLOSED:
+            return  # a success after a success changes nothing and nobody listens: not worth its 5 us
         with self._lock:
             self._replaying = True
             try:

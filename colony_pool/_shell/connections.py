@@ -10,6 +10,7 @@ belongs to the hub that made it.
 from __future__ import annotations
 
 import _socket  # the C sockets, which no monkey patch replaces
+import contextlib
 import http.client
 import io
 import os
@@ -78,6 +79,7 @@ class _Guarded:
     colony_deadline: tuple[float, float] = (float("inf"), 30.0)  # (monotonic second, seconds for one wait)
     colony_heard = 0  # bytes of the answer so far
     colony_surplus = False
+    _corked: list[bytes] | None = None  # what waits to leave in one piece
     colony_lever: Any = None  # what to shut down while there is no ``sock`` yet
 
     def seconds_left(self) -> float:
@@ -86,13 +88,46 @@ class _Guarded:
             raise TimeoutError("no time left")
         return min(left, self.colony_deadline[1])
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether an idle connection is still good: open, and the server has said nothing unasked."""
+        raw = getattr(self.sock, "_sock", None)
+        if raw is None:
+            return bool(super().is_connected)  # type: ignore[misc]
+        # gevent's poll(), which urllib3 asks, costs more than all else that a pool does; its sockets never block.
+        with contextlib.suppress(OSError):
+            try:
+                _socket.socket.recv(raw, 1, socket.MSG_PEEK)
+            except BlockingIOError:
+                return True
+        return False
+
     def response_class(self, sock: Any, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
         reply = _Reply(sock, *args, **kwargs)
         reply.colony_guard = self
         reply.fp = io.BufferedReader(_DeadlineIO(self, sock, reply.fp))
         return reply
 
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send a request; headers and a small body leave in one piece: one packet, one wake-up of the server."""
+        self._corked = []
+        try:
+            super().request(*args, **kwargs)  # type: ignore[misc]
+            self._uncork()
+        finally:
+            self._corked = None
+
+    def _uncork(self) -> None:
+        corked, self._corked = self._corked, None
+        if corked:
+            self.send(b"".join(corked))
+
     def send(self, data: Any) -> None:
+        if self._corked is not None:
+            if isinstance(data, bytes) and len(data) <= _PIECE:
+                self._corked.append(data)
+                return
+            self._uncork()
         if self.sock is None or not isinstance(data, (bytes, bytearray)) or len(data) <= _PIECE:
             super().send(data)  # type: ignore[misc]
             return

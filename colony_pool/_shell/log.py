@@ -18,6 +18,8 @@ log = logging.getLogger("colony_pool")
 _BURST = 10
 _MINUTE = 60.0
 
+_TOLD = frozenset({ev.StateChanged, ev.HoldStarted, ev.KeyDenied, ev.ServerBlamed})
+
 _Line = tuple[int, str, dict[str, Any]]
 
 
@@ -30,8 +32,10 @@ class EventLog:
 
     def note(self, event: ev.Event, now: float) -> None:
         """Write the line of ``event`` if it has one; ``now`` is monotonic seconds."""
+        if type(event) not in _TOLD:  # most are none: this runs several times for each token
+            return
         line = _line(event)
-        if line is not None and log.isEnabledFor(line[0]):
+        if log.isEnabledFor(line[0]):
             level, words, facts = line
             suppressed = self._suppressed(facts["event"], now)
             if suppressed >= 0:
@@ -59,21 +63,21 @@ def _value(value: object) -> str:
     return f'"{text}"' if " " in text or not text else text
 
 
-def _line(event: ev.Event) -> _Line | None:
+def _line(event: ev.Event) -> _Line:
     if isinstance(event, ev.StateChanged):
         return _breaker_line(event)
+    if isinstance(event, ev.ServerBlamed):
+        words = f"the server refuses {event.keys} keys that worked a minute ago: it is taken for down, no key rests"
+        return logging.WARNING, words, {"event": "server_fault", "keys": event.keys}
     if isinstance(event, ev.HoldStarted):
         words = f"on hold for {event.seconds:.0f} s ({event.cause}): nothing is sent to /auth/token until then"
         facts = {"event": "hold", "seconds": event.seconds, "cause": event.cause, "waiters": event.waiters}
         return logging.WARNING, f"{words}; {event.waiters} calls wait, valid tokens are served", facts
-    if isinstance(event, ev.KeyDenied):
-        code = f" {event.code}" if event.code else ""
-        words = (
-            f"one key was refused (HTTP {event.status}{code}) and rests {event.seconds:.0f} s; no other is affected"
-        )
-        facts = {"event": "denied", "status": event.status, "code": event.code or "", "seconds": event.seconds}
-        return logging.WARNING, words, facts
-    return None
+    assert isinstance(event, ev.KeyDenied)  # noqa: S101 - the last of _TOLD
+    code = f" {event.code}" if event.code else ""
+    words = f"one key was refused (HTTP {event.status}{code}) and rests {event.seconds:.0f} s; no other is affected"
+    facts = {"event": "denied", "status": event.status, "code": event.code or "", "seconds": event.seconds}
+    return logging.WARNING, words, facts
 
 
 def _breaker_line(event: ev.StateChanged) -> _Line:

@@ -16,7 +16,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException, IncompleteRead
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -320,7 +320,7 @@ class _Exchange:
             raise NetworkFailure("aborted", "given up before it was sent", sent=False)
         self._stage, self._sent = "exchange", True
         broken = self._ask(pool, conn)
-        response = conn.getresponse()
+        response = HTTPConnection.getresponse(conn)  # not urllib3's: there is nothing to decode
         self._status = response.status
         data = self._read(response)
         if broken:
@@ -349,6 +349,9 @@ class _Exchange:
             if size > self._max_body:
                 raise BadReply(response.status, f"the body is over {self._max_body} bytes")
             chunks.append(chunk)
+        if response.length:  # http.client takes an early end for the end
+            raise IncompleteRead(b"", response.length)
+        response.close()  # the answer to a HEAD has no end that would be read
         return b"".join(chunks)
 
     def _mapped(self, error: Exception, conn: Any, pool: Any, reused: bool) -> Exception:
