@@ -163,7 +163,7 @@ class ColonyPool:
         self.journal.reset(self._runtime.monotonic())
         self._observer = Observer(
             desk, self.journal, self._runtime.monotonic, self._runtime.now, self._transport.connections,
-            lambda: [agent._account for agent in tuple(self._agents.values())],
+            lambda: [agent._account for agent in tuple(self._agents.values())], self._transport.opened,
         )  # fmt: skip
 
     def __enter__(self) -> ColonyPool:

@@ -163,8 +163,8 @@ def test_pools_of_one_name_are_one(colony: FakeColony, registry: CollectorRegist
 def test_a_pool_that_was_dropped_unclosed_leaves_counters_and_no_gauge(
     colony: FakeColony, registry: CollectorRegistry
 ) -> None:
-    make(colony, registry).agent("col_a").token()
-    for _ in range(200):  # its worker threads linger for a moment
+    make(colony, registry, timeout=cp.Timeout(total=0.5)).agent("col_a").token()
+    for _ in range(200):  # its worker threads linger for a moment, and so may the timer of its attempt
         gc.collect()
         if value(registry, "breaker_state", state="closed") is None:
             break

@@ -21,15 +21,17 @@ _LINGER = 0.5
 
 
 class _Timer:
-    __slots__ = ("at", "cancelled", "fn")
+    __slots__ = ("_runtime", "at", "cancelled", "fn")
 
-    def __init__(self, at: float, fn: Callable[[], object]) -> None:
+    def __init__(self, runtime: ThreadRuntime, at: float, fn: Callable[[], object]) -> None:
         self.at = at
         self.fn = fn
         self.cancelled = False
+        self._runtime = runtime
 
     def cancel(self) -> None:
         self.cancelled = True
+        self._runtime._look()
 
 
 class ThreadRuntime:
@@ -80,7 +82,7 @@ class ThreadRuntime:
 
     def call_later(self, delay: float, fn: Callable[[], object]) -> _Timer:
         """Run ``fn()`` on a worker after ``delay`` seconds."""
-        timer = _Timer(self.monotonic() + delay, fn)
+        timer = _Timer(self, self.monotonic() + delay, fn)
         with self._clock:
             heappush(self._timers, (timer.at, next(self._serial), timer))
             self._forget_cancelled()
@@ -90,6 +92,12 @@ class ThreadRuntime:
             elif self._timers[0][2] is timer:
                 self._clock.notify()
         return timer
+
+    def _look(self) -> None:
+        """Wake the scheduler if the timer that it waits for was cancelled: without another it ends."""
+        with self._clock:
+            if self._timers and self._timers[0][2].cancelled:
+                self._clock.notify()
 
     def close(self, timeout: float) -> None:
         """End the scheduler and the workers; those still at work are left to end by themselves."""

@@ -18,6 +18,7 @@ import queue
 import socket
 import ssl
 import sys
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -232,6 +233,8 @@ class Pools:
         self._context = tls_context(ca_certs) if "https" in (scheme, (proxy or "").partition(":")[0]) else None
         self._pools: dict[int, tuple[weakref.ref[Any] | None, Any]] = {}  # id of a hub: (the hub, its pool)
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()  # connections, idle or not
+        self._counting = threading.Lock()  # guards opened
+        self.opened = 0  # connections opened so far, those that failed included
         self.closed = False
 
     def at(self, home: Hashable | None) -> Any:
@@ -250,6 +253,8 @@ class Pools:
         conn = pool._get_conn(timeout=0)
         if conn.sock is None:
             self._known.add(conn)
+            with self._counting:
+                self.opened += 1
         return conn
 
     def idle(self) -> int:
@@ -272,6 +277,7 @@ class Pools:
             _quietly(conn._drop_lever)
         self._known.clear()
         self._pools.clear()
+        self._counting = threading.Lock()
 
     def _bury(self) -> None:
         """Close the pools of hubs that are gone: collected, destroyed, or without their thread."""

@@ -6,7 +6,7 @@ Both read without a lock and change nothing; a number may be a few microseconds 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .._core.account import Account
 from .._core.dispatch import Dispatcher
@@ -33,7 +33,7 @@ class Observer:
     wall: Callable[[], float]
     connections: Callable[[], tuple[int, int]]
     accounts: Callable[[], Iterable[Account]]
-    opened: Callable[[], int] = field(default=lambda: 0)
+    opened: Callable[[], int]
 
     def status(self, *, closed: bool) -> PoolStatus:
         """The pool's state, for ``ColonyPool.status``."""

@@ -161,17 +161,19 @@ class Runner:
 
         One timer per home: a hub may die with its thread, and the others must still be woken.
         """
-        at = self._wake_at
         home = self.runtime.home()
-        timer = self._timers.get(home)
-        if timer is not None:
-            if timer[0] <= at < math.inf:
-                return
-            self._timers.pop(home, None)
-            timer[1].cancel()
-        if at < math.inf:
-            delay = max(0.0, at - self.runtime.monotonic())
-            self._timers[home] = (at, self.runtime.call_later(delay, lambda: self._fire(home)))
+        at = math.nan
+        while at != self._wake_at:  # another thread may have moved it meanwhile
+            at = self._wake_at
+            timer = self._timers.get(home)
+            if timer is not None:
+                if timer[0] <= at < math.inf:
+                    return
+                self._timers.pop(home, None)
+                timer[1].cancel()
+            if at < math.inf:
+                delay = max(0.0, at - self.runtime.monotonic())
+                self._timers[home] = (at, self.runtime.call_later(delay, lambda: self._fire(home)))
 
     def _fire(self, home: Hashable | None) -> None:
         self._timers.pop(home, None)

@@ -196,6 +196,10 @@ class Transport:
         """``(in use, idle)`` connections."""
         return self.bulkhead.in_use, self._pools.idle()
 
+    def opened(self) -> int:
+        """Connections opened so far."""
+        return self._pools.opened
+
     def close(self) -> None:
         """Close the idle connections of all hubs, and those at work when they end."""
         self._pools.close()
