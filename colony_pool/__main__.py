@@ -1,4 +1,4 @@
-"""``python -m colony_pool``."""
+"""``python -m colony_pool`` is ``colony-pool``."""
 
 from .cli import main
 

@@ -1,121 +1,349 @@
-"""The command line, as a shell sees it."""
+"""``colony-pool`` as a shell sees it: real processes against a real server on loopback."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from colony_pool.testing import FakeColony
 
-KEY = "col_command_line_key"
+KEY = "col_" + "k" * 43
+JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
+FACTS = {"error", "message", "status", "retry_after", "exit_code"}
+Done = subprocess.CompletedProcess[str]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def colony() -> Iterator[FakeColony]:
     with FakeColony() as server:
         yield server
 
 
-def run(colony: FakeColony, tmp: Path, *args: str, key: str | None = KEY) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("COLONY")}
-    env |= {"COLONY_BASE_URL": colony.base_url, "COLONY_SDK_TOKEN_CACHE_DIR": str(tmp / "cache"), "COLUMNS": "100"}
-    if key is not None:
-        env["COLONY_API_KEY"] = key
-    done = subprocess.run(
-        [sys.executable, "-m", "colony_pool", *args], env=env, check=False, capture_output=True, text=True, timeout=90
-    )
-    assert KEY not in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+@pytest.fixture
+def env(tmp_path: Path, colony: FakeColony) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COLONY_")}
+    return {
+        **kept,
+        "COLONY_API_KEY": KEY,
+        "COLONY_BASE_URL": colony.base_url,
+        "COLONY_SDK_TOKEN_CACHE_DIR": str(tmp_path / "cache"),
+        "COLUMNS": "100",
+    }
 
 
-def test_token_prints_the_jwt_and_nothing_else_and_uses_the_cache(colony: FakeColony, tmp_path: Path) -> None:
-    colony.behave("healthy")
-    first = run(colony, tmp_path, "token")
-    assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout.count(".") == 2
-    before = colony.count("/auth/token")
-    assert run(colony, tmp_path, "token").stdout == first.stdout
-    assert colony.count("/auth/token") == before
-    told = json.loads(run(colony, tmp_path, "token", "--json").stdout)
-    assert told["token"] == first.stdout.strip()
-    key_file = tmp_path / "key"
-    key_file.write_text(KEY + "\n")
-    assert run(colony, tmp_path, "token", "--api-key-file", str(key_file), key=None).stdout == first.stdout
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "said"), [(401, 3, "API key was refused"), (429, 4, "come back in 77 s"), (502, 5, "HTTP 502")]
-)
-def test_failures_are_one_line_and_an_exit_code(
-    colony: FakeColony, tmp_path: Path, status: int, code: int, said: str
-) -> None:
-    colony.behave("status", status=status, headers={"Retry-After": "77"} if status == 429 else {})
-    done = run(colony, tmp_path, "token", "--max-wait", "0")
-    assert (done.returncode, done.stdout) == (code, "")
-    assert done.stderr.count("\n") == 1
-    assert said in done.stderr
-
-
-def test_misuse_is_2(colony: FakeColony, tmp_path: Path) -> None:
-    empty = tmp_path / "empty"
-    empty.touch()
-    for args in (
-        ("token",),
-        ("token", "--api-key-file", str(tmp_path / "none")),
-        ("token", "--api-key-file", str(empty)),
-        ("token", "--nonsense"),
-        ("demo", "--runtime", "twisted"),
-        ("demo", "--report", str(tmp_path / "no" / "where.html")),
-        ("demo", "--agents", "0"),
-    ):
-        done = run(colony, tmp_path, *args, key=None)
-        assert done.returncode == 2, (args, done.stdout, done.stderr)
-        assert done.stderr
-    assert run(colony, tmp_path, "token", key="not a key").returncode == 2
-
-
-def test_help_and_version(colony: FakeColony, tmp_path: Path) -> None:
-    for args in ((), ("--help",), ("token", "--help"), ("demo", "--help")):
-        done = run(colony, tmp_path, *args)
-        assert "Usage" in done.stdout + done.stderr
-    assert run(colony, tmp_path, "--version").stdout.startswith("colony-pool 0.")
-
-
-def test_the_demo_ends_cleanly_on_ctrl_c(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "colony_pool", "demo", "--agents", "20"],
+def start(env: dict[str, str], *args: str) -> subprocess.Popen[str]:
+    """Start it; its stdin is empty and it has no terminal."""
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "colony_pool", *args],
+        env=env,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
     )
+
+
+def finish(process: subprocess.Popen[str]) -> Done:
+    """Wait for its end. Whatever happened, nobody has seen a key or a traceback (G23)."""
+    with process:
+        try:
+            out, err = process.communicate(timeout=100)
+        finally:
+            process.kill()
+    assert KEY not in out + err
+    assert "Traceback" not in out + err
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def cli(env: dict[str, str], *args: str) -> Done:
+    return finish(start(env, *args))
+
+
+def assert_failed(done: Done, code: int, *words: str) -> None:
+    """One line on stderr and nothing on stdout."""
+    assert code == done.returncode, done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def assert_told(done: Done, code: int, error: str) -> dict[str, Any]:
+    """With ``--json``: the same line, and one object of a fixed shape on stdout."""
+    facts: dict[str, Any] = json.loads(done.stdout)
+    assert set(facts) == FACTS
+    assert (code, error, code) == (done.returncode, facts["error"], facts["exit_code"])
+    assert f"colony-pool: {facts['message']}\n" == done.stderr
+    return facts
+
+
+# -- token ------------------------------------------------------------------------------------------------
+
+
+def test_token_prints_the_jwt_and_nothing_else(env: dict[str, str]) -> None:
+    done = cli(env, "token")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert JWT.fullmatch(done.stdout.removesuffix("\n"))
+
+
+def test_g21_a_second_run_takes_the_token_from_disk(env: dict[str, str], colony: FakeColony) -> None:
+    first = cli(env, "token")
+    colony.behave("status", status=502)
+    assert first.stdout == cli(env, "token").stdout
+    assert colony.count("/auth/token") == 1
+
+
+def test_token_json(env: dict[str, str]) -> None:
+    answer = json.loads(cli(env, "token", "--json").stdout)
+    assert {"token", "expires_at"} == set(answer)
+    assert JWT.fullmatch(answer["token"])
+    assert answer["expires_at"] > 1_700_000_000
+
+
+def test_the_key_may_come_from_a_file_and_the_address_from_an_option(
+    env: dict[str, str], colony: FakeColony, tmp_path: Path
+) -> None:
+    path = tmp_path / "key"
+    path.write_text(f"{KEY}\n")
+    del env["COLONY_API_KEY"], env["COLONY_BASE_URL"]
+    done = cli(env, "token", "--api-key-file", str(path), "--base-url", colony.base_url)
+    assert done.returncode == 0, done.stderr
+
+
+def test_token_waits_until_the_server_is_back(env: dict[str, str], colony: FakeColony) -> None:
+    colony.behave("status", status=502)
+    process = start(env, "token", "--max-wait", "60")
+    while not colony.count("/auth/token"):
+        assert process.poll() is None
+    colony.behave("healthy")
+    done = finish(process)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 422])
+def test_denied_is_3(env: dict[str, str], colony: FakeColony, status: int) -> None:
+    colony.deny(KEY, status=status)
+    assert_failed(cli(env, "token"), 3, "denied: ", str(status))
+
+
+def test_denied_for_want_of_a_code_is_3_and_does_not_blame_the_key(env: dict[str, str], colony: FakeColony) -> None:
+    colony.key(KEY, totp_secret="JBSWY3DPEHPK3PXP")
+    assert_failed(cli(env, "token"), 3, "2FA", "totp=")
+
+
+def test_throttled_is_4_and_says_when_to_come_back(env: dict[str, str], colony: FakeColony) -> None:
+    colony.behave("status", status=429, headers={"Retry-After": "600"})
+    assert_failed(cli(env, "token"), 4, "in 600 s", "the API key is fine")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_unavailable_is_5_and_says_when_to_come_back(env: dict[str, str], colony: FakeColony, status: int) -> None:
+    colony.behave("status", status=status)
+    assert_failed(cli(env, "token", "--max-wait", "0"), 5, str(status), "Come back in ")
+
+
+def test_no_network_is_5(env: dict[str, str], colony: FakeColony) -> None:
+    colony.stop_listening()
+    assert_failed(cli(env, "token"), 5, "no answer")
+
+
+def test_a_server_that_quotes_the_key_does_not_get_it_printed(env: dict[str, str], colony: FakeColony) -> None:
+    colony.behave("status", status=400, body=json.dumps({"detail": f"what is {KEY}?"}))
+    assert_failed(cli(env, "token"), 3, "what is")
+
+
+def test_a_failure_is_json_on_request(env: dict[str, str], colony: FakeColony) -> None:
+    colony.behave("status", status=429, headers={"Retry-After": "600"})
+    facts = assert_told(cli(env, "token", "--json"), 4, "throttled")
+    assert (facts["status"], facts["retry_after"]) == (429, 600)
+    colony.behave("status", status=502)
+    facts = assert_told(cli(env, "token", "--json", "--max-wait", "0"), 5, "unavailable")
+    assert (facts["status"], facts["retry_after"] > 0) == (502, True)
+    colony.deny(KEY)
+    colony.behave("healthy")
+    facts = assert_told(cli(env, "token", "--json"), 3, "denied")
+    assert (facts["status"], facts["retry_after"]) == (401, None)
+    del env["COLONY_API_KEY"]
+    assert_told(cli(env, "token", "--json"), 2, "misused")
+    assert_told(cli(env, "token", "--json", "--key"), 2, "misused")
+
+
+def test_no_key_is_misuse(env: dict[str, str]) -> None:
+    del env["COLONY_API_KEY"]
+    assert_failed(cli(env, "token"), 2, "COLONY_API_KEY", "--api-key-file")
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe\x00", None])
+def test_a_useless_key_file_is_misuse(env: dict[str, str], tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_bytes(content)
+    assert_failed(cli(env, "token", "--api-key-file", str(path)), 2, "--api-key-file")
+
+
+def test_a_key_that_cannot_be_one_is_misuse_and_is_not_shown(env: dict[str, str]) -> None:
+    env["COLONY_API_KEY"] = "sk_secret_of_another"
+    done = cli(env, "token")
+    assert_failed(done, 2, "api_key")
+    assert "secret_of_another" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("token", "--base-url", "http://example.com"), "--base-url"),
+        (("token", "--max-wait", "-1"), "--max-wait"),
+        (("token", "--max-wait", "nan"), "--max-wait"),
+        (("token", "--key", "x"), "token --help"),
+        (("token", "more"), "token --help"),
+        (("tokens",), "colony-pool --help"),
+        (("demo", "--runtime", "asyncio"), "--runtime asyncio"),
+        (("demo", "--agents", "0"), "--agents"),
+        (("demo", "--agents", "many"), "--agents"),
+        (("demo", "--metrics-port", "70000"), "--metrics-port"),
+        (("demo", "--report", "/no/where.html"), "--report"),
+        (("demo", "--report", "/"), "--report"),
+    ],
+)
+def test_misuse_is_2_and_one_line(env: dict[str, str], args: tuple[str, ...], said: str) -> None:
+    assert_failed(cli(env, *args), 2, said)
+
+
+def test_ctrl_c_while_it_waits_is_130_and_one_line(env: dict[str, str], colony: FakeColony) -> None:
+    colony.behave("hang")
+    for args in ((), ("--json",)):
+        process = start(env, "token", *args)
+        while not colony.stats().in_flight:
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        done = finish(process)
+        if args:
+            assert_told(done, 130, "interrupted")
+        else:
+            assert_failed(done, 130, "interrupted")
+        while colony.stats().in_flight:
+            pass
+
+
+def test_output_that_cannot_be_written_is_1(env: dict[str, str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "colony_pool", "token"],
+            env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "colony-pool: cannot write the output: No space left on device\n"
+
+
+# -- all of it --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("args", [("--help",), ("-h",), ("token", "--help"), ("demo", "--help")])
+def test_help(env: dict[str, str], args: tuple[str, ...]) -> None:
+    done = cli(env, *args)
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in ("Exit codes:", "130 Ctrl-C") if len(args) > 1 else ("token", "demo"):
+        assert word in " ".join(done.stdout.split())
+
+
+def test_without_a_command_it_shows_its_help(env: dict[str, str]) -> None:
+    done = cli(env)
+    assert done.returncode == 2
+    assert "Usage" in done.stdout + done.stderr
+
+
+def test_version(env: dict[str, str]) -> None:
+    import colony_pool
+
+    assert f"colony-pool {colony_pool.__version__}\n" == cli(env, "--version").stdout
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+@pytest.mark.parametrize("command", ["token", "demo"])
+def test_without_its_extra_it_says_what_to_install(
+    env: dict[str, str], tmp_path: Path, missing: str, command: str
+) -> None:
+    (tmp_path / f"{missing}.py").write_text("raise ImportError('not here')")
+    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *filter(None, [env.get("PYTHONPATH")])])
+    assert_failed(cli(env, command), 2, 'pip install "colony_pool[cli]"')
+    assert_told(cli(env, command, "--json"), 2, "misused")
+
+
+# -- the demo ---------------------------------------------------------------------------------------------
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def until(process: subprocess.Popen[str], word: str) -> str:
+    """Read its output up to a line that holds ``word``."""
     assert process.stdout is not None
     for line in process.stdout:
-        if "outage" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert error.strip() == "colony-pool: interrupted"
+        if word in line:
+            return line
+    raise AssertionError(f"it ended without saying {word!r}")
 
 
-def test_the_demo_tells_the_same_in_all_its_forms(tmp_path: Path) -> None:
-    report = tmp_path / "demo.html"
-    command = [sys.executable, "-m", "colony_pool", "demo", "--agents", "20", "--json", "--report", str(report)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
-    told = json.loads(done.stdout)
-    ours = told["colony_pool"]
+def test_the_demo_tells_the_same_in_all_its_forms(env: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "demo.html"
+    done = cli(env, "demo", "--agents", "20", "--json", "--report", str(path))
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    ours, alone = result["colony_pool"], result["alone"]
     assert (ours["agents_lost"], ours["never_back"], ours["knocks"]) == (0, 0, 0)
-    assert ours["attempts_during_outage"] <= 100 < told["alone"]["attempts_during_outage"]
-    page = report.read_text()
+    assert ours["attempts_during_outage"] <= 100 < alone["attempts_during_outage"]
+    for phase in ("healthy", "outage", "recovery"):
+        assert phase in done.stderr
+    page = path.read_text(encoding="utf-8")
+    for told in (page, done.stderr):
+        assert f"{alone['attempts_during_outage']:,}" in told
+        assert "col_agent" not in told
     assert page.startswith("<!doctype html>")
-    assert "<script" not in page
-    assert "http" not in page.replace("HTTP", "").replace("loopback http", "")
-    assert f"{told['alone']['attempts_during_outage']:,}" in page
+    assert page.count("<svg") == page.count("</svg>") == 2
+    assert not re.search(r"<script|<link|https?:|url\(", page)
+    assert max(len(line) for line in done.stderr.splitlines() if str(path) not in line) <= 100
+
+
+@pytest.mark.parametrize("runtime", ["threads", "gevent"])
+@pytest.mark.parametrize("phase", ["healthy", "outage"])
+def test_ctrl_c_ends_the_demo_and_all_that_it_started(env: dict[str, str], runtime: str, phase: str) -> None:
+    process = start(env, "demo", "--agents", "20", "--runtime", runtime)
+    until(process, phase)
+    started = children(process.pid)
+    assert started
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert (done.returncode, done.stderr) == (130, "colony-pool: interrupted\n")
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_the_demo_serves_its_metrics_and_knows_a_taken_port(env: dict[str, str]) -> None:
+    import urllib3
+
+    process = start(env, "demo", "--agents", "2", "--metrics-port", "0")
+    url = until(process, "metrics: ").split()[1]
+    with urllib3.PoolManager(retries=False) as manager:
+        text = manager.request("GET", url).data.decode()
+    assert 'colony_pool_breaker_state{pool="demo",state="closed"} 1.0' in text
+    port = url.split(":")[2].split("/")[0]
+    assert_failed(cli(env, "demo", "--agents", "2", "--metrics-port", port), 2, f"--metrics-port {port}", "in use")
+    process.send_signal(signal.SIGINT)
+    assert finish(process).returncode == 130
+
+
+def test_the_demo_says_that_gevent_is_missing(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "gevent.py").write_text("raise ImportError('not here')")
+    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *filter(None, [env.get("PYTHONPATH")])])
+    assert_failed(cli(env, "demo", "--runtime", "gevent"), 2, 'pip install "colony_pool[gevent]"')

@@ -11,9 +11,11 @@ from .. import ColonyPool
 from ..config import AUTH_TOKEN_RETRY, DeskConfig, scaled
 from .run import SCALE, Fetch, Maker
 
+MAX_WAIT = 7200.0  # seconds in life: an agent of the pool may wait two hours
 
-def pooled(base_url: str, *, max_wait: float | None, registry: Any = None, runtime: str = "auto") -> ColonyPool:
-    """A pool whose schedules are ``SCALE`` times as fast."""
+
+def pooled(base_url: str, *, registry: Any = None, runtime: str = "auto") -> ColonyPool:
+    """A pool whose schedules are ``SCALE`` times as fast; the network keeps its own pace."""
     fast = scaled(DeskConfig(), SCALE)
     return ColonyPool(
         base_url,
@@ -22,7 +24,7 @@ def pooled(base_url: str, *, max_wait: float | None, registry: Any = None, runti
         tokens=fast.token,
         denial=fast.denial,
         probe_timeout=1.0,
-        max_wait=max_wait,
+        max_wait=MAX_WAIT / SCALE,
         token_cache=None,
         registry=registry,
         runtime=runtime,

@@ -1,93 +1,162 @@
-"""The demo's report: one self-contained page, no scripts, light and dark."""
+"""The demo's report: one self-contained page without scripts or links to anywhere, light and dark."""
 
 from __future__ import annotations
 
+import math
 from html import escape
 
-from .live import rows
-from .run import SCALE, Outcome, Plan
+from .play import Result
+from .run import GIVE_UP, SCALE, Outcome, Plan, capacity
+from .table import notes, rows, title
 
-_W, _H, _LEFT, _TOP, _BOTTOM = 900, 250, 56, 14, 34
-_STEP = 0.25
+_W, _H, _LEFT, _RIGHT, _TOP, _BOTTOM = 900, 250, 56, 10, 26, 30
+_STEP = 0.25  # seconds to a bar
+_TICKS = (10, 100, 500, 1000, 2000, 5000, 10_000, 20_000)
 _STYLE = """
-:root { --bg:#fff; --fg:#1c2330; --dim:#667085; --line:#d7dce5; --pool:#0891b2; --alone:#c026d3; --bad:#fee2e2; --good:#fef3c7 }
-@media (prefers-color-scheme: dark) {
-  :root { --bg:#0f1420; --fg:#e6e9f0; --dim:#98a2b3; --line:#2b3446; --pool:#22d3ee; --alone:#e879f9; --bad:#43202a; --good:#3b3420 }
-}
-body { background:var(--bg); color:var(--fg); font:16px/1.5 system-ui,sans-serif; max-width:940px; margin:2.5rem auto; padding:0 1rem }
-h1 { font-size:1.6rem; margin-bottom:.2rem } h2 { font-size:1.05rem; margin:1.6rem 0 .2rem } p { max-width:44rem }
-.dim { color:var(--dim) } table { border-collapse:collapse; margin:1.2rem 0 } td,th { padding:.4rem 1.1rem .4rem 0;
-border-bottom:1px solid var(--line); text-align:left } td:not(:first-child),th:not(:first-child) { text-align:right;
-font-variant-numeric:tabular-nums } .pool { color:var(--pool) } .alone { color:var(--alone) } svg { width:100%; height:auto }
+:root { color-scheme:light dark; --bg:#fff; --fg:#1c2330; --dim:#5b6577; --line:#d7dce5;
+  --pool:#0e7c98; --alone:#b321bd; --healthy:#e4f5e9; --outage:#fde3e3; --recovery:#fdf2cc }
+@media (prefers-color-scheme: dark) { :root { --bg:#0f1420; --fg:#e6e9f0; --dim:#9aa5b8; --line:#2b3446;
+  --pool:#22d3ee; --alone:#e879f9; --healthy:#14291f; --outage:#3a1d26; --recovery:#33301c } }
+* { box-sizing:border-box }
+body { background:var(--bg); color:var(--fg); font:16px/1.5 system-ui,sans-serif; max-width:960px; margin:0 auto;
+  padding:2.2rem 1.2rem 3rem }
+h1 { font-size:1.7rem; margin:0 0 .3rem } h2 { font-size:1.05rem; margin:1.8rem 0 .3rem }
+p { max-width:46rem; margin:.4rem 0 }
+h2 span { color:var(--dim); font-weight:normal } .dim { color:var(--dim); font-size:.9rem } .dim li { margin:.2rem 0 }
+ul { padding-left:1.1rem } table { border-collapse:collapse; margin:1.3rem 0 0; width:100% }
+td,th { padding:.42rem 0; border-bottom:1px solid var(--line); text-align:left }
+td+td,th+th { text-align:right; font-variant-numeric:tabular-nums; font-weight:600 }
+.pool { color:var(--pool) } .alone { color:var(--alone) } svg { width:100%; height:auto; display:block }
 svg text { fill:var(--dim); font:12px system-ui,sans-serif }
+.bars.pool { fill:var(--pool) } .bars.alone { fill:var(--alone) }
 """
 
 
-def page(ours: Outcome, alone: Outcome, plan: Plan) -> str:
+def page(result: Result) -> str:
     """The whole page."""
-    end = max([plan.back_at + 2.0, *ours.arrivals[-1:], *alone.arrivals[-1:]])
-    top = max(_counts(ours, end) + _counts(alone, end)) / _STEP
-    body = "".join(
-        f"<tr><td>{escape(what)}</td><td class=pool>{escape(a)}</td><td class=alone>{escape(b)}</td></tr>"
-        for what, a, b in rows(ours, alone)
+    ours, alone, plan = result.ours, result.theirs, result.plan
+    top = max(_counts(ours, plan) + _counts(alone, plan)) / _STEP
+    body = "\n".join(
+        f"<tr><td>{escape(what)}<td class=pool>{escape(a)}<td class=alone>{escape(b)}" for what, a, b in rows(result)
     )
-    return f"""<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">
-<title>colony_pool: an outage, twice</title><style>{_STYLE}</style>
-<h1>{ours.agents} agents, one outage, twice</h1>
-<p>Every agent turns its API key into a token. The endpoint answers 502 for {ours.outage_s:.0f} seconds (an hour, with all
-schedules divided by {SCALE:.0f}), while the tokens run out one by one; then it comes back with a capacity of
-{max(20.0, ours.agents / 4):.0f} requests a second, and a herd can knock it over for a second.</p>
-<table><tr><th>counted by the server</th><th class=pool>one colony_pool</th><th class=alone>each agent alone</th></tr>{body}</table>
-<h2 class=pool>One colony_pool: a single probe at a time, then the pace that the server bears</h2>
-{_chart(ours, plan, end, top, "pool")}
-<h2 class=alone>Each agent alone: the SDK's schedule of 7 attempts, restarted by a supervisor after a minute</h2>
-{_chart(alone, plan, end, top, "alone")}
-<p class=dim>Requests per second at <code>/auth/token</code> over time in seconds; both charts have the same scale (square root, so
-that single probes can be seen). Made by <code>colony-pool demo --report</code>; both runs were real, over loopback HTTP, at the
-same time on one machine.</p></html>
+    told = "\n".join(f"<li>{escape(note)}" for note in notes(result))
+    return f"""<!doctype html>
+<html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">
+<title>colony_pool: {title(result)}</title>
+<style>{_STYLE}</style>
+<h1>{title(result)}</h1>
+<p>Every agent turns its API key into a token at <code>/auth/token</code>. The endpoint answers 502 for
+{plan.outage:.0f} seconds, an hour with all schedules {SCALE:.0f} times as fast, while the tokens run out one by one.
+Then it comes back with room for {capacity(ours.agents):,.0f} requests a second, and a herd knocks it over for a
+second.</p>
+<table><tr><th><th class=pool>one colony_pool<th class=alone>each agent alone
+{body}
+</table>
+<h2 class=pool>One colony_pool <span>asks one at a time while it is down, then at the pace that it bears</span></h2>
+{_chart(ours, plan, top, "pool")}
+<h2 class=alone>Each agent alone <span>tries seven times, dies of it, is restarted, and tries again</span></h2>
+{_chart(alone, plan, top, "alone")}
+<p class=dim>Requests a second over time, on one scale, a square root's, so that single probes can be seen.
+Dashed: what the recovering server bears.</p>
+<ul class=dim>
+{told}
+<li>Made by <code>colony-pool demo --report</code>: real agents ({result.runtime}) and real servers, over loopback,
+both sides at the same time on one machine.
+</ul>
+</html>
 """
 
 
-def _counts(outcome: Outcome, end: float) -> list[int]:
-    counts = [0] * (int(end / _STEP) + 1)
+def _counts(outcome: Outcome, plan: Plan) -> list[int]:
+    counts = [0] * int((plan.back_at + GIVE_UP) / _STEP)
     for at in outcome.arrivals:
-        if 0 <= at <= end:
-            counts[int(at / _STEP)] += 1
+        if 0 <= (number := int(at / _STEP)) < len(counts):
+            counts[number] += 1
     return counts
 
 
-def _chart(outcome: Outcome, plan: Plan, end: float, top: float, style: str) -> str:
-    def x(at: float) -> float:
-        return _LEFT + (_W - _LEFT - 10) * at / end
+def _chart(outcome: Outcome, plan: Plan, top: float, style: str) -> str:
+    scale = _Scale(plan.back_at + GIVE_UP, top)
+    parts = [
+        f'<svg viewBox="0 0 {_W} {_H}" role="img" aria-label="requests a second over time">',
+        *_background(scale, plan),
+        f'<g class="bars {style}">',
+        *_bars(scale, _counts(outcome, plan)),
+        "</g>",
+        *_bearable(scale, plan, capacity(outcome.agents)),
+        "</svg>",
+    ]
+    return "\n".join(parts)
 
-    def y(rate: float) -> float:
-        return _TOP + (_H - _TOP - _BOTTOM) * (1.0 - (rate / top) ** 0.5)
 
-    floor = y(0.0)
-    parts = [f'<svg viewBox="0 0 {_W} {_H}" role="img" aria-label="requests per second over time">']
-    for begin, stop, fill, label in (
-        (plan.down_at, plan.back_at, "var(--bad)", "outage: 502"),
-        (plan.back_at, end, "var(--good)", "limited capacity"),
-    ):
+class _Scale:
+    """From seconds and requests a second to the picture's own units."""
+
+    def __init__(self, end: float, top: float) -> None:
+        self.end, self.top = end, top
+
+    def x(self, at: float) -> float:
+        return _LEFT + (_W - _LEFT - _RIGHT) * at / self.end
+
+    def y(self, rate: float) -> float:
+        return _TOP + (_H - _TOP - _BOTTOM) * (1.0 - math.sqrt(rate / self.top))
+
+
+def _background(scale: _Scale, plan: Plan) -> list[str]:
+    """The phases, the grid and the axes."""
+    parts = []
+    phases = (
+        (0.0, "healthy", "healthy"),
+        (plan.down_at, "outage", "outage: 502"),
+        (plan.back_at, "recovery", "recovery"),
+    )
+    for (start, name, label), stop in zip(phases, (plan.down_at, plan.back_at, scale.end), strict=True):
+        left, right = scale.x(start), scale.x(stop)
         parts.append(
-            f'<rect x="{x(begin):.1f}" y="{_TOP}" width="{x(stop) - x(begin):.1f}" height="{floor - _TOP:.1f}" fill="{fill}"/>'
-            f'<text x="{x(begin) + 6:.1f}" y="{_TOP + 15}">{label}</text>'
+            f'<rect x="{left:.1f}" y="{_TOP}" width="{right - left:.1f}" height="{_H - _TOP - _BOTTOM}" '
+            f'fill="var(--{name})"/><text x="{left + 4:.1f}" y="{_TOP - 8}">{label}</text>'
         )
-    for share in (1.0, 0.25, 0.04):
-        rate = top * share
+    for rate in _ticks(scale):
+        y = scale.y(rate)
         parts.append(
-            f'<line x1="{_LEFT}" x2="{_W - 10}" y1="{y(rate):.1f}" y2="{y(rate):.1f}" stroke="var(--line)"/>'
-            f'<text x="{_LEFT - 6}" y="{y(rate) + 4:.1f}" text-anchor="end">{rate:,.0f}/s</text>'
+            f'<line x1="{_LEFT}" x2="{_W - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>'
+            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{rate:,}/s</text>'
         )
-    width = max(1.0, x(_STEP) - x(0.0) - 0.6)
-    for number, count in enumerate(_counts(outcome, end)):
+    for at in range(0, int(scale.end) + 1, 5):
+        parts.append(f'<text x="{scale.x(at):.1f}" y="{_H - 10}" text-anchor="middle">{at} s</text>')
+    return parts
+
+
+def _ticks(scale: _Scale) -> list[int]:
+    """Round rates with room for their labels, from 0 up."""
+    chosen = [0]
+    for rate in _TICKS:
+        if rate <= scale.top and scale.y(chosen[-1]) - scale.y(rate) >= 18:
+            chosen.append(rate)
+    return chosen
+
+
+def _bars(scale: _Scale, counts: list[int]) -> list[str]:
+    width = scale.x(_STEP) - scale.x(0.0) - 0.6
+    floor = scale.y(0.0)
+    parts = []
+    for number, count in enumerate(counts):
         if count:
-            high = y(count / _STEP)
+            at, rate = number * _STEP, count / _STEP
+            y = scale.y(rate)
             parts.append(
-                f'<rect x="{x(number * _STEP):.1f}" y="{high:.1f}" width="{width:.1f}" height="{floor - high:.1f}" '
-                f'fill="var(--{style})"><title>{number * _STEP:.2f} s: {count / _STEP:.0f} requests/s</title></rect>'
+                f'<rect x="{scale.x(at):.1f}" y="{y:.1f}" width="{width:.1f}" height="{floor - y:.1f}">'
+                f"<title>{at:.2f} s: {rate:,.0f} requests/s</title></rect>"
             )
-    for at in range(0, int(end) + 1, 5):
-        parts.append(f'<text x="{x(at):.1f}" y="{_H - 12}" text-anchor="middle">{at} s</text>')
-    parts.append(f'<line x1="{_LEFT}" x2="{_W - 10}" y1="{floor:.1f}" y2="{floor:.1f}" stroke="var(--dim)"/></svg>')
-    return "".join(parts)
+    return parts
+
+
+def _bearable(scale: _Scale, plan: Plan, rate: float) -> list[str]:
+    """A line where the recovering server's capacity ends."""
+    if rate > scale.top:
+        return []
+    y = scale.y(rate)
+    return [
+        f'<line x1="{scale.x(plan.back_at):.1f}" x2="{_W - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--fg)" '
+        f'stroke-dasharray="4 3"><title>what the server bears: {rate:,.0f} requests/s</title></line>'
+    ]

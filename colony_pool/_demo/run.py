@@ -1,4 +1,7 @@
-"""One fleet of agents through one outage. Everything that is reported was counted by the server."""
+"""One fleet of agents through one outage.
+
+The server counts the requests and the knock-outs; the agents say when they were lost and when they were back.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,13 @@ from ..testing import FakeColony
 Fetch = Callable[[], object]
 # (the first fetch, a fetch after the token has run out) for one API key
 Maker = Callable[[str], tuple[Fetch, Fetch]]
+Join = Callable[..., object]  # join(timeout=None)
+Spawn = Callable[..., Join]
 
 SCALE = 240.0  # an hour in fifteen seconds
 RESTART = 60.0 / SCALE  # a supervisor restarts a lost agent after a (scaled) minute
 GIVE_UP = 12.0  # seconds after the recovery at which the curtain falls
+LATENCY = 0.01  # what the demo's servers take for an answer, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,22 @@ class Plan:
     def back_at(self) -> float:
         """When the server comes back."""
         return self.down_at + self.outage
+
+    def phase(self, at: float) -> str:
+        """What the server is doing at that time: ``healthy``, ``outage`` or ``recovery``."""
+        if at < self.down_at:
+            return "healthy"
+        return "outage" if at < self.back_at else "recovery"
+
+
+def capacity(agents: int) -> float:
+    """Token requests a second that the recovering server bears."""
+    return max(20.0, agents / 4)
+
+
+def some_agents(n: int) -> str:
+    """``1 agent``, ``1,000 agents``."""
+    return f"{n:,} agent{'s' if n > 1 else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +82,17 @@ class Outcome:
 
 
 class Run:
-    """One fleet: ``n`` agents made by ``make``, on one server."""
+    """One fleet: ``n`` agents made by ``make``, on one server.
+
+    Arguments:
+        client: what the agents use, for the outcome.
+        colony: their server.
+        make: gives an agent its two ways to fetch a token.
+        n: how many agents.
+        plan: when what happens.
+        restart: seconds until a lost agent is started anew.
+        give_up: seconds after the recovery at which agents without a token stop trying.
+    """
 
     def __init__(
         self, client: str, colony: FakeColony, make: Maker, n: int, plan: Plan, *,
@@ -69,14 +101,15 @@ class Run:
         self._restart, self._give_up = restart, give_up
         self.client, self.colony, self.n, self.plan = client, colony, n, plan
         self._make = make
+        self._counting = threading.Lock()  # guards the five below: `+=` is not atomic
         self._lost: set[int] = set()
         self._restarts = 0
         self._errors: dict[str, int] = {}
         self._done: list[float] = []
-        self._never = 0
+        self.holding = 0
+        self._stopped = False  # no event: to wake a thousand threads at once takes a second
         self._marks: dict[str, float] = {}
         self._recovered = self._start = self._origin = 0.0
-        self.holding = 0
 
     @property
     def lost(self) -> int:
@@ -88,7 +121,7 @@ class Run:
         """Agents that have a new token."""
         return len(self._done)
 
-    def begin(self, spawn: Callable[..., Callable[[], None]]) -> list[Callable[[], None]]:
+    def begin(self, spawn: Spawn) -> list[Join]:
         """Start all agents and return what waits for each."""
         self.colony.expires_in(self.plan.life)
         self._origin = self.colony.now()
@@ -103,57 +136,73 @@ class Run:
     def come_back(self) -> None:
         """It ends: the server has a capacity of N/4 requests a second and can be knocked over."""
         self.colony.expires_in(86_400.0)
-        self.colony.capacity(max(20.0, self.n / 4))
+        self.colony.capacity(capacity(self.n))
         self.colony.behave("healthy")
         self._marks["back"] = self.colony.now()
         self._recovered = time.monotonic()
+
+    def stop(self) -> None:
+        """Have every agent end as soon as its call returns."""
+        self._stopped = True
 
     def outcome(self) -> Outcome:
         """Count."""
         down, back = self._marks["down"], self._marks["back"]
         arrivals = sorted(r.at for r in self.colony.requests() if r.path.endswith("/auth/token"))
         after = [at for at in arrivals if at >= back]
-        return Outcome(
-            client=self.client,
-            agents=self.n,
-            outage_s=round(back - down, 1),
-            attempts_during_outage=sum(down <= at < back for at in arrivals),
-            burst_per_100ms=_burst(after, 0.1),
-            requests_after=len(after),
-            knocks=self.colony.stats().knocks,
-            agents_lost=self.lost,
-            restarts=self._restarts,
-            never_back=self._never,
-            last_back_s=round(max(self._done, default=self._recovered) - self._recovered, 2),
-            errors=dict(self._errors),
-            arrivals=tuple(at - self._origin for at in arrivals),
-        )
+        with self._counting:
+            return Outcome(
+                client=self.client,
+                agents=self.n,
+                outage_s=round(back - down, 1),
+                attempts_during_outage=sum(down <= at < back for at in arrivals),
+                burst_per_100ms=_burst(after, 0.1),
+                requests_after=len(after),
+                knocks=self.colony.stats().knocks,
+                agents_lost=self.lost,
+                restarts=self._restarts,
+                never_back=self.n - self.back,
+                last_back_s=round(max(self._done, default=self._recovered) - self._recovered, 2),
+                errors=dict(self._errors),
+                arrivals=tuple(round(at - self._origin, 3) for at in arrivals),
+            )
 
     def _agent(self, i: int) -> None:
         first, again = self._make(f"col_agent_{i:05d}")
         self._sleep_until(self._start + self.plan.warm_up * i / self.n)
-        first()
-        self.holding += 1
+        if not self._fetched(i, first):
+            return
         self._sleep_until(time.monotonic() + self.plan.life + 0.01)
-        self.holding -= 1
+        with self._counting:
+            self.holding -= 1
+        if self._fetched(i, again):
+            with self._counting:
+                self._done.append(time.monotonic())
+
+    def _fetched(self, i: int, fetch: Fetch) -> bool:
+        """Fetch a token, with a supervisor that starts the agent anew each time that it dies of it."""
         give_up = self._start + self.plan.back_at + self._give_up
-        while time.monotonic() < give_up:
+        while not self._stopped and time.monotonic() < give_up:
             try:
-                again()
+                fetch()
             except Exception as error:  # noqa: BLE001 - whatever the client raises, its agent is lost
-                self._lost.add(i)
-                self._restarts += 1
-                name = type(error).__name__
-                self._errors[name] = self._errors.get(name, 0) + 1
+                if self._stopped:
+                    return False  # the curtain has fallen: it is the end that it met, not a failure
+                self._note_loss(i, type(error).__name__)
                 time.sleep(self._restart)
             else:
-                self._done.append(time.monotonic())
-                self.holding += 1
-                return
-        self._never += 1
+                with self._counting:
+                    self.holding += 1
+                return True
+        return False
 
-    @staticmethod
-    def _sleep_until(at: float) -> None:
+    def _note_loss(self, i: int, name: str) -> None:
+        with self._counting:
+            self._lost.add(i)
+            self._restarts += 1
+            self._errors[name] = self._errors.get(name, 0) + 1
+
+    def _sleep_until(self, at: float) -> None:
         time.sleep(max(0.0, at - time.monotonic()))
 
 
@@ -167,15 +216,15 @@ def _burst(times: list[float], width: float) -> int:
     return best
 
 
-def spawner(runtime: str) -> Callable[..., Callable[[], None]]:
-    """``spawn(fn, *args) -> join`` for threads or greenlets."""
+def spawner(runtime: str) -> Spawn:
+    """``spawn(fn, *args) -> join`` for threads or greenlets; ``join(timeout)`` waits at most so long."""
     if runtime == "gevent":
         import gevent
 
         return lambda fn, *args: gevent.spawn(fn, *args).join
     threading.stack_size(256 * 1024)
 
-    def spawn(fn: Callable[..., object], *args: Any) -> Callable[[], None]:
+    def spawn(fn: Callable[..., object], *args: Any) -> Join:
         thread = threading.Thread(target=fn, args=args, daemon=True)
         thread.start()
         return thread.join

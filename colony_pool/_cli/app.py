@@ -1,0 +1,64 @@
+"""The typer application: every command by its name."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from . import demo, token
+from .exits import BROKEN, INTERRUPTED, MISUSED, Failed
+
+app = typer.Typer(
+    name="colony-pool",
+    help="One guarded door to The Colony's token endpoint, for any number of agents.",
+    epilog="See what it is good for, in half a minute: colony-pool demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("token", help=token.HELP, epilog=token.EXIT_CODES)(token.command)
+app.command("demo", help=demo.HELP, epilog=demo.EXIT_CODES)(demo.command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"colony-pool {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run(args: list[str]) -> int:
+    """Run the command that ``args`` name; return its exit code or raise ``Failed``."""
+    try:
+        code = app(args=args, prog_name="colony-pool", standalone_mode=False)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still in the buffer would fail once more, with a traceback, when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Failed(BROKEN, f"cannot write the output: {error.strerror}") from None
+    except Exception as error:
+        # typer may carry click under a name of its own: its usage errors are known by what they can do.
+        if not hasattr(error, "format_message"):
+            raise
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context is not None else "colony-pool"
+        message = error.format_message().strip().rstrip(".")
+        if not message:  # no command was named, and the help has been shown instead
+            return MISUSED
+        raise Failed(MISUSED, f"{message}; see {where} --help") from None
+    if code == INTERRUPTED:  # typer makes an exit code of a KeyboardInterrupt
+        raise KeyboardInterrupt
+    return int(code or 0)

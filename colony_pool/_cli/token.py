@@ -1,0 +1,135 @@
+"""``colony-pool token``: a JWT for shell scripts and cron."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import ColonyPool
+from ..errors import (
+    CircuitOpenError,
+    ColonyAPIError,
+    ColonyAuthError,
+    ColonyConflictError,
+    ColonyNotFoundError,
+    ColonyRateLimitError,
+    ColonyTwoFactorRequiredError,
+    ColonyValidationError,
+)
+from .exits import DENIED, INTERRUPTED, MISUSED, THROTTLED, UNAVAILABLE, Failed
+
+HELP = """Print a JWT for an API key: for shell scripts and cron.
+
+A token in the cache on disk (shared with colony-sdk) is printed at once; otherwise the server is asked, and while \
+it is down this waits for it. The key comes from COLONY_API_KEY or from a file, never from the command line, where \
+every user of the host could read it.
+
+Example: curl -H "Authorization: Bearer $(colony-pool token)" https://thecolony.ai/api/v1/users/me
+"""
+EXIT_CODES = (
+    "Exit codes: 0 ok, 2 misused (no key, bad option), 3 denied (this key was refused), 4 throttled (the server "
+    "counts requests), 5 unavailable (it is down, or there is no network), 130 Ctrl-C."
+)
+
+_REFUSALS = (ColonyAuthError, ColonyNotFoundError, ColonyConflictError, ColonyValidationError)
+_KEY_BYTES = 4096  # nobody's key is longer, and somebody will name a file of gigabytes
+_SOON = 60.0  # seconds until a new attempt makes sense when nobody has said
+
+
+def command(
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File with the API key. Default: COLONY_API_KEY.", show_default=False),
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="The API. Default: COLONY_BASE_URL, else the public one.", show_default=False
+        ),
+    ] = None,
+    max_wait: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="How long to wait while the API is down. 3600 rides out an hour, 0 never waits.",
+        ),
+    ] = 122.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, on failure too.")] = False,
+) -> None:
+    """Carry out ``colony-pool token``; ``HELP`` says what it does."""
+    key = _key(api_key_file)
+    logging.getLogger("colony_pool").addHandler(logging.NullHandler())  # one line is all that stderr gets
+    try:
+        jwt, expires = _fetch(key, base_url, max_wait)
+    except ValueError as error:
+        raise Failed(MISUSED, _in_shell_terms(str(error), key)) from None
+    except ColonyAPIError as error:
+        raise _explained(error, key) from None
+    print(json.dumps({"token": jwt, "expires_at": expires}) if as_json else jwt)
+
+
+def _fetch(key: str, base_url: str | None, max_wait: float) -> tuple[str, float | None]:
+    with ColonyPool(base_url, runtime="threads", registry=None) as pool:
+        try:
+            jwt = pool.agent(key).token(max_wait=max_wait)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough: closing takes a moment
+            raise Failed(INTERRUPTED, "interrupted") from None
+        return jwt, pool.status().tokens.earliest_expiry
+
+
+def _key(path: Path | None) -> str:
+    """The API key without whatever surrounds it; what is wrong with it is said without showing it."""
+    if path is None:
+        key = os.environ.get("COLONY_API_KEY", "").strip()
+        if not key:
+            raise Failed(MISUSED, "no API key: set COLONY_API_KEY, or name a file with --api-key-file")
+        return key
+    try:
+        with path.open(encoding="utf-8") as file:
+            key = file.read(_KEY_BYTES).strip()
+    except OSError as error:
+        reason = (error.strerror or "cannot be read").lower()
+        raise Failed(MISUSED, f"--api-key-file {path}: {reason}") from None
+    except UnicodeDecodeError:
+        raise Failed(MISUSED, f"--api-key-file {path}: holds no text") from None
+    if not key:
+        raise Failed(MISUSED, f"--api-key-file {path}: is empty")
+    return key
+
+
+def _explained(error: ColonyAPIError, key: str) -> Failed:
+    """What happened, and when to come back."""
+    said = _in_shell_terms(str(error), key)
+    after: float | None = getattr(error, "retry_after", None)
+    when = "later" if after is None else f"in {max(1.0, after):.0f} s"
+    if isinstance(error, ColonyTwoFactorRequiredError):
+        line = "denied: this account has 2FA, and the command line has no code for it; in Python, pass totp=..."
+        return Failed(DENIED, line, status=error.status)
+    if isinstance(error, _REFUSALS):
+        return Failed(DENIED, f"denied: {said}; coming back helps only once that is put right", status=error.status)
+    if isinstance(error, ColonyRateLimitError):
+        said = said.partition(" (the server counts")[0]
+        line = f"throttled: {said}. Come back {when}, not sooner: trying prolongs it; the API key is fine"
+        return Failed(THROTTLED, line, status=error.status, retry_after=after)
+    if isinstance(error, CircuitOpenError):
+        said = f"/auth/token has been down for {error.opened_for:.0f} s (last: {error.cause})"
+        line = f"unavailable: {said}. Come back {when}, or wait longer with --max-wait; the API key is fine"
+        return Failed(UNAVAILABLE, line, status=error.status, retry_after=after)
+    line = f"unavailable: {said}. Come back in {after or _SOON:.0f} s"
+    return Failed(UNAVAILABLE, line, status=error.status or None, retry_after=after or _SOON)
+
+
+def _in_shell_terms(text: str, key: str) -> str:
+    """A message made for Python, with this command's own words for things, and without the key."""
+    text = text.replace(key, "col_...").replace(", or allow_insecure=True", "")
+    for option in ("max_wait", "base_url"):
+        text = text.replace(option, "--" + option.replace("_", "-"))
+    return text
