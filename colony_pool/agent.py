@@ -89,6 +89,7 @@ class Agent:
         Raises:
             ColonyAPIError: or one of its subclasses, by status.
         """
+        self._pool._ready()
         call = prepare(
             method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout
         )
@@ -126,7 +127,7 @@ class Agent:
     def _renew(self, max_wait: float | None) -> str:
         pool = self._pool
         patience = pool._patience(max_wait)
-        pool._check_open()
+        pool._ready()
         runtime = pool._runtime
         now, wall = runtime.monotonic(), runtime.now()
         token = self._account.token

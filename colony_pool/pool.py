@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from ._core.failure import closed
 from ._core.journal import Journal
 from ._core.outcome import OK, Outcome
 from ._runtime.protocol import Runtime
-from ._runtime.select import make_runtime
+from ._runtime.select import gevent_has_patched, make_runtime
 from ._shell.api import Api
 from ._shell.attempt import Attempt
 from ._shell.breaker import PoolBreaker
@@ -135,7 +136,7 @@ class ColonyPool:
         self._exporter: Exporter | None = None
         self._exported_as = ""
         self.breaker = PoolBreaker(self._config.breaker.fail_max, self.name)
-        self.journal = Journal()
+        self.journal = Journal(math.inf)  # its clock starts when the runtime is there
         self._event_log = EventLog(self.name)
         self._wire()
         if registry is not None:
@@ -160,7 +161,7 @@ class ColonyPool:
         self.breaker.steer_with(lambda state: self._runner.feed(lambda now, wall: desk.force(state, now)))
         self._closing = self._runtime.event()
         self._api = Api(self._transport, self._runtime, base_path, self._api_retry, self._closing)
-        self.journal.reset(self._runtime.monotonic())
+        self.journal.restart(self._runtime.monotonic())
         self._observer = Observer(
             desk, self.journal, self._runtime.monotonic, self._runtime.now, self._transport.connections,
             lambda: [agent._account for agent in tuple(self._agents.values())], self._transport.opened,
@@ -238,9 +239,14 @@ class ColonyPool:
 
     # -- for the parts --------------------------------------------------------------------------------
 
-    def _check_open(self) -> None:
+    def _ready(self) -> None:
+        """Every call that does more than read a cached token comes through here."""
         if self._closed:
             raise closed().exception()
+        if self._runtime_choice == "auto" and self._runtime.name == "threads" and gevent_has_patched():
+            # gunicorn patches in its workers, after an application that it has preloaded made its pool.
+            self._transport.close()
+            self._begin_anew()
 
     def _patience(self, max_wait: float | None) -> float:
         if self._config.retry.max_retries == 0:
@@ -269,8 +275,13 @@ class ColonyPool:
         if self._closed:
             return
         self._transport.after_fork()
-        self.breaker.after_fork()
         self._metrics_servers.clear()
+        self.journal.reset(self._runtime.monotonic())
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """A fresh runtime, desk and transport; who waited at the old desk is none of ours."""
+        self.breaker.begin_anew()
         self._wire()
         for agent in self._agents.values():
             agent._account.flight = None

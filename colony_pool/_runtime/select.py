@@ -17,7 +17,7 @@ def make_runtime(name: str, maxsize: int) -> Runtime:
     if name not in ("auto", "threads", "gevent"):
         raise ValueError(f"runtime={name!r}: must be 'auto', 'threads', 'gevent' or a Runtime")
     if name == "auto":
-        name = "gevent" if _gevent_has_patched() else "threads"
+        name = "gevent" if gevent_has_patched() else "threads"
     if name == "threads":
         from .threads import ThreadRuntime
 
@@ -29,7 +29,8 @@ def make_runtime(name: str, maxsize: int) -> Runtime:
     return GeventRuntime(maxsize)
 
 
-def _gevent_has_patched() -> bool:
+def gevent_has_patched() -> bool:
+    """Say whether gevent has patched this process by now."""
     # Not imported means not patched: looking must not import it.
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("socket"))

@@ -132,8 +132,8 @@ class PoolBreaker(pybreaker.CircuitBreaker):
             # An operator's close may have overtaken failures that the desk forgot with it.
             self._state_storage.reset_counter()
 
-    def after_fork(self) -> None:
-        """In a forked child: a lock that nobody holds, and closed, like the desk. Listeners stay, untold."""
+    def begin_anew(self) -> None:
+        """For a new desk, in a forked child for one: a lock that nobody holds, and closed. Listeners stay, untold."""
         self._lock = threading.RLock()
         self._letters.clear()
         self._delivering = threading.Lock()
