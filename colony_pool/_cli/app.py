@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import demo, metrics, token
+from . import demo, metrics, token, top
 from .exits import BROKEN, INTERRUPTED, MISUSED, Failed
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("token", help=token.HELP, epilog=token.EXIT_CODES)(token.command)
 app.command("demo", help=demo.HELP, epilog=demo.EXIT_CODES)(demo.command)
+app.command("top", help=top.HELP, epilog=top.EXIT_CODES)(top.command)
 app.add_typer(metrics.app)
 
 

@@ -20,8 +20,8 @@ app = typer.Typer(
 HELP = """Serve what all processes of a host have counted, at /metrics.
 
 For pre-fork servers (gunicorn, uwsgi): start them with PROMETHEUS_MULTIPROC_DIR set to an empty directory, and this \
-beside them with the same one. Counters of all workers add up; what a worker that died has said of its present state is \
-taken away with the next scrape.
+beside them with the same one. Counters of all workers add up; what a worker that died has said of its present state \
+is taken away with the next scrape.
 
 Example: colony-pool metrics serve --dir /run/agents/metrics --port 9464
 """

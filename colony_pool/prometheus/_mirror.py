@@ -112,9 +112,7 @@ class Mirror(Exporter):
             PREFIX + "build_info", "1, and which versions run.", names, registry=None, multiprocess_mode="livemax"
         )
         info.labels(self.version, platform.python_version()).set(1.0)
-        self._count_errors = Counter(
-            PREFIX + "collect_errors", "Pools that a scrape could not read.", registry=None
-        )
+        self._count_errors = Counter(PREFIX + "collect_errors", "Pools that a scrape could not read.", registry=None)
 
     def _write_row(self, row: Row) -> None:
         for metric in METRICS:
