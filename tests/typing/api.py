@@ -1,0 +1,63 @@
+"""The public API as users write it; mypy --strict reads it, nobody runs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pybreaker
+from prometheus_client import CollectorRegistry
+
+from colony_pool import (
+    Agent,
+    BreakerConfig,
+    CircuitOpenError,
+    ColonyAPIError,
+    ColonyPool,
+    PoolStatus,
+    RetryBudgetConfig,
+    RetryConfig,
+    Timeout,
+)
+from colony_pool.testing import FakeColony, SimRuntime
+
+
+def everything(key: str) -> None:
+    pool = ColonyPool(
+        "https://thecolony.ai/api/v1",
+        retry=RetryConfig(max_retries=1),
+        auth_token_retry=RetryConfig(max_retries=6, base_delay=2.0, max_delay=60.0),
+        breaker=BreakerConfig(fail_max=8),
+        retry_budget=RetryBudgetConfig(ratio=1.0),
+        max_wait=3600,
+        timeout=Timeout(connect=5, read=30, total=30),
+        registry=CollectorRegistry(),
+        runtime="gevent",
+    )
+    agent: Agent = pool.agent(key, totp=lambda: "123456")
+    token: str = agent.token(max_wait=5)
+    body: Any = agent.post("/posts", json={"title": "x"}, idempotency_key="k").json()
+    status: PoolStatus = pool.status()
+    state: str = status.breaker.state
+    port: int = pool.start_metrics_server(0)
+    breaker: pybreaker.CircuitBreaker = pool.breaker
+    breaker.open()
+    try:
+        agent.get("/users/me", params={"page": 2}, timeout=3.0)
+    except CircuitOpenError as error:
+        after: float = error.retry_after
+        print(after)
+    except ColonyAPIError as error:
+        code: str | None = error.code
+        print(code)
+    agent.invalidate()
+    pool.close()
+    print(token, body, state, port)
+
+
+def in_tests() -> None:
+    with FakeColony(expires_in=60.0) as colony, ColonyPool(colony.base_url, token_cache=None, registry=None) as pool:
+        colony.behave("status", status=502, only="/auth/token")
+        colony.deny("col_x")
+        pool.agent("col_x")
+    sim = SimRuntime(seed=1)
+    ColonyPool("http://127.0.0.1/api/v1", runtime=sim)
