@@ -26,7 +26,7 @@ def make_runtime(name: str, maxsize: int) -> Runtime:
         from .gevent import GeventRuntime
     except ImportError as error:
         raise ImportError('runtime="gevent" needs gevent: pip install "colony_pool[gevent]"') from error
-    return GeventRuntime(maxsize)
+    return GeventRuntime()
 
 
 def _gevent_has_patched() -> bool:
