@@ -39,7 +39,7 @@ class Attempt:
             code = credential.code(self._runtime.now())
         except CodeSpent:
             return _spent(credential)
-        except Exception as error:  # noqa: BLE001 - the user's callable: its exception is the caller's to see
+        except BaseException as error:  # noqa: BLE001 - the user's callable: its exception is the caller's to see
             return Outcome(LOCAL, detail="totp() raised", local_error=error)
         try:
             return self._send(permit, credential, code, abort)
@@ -62,7 +62,7 @@ class Attempt:
         try:
             reply = self._transport.send(
                 "POST", self._path, headers=_HEADERS, body=body, total=min(permit.timeout, self._total),
-                max_body=MAX_TOKEN_ANSWER, abort=abort, priority=True,
+                max_body=MAX_TOKEN_ANSWER, abort=abort, priority=True, once=burnt, fresh=burnt,
             )  # fmt: skip
         except NetworkFailure as failure:
             return Outcome(NETWORK, detail=f"{failure.kind}: {failure.detail}", code_burnt=burnt and failure.sent)
@@ -79,7 +79,9 @@ class Attempt:
 def _spent(credential: Credential) -> Outcome:
     if not credential.single_use:
         return Outcome(
-            LOCAL, detail="the one-time code is spent; the next one comes with the next window", code_wait=True
+            LOCAL,
+            detail="the one-time code is spent; the next window brings another. The API key is fine",
+            code_wait=True,
         )
     return Outcome(
         LOCAL,
