@@ -119,7 +119,7 @@ class Agent:
         desk = self._pool._runner.dispatcher
         if self._pool._cache is not None:
             self._pool._cache.remove(self._credential.key, None)
-        self._pool._runner.feed(lambda now, wall: desk.invalidate(self._account, None, False, now))
+        self._pool._runner.settle(lambda now, wall: desk.invalidate(self._account, None, False, now))
 
     # -- the slow path --------------------------------------------------------------------------------
 
@@ -200,7 +200,7 @@ class Agent:
         if pool._runtime.monotonic() < account.forced_at + pool._config.token.forced_interval:
             return False
         desk = pool._runner.dispatcher
-        pool._runner.feed(lambda now, wall: desk.invalidate(account, token, True, now))
+        pool._runner.settle(lambda now, wall: desk.invalidate(account, token, True, now))
         return True
 
     def _set_totp(self, totp: Totp) -> None:

@@ -153,7 +153,7 @@ class ColonyPool:
         attempt = Attempt(self._transport, self._runtime, base_path + _TOKEN_PATH, self._config.timeout.total)
         desk = Dispatcher(self._config, self._runtime.random)
         self._runner = Runner(desk, self._runtime, attempt, self.breaker, [self._note, self._log], self._save)
-        self.breaker.steer_with(lambda state: self._runner.feed(lambda now, wall: desk.force(state, now)))
+        self.breaker.steer_with(lambda state: self._runner.settle(lambda now, wall: desk.force(state, now)))
         self._closing = self._runtime.event()
         self._api = Api(self._transport, self._runtime, base_path, self._api_retry, self._closing)
 
@@ -231,7 +231,7 @@ class ColonyPool:
             return
         self._closed = True
         desk = self._runner.dispatcher
-        self._runner.feed(lambda now, wall: desk.close(now))
+        self._runner.settle(lambda now, wall: desk.close(now))
         for agent in tuple(self._agents.values()):
             agent._fresh_until = float("-inf")
         self._closing.set()
@@ -300,6 +300,7 @@ class ColonyPool:
         """In a forked child: fresh locks, sockets and desk, no waiters; the tokens stay (G24)."""
         if self._closed:
             return
+        self._runner.after_fork()
         self._transport.after_fork()
         self.breaker.after_fork()
         self._metrics_servers.clear()
