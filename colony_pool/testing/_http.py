@@ -138,6 +138,14 @@ class Connection(asyncio.Protocol):
         self._buffer += data
         self._advance()
 
+    @property
+    def busy(self) -> bool:
+        """A request is being answered."""
+        return self._playing is not None
+
+    def fileno(self) -> int:
+        return int(self._transport.get_extra_info("socket").fileno())
+
     def drop(self) -> None:
         """Close now, whatever is going on."""
         self._transport.abort()
