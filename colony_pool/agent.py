@@ -205,8 +205,11 @@ class Agent:
 
     def _set_totp(self, totp: Totp) -> None:
         """A new second factor is a new chance: the old refusal is forgotten."""
-        if totp is not None and totp is not self._credential.totp and totp != self._credential.totp:
-            self._credential = Credential(self._credential.key, totp)
-            self._account.secret = self._credential
-            self._account.totp = True
-            self._account.denial = None
+        try:
+            if totp is not None and totp is not self._credential.totp and totp != self._credential.totp:
+                self._credential = Credential(self._credential.key, totp)
+                self._account.secret = self._credential
+                self._account.totp = True
+                self._account.denial = None
+        finally:
+            del totp  # no traceback of ours holds a secret

@@ -177,11 +177,14 @@ class ColonyPool:
         Raises:
             ValueError: the key, or the code, cannot be one. The message does not show it.
         """
-        agent = self._agents.get(api_key) if isinstance(api_key, str) else None
-        if agent is None:
-            agent = self._agents.setdefault(api_key, Agent(self, Credential(api_key, totp)))
-        agent._set_totp(totp)
-        return agent
+        try:
+            agent = self._agents.get(api_key) if isinstance(api_key, str) else None
+            if agent is None:
+                agent = self._agents.setdefault(api_key, Agent(self, Credential(api_key, totp)))
+            agent._set_totp(totp)
+            return agent
+        finally:
+            del api_key, totp  # no traceback of ours holds a secret
 
     def status(self) -> PoolStatus:
         """Return what the pool knows now. Cheap enough for a health check; changes nothing."""

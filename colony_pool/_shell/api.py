@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as _json
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -134,7 +134,7 @@ class Api:
                     replayed = True
                     continue
                 else:
-                    delay = self._after_status(call, reply, tried, jwt)
+                    delay = self._after_status(call, reply, tried)
             finally:
                 jwt = ""  # no traceback of ours holds a token
             tried += 1
@@ -145,10 +145,12 @@ class Api:
         """Send ``call`` once. A failure is returned, so that no exception has it, and its frames, as context."""
         headers = {**call.headers, "Authorization": f"Bearer {jwt}"}
         try:
-            return self._transport.send(
+            reply = self._transport.send(
                 call.method, self._base_path + call.target, headers=headers, body=call.body, total=call.timeout,
                 max_body=_MAX_BODY, once=not call.repeatable,
             )  # fmt: skip
+            # A server that echoes the request in its error must not put a secret into our exceptions.
+            return reply if reply.status < 300 else replace(reply, body=reply.body.replace(jwt.encode(), b"***"))
         except (NetworkFailure, BadReply) as problem:
             return problem.with_traceback(None)
         finally:
@@ -162,19 +164,19 @@ class Api:
         words = f"{call.method} {call.path}: no answer ({failure.kind}: {failure.detail})"
         raise ColonyNetworkError(f"{words}; check the network: no key or token is at fault")
 
-    def _after_status(self, call: Call, reply: Reply, tried: int, jwt: str) -> float:
+    def _after_status(self, call: Call, reply: Reply, tried: int) -> float:
         retry = self._retry
         after = retry_after(reply.headers, self._runtime.now())
         may = reply.status in retry.retry_on and tried < retry.max_retries and call.repeatable
         if may and (after is None or after <= retry.max_retry_after):
             delay = jittered(retry.delay(tried + 1), retry.jitter, self._runtime.random())
             return delay if after is None else after
-        raise _error(call, reply, after, jwt).exception()
+        raise _error(call, reply, after).exception()
 
 
-def _error(call: Call, reply: Reply, after: float | None, jwt: str) -> Failure:
+def _error(call: Call, reply: Reply, after: float | None) -> Failure:
     try:
-        response = _json.loads(reply.body.replace(jwt.encode(), b"***"))
+        response = _json.loads(reply.body)
     except (ValueError, RecursionError):
         response = {}
     response = response if isinstance(response, dict) else {}
