@@ -120,7 +120,7 @@ class Agent:
         desk = self._pool._runner.dispatcher
         if self._pool._cache is not None:
             self._pool._cache.remove(self._credential.key, None)
-        self._pool._runner.feed(lambda now, wall: desk.invalidate(self._account, None, False, now))
+        self._pool._runner.settle(lambda now, wall: desk.invalidate(self._account, None, False, now))
 
     # -- the slow path --------------------------------------------------------------------------------
 
@@ -201,13 +201,16 @@ class Agent:
         if pool._runtime.monotonic() < account.forced_at + pool._config.token.forced_interval:
             return False
         desk = pool._runner.dispatcher
-        pool._runner.feed(lambda now, wall: desk.invalidate(account, token, True, now))
+        pool._runner.settle(lambda now, wall: desk.invalidate(account, token, True, now))
         return True
 
     def _set_totp(self, totp: Totp) -> None:
         """A new second factor is a new chance: the old refusal is forgotten."""
-        if totp is not None and totp is not self._credential.totp and totp != self._credential.totp:
-            self._credential = Credential(self._credential.key, totp)
-            self._account.secret = self._credential
-            self._account.totp = True
-            self._account.denial = None
+        try:
+            if totp is not None and totp is not self._credential.totp and totp != self._credential.totp:
+                self._credential = Credential(self._credential.key, totp)
+                self._account.secret = self._credential
+                self._account.totp = True
+                self._account.denial = None
+        finally:
+            del totp  # no traceback of ours holds a secret

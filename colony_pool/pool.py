@@ -146,7 +146,7 @@ class ColonyPool:
     def _wire(self) -> None:
         """Make what must not be shared with a parent process: locks, sockets, timers, the desk."""
         choice = self._runtime_choice
-        self._runtime = make_runtime(choice, self._config.maxsize) if isinstance(choice, str) else choice
+        self._runtime = make_runtime(choice) if isinstance(choice, str) else choice
         self._transport = self._transport_given or Transport(
             self.base_url,
             runtime=self._runtime,
@@ -158,7 +158,7 @@ class ColonyPool:
         attempt = Attempt(self._transport, self._runtime, base_path + _TOKEN_PATH, self._config.timeout.total)
         desk = Dispatcher(self._config, self._runtime.random)
         self._runner = Runner(desk, self._runtime, attempt, self.breaker, [self._note], self._save)
-        self.breaker.steer_with(lambda state: self._runner.feed(lambda now, wall: desk.force(state, now)))
+        self.breaker.steer_with(lambda state: self._runner.settle(lambda now, wall: desk.force(state, now)))
         self._closing = self._runtime.event()
         self._api = Api(self._transport, self._runtime, base_path, self._api_retry, self._closing)
         self.journal.restart(self._runtime.monotonic())
@@ -187,11 +187,14 @@ class ColonyPool:
         Raises:
             ValueError: the key, or the code, cannot be one. The message does not show it.
         """
-        agent = self._agents.get(api_key) if isinstance(api_key, str) else None
-        if agent is None:
-            agent = self._agents.setdefault(api_key, Agent(self, Credential(api_key, totp)))
-        agent._set_totp(totp)
-        return agent
+        try:
+            agent = self._agents.get(api_key) if isinstance(api_key, str) else None
+            if agent is None:
+                agent = self._agents.setdefault(api_key, Agent(self, Credential(api_key, totp)))
+            agent._set_totp(totp)
+            return agent
+        finally:
+            del api_key, totp  # no traceback of ours holds a secret
 
     def status(self) -> PoolStatus:
         """Return what the pool knows now. Cheap enough for a health check; changes nothing."""
@@ -222,7 +225,7 @@ class ColonyPool:
             return
         self._closed = True
         desk = self._runner.dispatcher
-        self._runner.feed(lambda now, wall: desk.close(now))
+        self._runner.settle(lambda now, wall: desk.close(now))
         for agent in tuple(self._agents.values()):
             agent._fresh_until = float("-inf")
         self._closing.set()
@@ -274,6 +277,7 @@ class ColonyPool:
         """In a forked child: fresh locks, sockets and desk, no waiters; the tokens stay (G24)."""
         if self._closed:
             return
+        self._runner.after_fork()
         self._transport.after_fork()
         self._metrics_servers.clear()
         self.journal.reset(self._runtime.monotonic())

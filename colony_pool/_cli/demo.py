@@ -82,7 +82,7 @@ def _runtime(wanted: str) -> str:
     if wanted not in ("auto", "gevent", "threads"):
         raise Failed(MISUSED, f"--runtime {wanted}: must be auto, gevent or threads")
     try:
-        return make_runtime(wanted, 1).name
+        return make_runtime(wanted).name
     except ImportError as error:
         raise Failed(MISUSED, str(error)) from None
 

@@ -2,16 +2,15 @@
 
 The lock is the native one: it is tried, never waited for, held for microseconds without a switch, and valid
 over hubs. Attempts run in the hub of somebody who waits for them, since a hub dies with its thread. Where
-sockets are not patched, blocking work goes to a native thread pool of its own; the hub's default pool has
-ten threads, and DNS needs them.
+sockets are not patched, blocking work goes to native threads of our own, which end when there is none; those of
+the hub's thread pool stay, are ten, and DNS needs them.
 """
 
 from __future__ import annotations
 
-import logging
 import random
+import sys
 import time
-import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
@@ -19,11 +18,12 @@ import gevent
 import gevent.event
 import gevent.hub
 import gevent.monkey
-import gevent.threadpool
 
-log = logging.getLogger("colony_pool")
+from .workers import Workers
 
 T = TypeVar("T")
+# A wait without a timer would let a hub with nothing else to do end in LoopExit, whatever native threads do.
+_PULSE = 60.0
 
 
 class _Timer:
@@ -48,22 +48,22 @@ class GeventRuntime:
 
     name = "gevent"
 
-    def __init__(self, maxsize: int) -> None:
+    def __init__(self) -> None:
         self.monotonic: Callable[[], float] = time.monotonic
         self.now: Callable[[], float] = time.time
         self.random = random.Random().random  # noqa: S311 - jitter, no secret
         self.patched = gevent.monkey.is_module_patched("socket")
         self._new_lock = gevent.monkey.get_original("_thread", "allocate_lock")
-        self._maxsize = maxsize
-        self._pools: weakref.WeakKeyDictionary[Any, gevent.threadpool.ThreadPool] = weakref.WeakKeyDictionary()
-        self._greenlets: weakref.WeakSet[gevent.Greenlet[..., Any]] = weakref.WeakSet()
+        start = gevent.monkey.get_original("_thread", "start_new_thread")
+        self._workers = Workers(lambda work: start(work, ()), self._new_lock)
+        self._greenlets: set[Any] = set()  # those at work: its verbs are atomic over threads
 
     def home(self) -> Hashable | None:
         """The current thread's hub."""
         hub: Hashable = gevent.hub.get_hub()
         return hub
 
-    def event(self) -> gevent.event.Event:
+    def event(self) -> Any:
         """Return a ``gevent.event.Event``: any hub may set it and wait for it."""
         return gevent.event.Event()
 
@@ -74,10 +74,20 @@ class GeventRuntime:
     def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
         """Run ``fn(*args)`` in a greenlet of ``home``, or here if that hub is gone."""
         if home is None or home is self.home() or not _alive(home):
-            self._greenlets.add(gevent.spawn(fn, *args))
+            self._go(fn, args)
             return
         loop: Any = home.loop  # type: ignore[attr-defined]
-        loop.run_callback_threadsafe(lambda: self._greenlets.add(gevent.spawn(fn, *args)))
+        loop.run_callback_threadsafe(lambda: self._go(fn, args))
+
+    def _go(self, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
+        greenlet = gevent.Greenlet(fn, *args)
+        self._greenlets.add(greenlet)
+        greenlet.rawlink(self._greenlets.discard)
+        greenlet.start()
+
+    def unhurried(self, fn: Callable[[], object]) -> None:
+        """Run ``fn()``: gevent delivers an interrupt when greenlets switch, and ``fn`` does not switch."""
+        fn()
 
     def call_later(self, delay: float, fn: Callable[[], object]) -> _Timer:
         """Run ``fn()`` in a greenlet of this hub after ``delay`` seconds."""
@@ -102,12 +112,31 @@ class GeventRuntime:
         """
         if self.patched:
             return fn(*args)
-        hub = gevent.hub.get_hub()
-        pool = self._pools.get(hub)
-        if pool is None:
-            pool = self._pools[hub] = gevent.threadpool.ThreadPool(self._maxsize, hub=hub)
-        result: T = pool.spawn(fn, *args).get()
-        return result
+        done = gevent.event.Event()
+        answer: list[T] = []
+        error: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                answer.append(fn(*args))
+            except BaseException as problem:  # noqa: BLE001 - it is raised where somebody waits for it
+                error.append(problem)
+            finally:
+                done.set()
+
+        self._workers.submit(run)
+        while not done.wait(_PULSE):
+            pass
+        if error:
+            raise error.pop()
+        return answer.pop()
+
+    def after_fork(self) -> None:
+        """Give the hub a kernel queue of its own: sharing the parent's, the two steal each other's wake-ups.
+
+        gevent's own ``fork`` does this, but where ``os`` is not patched nobody calls that.
+        """
+        gevent.reinit()
 
     def close(self, timeout: float) -> None:
         """End native threads, and greenlets that are still at work."""
@@ -115,12 +144,10 @@ class GeventRuntime:
         current = gevent.getcurrent()
         mine = [g for g in list(self._greenlets) if not g.dead and g.parent is here and g is not current]
         gevent.killall(mine, block=True, timeout=timeout)
-        for pool in list(self._pools.values()):
-            if pool.hub is here:
-                pool.kill()
-        self._pools.clear()
+        self._workers.close()
 
 
 def _alive(hub: Any) -> bool:
+    """Whether callbacks of ``hub`` still run: a thread that ends takes its hub with it, without a word."""
     loop = getattr(hub, "loop", None)
-    return loop is not None and not hub.dead
+    return loop is not None and not hub.dead and hub.thread_ident in sys._current_frames()

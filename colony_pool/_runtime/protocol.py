@@ -65,6 +65,9 @@ class Runtime(Protocol):
         The task does not die with its spawner. ``fn`` must not raise.
         """
 
+    def unhurried(self, fn: Callable[[], object]) -> None:
+        """Run ``fn()`` to its end, and wait for it, where no signal handler can raise in the middle of it."""
+
     def call_later(self, delay: float, fn: Callable[[], object]) -> Timer:
         """Run ``fn()`` in a task of its own after ``delay`` seconds, in the current home."""
 
@@ -76,6 +79,9 @@ class Runtime(Protocol):
 
     def offload(self, fn: Callable[..., T], *args: Any) -> T:
         """Run blocking ``fn(*args)`` so that only the current task waits for it."""
+
+    def after_fork(self) -> None:
+        """In a forked child: forget the parent's tasks, and make what was copied along usable."""
 
     def close(self, timeout: float) -> None:
         """End what the runtime itself keeps (timers, idle workers) within ``timeout`` seconds."""

@@ -7,7 +7,7 @@ import sys
 from .protocol import Runtime
 
 
-def make_runtime(name: str, maxsize: int) -> Runtime:
+def make_runtime(name: str) -> Runtime:
     """Return a fresh runtime: ``"threads"``, ``"gevent"``, or ``"auto"``, gevent if it has patched this process.
 
     Raises:
@@ -26,7 +26,7 @@ def make_runtime(name: str, maxsize: int) -> Runtime:
         from .gevent import GeventRuntime
     except ImportError as error:
         raise ImportError('runtime="gevent" needs gevent: pip install "colony_pool[gevent]"') from error
-    return GeventRuntime(maxsize)
+    return GeventRuntime()
 
 
 def gevent_has_patched() -> bool:

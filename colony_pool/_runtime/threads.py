@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import random
+import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Hashable
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
 
-log = logging.getLogger("colony_pool")
+from .workers import LINGER, Job, Workers
 
 T = TypeVar("T")
-_Job = tuple[Callable[..., object], tuple[Any, ...]]
-# An idle worker waits this long for more work before it ends, seconds.
-_LINGER = 0.5
 
 
 class _Timer:
-    __slots__ = ("_runtime", "at", "cancelled", "fn")
+    __slots__ = ("at", "cancelled", "fn")
 
-    def __init__(self, runtime: ThreadRuntime, at: float, fn: Callable[[], object]) -> None:
+    def __init__(self, at: float, fn: Callable[[], object]) -> None:
         self.at = at
         self.fn = fn
         self.cancelled = False
-        self._runtime = runtime
 
     def cancel(self) -> None:
         self.cancelled = True
-        self._runtime._look()
 
 
 class ThreadRuntime:
@@ -43,15 +37,12 @@ class ThreadRuntime:
         self.monotonic = time.monotonic
         self.now = time.time
         self.random = random.Random().random  # noqa: S311 - jitter, no secret
-        self._jobs: deque[_Job] = deque()
-        self._hands = threading.Condition()  # guards _jobs, _idle, _workers
-        self._idle = 0
-        self._workers: set[threading.Thread] = set()
+        self._workers = Workers(self._start, threading.Lock)
+        self._threads: set[threading.Thread] = set()
         self._clock = threading.Condition()  # guards _timers, _scheduler
         self._timers: list[tuple[float, int, _Timer]] = []
         self._scheduler: threading.Thread | None = None
         self._serial = count()
-        self._closed = False
 
     def home(self) -> Hashable | None:
         """Any thread can do anything: ``None``."""
@@ -71,18 +62,31 @@ class ThreadRuntime:
 
     def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
         """Run ``fn(*args)`` on a worker thread, an idle one if there is one."""
-        with self._hands:
-            self._jobs.append((fn, args))
-            if self._idle >= len(self._jobs):
-                self._hands.notify()
-                return
-            worker = threading.Thread(target=self._work, name="colony_pool-worker", daemon=True)
-            self._workers.add(worker)
-        worker.start()
+        self._workers.submit(lambda: fn(*args))
+
+    def unhurried(self, fn: Callable[[], object]) -> None:
+        """Run ``fn()`` on a worker if this is the main thread, where Ctrl-C may raise between any two steps."""
+        if threading.current_thread() is not threading.main_thread() or sys.is_finalizing():
+            fn()
+            return
+        done = threading.Event()
+
+        def run() -> None:
+            try:
+                fn()
+            finally:
+                done.set()
+
+        try:
+            self._workers.submit(run)
+        except RuntimeError:  # the interpreter is ending
+            fn()
+        else:
+            done.wait()
 
     def call_later(self, delay: float, fn: Callable[[], object]) -> _Timer:
         """Run ``fn()`` on a worker after ``delay`` seconds."""
-        timer = _Timer(self, self.monotonic() + delay, fn)
+        timer = _Timer(self.monotonic() + delay, fn)
         with self._clock:
             heappush(self._timers, (timer.at, next(self._serial), timer))
             self._forget_cancelled()
@@ -93,45 +97,35 @@ class ThreadRuntime:
                 self._clock.notify()
         return timer
 
-    def _look(self) -> None:
-        """Wake the scheduler if the timer that it waits for was cancelled: without another it ends."""
-        with self._clock:
-            if self._timers and self._timers[0][2].cancelled:
-                self._clock.notify()
+    def after_fork(self) -> None:
+        """Nothing to do: no thread of the parent's but the one that forked is here."""
 
     def close(self, timeout: float) -> None:
         """End the scheduler and the workers; those still at work are left to end by themselves."""
         with self._clock:
-            self._closed = True
             self._timers.clear()
             self._clock.notify()
             scheduler = self._scheduler
-        with self._hands:
-            self._hands.notify_all()
-            workers = list(self._workers)
+        self._workers.close()
         until = self.monotonic() + timeout
-        for thread in (*workers, *([scheduler] if scheduler else [])):
+        for thread in (*list(self._threads), *([scheduler] if scheduler else [])):
             if thread is not threading.current_thread() and thread.ident is not None:
                 thread.join(max(0.0, until - self.monotonic()))
 
-    def _work(self) -> None:
-        while (job := self._next_job()) is not None:
-            fn, args = job
+    def _start(self, work: Job) -> None:
+        def run() -> None:
             try:
-                fn(*args)
-            except Exception:
-                log.exception("colony_pool: a background task failed; this is a bug, please report it")
-            del job, fn, args
-        with self._hands:
-            self._workers.discard(threading.current_thread())
+                work()
+            finally:
+                self._threads.discard(thread)
 
-    def _next_job(self) -> _Job | None:
-        with self._hands:
-            if not self._jobs and not self._closed:
-                self._idle += 1
-                self._hands.wait(_LINGER)
-                self._idle -= 1
-            return self._jobs.popleft() if self._jobs else None
+        thread = threading.Thread(target=run, name="colony_pool-worker", daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except BaseException:
+            self._threads.discard(thread)
+            raise
 
     def _schedule(self) -> None:
         while True:
@@ -142,7 +136,7 @@ class ThreadRuntime:
                     return
                 wait = self._timers[0][0] - self.monotonic()
                 if wait > 0:
-                    self._clock.wait(min(wait, threading.TIMEOUT_MAX))
+                    self._clock.wait(min(wait, LINGER))  # what is cancelled must not keep this thread for long
                     continue
                 timer = heappop(self._timers)[2]
             if not timer.cancelled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as _json
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -83,7 +83,7 @@ def prepare(
         raise ValueError("path: must start with one '/' (it is taken relative to base_url; no other host is asked)")
     if any(ord(c) <= 32 or ord(c) >= 127 for c in path):
         raise ValueError("path: must be ASCII without spaces or control characters; percent-encode the rest")
-    if any(part in (".", "..") for part in path.split("?")[0].replace("%2e", ".").replace("%2E", ".").split("/")):
+    if any(part in (".", "..") for part in path.partition("?")[0].replace("%2e", ".").replace("%2E", ".").split("/")):
         raise ValueError("path: must have no '.' or '..' segments")
     if timeout is not None and not 0 < timeout < 1e9:
         raise ValueError(f"timeout={timeout!r}: must be a positive number of seconds")
@@ -124,30 +124,35 @@ class Api:
             jwt = agent.token()
             try:
                 reply = self._send(call, jwt)
-            except NetworkFailure as failure:
-                delay = self._after_network(call, failure, tried)
-            except BadReply as bad:
-                raise ColonyServerError(f"{call.method} {call.path}: {bad.reason}", bad.status) from None
-            else:
-                if reply.status < 300:
+                if isinstance(reply, NetworkFailure):
+                    delay = self._after_network(call, reply, tried)
+                elif isinstance(reply, BadReply):
+                    raise ColonyServerError(f"{call.method} {call.path}: {reply.reason}", reply.status)
+                elif reply.status < 300:
                     return Response(reply.status, reply.headers, reply.body)
-                if reply.status == 401 and not replayed and on_401(jwt):
+                elif reply.status == 401 and not replayed and on_401(jwt):
                     replayed = True
                     continue
-                delay = self._after_status(call, reply, tried, jwt)
+                else:
+                    delay = self._after_status(call, reply, tried)
             finally:
                 jwt = ""  # no traceback of ours holds a token
             tried += 1
             if self._closing.wait(delay):
                 raise closed().exception()
 
-    def _send(self, call: Call, jwt: str) -> Reply:
+    def _send(self, call: Call, jwt: str) -> Reply | NetworkFailure | BadReply:
+        """Send ``call`` once. A failure is returned, so that no exception has it, and its frames, as context."""
         headers = {**call.headers, "Authorization": f"Bearer {jwt}"}
         try:
-            return self._transport.send(
+            reply = self._transport.send(
                 call.method, self._base_path + call.target, headers=headers, body=call.body, total=call.timeout,
-                max_body=_MAX_BODY,
+                max_body=_MAX_BODY, once=not call.repeatable,
             )  # fmt: skip
+            # A server that echoes the request in its error must not put a secret into our exceptions.
+            return reply if reply.status < 300 else replace(reply, body=reply.body.replace(jwt.encode(), b"***"))
+        except (NetworkFailure, BadReply) as problem:
+            return problem.with_traceback(None)
         finally:
             del headers, jwt
 
@@ -157,21 +162,21 @@ class Api:
         if retry.retry_network_errors and tried < retry.max_retries and (call.repeatable or not failure.sent):
             return jittered(retry.delay(tried + 1), retry.jitter, self._runtime.random())
         words = f"{call.method} {call.path}: no answer ({failure.kind}: {failure.detail})"
-        raise ColonyNetworkError(f"{words}; check the network: no key or token is at fault") from None
+        raise ColonyNetworkError(f"{words}; check the network: no key or token is at fault")
 
-    def _after_status(self, call: Call, reply: Reply, tried: int, jwt: str) -> float:
+    def _after_status(self, call: Call, reply: Reply, tried: int) -> float:
         retry = self._retry
         after = retry_after(reply.headers, self._runtime.now())
         may = reply.status in retry.retry_on and tried < retry.max_retries and call.repeatable
         if may and (after is None or after <= retry.max_retry_after):
             delay = jittered(retry.delay(tried + 1), retry.jitter, self._runtime.random())
             return delay if after is None else after
-        raise _error(call, reply, after, jwt).exception()
+        raise _error(call, reply, after).exception()
 
 
-def _error(call: Call, reply: Reply, after: float | None, jwt: str) -> Failure:
+def _error(call: Call, reply: Reply, after: float | None) -> Failure:
     try:
-        response = _json.loads(reply.body.replace(jwt.encode(), b"***"))
+        response = _json.loads(reply.body)
     except (ValueError, RecursionError):
         response = {}
     response = response if isinstance(response, dict) else {}

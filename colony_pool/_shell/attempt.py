@@ -17,6 +17,9 @@ log = logging.getLogger("colony_pool")
 
 MAX_TOKEN_ANSWER = 65_536
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+# A probe's lease ends at the desk, which then doubles the next one; the transport's own end comes this much later,
+# seconds, or a server slower than the first lease is never found alive.
+_GRACE = 1.0
 _ABANDONED = Outcome(LOCAL, detail="the attempt was given up before it began")
 
 
@@ -39,7 +42,7 @@ class Attempt:
             code = credential.code(self._runtime.now())
         except CodeSpent:
             return _spent(credential)
-        except Exception as error:  # noqa: BLE001 - the user's callable: its exception is the caller's to see
+        except BaseException as error:  # noqa: BLE001 - the user's callable: its exception is the caller's to see
             return Outcome(LOCAL, detail="totp() raised", local_error=error)
         try:
             return self._send(permit, credential, code, abort)
@@ -61,8 +64,8 @@ class Attempt:
         burnt = code is not None
         try:
             reply = self._transport.send(
-                "POST", self._path, headers=_HEADERS, body=body, total=min(permit.timeout, self._total),
-                max_body=MAX_TOKEN_ANSWER, abort=abort, priority=True,
+                "POST", self._path, headers=_HEADERS, body=body, total=min(permit.timeout + _GRACE, self._total),
+                max_body=MAX_TOKEN_ANSWER, abort=abort, priority=True, once=burnt, fresh=burnt,
             )  # fmt: skip
         except NetworkFailure as failure:
             return Outcome(NETWORK, detail=f"{failure.kind}: {failure.detail}", code_burnt=burnt and failure.sent)
@@ -79,7 +82,9 @@ class Attempt:
 def _spent(credential: Credential) -> Outcome:
     if not credential.single_use:
         return Outcome(
-            LOCAL, detail="the one-time code is spent; the next one comes with the next window", code_wait=True
+            LOCAL,
+            detail="the one-time code is spent; the next window brings another. The API key is fine",
+            code_wait=True,
         )
     return Outcome(
         LOCAL,
@@ -93,5 +98,6 @@ def _scrubbed(body: bytes, key: str, code: str | None) -> bytes:
     """A server that echoes the request in its error must not put a secret into our exceptions."""
     for secret in (key, code):
         if secret:
-            body = body.replace(secret.encode(), b"***")
+            for form in (secret, json.dumps(secret)[1:-1]):
+                body = body.replace(form.encode(), b"***")
     return body

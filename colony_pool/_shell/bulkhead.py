@@ -1,143 +1,139 @@
 """The bulkhead: at most so many requests at once, however callers die while they wait for their turn.
 
 urllib3's own ``block=True`` is no such thing: a greenlet killed while it waits for a slot makes ``urlopen``
-put back a slot that it never had (921 innocent requests failed in a storm of 4,000 kills). Here a slot is
-handed over by name, and each ticket is claimed once: by the sorter, who then hands a slot over, or by its
-owner, who gives up. Whoever finds it claimed knows what the other has done.
+put back a slot that it never had (921 innocent requests failed in a storm of 4,000 kills).
 
-Nobody waits for the lock. Who gets it sorts for all; who does not leaves its slot or its ticket in a queue
-that the holder looks at again after it let go. So a finaliser that gives a slot back in the middle of a
-hand-over cannot deadlock with it.
+A slot is a token. It lies in ``_free`` or in the ticket of the one who has it, and moves from one to the other
+in a single step that neither a signal nor another thread can divide. So there is no lock: nobody who is killed
+can leave one behind, and a finaliser that gives a slot back in the middle of anything waits for nobody.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
+from typing import TypeVar
 
 from .._runtime.protocol import Event, Runtime
 
+T = TypeVar("T")
 
-class _Ticket:
-    """One who waits. Whoever claims it first decides: the sorter grants, or the waiter gives up."""
 
-    __slots__ = ("_claim", "event")
+def _move(take: Callable[[], T], to: list[T] | deque[T]) -> bool:
+    """Move what ``take`` (a ``pop``) returns. All in C: Ctrl-C comes before or after, never in between."""
+    try:
+        to.extend(islice(iter(take, None), 1))
+    except IndexError:
+        return False
+    return True
 
-    def __init__(self, event: Event) -> None:
-        self.event = event
-        self._claim = [None]
 
-    def claim(self) -> bool:
-        """True for exactly one caller (``pop`` is atomic)."""
-        try:
-            self._claim.pop()
-        except IndexError:
-            return False
-        return True
+class Ticket:
+    """One request's place in the line, and then its slot. ``leave`` belongs into a ``finally``."""
+
+    __slots__ = ("_bulkhead", "event", "gone", "held", "priority")
+
+    def __init__(self, bulkhead: Bulkhead, priority: bool) -> None:
+        self._bulkhead = bulkhead
+        self.priority = priority
+        self.event: Event | None = None
+        self.held: list[int] = []  # the slot, if we have one
+        self.gone = False
+
+    def wait(self, timeout: float | None, *, on_wait: Callable[[Callable[[], object]], object] | None = None) -> bool:
+        """Wait for a slot, at most ``timeout`` seconds; True when it is ours.
+
+        ``on_wait`` is told, before a wait, what to call in order to end it early.
+        """
+        return self._bulkhead.wait(self, timeout, on_wait)
+
+    def hand_over(self) -> Ticket | None:
+        """Give the slot to another thread, which has to ``leave`` the returned ticket; ``None`` if we left."""
+        other = Ticket(self._bulkhead, self.priority)
+        return other if _move(self.held.pop, other.held) else None
+
+    def leave(self) -> None:
+        """Give back what we have: a slot, or a place in the line. Any number of times."""
+        self.gone = True
+        self._bulkhead.left(self)
 
 
 class Bulkhead:
     """``maxsize`` slots; first come, first served, but ``priority`` goes first."""
 
     def __init__(self, maxsize: int, runtime: Runtime) -> None:
-        self._free = maxsize
+        self._free: deque[int] = deque(range(maxsize))
         self._maxsize = maxsize
         self._runtime = runtime
-        self._sorting = runtime.lock()  # guards _free and the hand-over; only ever tried
-        self._returned: deque[int] = deque()
-        self._first: deque[_Ticket] = deque()
-        self._rest: deque[_Ticket] = deque()
+        self._first: deque[Ticket] = deque()
+        self._rest: deque[Ticket] = deque()
 
     @property
     def in_use(self) -> int:
         """Slots taken now."""
-        return self._maxsize - self._free - len(self._returned)
+        return self._maxsize - len(self._free)
 
     @property
     def waiting(self) -> int:
         """Callers who wait for a slot."""
         return len(self._first) + len(self._rest)
 
-    def acquire(
+    def ticket(self, *, priority: bool = False) -> Ticket:
+        """Return a ticket with neither a slot nor a place."""
+        return Ticket(self, priority)
+
+    def wait(
         self,
+        ticket: Ticket,
         timeout: float | None,
-        *,
-        priority: bool = False,
-        on_wait: Callable[[Callable[[], object]], object] | None = None,
+        on_wait: Callable[[Callable[[], object]], object] | None,
     ) -> bool:
-        """Wait for a slot, at most ``timeout`` seconds; True when it is ours, to be given to ``release``.
-
-        ``on_wait`` is told, before a wait, what to call in order to end it early.
-        """
-        if not (self._first or self._rest) and self._take():
+        """See ``Ticket.wait``."""
+        if not self._first and not self._rest and _move(self._free.pop, ticket.held):
             return True
-        ticket = _Ticket(self._runtime.event())
-        line = self._first if priority else self._rest
-        try:
-            line.append(ticket)
-            if on_wait is not None:
-                on_wait(ticket.event.set)
-            self._sort()
-            ticket.event.wait(timeout)
-        except BaseException:
-            if not self._gave_up(ticket, line):
-                self.release()
-            raise
-        return not self._gave_up(ticket, line)
+        ticket.event = event = self._runtime.event()
+        (self._first if ticket.priority else self._rest).append(ticket)
+        if on_wait is not None:
+            on_wait(event.set)
+        self._match()
+        event.wait(timeout)
+        return bool(ticket.held)
 
-    def release(self) -> None:
-        """Give a slot back."""
-        self._returned.append(1)
-        self._sort()
+    def left(self, ticket: Ticket) -> None:
+        """See ``Ticket.leave``."""
+        moved = _move(ticket.held.pop, self._free)
+        if ticket.event is not None:
+            for line in (self._first, self._rest):
+                try:
+                    line.remove(ticket)
+                except ValueError:
+                    continue
+        if moved:
+            self._match()
 
-    def _take(self) -> bool:
-        """Take a free slot without waiting, if nobody is in the way."""
-        if not self._sorting.acquire(False):
-            return False
-        try:
-            self._collect()
-            took = self._free > 0
-            self._free -= took
-        finally:
-            self._sorting.release()
-        self._sort()
-        return took
-
-    @staticmethod
-    def _gave_up(ticket: _Ticket, line: deque[_Ticket]) -> bool:
-        """Stop waiting. False if a slot was handed over meanwhile: it is ours."""
-        if not ticket.claim():
-            return False
-        try:
-            line.remove(ticket)
-        except (ValueError, IndexError):
-            pass  # the sorter has taken it out, or is doing so: it skips what is claimed
-        return True
-
-    def _sort(self) -> None:
-        """Hand free slots to waiters. Whoever gets the lock does it for all; nobody waits for the lock."""
-        while self._work_left() and self._sorting.acquire(False):
+    def _match(self) -> None:
+        """Give free slots to those who wait. Whoever has added one or the other calls this, also several at once."""
+        while self._free and (self._first or self._rest):
+            called: list[Ticket] = []
             try:
-                self._collect()
-                while self._free and (ticket := self._next()) is not None:
-                    if ticket.claim():
-                        self._free -= 1
-                        ticket.event.set()
+                if _move(self._first.popleft, called) or _move(self._rest.popleft, called):
+                    self._serve(called)
             finally:
-                self._sorting.release()
+                if called:  # there was no slot any more, or we were interrupted: it keeps its place
+                    ticket = called[0]
+                    (self._first if ticket.priority else self._rest).appendleft(ticket)
 
-    def _work_left(self) -> bool:
-        return bool(self._returned) or bool(self._free and (self._first or self._rest))
-
-    def _collect(self) -> None:
-        while self._returned:
-            self._returned.popleft()
-            self._free += 1
-
-    def _next(self) -> _Ticket | None:
-        for line in (self._first, self._rest):
+    def _serve(self, called: list[Ticket]) -> None:
+        ticket = called[0]
+        if not ticket.gone and (ticket.held or _move(self._free.pop, ticket.held)):
+            assert ticket.event is not None  # noqa: S101 - it stood in a line
             try:
-                return line.popleft()
-            except IndexError:
-                continue
-        return None
+                ticket.event.set()
+            except Exception:  # noqa: BLE001 - the hub that waits there is dead, and its greenlet with it
+                ticket.gone = True
+            if ticket.gone:  # it left while we served it, and may have seen nothing
+                _move(ticket.held.pop, self._free)
+            called.clear()
+        elif ticket.gone:
+            called.clear()

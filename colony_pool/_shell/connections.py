@@ -1,33 +1,31 @@
-"""urllib3's pools as this library needs them: a deadline on every byte, a queue that fits the runtime.
+"""urllib3 as this library needs it: a deadline on every byte, and a queue that no killed greenlet can harm.
 
-Only this file and ``transport.py`` import urllib3, and nothing of urllib3 is changed for anybody else.
+The only file that imports urllib3; nothing of urllib3 is changed for anybody else.
 
-Why not urllib3's own timeouts: they bound one read each, so that headers at a byte a second take for ever, and
-a host with eight addresses takes eight times as long to be unreachable. Why pools by hub: a gevent socket
-belongs to the hub that made it.
+Why not its own timeouts: they bound one read each, so that headers at a byte a second take for ever, and a host
+with eight addresses takes eight times as long to be unreachable. Why not its own queue: it is bound to the locks
+of the moment when urllib3 was imported, patched or not.
 """
 
 from __future__ import annotations
 
 import _socket  # the C sockets, which no monkey patch replaces
-import contextlib
 import http.client
 import io
 import os
 import queue
 import socket
 import ssl
-import sys
-import threading
-import weakref
 from collections import deque
-from collections.abc import Callable, Hashable
+from http.client import HTTPException
 from time import monotonic
 from typing import Any
 
 import urllib3
 import urllib3.connection
+from urllib3 import exceptions as u3
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssl_match_hostname import CertificateError
 
 # One piece of a request's body: each gets what is left of the deadline, which TLS else grants anew each time.
 _PIECE = 65_536
@@ -63,13 +61,14 @@ class _DeadlineIO(io.RawIOBase):
 class _Reply(http.client.HTTPResponse):
     """An answer that notices when more came than was announced: its connection is out of step."""
 
-    colony_guard: _Guarded
+    colony_guard: _Guarded | None
 
     def _close_conn(self) -> None:
         fp: Any = self.fp
-        if fp is not None and not fp.closed:
+        guard, self.colony_guard = self.colony_guard, None  # no cycle: a lost connection must close at once
+        if guard is not None and fp is not None and not fp.closed:
             fp.raw.at_end = True
-            self.colony_guard.colony_surplus = bool(fp.peek(1))
+            guard.colony_surplus = bool(fp.peek(1))
         super()._close_conn()  # type: ignore[misc]
 
 
@@ -89,20 +88,6 @@ class _Guarded:
             raise TimeoutError("no time left")
         return min(left, self.colony_deadline[1])
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether an idle connection is still good: open, and the server has said nothing unasked."""
-        raw = getattr(self.sock, "_sock", None)
-        if raw is None:
-            return bool(super().is_connected)  # type: ignore[misc]
-        # gevent's poll(), which urllib3 asks, costs more than all else that a pool does; its sockets never block.
-        with contextlib.suppress(OSError):
-            try:
-                _socket.socket.recv(raw, 1, socket.MSG_PEEK)
-            except BlockingIOError:
-                return True
-        return False
-
     def response_class(self, sock: Any, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
         reply = _Reply(sock, *args, **kwargs)
         reply.colony_guard = self
@@ -117,6 +102,10 @@ class _Guarded:
             self._uncork()
         finally:
             self._corked = None
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        """``http.client``'s answer, not urllib3's: nothing is to be decoded, and that costs a quarter of a request."""
+        return http.client.HTTPConnection.getresponse(self)  # type: ignore[arg-type]
 
     def _uncork(self) -> None:
         corked, self._corked = self._corked, None
@@ -141,16 +130,14 @@ class _Guarded:
         try:
             super().connect()  # type: ignore[misc]
         finally:
-            lever, self.colony_lever = self.colony_lever, None
-            if lever is not None:
-                lever.close()
+            self.drop_lever()
 
     def _new_conn(self) -> Any:
         """Try each address; all of them together have the time of one."""
         myself: Any = self
         host = myself._dns_host.strip("[]")
         failure: OSError = OSError("the host name has no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, myself.port, 0, socket.SOCK_STREAM):
+        for family, kind, protocol, _, address in _addresses(host, myself.port):
             sock = socket.socket(family, kind, protocol)
             try:
                 self.colony_lever = _socket.socket(fileno=os.dup(sock.fileno()))
@@ -163,7 +150,7 @@ class _Guarded:
             except OSError as error:
                 failure = error
                 sock.close()
-                self._drop_lever()
+                self.drop_lever()
                 self.seconds_left()
             except BaseException:
                 sock.close()
@@ -173,22 +160,35 @@ class _Guarded:
         finally:
             del failure  # a reference cycle otherwise
 
-    def _drop_lever(self) -> None:
+    def drop_lever(self) -> None:
+        """Close the second handle on a socket that is still being connected."""
         lever, self.colony_lever = self.colony_lever, None
         if lever is not None:
             lever.close()
 
 
-class Connection(_Guarded, urllib3.connection.HTTPConnection):
+class Connection(_Guarded, urllib3.connection.HTTPConnection):  # type: ignore[misc]
     """Plain HTTP."""
 
 
-class SecureConnection(_Guarded, urllib3.connection.HTTPSConnection):
+class SecureConnection(_Guarded, urllib3.connection.HTTPSConnection):  # type: ignore[misc]
     """HTTPS."""
 
 
-class Slots:
-    """A LIFO of idle connections for native threads under gevent: no lock that anybody could have patched."""
+def _addresses(host: str, port: int) -> Any:
+    """Where to connect to. An IP address is not asked for: under gevent that would start threads that stay."""
+    try:
+        return _socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+    except OSError:
+        return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+
+
+class _Slots:
+    """Idle connections, last in, first out. Nobody ever waits here (the bulkhead is for that), so there is no lock.
+
+    A deque's own verbs are atomic, for threads and for greenlets of any hub; ``queue.LifoQueue`` and gevent's
+    hold a lock that belongs to one of the two.
+    """
 
     def __init__(self, maxsize: int) -> None:
         self.queue: deque[Any] = deque()
@@ -209,117 +209,85 @@ class Slots:
         return len(self.queue)
 
 
-def _pool_classes(slots: type[Any]) -> dict[str, Any]:
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Connection  # type: ignore[assignment]
-        QueueCls = slots
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = SecureConnection  # type: ignore[assignment]
-        QueueCls = slots
-
-    return {"http": Pool, "https": SecurePool}
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = Connection
+    QueueCls = _Slots  # type: ignore[assignment]
 
 
-class Pools:
-    """One urllib3 pool per home (a gevent hub, or ``None``); two hubs sharing one would lose slots."""
-
-    def __init__(self, scheme: str, host: str, port: int | None, *, maxsize: int, proxy: str | None,
-                 ca_certs: str | None, queue_class: Callable[[], type[Any]]) -> None:  # fmt: skip
-        self._target = (host, port, scheme)
-        self._maxsize = maxsize
-        self._proxy = proxy
-        self._queue_class = queue_class
-        self._context = tls_context(ca_certs) if "https" in (scheme, (proxy or "").partition(":")[0]) else None
-        self._pools: dict[int, tuple[weakref.ref[Any] | None, Any]] = {}  # id of a hub: (the hub, its pool)
-        self._known: weakref.WeakSet[Any] = weakref.WeakSet()  # connections, idle or not
-        self._counting = threading.Lock()  # guards opened
-        self.opened = 0  # connections opened so far, those that failed included
-        self.closed = False
-
-    def at(self, home: Hashable | None) -> Any:
-        """The pool of ``home``."""
-        entry = self._pools.get(id(home))
-        if entry is None or (entry[0] is not None and entry[0]() is not home):
-            self._bury()
-            entry = (weakref.ref(home) if home is not None else None, self._new_pool())
-            self._pools[id(home)] = entry
-            if self.closed:
-                self.close()
-        return entry[1]
-
-    def take(self, pool: Any) -> Any:
-        """A connection of ``pool``, connected or not."""
-        conn = pool._get_conn(timeout=0)
-        if conn.sock is None:
-            self._known.add(conn)
-            with self._counting:
-                self.opened += 1
-        return conn
-
-    def idle(self) -> int:
-        """Idle connections of all hubs."""
-        slots = [getattr(pool.pool, "queue", ()) for _, pool in list(self._pools.values())]
-        return sum(conn is not None and conn.sock is not None for line in slots for conn in list(line))
-
-    def close(self) -> None:
-        """Close what is idle, for good; what is at work closes when it ends."""
-        self.closed = True
-        while self._pools:
-            _quietly(self._pools.popitem()[1][1].close)
-
-    def after_fork(self) -> None:
-        """Give up the parent's descriptors, at work or idle, without a word on them: it goes on using them."""
-        for conn in list(self._known):
-            sock, conn.sock = conn.sock, None
-            if sock is not None:
-                _quietly(lambda sock=sock: os.close(sock.detach()))  # type: ignore[misc]
-            _quietly(conn._drop_lever)
-        self._known.clear()
-        self._pools.clear()
-        self._counting = threading.Lock()
-
-    def _bury(self) -> None:
-        """Close the pools of hubs that are gone: collected, destroyed, or without their thread."""
-        alive = sys._current_frames()
-        for key, (ref, pool) in list(self._pools.items()):
-            hub = ref() if ref is not None else None
-            if ref is None or (hub is not None and hub.loop is not None and hub.thread_ident in alive):
-                continue
-            self._pools.pop(key, None)
-            _quietly(pool.close)
-
-    def _new_pool(self) -> Any:
-        options: dict[str, Any] = {"num_pools": 2, "maxsize": self._maxsize, "block": False, "retries": False}
-        if self._context is not None and self._target[2] == "https":
-            options["ssl_context"] = self._context
-        manager: urllib3.PoolManager
-        if self._proxy:
-            context = self._context if self._proxy.startswith("https:") else None
-            manager = urllib3.ProxyManager(self._proxy, proxy_ssl_context=context, **options)
-        else:
-            manager = urllib3.PoolManager(**options)
-        manager.pool_classes_by_scheme = _pool_classes(self._queue_class())
-        pool = manager.connection_from_host(*self._target)
-        pool.colony_manager = manager  # type: ignore[attr-defined] # a manager that is collected closes its pools
-        return pool
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = SecureConnection
+    QueueCls = _Slots  # type: ignore[assignment]
 
 
-def tls_context(ca_certs: str | None) -> ssl.SSLContext:
-    """One context for all connections: loading the certificates takes longer than a handshake.
+def new_pool(
+    scheme: str, host: str, port: int | None, *, maxsize: int, proxy: str | None, context: ssl.SSLContext | None
+) -> Any:
+    """Return a pool of connections to one host, through ``proxy`` if there is one."""
+    options: dict[str, Any] = {"num_pools": 2, "maxsize": maxsize, "block": False, "retries": False}
+    if scheme == "https":
+        options["ssl_context"] = context
+    manager: urllib3.PoolManager
+    if proxy:
+        proxy_context = context if proxy.startswith("https:") else None
+        manager = urllib3.ProxyManager(proxy, proxy_ssl_context=proxy_context, **options)
+    else:
+        manager = urllib3.PoolManager(**options)
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    pool = manager.connection_from_host(host, port, scheme)
+    pool.colony_manager = manager  # type: ignore[attr-defined] # a manager that is collected closes its pools
+    return pool
 
-    Made here and not by urllib3, which binds the unpatched class when it is imported before gevent patches.
+
+def take(pool: Any) -> Any:
+    """Return a connection of ``pool``: an idle one that is still good, or one that is yet to be connected.
+
+    As urllib3's ``_get_conn``, but without a switch in the middle: a greenlet killed there took the socket along.
     """
+    slots = pool.pool  # None once it is closed: then the connection closes after use
     try:
-        if ca_certs is not None and os.path.isdir(ca_certs):
-            return ssl.create_default_context(capath=ca_certs)
-        return ssl.create_default_context(cafile=ca_certs)
-    except OSError as error:
-        raise ValueError(f"ca_certs={ca_certs!r}: no certificates can be read there") from error
+        conn = (slots.get() if slots is not None else None) or pool._new_conn()
+    except queue.Empty:
+        return pool._new_conn()
+    if conn.sock is not None and not _at_rest(conn.sock):
+        conn.close()
+    return conn
 
 
-def _quietly(act: Callable[[], object]) -> None:
+def _at_rest(sock: Any) -> bool:
+    """Whether nothing has come, neither bytes nor the end, on a connection where nothing is due."""
+    native = getattr(sock, "_sock", sock)  # below gevent's, and below TLS
     try:
-        act()
-    except Exception:  # noqa: BLE001, S110 - the socket of a dead hub: closed is closed
-        pass
+        native.settimeout(0.0)
+        _socket.socket.recv(native, 1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except (OSError, TypeError):  # TLS within TLS is no socket: urllib3 would not know either
+        return not isinstance(native, _socket.socket)
+    return False
+
+
+def describe(error: BaseException) -> tuple[str, str]:
+    """``(kind, detail)`` of an exception from urllib3, ssl, http.client or the socket; nothing secret in it."""
+    for classes, kind, detail in _KINDS:
+        if isinstance(error, classes):
+            return kind, detail or _tls_words(error)
+    if isinstance(error, OSError) and error.strerror:
+        return "other", error.strerror.lower()
+    return "other", type(error).__name__
+
+
+# In this order: a subclass before its base.
+_KINDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
+    ((socket.gaierror, UnicodeError, u3.NameResolutionError), "dns", "the host name does not resolve"),
+    ((TimeoutError, u3.ReadTimeoutError, u3.ConnectTimeoutError), "timeout", "no answer in time"),
+    ((ConnectionRefusedError,), "refused", "connection refused"),
+    ((u3.ProxyError,), "proxy", "the proxy does not work"),
+    ((u3.SSLError, ssl.SSLError, CertificateError), "tls", ""),
+    ((ConnectionError, HTTPException, u3.ProtocolError), "reset", "the connection broke off"),
+)
+
+
+def _tls_words(error: BaseException) -> str:
+    cause = error.args[0] if error.args and isinstance(error.args[0], ssl.SSLError) else error
+    words = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or "the handshake failed"
+    return str(words)[:120].lower().replace("_", " ")

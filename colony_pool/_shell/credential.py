@@ -23,12 +23,14 @@ class Credential:
     __slots__ = ("_spent", "key", "totp")
 
     def __init__(self, key: str, totp: Totp = None) -> None:
+        problem = None if totp is None or callable(totp) else code_problem(totp)
         if not isinstance(key, str) or not _KEY.fullmatch(key):
-            raise ValueError(
+            problem = ValueError(
                 "api_key: must be a string that starts with 'col_', without spaces or control characters"
             )
-        if totp is not None and not callable(totp):
-            check_code(totp)
+        if problem is not None:
+            del key, totp  # no traceback of ours holds a secret
+            raise problem
         self.key = key
         self.totp = totp
         self._spent: dict[str, float] = {}
@@ -53,7 +55,11 @@ class Credential:
         """The code for one attempt, ``None`` without 2FA. Raises ``CodeSpent`` for one that was sent before."""
         if self.totp is None:
             return None
-        code = self.totp if isinstance(self.totp, str) else check_code(self.totp())
+        code = self.totp if isinstance(self.totp, str) else self.totp()
+        problem = code_problem(code)
+        if problem is not None:
+            del code
+            raise problem
         for old, at in list(self._spent.items()):
             if wall - at > _SPENT_FOR and not self.single_use:
                 del self._spent[old]
@@ -66,16 +72,16 @@ class Credential:
         self._spent[code] = wall
 
 
-def check_code(code: object) -> str:
-    """Return ``code`` if it can be a one-time code; the error does not show it."""
+def code_problem(code: object) -> Exception | None:
+    """Say why ``code`` can be no one-time code, without showing it."""
     if not isinstance(code, str):
-        raise TypeError(
+        return TypeError(
             f"totp: must be a str or a callable that returns one, not {type(code).__name__} "
             "(an int loses the leading zero that one code in ten has)"
         )
     if not _CODE.fullmatch(code):
-        raise ValueError(
+        return ValueError(
             f"totp: {len(code)} characters that are no one-time code; allowed are 6 to 8 digits, or a recovery code "
             "of 10 to 16 letters and digits (a TOTP secret is not a code: pass totp=lambda: pyotp.TOTP(secret).now())"
         )
-    return code
+    return None

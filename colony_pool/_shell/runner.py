@@ -14,18 +14,24 @@ from __future__ import annotations
 
 import logging
 import math
+import weakref
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from .._core import actions as act
 from .._core.account import Permit
 from .._core.dispatch import Dispatcher
 from .._core.events import Event
 from .._core.outcome import LOCAL, Outcome
+from .._runtime import protocol
 from .._runtime.protocol import Runtime, Timer
+from ..errors import ColonyAPIError
 
 log = logging.getLogger("colony_pool")
+
+# Longest wait for a task that was interrupted between a decision and its execution, seconds.
+_SETTLED = 1.0
 
 Step = Callable[[float, float], list[act.Action]]
 
@@ -42,6 +48,13 @@ class Breaker(Protocol):
 
     def deliver(self) -> None:
         """Tell users' listeners; one may call back into the pool, and wait there."""
+
+
+class _Mark:
+    """Stands at the end of an input's actions: whoever comes to it has carried them out."""
+
+    def __init__(self, event: protocol.Event) -> None:
+        self.event = event
 
 
 class Runner:
@@ -71,10 +84,21 @@ class Runner:
         self._stopping = False
         self._idle = runtime.event()
         self._wake_at = math.inf
-        self._timers: dict[Hashable | None, tuple[float, Timer]] = {}
+        self._timers: dict[int, tuple[float, Timer, Callable[[], Any]]] = {}  # by a home's id: keeps none alive
+        self._disowned = False
 
     def feed(self, step: Step) -> None:
         """Put one input to the dispatcher; its actions are carried out here or by whoever is at it."""
+        self.runtime.unhurried(lambda: self._feed(step))
+
+    def settle(self, step: Step) -> None:
+        """``feed``, and return when its actions have been carried out, by whomever."""
+        done = self.runtime.event()
+        mark: Any = _Mark(done)
+        self.feed(lambda now, wall: [*step(now, wall), act.Done(mark)])
+        done.wait(_SETTLED)
+
+    def _feed(self, step: Step) -> None:
         self._inbox.append(step)
         try:
             self._decide()
@@ -85,7 +109,7 @@ class Runner:
             raise
 
     def _decide(self) -> None:
-        while self._inbox and self._deciding.acquire(False):
+        while self._inbox and not self._disowned and self._deciding.acquire(False):
             try:
                 while self._inbox:
                     step = self._inbox.popleft()
@@ -110,26 +134,44 @@ class Runner:
         mine: Permit | None = None
         # A user's listener may wait for the pool, and this task tells it: then no attempt may wait for this task.
         takes_over = worker is not None and not (self._breaker is not None and self._breaker.listeners)
-        while self._todo:
+        while self._todo and not self._disowned:
             try:
                 action = self._todo.popleft()
             except IndexError:
                 break
-            if isinstance(action, act.Start):
-                if takes_over and mine is None and action.permit.home in (None, self.runtime.home()):
-                    mine = action.permit
-                else:
-                    self.runtime.spawn(self._work, action.permit, home=action.permit.home)
-            elif isinstance(action, act.Done):
-                action.waiter.event.set()
-            elif isinstance(action, act.Abort):
-                if action.permit.shell is not None:
-                    action.permit.shell.abort()
-            elif action.account.listener is not None:
-                action.account.listener(action)
-        self._arm()
-        self._tell()
+            takes = takes_over and mine is None and isinstance(action, act.Start)
+            if takes and action.permit.home in (None, self.runtime.home()):  # type: ignore[union-attr]
+                mine = action.permit  # type: ignore[union-attr]
+                continue
+            try:
+                self._do(action)
+            except Exception:  # a hub died with whoever waited in it, say: all others go on
+                log.debug("colony_pool: %s was not carried out", type(action).__name__, exc_info=True)
+        if not self._disowned:
+            self._arm()
+            self._tell()
         return mine
+
+    def _do(self, action: act.Start | act.Abort | act.Done | act.Grant) -> None:
+        if isinstance(action, act.Start):
+            self._start(action.permit)
+        elif isinstance(action, act.Done):
+            action.waiter.event.set()
+        elif isinstance(action, act.Abort):
+            abort = action.permit.shell
+            if abort is not None:
+                abort.abort()
+        elif action.account.listener is not None:
+            action.account.listener(action)
+
+    def _start(self, permit: Permit) -> None:
+        try:
+            self.runtime.spawn(self._work, permit, home=permit.home)
+        except RuntimeError as error:  # the system grants no thread
+            problem = ColonyAPIError(f"no thread for an attempt: {error}")
+            outcome = Outcome(LOCAL, detail="no thread", local_error=problem)
+            self._inbox.append(lambda now, wall: self.dispatcher.result(permit, outcome, now, wall))
+            self._decide()
 
     def _work(self, first: Permit) -> None:
         """Make attempts until there is none to take over."""
@@ -162,21 +204,25 @@ class Runner:
         One timer per home: a hub may die with its thread, and the others must still be woken.
         """
         home = self.runtime.home()
+        key = id(home)
         at = math.nan
         while at != self._wake_at:  # another thread may have moved it meanwhile
             at = self._wake_at
-            timer = self._timers.get(home)
+            timer = self._timers.get(key)
             if timer is not None:
-                if timer[0] <= at < math.inf:
+                same = timer[2]() is home  # else it is of a hub that died, and whose place in memory this one got
+                if same and timer[0] <= at < math.inf:
                     return
-                self._timers.pop(home, None)
-                timer[1].cancel()
+                self._timers.pop(key, None)
+                if same:
+                    timer[1].cancel()
             if at < math.inf:
                 delay = max(0.0, at - self.runtime.monotonic())
-                self._timers[home] = (at, self.runtime.call_later(delay, lambda: self._fire(home)))
+                due = self.runtime.call_later(delay, lambda: self._fire(key))
+                self._timers[key] = (at, due, weakref.ref(home) if home is not None else _nowhere)
 
-    def _fire(self, home: Hashable | None) -> None:
-        self._timers.pop(home, None)
+    def _fire(self, key: int) -> None:
+        self._timers.pop(key, None)
         self.feed(self.dispatcher.tick)
 
     def _tell(self) -> None:
@@ -208,3 +254,14 @@ class Runner:
             self._idle.wait(within)
         while self._timers:
             self._timers.popitem()[1][1].cancel()
+
+    def after_fork(self) -> None:
+        """In a forked child: this runner, its timers and greenlets are the parent's, and stand still here."""
+        self._disowned = True
+        self.runtime.after_fork()
+        while self._timers:
+            self._timers.popitem()[1][1].cancel()
+
+
+def _nowhere() -> None:
+    """Return the home of those that have none."""

@@ -122,6 +122,7 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._playing: asyncio.Task[None] | None = None
         self._served = 0
+        self._serving = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -137,6 +138,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         self._advance()
+
+    @property
+    def busy(self) -> bool:
+        """A request is being answered."""
+        return self._serving or self._playing is not None
+
+    def fileno(self) -> int:
+        return int(self._transport.get_extra_info("socket").fileno())
 
     def drop(self) -> None:
         """Close now, whatever is going on."""
@@ -159,6 +168,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _serve(self, request: Request) -> None:
+        self._serving = True
         visit = self._desk.begin(request, self._number)
         peer = self._transport.get_extra_info("peername")
         answer = self._desk.answer(visit, str(peer[0]) if peer else "")
@@ -168,6 +178,7 @@ class Connection(asyncio.Protocol):
             self._desk.end(visit, answer.status)
         else:
             self._playing = asyncio.get_running_loop().create_task(self._play(visit, answer))
+        self._serving = False
 
     async def _play(self, visit: Visit, answer: Answer) -> None:
         status = 0

@@ -62,6 +62,7 @@ class Link:
             line: bytes = self._process.stdout.readline()
         finally:
             watch.cancel()
+            watch.join()  # no thread of ours is left for others to count
         if not line:
             raise FakeColonyError("the server process did not start; its error output says why")
         return line

@@ -41,7 +41,7 @@ class FakeStats:
         now: the server's clock, seconds since it started.
         requests: how many have ended; those in flight are not in it.
         in_flight: requests that are being answered at this moment.
-        max_in_flight: the most at once.
+        max_in_flight: the most at once; a request whose client has hung up is none.
         connections: TCP connections accepted.
         open_connections: those open at this moment.
         knocks: how often the server was knocked over (``FakeColony.capacity``).

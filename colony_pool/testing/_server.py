@@ -12,6 +12,7 @@ import json
 import os
 import random
 import resource
+import select
 import socket
 import ssl
 import sys
@@ -88,8 +89,17 @@ class Server:
 
     def begin(self, request: Request, connection: int) -> Visit:
         self.in_flight += 1
-        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        if self.in_flight > self.max_in_flight:
+            self.max_in_flight = max(self.max_in_flight, self.in_flight - self._hung_up())
         return Visit(request, connection, self.now(), time.time())
+
+    def _hung_up(self) -> int:
+        """Count the requests whose client has closed: that news and a new request come in either order."""
+        poll = select.poll()
+        for connection in self.open:
+            if connection.busy:
+                poll.register(connection.fileno(), select.POLLRDHUP)
+        return len(poll.poll(0))
 
     def end(self, visit: Visit, status: int) -> None:
         self.in_flight -= 1

@@ -176,9 +176,9 @@ class SimRuntime:
     name = "sim"
 
     def __init__(self, seed: int = 0, wall: float = 1_790_000_000.0) -> None:
-        self.random_source = _random.Random(seed)
+        self.random_source = _random.Random(seed)  # noqa: S311 - a seeded simulation
         self.switches = 0
-        self._pick = _random.Random(f"pick {seed}")
+        self._pick = _random.Random(f"pick {seed}")  # noqa: S311 - as above
         self._time = 0.0
         self._wall = wall
         self._serial = count()
@@ -212,6 +212,10 @@ class SimRuntime:
         """Run ``fn(*args)`` in a new task."""
         self.task(lambda: fn(*args))
 
+    def unhurried(self, fn: Callable[[], object]) -> None:
+        """Run ``fn()``: there are no signals in virtual time."""
+        fn()
+
     def call_later(self, delay: float, fn: Callable[[], object]) -> _SimTimer:
         """Run ``fn()`` in a new task after ``delay`` virtual seconds."""
         return self._later(delay, lambda: self.spawn(fn))
@@ -227,6 +231,9 @@ class SimRuntime:
     def offload(self, fn: Callable[..., T], *args: Any) -> T:
         """Run ``fn`` here: nothing blocks in virtual time."""
         return fn(*args)
+
+    def after_fork(self) -> None:
+        """Nothing to do: a simulation does not fork."""
 
     def close(self, timeout: float) -> None:
         """Nothing to end: the simulation owns its tasks."""
@@ -329,7 +336,7 @@ class SimRuntime:
             raise SimKilled(task.name)
 
     def _retire(self, worker: _Worker) -> None:
-        assert worker.task is not None
+        assert worker.task is not None  # noqa: S101 - it has just run one
         del self._workers[worker.task]
         self._idle.append(worker)
         self._back.release()

@@ -1,0 +1,108 @@
+"""Native threads that live while there is work: they linger for half a second after it, and end.
+
+There is no lock. A worker that waits stands in ``_idle``; who takes it out, the one who has a job for it or the
+worker itself when it has waited long enough, decides, and ``deque`` lets only one of them. So work can be handed
+in from anywhere: another thread, a greenlet, a finaliser in the middle of a hand-over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+log = logging.getLogger("colony_pool")
+
+# An idle worker waits this long for more work before it ends, seconds.
+LINGER = 0.5
+Job = Callable[[], object]
+
+
+class _Worker:
+    __slots__ = ("bell", "job")
+
+    def __init__(self, bell: Any, job: Job) -> None:
+        self.bell = bell  # a locked lock; who has put a job here unlocks it
+        self.job: Job | None = job
+
+
+class Workers:
+    """Runs each job in a thread of its own, or in one that has just become free.
+
+    Arguments:
+        start: starts a native thread: ``start(function)``.
+        new_lock: makes a native lock.
+    """
+
+    def __init__(self, start: Callable[[Job], object], new_lock: Callable[[], Any]) -> None:
+        self._start = start
+        self._new_lock = new_lock
+        self._idle: deque[_Worker] = deque()
+        self._backlog: deque[Job] = deque()  # when the system grants no more threads
+        self._alive: set[_Worker] = set()
+        self._closed = False
+
+    def submit(self, job: Job) -> None:
+        """Have ``job()`` run; never waits. Raises ``RuntimeError`` if there is no thread and none can be started."""
+        try:
+            worker = self._idle.pop()
+        except IndexError:
+            self._hire(job)
+        else:
+            worker.job = job
+            worker.bell.release()
+
+    def close(self) -> None:
+        """Have idle workers end now, and busy ones after their job."""
+        self._closed = True
+        while self._idle:
+            try:
+                self._idle.pop().bell.release()
+            except IndexError:
+                break
+
+    def _hire(self, job: Job) -> None:
+        bell = self._new_lock()
+        bell.acquire()
+        worker = _Worker(bell, job)
+        self._alive.add(worker)
+        try:
+            self._start(lambda: self._work(worker))
+        except RuntimeError:
+            self._alive.discard(worker)
+            if not self._alive:
+                raise
+            self._backlog.append(job)
+
+    def _work(self, worker: _Worker) -> None:
+        try:
+            while (job := worker.job) is not None:
+                worker.job = None
+                self._run(job)
+                del job
+                self._wait_for_more(worker)
+        finally:
+            self._alive.discard(worker)
+
+    @staticmethod
+    def _run(job: Job) -> None:
+        try:
+            job()
+        except Exception:
+            log.exception("colony_pool: a background task failed; this is a bug, please report it")
+        except BaseException:  # noqa: BLE001, S110 - SystemExit and the like end the job, not the worker
+            pass
+
+    def _wait_for_more(self, worker: _Worker) -> None:
+        try:
+            worker.job = self._backlog.popleft()
+            return
+        except IndexError:
+            self._idle.append(worker)
+        if not self._closed and worker.bell.acquire(timeout=LINGER):
+            return
+        try:
+            self._idle.remove(worker)
+        except ValueError:
+            worker.bell.acquire()  # taken out at this very moment: a job, or the end, is on its way

@@ -1,0 +1,269 @@
+"""One request and its answer, on one connection.
+
+Every way in which that can fail ends here as ``NetworkFailure`` (no answer) or ``BadReply`` (no usable
+answer), without the key, the token or the code in it; what a caller's task is killed with passes through.
+
+A socket is either whole and idle in its pool, or it belongs to one exchange, which closes it on any way out
+but a complete answer. An ``Abort`` holds it only in between: who takes it out of the ``Abort``, the exchange
+or the aborter, decides, so that a late abort can never hit the next request on the same socket.
+"""
+
+from __future__ import annotations
+
+import _socket  # the C sockets: shutting one down must not touch the hub of another thread, nor undo TLS
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.client import IncompleteRead
+from typing import Any
+
+from .._runtime.protocol import Timer
+from ..config import Timeout
+from .connections import describe
+from .pools import Pools
+
+_CHUNK = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer; header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class NetworkFailure(Exception):
+    """No answer. ``sent`` is False only if no byte of the body can have reached the server."""
+
+    def __init__(self, kind: str, detail: str, *, sent: bool, reused: bool = False) -> None:
+        super().__init__(kind, detail)
+        self.kind = kind
+        self.detail = detail
+        self.sent = sent
+        self.reused = reused
+
+
+class BadReply(Exception):
+    """An answer that broke off, grew too big, or cannot be decoded."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+
+class Abort:
+    """Ends a send from another task: its wait for a slot ends, its socket is shut down, or never opened.
+
+    A look-up of the host's name that has begun is not interrupted: the system offers no way.
+    """
+
+    __slots__ = ("_aborted", "_cuts")
+
+    def __init__(self) -> None:
+        self._aborted = False
+        self._cuts: list[Callable[[], object]] = []  # at most one; ``pop`` is atomic
+
+    @property
+    def aborted(self) -> bool:
+        """Whether ``abort`` was called."""
+        return self._aborted
+
+    def watch(self, cut: Callable[[], object]) -> None:
+        """Say what to call in order to end what comes now."""
+        self._cuts[:] = [cut]
+        if self._aborted:
+            self.abort()
+
+    def let_go(self) -> bool:
+        """Nothing is to be cut any more. False if it was cut, or is being cut."""
+        try:
+            self._cuts.pop()
+        except IndexError:
+            return False
+        return not self._aborted
+
+    def abort(self) -> None:
+        """End the send. Any task, any thread, any number of times."""
+        self._aborted = True
+        try:
+            cut = self._cuts.pop()
+        except IndexError:
+            return
+        cut()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent, and within which bounds. ``deadline`` is monotonic seconds."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+    deadline: float
+    max_body: int
+    once: bool  # may not be sent again, not even when an idle connection turns out to be dead
+    fresh: bool  # needs a connection that cannot turn out to be dead
+
+
+class Exchange:
+    """A request and its answer."""
+
+    def __init__(
+        self,
+        pools: Pools,
+        request: Request,
+        abort: Abort,
+        timeout: Timeout,
+        call_later: Callable[[float, Callable[[], object]], Timer] | None,
+    ) -> None:
+        self.pools = pools
+        self._request: Request | None = request
+        self._deadline = request.deadline
+        self._abort = abort
+        self._timeout = timeout
+        self._call_later = call_later  # where a TLS handshake needs a deadline from outside
+        self._expired = False
+        self._again = not request.once
+        self._status = 0
+        self._sent = False
+        self._stage = "connect"
+        self._stale = False
+
+    def run(self, pool: Any) -> Reply:
+        """Send and read, on a connection of ``pool``. The one who calls is the one who waits."""
+        try:
+            while True:
+                try:
+                    return self._once(pool)
+                except NetworkFailure:
+                    # An idle connection that the server has closed meanwhile; the next one is fresh.
+                    if not (self._again and self._stale):
+                        raise
+                    self._again = False
+        finally:
+            self._request = None  # no traceback of ours holds a secret
+
+    def _once(self, pool: Any) -> Reply:
+        request = self._request
+        assert request is not None  # noqa: S101 - it goes when ``run`` ends
+        conn = self.pools.take(pool)
+        reused = conn.sock is not None and not request.fresh
+        done = self._sent = False
+        try:
+            if not reused:
+                conn.close()
+            conn.colony_heard, conn.colony_surplus = 0, False
+            self._abort.watch(lambda: _shut(conn))
+            if self._abort.aborted:
+                raise NetworkFailure("aborted", "given up before it began", sent=False)
+            reply = self._talk(pool, conn, request)
+            done = True
+        except (NetworkFailure, BadReply):
+            raise
+        except Exception as error:  # noqa: BLE001 - the one place where foreign exceptions are mapped
+            failure = self._mapped(error, conn, pool, reused)
+        finally:
+            whole = self._abort.let_go() and done
+            if not whole or conn.colony_surplus:
+                conn.close()
+            if whole:
+                pool._put_conn(conn)
+        if done:
+            return reply
+        try:
+            raise failure
+        finally:
+            del failure  # a reference cycle otherwise, and its connection with it
+
+    def _talk(self, pool: Any, conn: Any, request: Request) -> Reply:
+        self._stage = "connect"
+        if conn.sock is None:
+            self._connect(pool, conn)
+        conn.colony_deadline = (self._deadline, self._timeout.read)
+        conn.timeout = conn.seconds_left()
+        if self._abort.aborted:
+            raise NetworkFailure("aborted", "given up before it was sent", sent=False)
+        self._stage, self._sent = "exchange", True
+        broken = self._ask(pool, conn, request)
+        response = conn.getresponse()
+        self._status = response.status
+        data = self._read(response, request.max_body)
+        if broken:
+            conn.close()
+        return Reply(response.status, {name.lower(): value for name, value in response.headers.items()}, data)
+
+    def _connect(self, pool: Any, conn: Any) -> None:
+        conn.colony_deadline = (self._deadline, self._timeout.connect)
+        conn.timeout = conn.seconds_left()
+        tls = pool.scheme == "https" or (pool.proxy is not None and pool.proxy.scheme == "https")
+        limit = self._call_later(2.0 * conn.timeout, self._expire) if tls and self._call_later else None
+        try:
+            if pool.proxy is not None and pool.scheme == "https":
+                pool._prepare_proxy(conn)  # connects as well
+            else:
+                conn.connect()
+        finally:
+            if limit is not None:
+                limit.cancel()
+
+    def _expire(self) -> None:
+        """gevent grants each piece of a TLS handshake the whole timeout anew: a drip would never end."""
+        self._expired = True
+        self._abort.abort()
+
+    @staticmethod
+    def _ask(pool: Any, conn: Any, request: Request) -> bool:
+        """Send the request. True if the server stopped reading: it may have answered before it did."""
+        path = request.path
+        if pool.proxy is not None and pool.scheme == "http":
+            path = f"http://{pool.host}:{pool.port or 80}{path}"
+        try:
+            conn.request(
+                request.method, path, request.body, request.headers, preload_content=False, decode_content=False
+            )
+        except BrokenPipeError:
+            return True
+        return False
+
+    @staticmethod
+    def _read(response: Any, max_body: int) -> bytes:
+        chunks, size = [], 0
+        while chunk := response.read1(_CHUNK):
+            if response.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+                raise BadReply(response.status, "the body is compressed, which nobody asked for")
+            size += len(chunk)
+            if size > max_body:
+                raise BadReply(response.status, f"the body is over {max_body} bytes")
+            chunks.append(chunk)
+        if response.length:  # http.client takes an early end for the end
+            raise IncompleteRead(b"", response.length)
+        response.close()  # the answer to a HEAD has no end that would be read
+        return b"".join(chunks)
+
+    def _mapped(self, error: Exception, conn: Any, pool: Any, reused: bool) -> Exception:
+        if self._abort.aborted and not self._expired:
+            return NetworkFailure("aborted", "given up", sent=self._sent, reused=reused)
+        kind, detail = ("timeout", "") if self._expired else describe(error)
+        if self._status and kind != "timeout":
+            return BadReply(self._status, "the body broke off or cannot be read")
+        if self._stage == "connect":
+            if kind == "timeout":
+                detail = "no connection in time"
+            elif pool.proxy is not None and kind in ("dns", "refused", "reset", "other"):
+                kind, detail = "proxy", f"the proxy does not connect: {detail}"
+        self._stale = reused and kind == "reset" and not conn.colony_heard
+        return NetworkFailure(kind, detail, sent=self._sent, reused=reused)
+
+
+def _shut(conn: Any) -> None:
+    """Shut a connection's socket down, but leave it open: to close it is its reader's to do."""
+    for sock in (conn.colony_lever, conn.sock):
+        if sock is not None:
+            # Closed already, or TLS within TLS, whose outer socket is the lever.
+            with suppress(OSError, TypeError):
+                _socket.socket.shutdown(getattr(sock, "_sock", sock), socket.SHUT_RDWR)
