@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .model import BLUE, GREEN, ORANGE, RED, YELLOW, Panel, Query, R, Say, Section, Step
+from .model import BLUE, GREEN, GREY, ORANGE, RED, YELLOW, Panel, Query, R, Say, Section, Step
 
 _NOT_CLOSED = 'sum(@breaker_state{state!="closed"})'
 
@@ -27,8 +27,8 @@ IS_IT_UP = Section("Is it up?", (
             " + 2 * ((count(@hold_end_timestamp_seconds > time()) or vector(0)) > bool 0)"
             " + (sum(@denied_keys) > bool 0)"
         ),),
-        unit="none", empty="NO DATA: look at the scrape first",
-        steps=(Step(1, BLUE), Step(2, YELLOW), Step(4, RED)),
+        unit="none", empty="NO DATA: look at the scrape first", base=RED,
+        steps=(Step(0, GREEN), Step(1, BLUE), Step(2, YELLOW), Step(4, RED)),
         maps=(
             Say(0, 0, "All is well. Nothing to do.", GREEN),
             Say(1, 1, "Some keys are refused: put them right", BLUE),
@@ -52,28 +52,30 @@ IS_IT_UP = Section("Is it up?", (
         kind="stat", title="Next probe in", width=3, height=4, unit="dthms", empty="none due",
         says="Time until the next probe may leave; 0 when it waits for somebody to ask.",
         queries=(Query("clamp_min(min(@breaker_next_probe_timestamp_seconds) - time(), 0)"),),
-        base=BLUE, steps=(Step(120, ORANGE),),
+        steps=(Step(0, BLUE), Step(120, ORANGE)),
     ),
     Panel(
-        kind="stat", title="Hold ends in", width=3, height=4, unit="dthms", empty="no hold", runbook="colonypoolonhold",
+        kind="stat", title="Hold ends in", width=3, height=4, unit="dthms", empty="no hold",
+        runbook="colonypoolonhold",
         says="Time until requests may leave again after a 429 or a rate limit that is used up.",
         queries=(Query("clamp_min(max(@hold_end_timestamp_seconds) - time(), 0)"),),
-        base=YELLOW, steps=(Step(120, ORANGE),),
+        steps=(Step(0, YELLOW), Step(120, ORANGE)),
     ),
     Panel(
         kind="bargauge", title="What the endpoint answered, last 5 minutes", width=8, height=6,
         says="Requests to the token endpoint by class of answer. down: 502, 503, 504 and what is no answer of the "
         "endpoint's own; network: none at all; fault: 500, 501, or refusals blamed on the server; throttled: 429; "
         "denied: a key refused; local: given up by us.",
-        queries=(Query("sum by (outcome)(increase(@attempts_total[5m]))", "{{outcome}}", instant=True),),
+        queries=(Query("sum by (outcome)(increase(@attempts_total[5m]))", "{{outcome}}"),),
         unit="short", decimals=0, steps=(Step(0, GREEN),), runbook="colonypoolrefreshfailing",
     ),
     Panel(
-        kind="stat", title="Agents with a valid token", width=4, height=6, unit="percentunit", decimals=0, base=RED,
+        kind="stat", title="Agents with a valid token", width=4, height=6, unit="percentunit", decimals=0, base=GREY,
         says="Share of the agents (API keys) of the selected processes that hold a token which the endpoint would "
         "still accept. They go on working in any state of the breaker.",
         queries=(Query('sum(@tokens{freshness!="expired"}) / sum(@agents)'),),
-        steps=(Step(0.5, ORANGE), Step(0.99, GREEN)), runbook="colonypoolnovalidtoken", empty="no agents",
+        steps=(Step(0, RED), Step(0.5, ORANGE), Step(0.99, GREEN)), empty="no agents",
+        runbook="colonypoolnovalidtoken",
     ),
     Panel(
         kind="stat", title="First token runs out in", width=4, height=6, unit="dthms", empty="no token", base=RED,
@@ -88,19 +90,20 @@ IS_IT_UP = Section("Is it up?", (
         queries=(Query("sum(@waiters)"),), steps=(Step(1, ORANGE), Step(100, RED)), runbook="colonypoolagentsparked",
     ),
     Panel(
-        kind="stat", title="Calls that got a token, last 15 minutes", width=4, height=6, unit="percentunit", decimals=1,
+        kind="stat", title="Calls that got a token, 15 min", width=4, height=6, unit="percentunit", decimals=1,
         says="Of the calls that could not be served from memory and have ended, without those that were cancelled.",
         queries=(Query(
             'sum(increase(@calls_total{outcome=~"ok|ok_retried"}[15m]))'
             ' / (sum(increase(@calls_total{outcome!="cancelled"}[15m])) > 0)'
         ),),
-        base=RED, steps=(Step(0.99, ORANGE), Step(0.999, GREEN)), empty="no calls", runbook="colonypoolcallsfailing",
+        base=GREY, steps=(Step(0, RED), Step(0.99, ORANGE), Step(0.999, GREEN)), empty="no calls",
+        runbook="colonypoolcallsfailing",
     ),
 ))  # fmt: skip
 
 THE_BREAKER = Section("Which breaker, and why?", (
     Panel(
-        kind="state-timeline", title="State of the breakers", width=14, height=8, unit="none",
+        kind="state-timeline", title="State of the breakers", width=13, height=9, unit="none",
         says="Worst state of each breaker. Openings shorter than the scrape interval do not show here, but in the "
         "counters below.",
         queries=(Query(
@@ -111,7 +114,7 @@ THE_BREAKER = Section("Which breaker, and why?", (
         maps=(Say(0, 0, "closed", GREEN), Say(1, 1, "half-open", YELLOW), Say(2, 2, "open", RED)),
     ),
     Panel(
-        kind="text", title="What to do, and what not", width=10, height=8, says="The runbook in five lines.",
+        kind="text", title="What to do, and what not", width=11, height=9, says="The runbook in five lines.",
         text=TO_DO, runbook="at-3-am",
     ),
     Panel(
@@ -124,10 +127,11 @@ THE_BREAKER = Section("Which breaker, and why?", (
         steps=(Step(0.01, ORANGE), Step(0.5, RED)),
     ),
     Panel(
-        kind="timeseries", title="Changes of state", bars=True, runbook="colonypoolbreakerflapping",
-        says="closed to open is an opening; half_open to closed a recovery; open to half_open and back a failed probe.",
+        kind="timeseries", title="Changes of state", bars=True, stack=True, runbook="colonypoolbreakerflapping",
+        says="closed to open: opened; half_open to closed: recovered; open to half_open and back: a probe failed.",
         queries=(Query(
-            f"sum by (from_state, to_state)(increase(@breaker_transitions_total{R}))", "{{from_state}} to {{to_state}}",
+            f"sum by (from_state, to_state)(increase(@breaker_transitions_total{R}))",
+            "{{from_state}} to {{to_state}}",
         ),),
         steps=(Step(5, ORANGE),),
     ),
@@ -152,7 +156,7 @@ THE_BREAKER = Section("Which breaker, and why?", (
         steps=(Step(100, ORANGE),), runbook="colonypoolagentsparked",
     ),
     Panel(
-        kind="timeseries", title="Holds and refusals", bars=True, runbook="colonypoolonhold",
+        kind="timeseries", title="Holds and refusals", bars=True, stack=True, runbook="colonypoolonhold",
         says="Holds of everybody by reason, refusals of single keys or codes, and refusals of good keys that were "
         "blamed on the server.",
         queries=(
@@ -170,14 +174,14 @@ THE_BREAKER = Section("Which breaker, and why?", (
     Panel(
         kind="stat", title="Outages that ended in this period", width=8, height=4, unit="short", decimals=0,
         says="Recoveries of all selected breakers, as PromQL estimates them at the edges of the period.",
-        queries=(Query("sum(increase(@breaker_recovery_seconds_count[$__range]))", instant=True),),
+        queries=(Query("sum(increase(@breaker_recovery_seconds_count[$__range]))"),),
         steps=(Step(1, ORANGE), Step(5, RED)), runbook="colonypoolbreakerflapping",
     ),
     Panel(
         kind="stat", title="Their mean length", width=8, height=4, unit="dthms", empty="no outage",
         says="From open to closed.",
         queries=(Query("sum(increase(@breaker_recovery_seconds_sum[$__range]))"
-                       " / (sum(increase(@breaker_recovery_seconds_count[$__range])) > 0)", instant=True),),
+                       " / (sum(increase(@breaker_recovery_seconds_count[$__range])) > 0)"),),
         steps=(Step(60, ORANGE), Step(600, RED)),
     ),
 ))  # fmt: skip

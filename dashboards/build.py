@@ -20,7 +20,6 @@ from typing import Any
 from grafana_foundation_sdk.builders import dashboard as gd
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as gm
-from grafana_foundation_sdk.models.common import DataSourceRef
 
 from .at_a_glance import IS_IT_UP, THE_BREAKER
 from .in_depth import CALLS, CONNECTIONS, TIME, TOKENS

@@ -7,20 +7,22 @@ from .model import BLUE, GREEN, ORANGE, RED, YELLOW, Panel, Query, R, Section, S
 
 def _quantiles(metric: str, *which: str) -> tuple[Query, ...]:
     return tuple(
-        Query(f"histogram_quantile(0.{q}, sum by (le)(rate(@{metric}_bucket{R})))", f"p{q}") for q in which
+        Query(f"histogram_quantile({int(q) / 100:g}, sum by (le)(rate(@{metric}_bucket{R})))", f"p{q}") for q in which
     )
 
 
 CALLS = Section("What do calls and retries do?", (
     Panel(
         kind="timeseries", title="Calls, by how they ended", unit="cpm", stack=True, runbook="colonypoolcallsfailing",
-        says="Calls for a token that memory could not serve. fast_fail: told at once, because waiting could not help.",
+        says="Calls for a token that memory could not serve. fast_fail: told at once, as waiting could not help.",
         queries=(Query(f"60 * sum by (outcome)(rate(@calls_total{R}))", "{{outcome}}"),), steps=(Step(600, ORANGE),),
     ),
     Panel(
-        kind="timeseries", title="Answers of the endpoint", unit="rpm", stack=True, runbook="colonypoolrefreshfailing",
+        kind="timeseries", title="Answers of the endpoint", unit="rpm", stack=True,
+        runbook="colonypoolrefreshfailing",
         says="Requests to the token endpoint, by class of answer.",
-        queries=(Query(f"60 * sum by (outcome)(rate(@attempts_total{R}))", "{{outcome}}"),), steps=(Step(600, ORANGE),),
+        queries=(Query(f"60 * sum by (outcome)(rate(@attempts_total{R}))", "{{outcome}}"),),
+        steps=(Step(600, ORANGE),),
     ),
     Panel(
         kind="timeseries", title="Share of attempts that are retries", unit="percentunit", most=1.0, line=True,
@@ -47,8 +49,8 @@ CALLS = Section("What do calls and retries do?", (
     ),
     Panel(
         kind="timeseries", title="Admission window, and what is on the wire", width=12,
-        says="Attempts allowed at once, and made at once. After a recovery the window starts at 1 and grows with each "
-        "success: agents are let through at the pace that the server bears.",
+        says="Attempts allowed at once, and made at once. After a recovery the window starts at 1 and grows with "
+        "each success: agents are let through at the pace that the server bears.",
         queries=(Query("sum(@admission_window)", "window"), Query("sum(@attempts_in_flight)", "in flight")),
         base=ORANGE, steps=(Step(1, GREEN),), runbook="colonypoolendpointslow",
     ),
@@ -63,13 +65,13 @@ CALLS = Section("What do calls and retries do?", (
 TOKENS = Section("Tokens", (
     Panel(
         kind="timeseries", title="Tokens, by age", stack=True, runbook="colonypoolnovalidtoken",
-        says="fresh; soft: refreshed ahead of time by one attempt in the background; margin: its last minute; expired.",
+        says="fresh; soft: refreshed ahead of time, in the background; margin: its last minute; expired.",
         queries=(Query("sum by (freshness)(@tokens)", "{{freshness}}"),), base=RED, steps=(Step(1, GREEN),),
     ),
     Panel(
         kind="timeseries", title="Who served requests", unit="cpm", stack=True, runbook="colonypoolcallsfailing",
-        says="flight: a request of its own; coalesced: joined another's; disk: the cache; margin: a token in its last "
-        "minute; refused: told at once.",
+        says="flight: a request of its own; coalesced: joined another's; disk: the cache; margin: a token in its "
+        "last minute; refused: told at once.",
         queries=(Query(f"60 * sum by (source)(rate(@token_requests_total{R}))", "{{source}}"),),
         steps=(Step(600, ORANGE),),
     ),
@@ -84,14 +86,14 @@ TOKENS = Section("Tokens", (
     ),
     Panel(
         kind="timeseries", title="Refreshes", unit="cpm", stack=True, runbook="colonypoolrefreshfailing",
-        says="miss: no token; soft: ahead of time; forced: a 401 took the token. Many forced ones: the server forgets.",
+        says="miss: no token; soft: ahead of time; forced: a 401 took the token. Many forced: the server forgets.",
         queries=(Query(f"60 * sum by (trigger, result)(rate(@token_refreshes_total{R}))", "{{trigger}} {{result}}"),),
         steps=(Step(60, ORANGE),),
     ),
     Panel(
         kind="timeseries", title="Duration of a refresh", unit="s", runbook="colonypoolendpointslow",
         says="From a flight's first caller to its end, all waiting and all retries included.",
-        queries=_quantiles("token_refresh_seconds", "5", "95", "99"), steps=(Step(5, ORANGE), Step(60, RED)),
+        queries=_quantiles("token_refresh_seconds", "50", "95", "99"), steps=(Step(5, ORANGE), Step(60, RED)),
     ),
     Panel(
         kind="timeseries", title="Since the endpoint last gave a token", unit="s", runbook="colonypooltokensrunout",
@@ -116,7 +118,7 @@ TIME = Section("Where does time go?", (
     Panel(
         kind="timeseries", title="Duration of attempts, quantiles", unit="s", width=12, height=8, line=True,
         says="Is the endpoint slow? Timeouts count with what they took.", runbook="colonypoolendpointslow",
-        queries=_quantiles("attempt_duration_seconds", "5", "95", "99"), steps=(Step(1, ORANGE), Step(5, RED)),
+        queries=_quantiles("attempt_duration_seconds", "50", "95", "99"), steps=(Step(1, ORANGE), Step(5, RED)),
     ),
     Panel(
         kind="timeseries", title="Agents kept waiting, by what for", stack=True, runbook="colonypoolagentsparked",
@@ -132,7 +134,7 @@ TIME = Section("Where does time go?", (
     Panel(
         kind="timeseries", title="Duration of calls", unit="s", runbook="colonypoolagentsparked",
         says="How long an agent waits in all, of the calls that memory could not serve.",
-        queries=_quantiles("call_duration_seconds", "5", "95", "99"), steps=(Step(5, ORANGE), Step(122, RED)),
+        queries=_quantiles("call_duration_seconds", "50", "95", "99"), steps=(Step(5, ORANGE), Step(122, RED)),
     ),
 ))  # fmt: skip
 
@@ -152,15 +154,15 @@ CONNECTIONS = Section("Connections, and the library itself", (
     ),
     Panel(
         kind="timeseries", title="Late verdicts and lost leases", bars=True, runbook="colonypoolprobestuck",
-        says="Verdicts of an older generation, which changed nothing; attempts and probes that were given up at their "
-        "deadline.",
+        says="Verdicts of an older generation, which changed nothing; attempts and probes that were given up at "
+        "their deadline.",
         queries=(Query(f"sum(increase(@stale_results_total{R}))", "late"),
                  Query(f"sum by (kind)(increase(@leases_expired_total{R}))", "lost: {{kind}}")),
         steps=(Step(5, ORANGE),),
     ),
     Panel(
         kind="timeseries", title="Errors of listeners and of scrapes", bars=True, width=12, height=6,
-        says="Exceptions of users' listeners, and pools that a scrape could not read. Any is a bug in somebody's code.",
+        says="Exceptions of users' listeners, and pools that a scrape could not read. Any is somebody's bug.",
         queries=(Query(f"sum(increase(@listener_errors_total{R}))", "listeners"),
                  Query(f"sum(increase(@collect_errors_total{R}))", "scrapes")),
         steps=(Step(1, RED),), runbook="colonypoollistenererrors",
@@ -168,6 +170,6 @@ CONNECTIONS = Section("Connections, and the library itself", (
     Panel(
         kind="table", title="Versions", width=12, height=6, runbook="colonypoolabsent",
         says="What runs where.", base=BLUE, steps=(Step(1, GREEN), Step(1000, YELLOW)),
-        queries=(Query("count by (version, python, instance)(@build_info)", instant=True),),
+        queries=(Query("count by (version, python, instance)(@build_info)"),),
     ),
 ))  # fmt: skip

@@ -57,7 +57,6 @@ class Query:
 
     short: str
     legend: str = ""
-    instant: bool = False
 
     @property
     def expr(self) -> str:

@@ -27,6 +27,9 @@ from .model import COLOURS, Panel, words
 
 SOURCE = cm.DataSourceRef(type_val="prometheus", uid="$datasource")
 _LAST = ["lastNotNull"]
+# One number: asked for now. A range query would let a lazy metric, such as the end of a hold, stay on the screen with
+# its last value of the whole period.
+_OF_NOW = ("stat", "bargauge", "table")
 
 
 def query_builder(expr: str, legend: str, ref: str, *, instant: bool = False, form: str = "time_series") -> Any:
@@ -45,9 +48,8 @@ def panel_builder(panel: Panel) -> Any:
     builder = builder.datasource(SOURCE).unit(panel.unit).thresholds(_thresholds(panel))
     form = panel.kind if panel.kind in ("table", "heatmap") else "time_series"
     for ref, query in zip("ABCDE", panel.queries, strict=False):
-        builder = builder.with_target(
-            query_builder(query.expr, query.legend, ref, instant=query.instant, form=form)
-        )
+        instant = panel.kind in _OF_NOW
+        builder = builder.with_target(query_builder(query.expr, query.legend, ref, instant=instant, form=form))
     if panel.maps:
         builder = builder.mappings([_mapping(panel, n) for n in range(len(panel.maps))])
     for name, given in (("no_value", panel.empty), ("decimals", panel.decimals), ("max", panel.most)):

@@ -28,7 +28,8 @@ def live() -> Iterator[int]:
     """The port of a real pool that has seen an outage over real sockets."""
     registry = CollectorRegistry()
     with FakeColony() as colony, cp.ColonyPool(
-        colony.base_url, registry=registry, token_cache=None, name="live", breaker=cp.BreakerConfig(fail_max=1, quiet=0),
+        colony.base_url, registry=registry, token_cache=None, name="live",
+        breaker=cp.BreakerConfig(fail_max=1, quiet=0),
     ) as pool:  # fmt: skip
         pool.agent("col_first").token()
         colony.behave("status", status=502, only="/auth/token")

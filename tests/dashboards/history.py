@@ -65,7 +65,7 @@ class History:
         """Take the exposition as it is; add the target's labels and the time, as a scrape would."""
         self.scrapes.append(at)
         family = Family([])
-        for line in generate_latest(registry).decode().splitlines():
+        for line in generate_latest(registry).decode().splitlines():  # type: ignore[no-untyped-call]
             if line.startswith("#"):
                 name = line.split()[2] if len(line.split()) > 2 else ""
                 family = self.families.setdefault(name, Family([]))
@@ -130,7 +130,12 @@ class World:
         self.sim.call_later(at, forget)
 
     def kill(self, at: float, *names: str) -> None:
-        self.sim.call_later(at, lambda: [task.kill() for task in self.tasks if task.name in names])
+        def end() -> None:
+            for task in self.tasks:
+                if task.name in names:
+                    task.kill()
+
+        self.sim.call_later(at, end)
 
 
 def play(seed: int = 1) -> History:

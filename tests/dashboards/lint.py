@@ -77,6 +77,8 @@ def _panel(panel: dict[str, Any]) -> Iterator[str]:
         yield "panel-datasource"
     if not panel.get("targets"):
         yield "panel-no-targets"
+    if panel["type"] == "stat" and not all(target.get("instant") for target in panel.get("targets", [])):
+        yield "stat of the whole period: a metric that is gone would stay"
     defaults = panel.get("fieldConfig", {}).get("defaults", {})
     if panel["type"] in _WITH_UNIT and not defaults.get("unit"):
         yield "panel-units"

@@ -73,7 +73,7 @@ def unanswered(board: Board, prometheus: Prometheus, start: float, end: float) -
 def _values(variable: dict[str, Any], prometheus: Prometheus, start: float, end: float) -> list[str]:
     match = _LABEL_VALUES.match(variable["query"]["query"])
     assert match, variable
-    given = {"match[]": resolved(match[1]), "start": start, "end": end}
+    given: dict[str, str | float] = {"match[]": resolved(match[1]), "start": start, "end": end}
     return list(prometheus.ask(f"label/{match[2]}/values", **given))
 
 

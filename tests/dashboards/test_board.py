@@ -104,6 +104,10 @@ LINT: dict[str, tuple[Callable[[Board], None], str]] = {
     "one instance": (_expr("Agents waiting", 'instance=~"$instance"', 'instance="a"'), "target-instance"),
     "another data source": (_with("Breaker", datasource={"type": "prometheus", "uid": "abc"}), "panel-datasource"),
     "no query": (_with("Breaker", targets=[]), "panel-no-targets"),
+    "a stat that remembers": (
+        lambda b: panel(b, "Open for")["targets"][0].update(instant=False),
+        "stat of the whole",
+    ),
     "no unit": (lambda b: panel(b, "Breaker")["fieldConfig"]["defaults"].pop("unit"), "panel-units"),
     "no thresholds": (lambda b: panel(b, "Breaker")["fieldConfig"]["defaults"].pop("thresholds"), "thresholds"),
     "a dead link": (_with("Breaker", links=[{"url": "${runbook}#nowhere"}]), "runbook link"),

@@ -27,7 +27,9 @@ def window(request: pytest.FixtureRequest) -> tuple[float, float]:
 def grown(prometheus: Prometheus, metric: str, window: tuple[float, float]) -> float:
     """By how much ``metric`` grew from the first scrape to the last."""
     first, last = (AFTERNOON + at for at in window)
-    return prometheus.number(f"sum(colony_pool_{metric} @ {last:.0f}) - sum(colony_pool_{metric} @ {first:.0f})", last)
+    return prometheus.number(
+        f"sum(colony_pool_{metric} @ {last:.0f}) - sum(colony_pool_{metric} @ {first:.0f})", last
+    )
 
 
 def within(history: History, window: tuple[float, float]) -> list[ev.Event]:
@@ -79,7 +81,7 @@ def test_the_share_of_time_in_each_state_is_exact(
     share = (ends[1] - ends[0]) / (window[1] - window[0])
     length = f"{window[1] - window[0]:.0f}"
     first, last = (f"colony_pool_breaker_state_seconds_total @ {AFTERNOON + at:.0f}" for at in window)
-    asked = f'sum by (state)({last} - {first}) / {length}'
+    asked = f"sum by (state)({last} - {first}) / {length}"
     answer = {series["metric"]["state"]: float(series["value"][1]) for series in prometheus.at(asked, history.end)}
     assert share == answer[state]
     assert sum(answer.values()) == pytest.approx(1.0, abs=1e-12)

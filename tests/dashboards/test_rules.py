@@ -127,13 +127,19 @@ def test_the_runbook_has_the_four_parts_for_every_alert() -> None:
         parts = re.findall(r"^\*\*([^*]+)\*\*", section, re.MULTILINE)
         assert parts == ["Means.", "Look at.", "Do.", "Do not."], name
     titles = {panel["title"] for panel in load()["panels"]}
-    named = {title.rstrip("?.") for title in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text.split("## ColonyPool", 1)[1])}
+    named = {
+        title.rstrip("?.")
+        for title in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text.split("## ColonyPool", 1)[1])
+    }
     assert [name for name in named if not any(title.startswith(name) for title in titles)] == []
 
 
 def test_the_exposition_passes_promtools_metric_linter() -> None:
     registry = CollectorRegistry()
-    with FakeColony() as colony, cp.ColonyPool(colony.base_url, registry=registry, token_cache=None, name="p") as pool:
+    with (
+        FakeColony() as colony,
+        cp.ColonyPool(colony.base_url, registry=registry, token_cache=None, name="p") as pool,
+    ):
         pool.agent("col_a").token()
         text = generate_latest(registry).decode()
     done = run(need("promtool"), "check", "metrics", given=text)
