@@ -103,11 +103,17 @@ def _variables(runbook: str) -> Iterator[Any]:
 
 
 def tidy(board: dict[str, Any]) -> dict[str, Any]:
-    """Take out what the SDK adds by default and Grafana's own types do not know."""
+    """Take out what the SDK adds by default: what Grafana's types do not know, or what hides things in menus."""
     for variable in board["templating"]["list"]:
         for name in ("auto", "auto_min", "auto_count"):  # of an interval variable, given to all
             variable.pop(name, None)
+    for note in board["annotations"]["list"]:
+        note.pop("placement", None)
+    for link in board["links"]:
+        link.pop("placement", None)  # it would hide the link in a menu
     for panel in board["panels"]:
+        for link in panel.get("links", []):
+            link.pop("placement", None)
         if panel["type"] == "table":
             panel["options"].pop("footer", None)
     return board

@@ -126,12 +126,15 @@ def is_histogram(name: str) -> bool:
     return name in BY_NAME and BY_NAME[name].kind == HISTOGRAM
 
 
-def words(legend: str) -> list[str]:
-    """The closed values of the one label that ``legend`` shows, if it shows one."""
-    if (match := re.fullmatch(r"\{\{(\w+)\}\}", legend)) is None:
+def words(query: Query) -> list[str]:
+    """The closed values of the one label that the legend of ``query`` shows, if it shows one."""
+    if (label := re.fullmatch(r"\{\{(\w+)\}\}", query.legend)) is None:
         return []
-    found = {value for m in BY_NAME.values() for name, values in m.labels if name == match[1] for value in values}
-    return sorted(found & set(COLOURS))
+    metrics = [BY_NAME[name] for name, _ in _SHORT.findall(query.short) if name in BY_NAME]
+    return sorted({
+        value for metric in metrics for name, values in metric.labels if name == label[1]
+        for value in values if value in COLOURS
+    })  # fmt: skip
 
 
 def layout(sections: tuple[Section, ...]) -> Iterator[tuple[Section | Panel, int, int]]:

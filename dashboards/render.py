@@ -55,7 +55,7 @@ def panel_builder(panel: Panel) -> Any:
     for name, given in (("no_value", panel.empty), ("decimals", panel.decimals), ("max", panel.most)):
         if given not in ("", None):
             builder = getattr(builder, name)(given)
-    for word in sorted({word for query in panel.queries for word in words(query.legend)}):
+    for word in sorted({word for query in panel.queries for word in words(query)}):
         colour = {"mode": "fixed", "fixedColor": COLOURS[word]}
         builder = builder.override_by_name(word, [gm.DynamicConfigValue(id_val="color", value=colour)])
     return builder

@@ -39,7 +39,16 @@ def live() -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def prometheus(history: History, live: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def tools() -> None:
+    """Asked for first: without them nothing else need be made."""
+    need("promtool")
+    need("prometheus")
+
+
+@pytest.fixture(scope="session")
+def prometheus(
+    tools: None, history: History, live: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
     """A server with the night in its storage, that scrapes the live pool."""
     data: Path = tmp_path_factory.mktemp("prometheus")
     (data / "night.om").write_text(history.openmetrics())
