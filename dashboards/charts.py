@@ -62,7 +62,7 @@ def number(value: float, defaults: dict[str, Any]) -> str:
         return f"{100 * value:.{0 if digits is None else digits:.0f}f} %"
     if unit == "s":
         return (
-            f"{value / 60:.3g} min" if value >= 120 else f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
+            f"{value / 60:.2g} min" if value >= 120 else f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
         )
     text = f"{value:.{digits:.0f}f}" if digits is not None else f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
     return text + {"cpm": "/min", "rpm": "/min"}.get(unit, "")

@@ -24,7 +24,7 @@ GREEN, YELLOW, ORANGE, RED, BLUE, PURPLE, GREY = "green", "yellow", "orange", "r
 # A word has one colour wherever it stands.
 COLOURS = {
     "ok": GREEN, "success": GREEN, "resumed": GREEN, "fresh": GREEN, "closed": GREEN, "flight": BLUE, "idle": GREEN,
-    "ok_retried": "#73bf69", "coalesced": GREEN, "disk": PURPLE, "soft": "#73bf69",
+    "ok_retried": "#73bf69", "coalesced": GREEN, "disk": PURPLE, "soft": BLUE,
     "down": RED, "failure": RED, "failed": RED, "open": RED, "error_retried": "#c4162a", "expired": RED,
     "error": RED, "network": ORANGE, "lost": PURPLE, "fault": PURPLE, "refused": ORANGE,
     "throttled": YELLOW, "exhausted": ORANGE, "half_open": YELLOW, "hold": YELLOW, "margin": YELLOW,

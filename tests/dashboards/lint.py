@@ -46,7 +46,7 @@ def _variables(board: Board) -> Iterator[str]:
                   "refresh": 2, "datasource": {"type": "prometheus", "uid": "$datasource"}}  # fmt: skip
         yield from (f"template-{name}: {key}" for key, value in wanted.items() if variable.get(key) != value)
         expr = re.fullmatch(r"label_values\((.+), *\w+\)", variable.get("query", {}).get("query", ""))
-        if expr is None or _parsed(expr[1]) is None:
+        if expr is None or parsed(expr[1]) is None:
             yield f"template-label-promql: {name}"
 
 
@@ -86,7 +86,8 @@ def _panel(panel: dict[str, Any]) -> Iterator[str]:
         yield "thresholds"
 
 
-def _parsed(expr: str) -> Any:
+def parsed(expr: str) -> Any:
+    """The syntax tree of ``expr`` with Grafana's variables put in; ``None`` when it is no PromQL."""
     for name, value in (("$__rate_interval", _MARK), ("$__range", "1h"), ("$__interval", "15s")):
         expr = expr.replace(name, value)
     try:
@@ -96,7 +97,7 @@ def _parsed(expr: str) -> Any:
 
 
 def _query(expr: str) -> Iterator[str]:
-    tree = _parsed(expr)
+    tree = parsed(expr)
     if tree is None:
         yield "target-promql"
         return

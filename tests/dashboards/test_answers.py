@@ -35,14 +35,13 @@ def _rename(old: str, new: str) -> Callable[[dict[str, Any]], None]:
 
 BREAK = {
     "a metric's name": ("Agents waiting", _rename("colony_pool_waiters", "colony_pool_waiter")),
-    "a label's name": ("Changes of state", _rename("from_state", "from")),
     "a label's value": ("Breaker", _rename('state!="closed"', 'state="opened"')),
     "a value in a regular expression": ("Calls that got a token, 15 min", _rename("ok|ok_retried", "okay")),
     "a function": ("Open for", _rename("min(", "minimum(")),
 }
 
 
-@pytest.mark.parametrize("what", [name for name in BREAK if name != "a label's name"])
+@pytest.mark.parametrize("what", BREAK)
 def test_a_broken_query_is_found(what: str, prometheus: Prometheus, history: History) -> None:
     title, change = BREAK[what]
     board = copy.deepcopy(load())
