@@ -22,7 +22,7 @@ IS_IT_UP = Section("Is it up?", (
         says="The most urgent of: good keys refused by the server, breaker not closed, on hold, single keys refused. "
         "Empty means that nothing was scraped.",
         queries=(Query(
-            "8 * (sum(increase(@server_faults_total[5m])) > bool 0)"
+            "8 * ((sum(increase(@server_faults_total[5m])) or vector(0)) > bool 0)"
             f" + 4 * ({_NOT_CLOSED} > bool 0)"
             " + 2 * ((count(@hold_end_timestamp_seconds > time()) or vector(0)) > bool 0)"
             " + (sum(@denied_keys) > bool 0)"

@@ -46,7 +46,7 @@ def main() -> int:
         (data / "night.om").write_text(play().openmetrics())
         made = run(need("promtool"), "tsdb", "create-blocks-from", "openmetrics", data / "night.om", data / "tsdb")
         assert made.returncode == 0, made.stderr
-        server = Prometheus(data, 9)  # nothing to scrape
+        server = Prometheus(data, {})
         try:
             (data / "page.html").write_text(draw(server, args.rows))
         finally:

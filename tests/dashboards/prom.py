@@ -34,15 +34,18 @@ def until(true: Callable[[], bool], what: str) -> None:
 
 
 class Prometheus:
-    """One server, with the project's rules loaded. ``scrape`` is the port of a live pool."""
+    """One server, with the project's rules loaded. ``jobs``: which port of this host each scrapes."""
 
-    def __init__(self, data: Path, scrape: int) -> None:
+    def __init__(self, data: Path, jobs: dict[str, int]) -> None:
         self.log = data / "log"
         config = data / "prometheus.yml"
         config.write_text(json.dumps({  # JSON is YAML
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(DASHBOARDS / "rules.yml")],
-            "scrape_configs": [{"job_name": "live", "static_configs": [{"targets": [f"127.0.0.1:{scrape}"]}]}],
+            "scrape_configs": [
+                {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{number}"]}]}
+                for job, number in jobs.items()
+            ],
         }))  # fmt: skip
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"

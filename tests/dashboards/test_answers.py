@@ -96,6 +96,25 @@ def test_a_live_pool_is_scraped_over_http(prometheus: Prometheus) -> None:
     assert found('colony_pool_breaker_opened_timestamp_seconds{job="live"} < bool time()') == ["1"]
 
 
+def test_many_processes_behind_one_sidecar_read_the_same(prometheus: Prometheus) -> None:
+    """Three processes, one of them open: the same queries, and the state is a number of processes."""
+
+    def said(title: str) -> list[float]:
+        expr = resolved(panel(load(), title)["targets"][0]["expr"]).replace('job=~".+"', 'job="many"')
+        return [float(series["value"][1]) for series in prometheus.ask("query", query=expr)["result"]]
+
+    until(lambda: said("Breaker") == [1.0], "one open of three")
+    assert [3.0] == [float(s["value"][1]) for s in prometheus.ask(
+        "query", query='sum(colony_pool_breaker_state{job="many"})')["result"]]  # fmt: skip
+    assert said("What to do now") == [4.0]
+    assert said("Agents with a valid token") == [1.0]
+    assert said("Hold ends in") == []
+    assert said("State of the breakers") == [2.0]
+    (open_for,) = said("Open for")
+    assert open_for > 0
+    assert [1.0] == said("Versions")
+
+
 def test_all_rules_are_evaluated_without_an_error(prometheus: Prometheus) -> None:
     def rules() -> list[dict[str, Any]]:
         return [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
