@@ -84,11 +84,13 @@ class Observer:
             "breaker_last_transition_timestamp_seconds": _one(wall - (now - journal.state_since)),
             "breaker_probes_in_flight": _one(desk.lease is not None),
             "denied_keys": _one(_denied(accounts, now)),
+            "agents": _one(len(accounts)),
             "tokens": {(age,): float(count) for age, count in ages.items()},
             "connections": {("in_use",): float(in_use), ("idle",): float(idle)},
             "connections_limit": _one(desk.config.maxsize),
         }
         if desk.circuit.state != CLOSED:
+            gauges["breaker_opened_timestamp_seconds"] = _one(wall + desk.circuit.opened_at - now)
             gauges["breaker_next_probe_timestamp_seconds"] = _one(
                 wall + max(desk.circuit.probe_at, desk.hold_until) - now
             )

@@ -1,0 +1,108 @@
+"""The token endpoint of the virtual hour: what it answers is a matter of the time of day.
+
+It stands where the network would be (``ColonyPool(transport=...)``), so that everything above it is the real
+library: agents, attempts, classification, dispatcher, runner, breaker, journal and collector.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from colony_pool._shell.transport import Abort, NetworkFailure, Reply
+from colony_pool.testing.sim import SimRuntime
+
+MINUTE = 60.0
+LIFE = 25 * MINUTE  # of a token
+LENGTH = 75 * MINUTE
+AFTERNOON = 1_779_328_800.0  # 2026-05-21 02:00 UTC: the night of the incident
+NOW = 60 * MINUTE  # when the pager goes off: fifteen minutes into the long outage
+
+OUTAGES = ((20 * MINUTE, 23 * MINUTE), (45 * MINUTE, 65 * MINUTE))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of the token endpoint; status 0 is none at all."""
+
+    status: int
+    delay: float = 0.05
+    headers: Mapping[str, str] | None = None
+    detail: str = ""
+
+
+def script(at: float, rand: Callable[[], float], key: str) -> Answer:
+    """What the endpoint answers at second ``at``."""
+    if any(start <= at < end for start, end in OUTAGES):
+        return _outage(at, rand)
+    if 10 * MINUTE <= at < 10.5 * MINUTE:
+        return Answer(429, 0.02, {"retry-after": "45"}, "Too many requests")
+    if at >= 14 * MINUTE and key in ("col_agent_3", "col_agent_4"):
+        return Answer(401, 0.03, None, "Invalid API key")
+    if 70 * MINUTE <= at < 70.5 * MINUTE:  # the server forgets everybody, and says that it is their fault
+        return Answer(401, 0.03, None, "Invalid API key")
+    if 31 * MINUTE <= at < 32 * MINUTE and rand() < 0.5:
+        return Answer(502, 0.2)
+    slow = 1.5 if 37 * MINUTE <= at < 40 * MINUTE else 0.08
+    return Answer(200, slow * (0.6 + 0.8 * rand()))
+
+
+def _outage(at: float, rand: Callable[[], float]) -> Answer:
+    luck = rand()
+    if 50 * MINUTE <= at < 52 * MINUTE:
+        return Answer(-1)  # hangs for longer than any deadline
+    if luck < 0.15:
+        return Answer(0, 5.0, None, "timeout")
+    return Answer(503 if luck < 0.3 else 502, 0.1 + 0.4 * rand())
+
+
+class Endpoint:
+    """A transport that answers by the script, in virtual time."""
+
+    def __init__(self, sim: SimRuntime) -> None:
+        self._sim = sim
+        self._in_use = 0
+        self._opened = 0
+        self._serial = 0
+        self.revoked: set[str] = set()
+
+    def send(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, max_body: int,
+        total: float | None = None, abort: Abort | None = None, priority: bool = False,
+    ) -> Reply:  # fmt: skip
+        self._in_use += 1
+        self._opened = max(self._opened, self._in_use)
+        try:
+            if method == "POST" and path.endswith("/auth/token"):
+                return self._token(json.loads(body or b"{}")["api_key"], total or 30.0)
+            self._sim.sleep(0.03)
+            known = headers["Authorization"].removeprefix("Bearer ") not in self.revoked
+            return Reply(200 if known else 401, {}, b"{}")
+        finally:
+            self._in_use -= 1
+
+    def _token(self, key: str, total: float) -> Reply:
+        answer = script(self._sim.monotonic(), self._sim.random, key)
+        if answer.status < 0:
+            self._sim.sleep(total + 5.0)  # a socket that does not even hear its own timeout
+        else:
+            self._sim.sleep(min(answer.delay, total))
+        if answer.status <= 0:
+            raise NetworkFailure("timeout", "no connection", sent=False)
+        if answer.status == 200:
+            self._serial += 1
+            body = {"access_token": f"token-{self._serial}", "expires_in": LIFE}
+        else:
+            body = {"detail": answer.detail}
+        return Reply(answer.status, answer.headers or {}, json.dumps(body).encode())
+
+    def connections(self) -> tuple[int, int]:
+        return self._in_use, self._opened - self._in_use
+
+    def opened(self) -> int:
+        return self._opened
+
+    def close(self) -> None: ...
+
+    def after_fork(self) -> None: ...
