@@ -39,7 +39,9 @@ def _run(args: list[str]) -> int:
     except ImportError:
         raise Failed(MISUSED, _MISSING) from None
     if args[:1] == ["demo"] and "threads" not in _values(args, "--runtime"):
-        _patch()
+        from ._demo.run import patch
+
+        patch()
     from ._cli.app import run
 
     return run(args)
@@ -49,15 +51,6 @@ def _values(args: list[str], option: str) -> list[str]:
     """What ``option`` is set to: this must be known before the command that has the option is imported."""
     after = [value for name, value in itertools.pairwise(args) if name == option]
     return after + [arg.partition("=")[2] for arg in args if arg.startswith(option + "=")]
-
-
-def _patch() -> None:
-    """The demo's agents are greenlets where gevent is installed, and need patched sockets; none of them uses TLS."""
-    try:
-        from gevent import monkey
-    except ImportError:
-        return
-    monkey.patch_all(ssl=False)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ if __name__ == "__main__" and "gevent" in sys.argv:
 import argparse
 import json
 import threading
-import time
 from typing import Any
 
 from colony_pool._demo.run import Fetch, Maker, Plan, Run, spawner
@@ -122,12 +121,9 @@ def play(client: str, n: int, runtime: str, outage: float, patience: float | Non
         colony.latency(0.01)
         make, closing = clients(client, colony.base_url, patience)
         run = Run(client, colony, make, n, plan, restart=60.0 / SCALE, give_up=60.0)
-        never = threading.Event()
-        start = time.monotonic()
         joins = run.begin(spawner(runtime))
-        for at, act in ((plan.down_at, run.go_down), (plan.back_at, run.come_back)):
-            never.wait(max(0.0, start + at - time.monotonic()))
-            act()
+        threading.Event().wait(plan.down_at)
+        run.go_down()
         for join in joins:
             join()
         if closing is not None:

@@ -1,25 +1,21 @@
-"""``colony-pool`` as a shell sees it: real processes against a real server on loopback."""
+"""``colony-pool token``, help and misuse, as a shell sees them: real processes against a real server on loopback."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from colony_pool.testing import FakeColony
+from tests.shell import KEY, assert_failed, assert_told, cli, environment, finish, start, without
 
-KEY = "col_" + "k" * 43
 JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
-FACTS = {"error", "message", "status", "retry_after", "exit_code"}
-Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture
@@ -30,61 +26,7 @@ def colony() -> Iterator[FakeColony]:
 
 @pytest.fixture
 def env(tmp_path: Path, colony: FakeColony) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("COLONY_")}
-    return {
-        **kept,
-        "COLONY_API_KEY": KEY,
-        "COLONY_BASE_URL": colony.base_url,
-        "COLONY_SDK_TOKEN_CACHE_DIR": str(tmp_path / "cache"),
-        "COLUMNS": "100",
-    }
-
-
-def start(env: dict[str, str], *args: str) -> subprocess.Popen[str]:
-    """Start it; its stdin is empty and it has no terminal."""
-    return subprocess.Popen(
-        [sys.executable, "-u", "-m", "colony_pool", *args],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> Done:
-    """Wait for its end. Whatever happened, nobody has seen a key or a traceback (G23)."""
-    with process:
-        try:
-            out, err = process.communicate(timeout=100)
-        finally:
-            process.kill()
-    assert KEY not in out + err
-    assert "Traceback" not in out + err
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-
-def cli(env: dict[str, str], *args: str) -> Done:
-    return finish(start(env, *args))
-
-
-def assert_failed(done: Done, code: int, *words: str) -> None:
-    """One line on stderr and nothing on stdout."""
-    assert code == done.returncode, done.stderr
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    for word in words:
-        assert word in done.stderr
-
-
-def assert_told(done: Done, code: int, error: str) -> dict[str, Any]:
-    """With ``--json``: the same line, and one object of a fixed shape on stdout."""
-    facts: dict[str, Any] = json.loads(done.stdout)
-    assert set(facts) == FACTS
-    assert (code, error, code) == (done.returncode, facts["error"], facts["exit_code"])
-    assert f"colony-pool: {facts['message']}\n" == done.stderr
-    return facts
+    return environment(tmp_path, colony)
 
 
 # -- token ------------------------------------------------------------------------------------------------
@@ -273,77 +215,6 @@ def test_version(env: dict[str, str]) -> None:
 def test_without_its_extra_it_says_what_to_install(
     env: dict[str, str], tmp_path: Path, missing: str, command: str
 ) -> None:
-    (tmp_path / f"{missing}.py").write_text("raise ImportError('not here')")
-    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *filter(None, [env.get("PYTHONPATH")])])
+    env = without(env, missing, tmp_path)
     assert_failed(cli(env, command), 2, 'pip install "colony_pool[cli]"')
     assert_told(cli(env, command, "--json"), 2, "misused")
-
-
-# -- the demo ---------------------------------------------------------------------------------------------
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def until(process: subprocess.Popen[str], word: str) -> str:
-    """Read its output up to a line that holds ``word``."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if word in line:
-            return line
-    raise AssertionError(f"it ended without saying {word!r}")
-
-
-def test_the_demo_tells_the_same_in_all_its_forms(env: dict[str, str], tmp_path: Path) -> None:
-    path = tmp_path / "demo.html"
-    done = cli(env, "demo", "--agents", "20", "--json", "--report", str(path))
-    assert done.returncode == 0, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout)
-    ours, alone = result["colony_pool"], result["alone"]
-    assert (ours["agents_lost"], ours["never_back"], ours["knocks"]) == (0, 0, 0)
-    assert ours["attempts_during_outage"] <= 100 < alone["attempts_during_outage"]
-    for phase in ("healthy", "outage", "recovery"):
-        assert phase in done.stderr
-    page = path.read_text(encoding="utf-8")
-    for told in (page, done.stderr):
-        assert f"{alone['attempts_during_outage']:,}" in told
-        assert "col_agent" not in told
-    assert page.startswith("<!doctype html>")
-    assert page.count("<svg") == page.count("</svg>") == 2
-    assert not re.search(r"<script|<link|https?:|url\(", page)
-    assert max(len(line) for line in done.stderr.splitlines() if str(path) not in line) <= 100
-
-
-@pytest.mark.parametrize("runtime", ["threads", "gevent"])
-@pytest.mark.parametrize("phase", ["healthy", "outage"])
-def test_ctrl_c_ends_the_demo_and_all_that_it_started(env: dict[str, str], runtime: str, phase: str) -> None:
-    process = start(env, "demo", "--agents", "20", "--runtime", runtime)
-    until(process, phase)
-    started = children(process.pid)
-    assert started
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
-    done = finish(process)
-    assert (done.returncode, done.stderr) == (130, "colony-pool: interrupted\n")
-    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
-
-
-def test_the_demo_serves_its_metrics_and_knows_a_taken_port(env: dict[str, str]) -> None:
-    import urllib3
-
-    process = start(env, "demo", "--agents", "2", "--metrics-port", "0")
-    url = until(process, "metrics: ").split()[1]
-    with urllib3.PoolManager(retries=False) as manager:
-        text = manager.request("GET", url).data.decode()
-    assert 'colony_pool_breaker_state{pool="demo",state="closed"} 1.0' in text
-    port = url.split(":")[2].split("/")[0]
-    assert_failed(cli(env, "demo", "--agents", "2", "--metrics-port", port), 2, f"--metrics-port {port}", "in use")
-    process.send_signal(signal.SIGINT)
-    assert finish(process).returncode == 130
-
-
-def test_the_demo_says_that_gevent_is_missing(env: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "gevent.py").write_text("raise ImportError('not here')")
-    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *filter(None, [env.get("PYTHONPATH")])])
-    assert_failed(cli(env, "demo", "--runtime", "gevent"), 2, 'pip install "colony_pool[gevent]"')

@@ -46,8 +46,9 @@ def command(
     ] = False,
 ) -> None:
     """Carry out ``colony-pool demo``; ``HELP`` says what it does."""
-    from .._demo.play import DemoError, play
+    from .._demo.play import play
     from .._demo.report import page
+    from .._demo.stage import DemoError
     from .._demo.table import show
 
     if report is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import urllib3
 
 from .. import ColonyPool
-from ..config import AUTH_TOKEN_RETRY, DeskConfig, scaled
+from ..config import AUTH_TOKEN_RETRY, DeskConfig, RetryBudgetConfig, scaled
 from .run import SCALE, Fetch, Maker
 
 MAX_WAIT = 7200.0  # seconds in life: an agent of the pool may wait two hours
@@ -21,6 +21,9 @@ def pooled(base_url: str, *, registry: Any = None, runtime: str = "auto") -> Col
         base_url,
         auth_token_retry=fast.retry,
         breaker=fast.breaker,
+        # The budget counts by the minute, like the server at its own pace; but a lone agent's retries of four hours
+        # fall into one, and 10 would stop it before its breaker opens.
+        retry_budget=RetryBudgetConfig(reserve=20),
         tokens=fast.token,
         denial=fast.denial,
         probe_timeout=1.0,

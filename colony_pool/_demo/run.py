@@ -108,8 +108,7 @@ class Run:
         self._done: list[float] = []
         self.holding = 0
         self._stopped = False  # no event: to wake a thousand threads at once takes a second
-        self._marks: dict[str, float] = {}
-        self._recovered = self._start = self._origin = 0.0
+        self._down = self._recovered = self._start = self._origin = 0.0
 
     @property
     def lost(self) -> int:
@@ -129,17 +128,16 @@ class Run:
         return [spawn(self._agent, i) for i in range(self.n)]
 
     def go_down(self) -> None:
-        """The outage begins."""
-        self.colony.behave("status", status=502, html=True)
-        self._marks["down"] = self.colony.now()
+        """The outage begins, and the server ends it by its own clock: a herd would be slow to let it be told.
 
-    def come_back(self) -> None:
-        """It ends: the server has a capacity of N/4 requests a second and can be knocked over."""
+        It comes back with a capacity of N/4 requests a second, and can be knocked over.
+        """
+        outage = self.plan.outage
+        self.colony.schedule([(0.0, "status", {"status": 502, "html": True}), (outage, "healthy")])
+        self._recovered = time.monotonic() + outage
+        self._down = self.colony.now()
         self.colony.expires_in(86_400.0)
-        self.colony.capacity(capacity(self.n))
-        self.colony.behave("healthy")
-        self._marks["back"] = self.colony.now()
-        self._recovered = time.monotonic()
+        self.colony.capacity(capacity(self.n))  # what is answered 502 does not count
 
     def stop(self) -> None:
         """Have every agent end as soon as its call returns."""
@@ -147,14 +145,14 @@ class Run:
 
     def outcome(self) -> Outcome:
         """Count."""
-        down, back = self._marks["down"], self._marks["back"]
+        down, back = self._down, self._down + self.plan.outage
         arrivals = sorted(r.at for r in self.colony.requests() if r.path.endswith("/auth/token"))
         after = [at for at in arrivals if at >= back]
         with self._counting:
             return Outcome(
                 client=self.client,
                 agents=self.n,
-                outage_s=round(back - down, 1),
+                outage_s=round(self.plan.outage, 1),
                 attempts_during_outage=sum(down <= at < back for at in arrivals),
                 burst_per_100ms=_burst(after, 0.1),
                 requests_after=len(after),
@@ -214,6 +212,15 @@ def _burst(times: list[float], width: float) -> int:
             first += 1
         best = max(best, last - first + 1)
     return best
+
+
+def patch() -> None:
+    """Let sockets switch between greenlets, if gevent is installed; the demo has no use for TLS."""
+    try:
+        from gevent import monkey
+    except ImportError:
+        return
+    monkey.patch_all(ssl=False)
 
 
 def spawner(runtime: str) -> Spawn:

@@ -51,9 +51,10 @@ def notes(result: Result) -> list[str]:
         f"the curtain fell after {GIVE_UP:.0f} s.",
         f"In life: pool with max_wait={MAX_WAIT:.0f}; alone, 7 attempts in 122 s, restarted a minute after a loss.",
     ]
-    if result.late > _LATE:
+    late = max(result.late, result.late_alone)
+    if late > _LATE:
         told.append(
-            f"This machine was busy, up to {result.late:.1f} s late: with fewer --agents the figures get truer, "
+            f"This machine was busy, up to {late:.1f} s late: with fewer --agents the figures get truer, "
             "on both sides."
         )
     return told

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import ColonyPool
-from .run import GIVE_UP, SCALE, Plan, Run, capacity, some_agents
+from .run import GIVE_UP, SCALE, Plan, capacity, some_agents
+from .stage import History
 
 _STATES = {"closed": "bold green", "half_open": "bold yellow", "open": "bold red"}
 _PHASES = {"healthy": "green", "outage": "red", "recovery": "yellow"}
@@ -27,44 +27,26 @@ _HEAD = (
 )
 
 
-class History:
-    """How many requests a server had counted at which time of the run."""
+class Fleet(Protocol):
+    """What the view must know of a fleet, here or in another process."""
 
-    def __init__(self) -> None:
-        self._at = [0.0]
-        self._total = [0]
-        self.knocks = 0
-
-    def note(self, at: float, total: int, knocks: int) -> None:
-        """Add what the server says."""
-        self._at.append(at)
-        self._total.append(total)
-        self.knocks = knocks
+    n: int
+    holding: int
 
     @property
-    def rate(self) -> float:
-        """Requests a second during the last second."""
-        now = self._at[-1]
-        return self.between(now - 1.0, now)
-
-    def between(self, start: float, stop: float) -> float:
-        """Requests a second between two times."""
-        first, last = self._before(start), self._before(stop)
-        seconds = self._at[last] - self._at[first]
-        return (self._total[last] - self._total[first]) / seconds if seconds > 0 else 0.0
-
-    def _before(self, at: float) -> int:
-        return min(bisect_left(self._at, at), len(self._at) - 1)
+    def lost(self) -> int:
+        """Agents that died at least once."""
 
 
 class View:
-    """Draws the two runs. ``step`` is called a few times a second."""
+    """Draws the two fleets. ``step`` is called a few times a second."""
 
-    def __init__(self, console: Console, plan: Plan, runs: tuple[Run, Run], pool: ColonyPool) -> None:
-        self._console, self._plan, self._runs, self._pool = console, plan, runs, pool
+    def __init__(self, console: Console, plan: Plan, pool: ColonyPool, *sides: tuple[Fleet, History]) -> None:
+        self._console, self._plan, self._pool = console, plan, pool
+        self._runs = [fleet for fleet, _ in sides]
+        self._histories = [history for _, history in sides]
         self._end = plan.back_at + GIVE_UP
         self._next_line = 0.0
-        self.histories = (History(), History())
         live = console.is_terminal and not console.is_dumb_terminal and console.width >= 76 and console.height >= 18
         self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
 
@@ -95,7 +77,7 @@ class View:
     def _line(self, at: float) -> str:
         status = self._pool.status()
         ours, alone = self._runs
-        rates = [history.rate for history in self.histories]
+        rates = [history.rate for history in self._histories]
         return (
             f"{at:4.1f} s  {self._plan.phase(at):9}{status.breaker.state.replace('_', '-'):9} {status.waiters:7,} "
             f"{rates[0]:6,.0f} {ours.holding:7,}   {alone.lost:5,} {rates[1]:6,.0f} {alone.holding:7,}"
@@ -154,7 +136,7 @@ class View:
         return self._facts(1, "breaker", Text("none", "dim"), "agents lost", loss)
 
     def _facts(self, side: int, *cells: str | Text) -> Table:
-        run, history = self._runs[side], self.histories[side]
+        run, history = self._runs[side], self._histories[side]
         facts = Table.grid(padding=(0, 1))
         facts.add_column(width=13)
         facts.add_column(no_wrap=True)
@@ -174,7 +156,7 @@ class View:
     def _chart(self, side: int, at: float, width: int, rows: int) -> list[Text]:
         """Requests a second over the whole run: bars on a square root's scale, above a strip of the phases."""
         step = self._end / width
-        bars = [[h.between(i * step, (i + 1) * step) for i in range(int(at / step) + 1)] for h in self.histories]
+        bars = [[h.between(i * step, (i + 1) * step) for i in range(int(at / step) + 1)] for h in self._histories]
         top = max(*bars[0], *bars[1], 1.0)
         heights = [0 if bar <= 0 else max(1, round(8 * rows * math.sqrt(bar / top))) for bar in bars[side][:width]]
         lines = [

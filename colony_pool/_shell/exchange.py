@@ -170,6 +170,7 @@ class Exchange:
         finally:
             whole = self._abort.let_go() and done
             if not whole or conn.colony_surplus:
+                _shut(conn)  # gevent closes a turn later, and the slot must not be free before the server knows
                 conn.close()
             if whole:
                 pool._put_conn(conn)

@@ -69,14 +69,10 @@ class Transport:
             max_body: bytes; a longer answer is a ``BadReply``.
             abort: ends the send from elsewhere.
             priority: jump the queue for a slot.
-            once: never send it again; else it goes out once more, on a new connection, when an idle one turns
-                out to be dead.
+            once: never send it again; else once more, on a new connection, when an idle one turns out to be dead.
             fresh: use a new connection.
 
-        Raises:
-            NetworkFailure: there was no answer.
-            BadReply: the answer is none.
-            ValueError: a header has characters that no header may have.
+        Raises ``NetworkFailure`` (no answer), ``BadReply`` (none that is one), ``ValueError`` (a header cannot be).
         """
         sent = {"User-Agent": self._agent, "Accept-Encoding": "identity", **headers}
         abort = abort or Abort()

@@ -54,10 +54,13 @@ class Visit:
     at: float
     wall: float
     who: str = ""
+    status: int = 0  # what was answered, once it was
 
 
 class Desk(Protocol):
     """What a connection needs of the server."""
+
+    at_work: set[Connection]
 
     def opened(self, connection: Connection) -> int: ...
 
@@ -122,7 +125,6 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._playing: asyncio.Task[None] | None = None
         self._served = 0
-        self._serving = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -139,12 +141,8 @@ class Connection(asyncio.Protocol):
         self._buffer += data
         self._advance()
 
-    @property
-    def busy(self) -> bool:
-        """A request is being answered."""
-        return self._serving or self._playing is not None
-
     def fileno(self) -> int:
+        """The socket's number; -1 when the connection is gone."""
         return int(self._transport.get_extra_info("socket").fileno())
 
     def drop(self) -> None:
@@ -168,33 +166,38 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _serve(self, request: Request) -> None:
-        self._serving = True
+        self._desk.at_work.add(self)
         visit = self._desk.begin(request, self._number)
         peer = self._transport.get_extra_info("peername")
         answer = self._desk.answer(visit, str(peer[0]) if peer else "")
         self._served += 1
         if answer.how in ("plain", "truncated") and not answer.delay:
             self._write(request, answer)
-            self._desk.end(visit, answer.status)
+            visit.status = answer.status
+            self._end(visit)
         else:
             self._playing = asyncio.get_running_loop().create_task(self._play(visit, answer))
-        self._serving = False
+            # Not in a finally: a task that is cancelled before its first step never comes to one.
+            self._playing.add_done_callback(lambda task: self._played(visit))
+
+    def _played(self, visit: Visit) -> None:
+        self._playing = None
+        self._end(visit)
+        self._advance()
+
+    def _end(self, visit: Visit) -> None:
+        self._desk.at_work.discard(self)
+        self._desk.end(visit, visit.status)
 
     async def _play(self, visit: Visit, answer: Answer) -> None:
-        status = 0
-        try:
-            await asyncio.sleep(answer.delay or 0.0)
-            if answer.how == "hang":
-                await asyncio.get_running_loop().create_future()
-            elif answer.how == "reset":
-                self._reset()
-            else:
-                await self._drip(visit.request, answer)
-                status = answer.status
-        finally:
-            self._playing = None
-            self._desk.end(visit, status)
-        self._advance()
+        await asyncio.sleep(answer.delay or 0.0)
+        if answer.how == "hang":
+            await asyncio.get_running_loop().create_future()
+        elif answer.how == "reset":
+            self._reset()
+        else:
+            await self._drip(visit.request, answer)
+            visit.status = answer.status
 
     async def _drip(self, request: Request, answer: Answer) -> None:
         if answer.how in ("plain", "truncated"):

@@ -50,6 +50,7 @@ class Server:
         self.in_flight = self.max_in_flight = self.connections = self.knocks = 0
         self._serial = 0  # of connections; reset_stats leaves it alone
         self.open: set[Connection] = set()
+        self.at_work: set[Connection] = set()  # those with a request that is being answered
         self.tls: ssl.SSLContext | None = None
         if options["tls"]:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -95,11 +96,13 @@ class Server:
 
     def _hung_up(self) -> int:
         """Count the requests whose client has closed: that news and a new request come in either order."""
-        poll = select.poll()
-        for connection in self.open:
-            if connection.busy:
-                poll.register(connection.fileno(), select.POLLRDHUP)
-        return len(poll.poll(0))
+        gone, poll = 0, select.poll()
+        for connection in self.at_work:
+            if (number := connection.fileno()) < 0:
+                gone += 1
+            else:
+                poll.register(number, select.POLLRDHUP)
+        return gone + len(poll.poll(0))
 
     def end(self, visit: Visit, status: int) -> None:
         self.in_flight -= 1

@@ -25,144 +25,11 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
 
+from ._sim_parts import SimDeadlock, SimEvent, SimKilled, SimLock, SimLockHeld, SimTask, SimTimer, Worker
+
 __all__ = ["SimDeadlock", "SimKilled", "SimLockHeld", "SimRuntime", "SimTask"]
 
 T = TypeVar("T")
-_STACK = 256 * 1024
-
-
-class SimDeadlock(RuntimeError):
-    """Tasks wait, and nothing is left that could wake them."""
-
-
-class SimLockHeld(RuntimeError):
-    """A task gave the baton away while it held a lock."""
-
-
-class SimKilled(BaseException):
-    """Thrown into a task by ``SimTask.kill``, like gevent's ``GreenletExit``."""
-
-
-class SimTask:
-    """One task of a simulation."""
-
-    def __init__(self, sim: SimRuntime, fn: Callable[[], Any], name: str) -> None:
-        self.name = name
-        self.done = False
-        self.error: BaseException | None = None
-        self._value: Any = None
-        self._fn = fn
-        self._sim = sim
-        self._kill = False
-        self._wakes = 0  # a wake-up for an older wait is void
-        self._locks = 0
-
-    def kill(self) -> None:
-        """Throw ``SimKilled`` into the task at its present switch point."""
-        if not self.done:
-            self._kill = True
-            self._sim._ready(self)
-
-    def result(self) -> Any:
-        """Return what the task returned, or raise what it raised."""
-        if not self.done:
-            raise RuntimeError(f"task {self.name} is not done")
-        if self.error is not None:
-            raise self.error
-        return self._value
-
-    def _body(self) -> None:
-        try:
-            if not self._kill:
-                self._value = self._fn()
-        except BaseException as error:  # noqa: BLE001 - it is handed to whoever asks for the result
-            self.error = error
-        self.done = True
-
-
-class _Worker:
-    """A thread that runs one task after the other, whenever it is given the baton."""
-
-    def __init__(self, sim: SimRuntime) -> None:
-        self.baton = threading.Semaphore(0)
-        self.task: SimTask | None = None
-        self._sim = sim
-        self._thread = threading.Thread(target=self._loop, name="sim", daemon=True)
-        self._thread.start()
-
-    def _loop(self) -> None:
-        while True:
-            self.baton.acquire()
-            if self.task is None:
-                return
-            self.task._body()
-            self._sim._retire(self)
-
-    def end(self) -> None:
-        self.task = None
-        self.baton.release()
-        self._thread.join()
-
-
-class _SimEvent:
-    def __init__(self, sim: SimRuntime) -> None:
-        self._sim = sim
-        self._set = False
-        self._waiters: list[tuple[SimTask, int]] = []
-
-    def set(self) -> None:
-        self._set = True
-        waiters, self._waiters = self._waiters, []
-        for task, wake in waiters:
-            if task._wakes == wake:
-                self._sim._ready(task)
-
-    def is_set(self) -> bool:
-        return self._set
-
-    def wait(self, timeout: float | None = None) -> bool:
-        sim = self._sim
-        if not self._set and (timeout is None or timeout > 0):
-            task = sim._current_task()
-            task._wakes += 1
-            self._waiters.append((task, task._wakes))
-            if timeout is not None:
-                sim._wake_later(task, timeout)
-            sim._switch(task)
-        return self._set
-
-
-class _SimLock:
-    def __init__(self, sim: SimRuntime) -> None:
-        self._sim = sim
-        self._owner: SimTask | None = None
-        self._held = False
-
-    def acquire(self, blocking: bool = True) -> bool:
-        self._sim.checkpoint()
-        if self._held:
-            if blocking:
-                raise SimLockHeld("a blocking acquire of a lock that another task holds across a switch")
-            return False
-        self._held, self._owner = True, self._sim._running
-        if self._owner is not None:
-            self._owner._locks += 1
-        return True
-
-    def release(self) -> None:
-        if self._owner is not None:
-            self._owner._locks -= 1
-        self._held, self._owner = False, None
-
-
-class _SimTimer:
-    __slots__ = ("cancelled",)
-
-    def __init__(self) -> None:
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
 
 
 class SimRuntime:
@@ -182,10 +49,10 @@ class SimRuntime:
         self._time = 0.0
         self._wall = wall
         self._serial = count()
-        self._timers: list[tuple[float, int, _SimTimer, Callable[[], object]]] = []
+        self._timers: list[tuple[float, int, SimTimer, Callable[[], object]]] = []
         self._runnable: list[SimTask] = []
-        self._workers: dict[SimTask, _Worker] = {}
-        self._idle: list[_Worker] = []
+        self._workers: dict[SimTask, Worker] = {}
+        self._idle: list[Worker] = []
         self._running: SimTask | None = None
         self._back = threading.Semaphore(0)
         self._held: str = ""
@@ -216,17 +83,17 @@ class SimRuntime:
         """Run ``fn()``: there are no signals in virtual time."""
         fn()
 
-    def call_later(self, delay: float, fn: Callable[[], object]) -> _SimTimer:
+    def call_later(self, delay: float, fn: Callable[[], object]) -> SimTimer:
         """Run ``fn()`` in a new task after ``delay`` virtual seconds."""
         return self._later(delay, lambda: self.spawn(fn))
 
-    def event(self) -> _SimEvent:
+    def event(self) -> SimEvent:
         """Return a fresh event."""
-        return _SimEvent(self)
+        return SimEvent(self)
 
-    def lock(self) -> _SimLock:
+    def lock(self) -> SimLock:
         """Return a fresh lock."""
-        return _SimLock(self)
+        return SimLock(self)
 
     def offload(self, fn: Callable[..., T], *args: Any) -> T:
         """Run ``fn`` here: nothing blocks in virtual time."""
@@ -294,8 +161,8 @@ class SimRuntime:
         while self._idle:
             self._idle.pop().end()
 
-    def _later(self, delay: float, fire: Callable[[], object]) -> _SimTimer:
-        timer = _SimTimer()
+    def _later(self, delay: float, fire: Callable[[], object]) -> SimTimer:
+        timer = SimTimer()
         heappush(self._timers, (self._time + max(0.0, delay), next(self._serial), timer, fire))
         return timer
 
@@ -316,7 +183,7 @@ class SimRuntime:
     def _resume(self, task: SimTask) -> None:
         worker = self._workers.get(task)
         if worker is None:
-            worker = self._idle.pop() if self._idle else _Worker(self)
+            worker = self._idle.pop() if self._idle else Worker(self)
             worker.task = task
             self._workers[task] = worker
         self._running = task
@@ -335,7 +202,7 @@ class SimRuntime:
             task._kill = False
             raise SimKilled(task.name)
 
-    def _retire(self, worker: _Worker) -> None:
+    def _retire(self, worker: Worker) -> None:
         assert worker.task is not None  # noqa: S101 - it has just run one
         del self._workers[worker.task]
         self._idle.append(worker)

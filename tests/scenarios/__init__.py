@@ -6,13 +6,25 @@ gevent's patching never leaks: ``python -m tests.scenarios NAME RUNTIME``, with 
 
 from __future__ import annotations
 
+import importlib
+import os
+import pkgutil
 import threading
 from collections.abc import Callable
 from typing import Any
 
 RUNTIMES = ("threads", "gevent", "gevent-late", "gevent-unpatched")
 
+GEVENT = RUNTIMES[1:]
+
 SCENARIOS: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {}
+
+
+def load() -> None:
+    """Import the modules of this package, whose scenarios register themselves."""
+    for module in pkgutil.iter_modules(__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{__name__}.{module.name}")
 
 
 def scenario(*runtimes: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
@@ -74,6 +86,7 @@ class World:
         self.kind = kind
         self.gevent = kind.startswith("gevent")
         self.colony = FakeColony()
+        self.colonies = [self.colony]
         self.pools: list[Any] = []
 
     def pool(self, base_url: str | None = None, **options: Any) -> Any:
@@ -83,6 +96,13 @@ class World:
         pool = ColonyPool(base_url or self.colony.base_url, runtime="gevent" if self.gevent else "threads", **options)
         self.pools.append(pool)
         return pool
+
+    def other_colony(self, **options: Any) -> Any:
+        """A second server."""
+        from colony_pool.testing import FakeColony
+
+        self.colonies.append(FakeColony(**options))
+        return self.colonies[-1]
 
     def fast(self, divisor: float = 100.0, **options: Any) -> Any:
         """A pool whose schedules are ``divisor`` times as fast."""
@@ -94,6 +114,52 @@ class World:
 
     def spawn(self, fn: Callable[..., Any], *args: Any) -> Task:
         return Task(self, lambda: fn(*args))
+
+    def native(self, fn: Callable[[], Any]) -> Callable[[], bool]:
+        """Run ``fn`` in a native thread, whatever gevent has patched; the returned function says if it has ended."""
+        import _thread
+
+        start = _thread.start_new_thread
+        if self.gevent:
+            from gevent.monkey import get_original
+
+            start = get_original("_thread", "start_new_thread")
+        ended: list[BaseException | None] = []
+
+        def body() -> None:
+            try:
+                fn()
+                ended.append(None)
+            except BaseException as error:
+                ended.append(error)
+
+        start(body, ())
+
+        def has_ended() -> bool:
+            if ended and ended[0] is not None:
+                raise ended[0]
+            return bool(ended)
+
+        return has_ended
+
+    def threads(self) -> int:
+        """Native threads of this process, but for those that gevent keeps for DNS."""
+        count = len(os.listdir("/proc/self/task"))
+        if self.gevent:
+            import gevent
+
+            count -= gevent.get_hub().threadpool.size
+        return count
+
+    def sockets(self) -> int:
+        """Open sockets of this process that belong to a pool: not those to a server's control side."""
+        found = 0
+        for number in os.listdir("/proc/self/fd"):
+            try:
+                found += os.readlink(f"/proc/self/fd/{number}").startswith("socket:")
+            except OSError:
+                continue
+        return found - sum(colony._link._idle.qsize() for colony in self.colonies)
 
     def event(self) -> Any:
         if self.gevent:
@@ -120,7 +186,8 @@ class World:
     def close(self) -> None:
         for pool in self.pools:
             pool.close()
-        self.colony.close()
+        for colony in self.colonies:
+            colony.close()
 
 
 def error_of(fn: Callable[..., Any], *args: Any, **options: Any) -> BaseException:

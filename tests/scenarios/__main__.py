@@ -16,9 +16,9 @@ if kind in ("gevent", "gevent-late"):
     monkey.patch_all()
 warnings.simplefilter("error")
 
-from tests.scenarios import SCENARIOS, World, asking, faults, limits, storms, waiting  # noqa: E402
+from tests.scenarios import SCENARIOS, World, load  # noqa: E402
 
-assert all((asking, faults, limits, storms, waiting))
+load()
 world = World(kind)
 try:
     SCENARIOS[name][0](world)

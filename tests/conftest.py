@@ -1,0 +1,69 @@
+"""What several test modules share: a FakeColony, and a plain client of it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import urllib3
+
+from colony_pool.testing import FakeColony
+
+
+class Client:
+    """A plain HTTP client: no retries, no redirects."""
+
+    def __init__(self, colony: FakeColony) -> None:
+        self.colony = colony
+        self.http = urllib3.PoolManager(retries=False, timeout=30.0)
+
+    def ask(self, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        return self.http.request(method, self.colony.base_url + path, **options)
+
+    def token(self, key: str = "col_a", **fields: object) -> urllib3.BaseHTTPResponse:
+        return self.ask("POST", "/auth/token", json={"api_key": key, **fields})
+
+    def jwt(self, key: str = "col_a") -> str:
+        return str(self.token(key).json()["access_token"])
+
+    def api(self, jwt: str, path: str = "/users/me", method: str = "GET", **options: Any) -> urllib3.BaseHTTPResponse:
+        headers = {"Authorization": f"Bearer {jwt}", **options.pop("headers", {})}
+        return self.ask(method, path, headers=headers, **options)
+
+    def raw(self, path: str = "/users/me") -> socket.socket:
+        """Send a request by hand, for answers that no client library would show as they are."""
+        sock = socket.create_connection(("127.0.0.1", self.colony.port), timeout=30.0)
+        sock.sendall(f"GET /api/v1{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        return sock
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeColony]:
+    with FakeColony() as colony:
+        yield colony
+
+
+@pytest.fixture
+def client(server: FakeColony) -> Iterator[Client]:
+    """A client of a FakeColony that knows nothing of the tests before."""
+    server.behave("healthy")
+    server.latency(0)
+    server.capacity(None)
+    server.rate_limit(None)
+    server.expires_in(86_400.0)
+    server.reset_stats()
+    client = Client(server)
+    yield client
+    client.http.clear()
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Ask until it holds; the test's timeout is the bound."""
+    while not condition():
+        pass
+
+
+def code_of(response: urllib3.BaseHTTPResponse) -> tuple[int, str]:
+    return response.status, response.json()["detail"]["code"]

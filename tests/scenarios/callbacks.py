@@ -1,0 +1,120 @@
+"""G2: no lock is held across I/O, a wait or a user's callback; callbacks may call the pool."""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+from typing import Any
+
+from . import World, error_of, scenario
+
+
+def _listener(on_change: Any) -> Any:
+    import pybreaker
+
+    class Listener(pybreaker.CircuitBreakerListener):
+        def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+            on_change(old_state.name, new_state.name)
+
+    return Listener()
+
+
+@scenario()
+def g2_listeners_may_call_back_and_may_raise(w: World) -> None:
+    logging.getLogger("colony_pool").setLevel(logging.CRITICAL)
+    pool = w.fast()
+    warm = pool.agent("col_warm")
+    token = warm.token()
+    seen: list[tuple[str, str]] = []
+
+    def nosy(old: str, new: str) -> None:
+        seen.append((old, new))
+        assert warm.token() == token
+        pool.status()
+        pool.agent("col_listener").invalidate()
+        if new == "closed":
+            assert pool.agent("col_listener").token(max_wait=10.0), "it may even wait for a new token"
+        raise RuntimeError("a listener's own fault")
+
+    pool.breaker.add_listener(_listener(nosy))
+    w.colony.behave("status", status=502)
+    tasks = [w.spawn(lambda k=f"col_{i}": pool.agent(k).token(max_wait=3600.0)) for i in range(40)]
+    w.until(lambda: pool.status().breaker.state != "closed", "the breaker opens")
+    w.colony.behave("healthy")
+    assert all(task.result() for task in tasks)
+    w.until(lambda: ("half-open", "closed") in seen)
+    assert seen[0] == ("closed", "open")
+    assert all(a[1] == b[0] for a, b in pairwise(seen)), "changes are told in order"
+
+
+@scenario()
+def g2_a_listener_that_waits_holds_nobody_up(w: World) -> None:
+    """Neither those who wait for a token, nor API calls, nor an operator."""
+    pool = w.fast()
+    entered, leave = w.event(), w.event()
+
+    def slow(old: str, new: str) -> None:
+        entered.set()
+        leave.wait(30.0)
+
+    pool.breaker.add_listener(_listener(slow))
+    w.spawn(pool.breaker.open)
+    assert entered.wait(10.0)
+    tasks = [w.spawn(pool.agent(f"col_{i}").get, "/users/me") for i in range(20)]
+    assert all(task.result().status == 200 for task in tasks), "a probe closed the breaker meanwhile"
+    assert pool.status().breaker.state == "closed"
+    leave.set()
+
+
+@scenario()
+def g2_a_totp_callable_may_ask_the_pool_and_may_wait(w: World) -> None:
+    pool = w.pool()
+    for i in range(20):
+        pool.agent(f"col_{i}").token()  # the window has grown: more than one attempt may be out
+    waiting, go_on = w.event(), w.event()
+
+    def code() -> str:
+        assert pool.agent("col_0").token(), "a token that is there"
+        assert pool.agent("col_other").token(max_wait=10.0), "a token that has to be fetched"
+        pool.status()
+        waiting.set()
+        assert go_on.wait(30.0)
+        return "123456"
+
+    task = w.spawn(pool.agent("col_2fa", totp=code).token)
+    assert waiting.wait(10.0)
+    assert pool.agent("col_meanwhile").get("/users/me").status == 200, "others go on"
+    go_on.set()
+    assert task.result()
+
+
+@scenario()
+def g2_no_lock_is_held_while_a_request_is_out(w: World) -> None:
+    pool = w.pool()
+    agents = [pool.agent(f"col_{i}") for i in range(20)]
+    for agent in agents:
+        agent.token()
+    w.colony.behave("hang", only="/hang")
+    stuck = [w.spawn(lambda a=agent: a.get("/hang", timeout=20.0)) for agent in agents[:10]]
+    w.until(lambda: w.colony.stats().in_flight == 10)
+    started = w.colony.now()
+    assert all(agent.get("/users/me").status == 200 for agent in agents)
+    pool.status()
+    assert pool.agent("col_new").token()
+    assert w.colony.now() - started < 5.0
+    w.colony.stop_listening()
+    assert all(type(task.join().error).__name__ == "ColonyNetworkError" for task in stuck)
+
+
+@scenario()
+def a_totp_callable_that_dies_of_anything_fails_its_own_call_alone(w: World) -> None:
+    class Odd(BaseException):
+        pass
+
+    def odd() -> str:
+        raise Odd
+
+    pool = w.pool()
+    assert type(error_of(pool.agent("col_odd", totp=odd).token)) is Odd
+    assert pool.agent("col_a").token()
+    assert pool.status().in_flight == 0

@@ -1,0 +1,118 @@
+"""G24: a forked child shares no socket, no lock, no waiter with its parent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from . import World, scenario
+
+
+def _child(body: Callable[[], None]) -> int:
+    """Fork; run ``body`` in the child, which ends with 0 if it holds."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        body()
+        code = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _ended_well(w: World, *children: int) -> bool:
+    """Wait for the children without blocking anybody else here."""
+    left = set(children)
+    good: list[bool] = []
+
+    def all_over() -> bool:
+        for pid in list(left):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                left.discard(pid)
+                good.append(status == 0)
+        return not left
+
+    w.until(all_over, "the children end")
+    return all(good)
+
+
+def _ask_as(pool: Any, who: str, times: int = 30) -> None:
+    from colony_pool.testing import subject
+
+    for i in range(times):
+        key = f"col_{who}_{i}"
+        assert pool.agent(key).get("/users/me").json()["id"] == subject(key), "somebody else's answer"
+
+
+@scenario()
+def g24_forked_workers_never_see_each_others_answers(w: World) -> None:
+    pool = w.pool()
+    parents = pool.agent("col_parent")
+    before = parents.token()
+    for task in [w.spawn(parents.get, "/users/me") for _ in range(4)]:  # warm connections
+        task.result()
+    assert w.sockets() > 0
+
+    def child(number: int) -> None:
+        assert parents.token() == before, "the child keeps its tokens"
+        _ask_as(pool, f"child_{number}")
+
+    children = [_child(lambda n=number: child(n)) for number in range(2)]  # type: ignore[misc]
+    _ask_as(pool, "parent")
+    assert _ended_well(w, *children)
+
+
+@scenario()
+def g24_a_fork_in_the_middle_of_other_tasks_requests(w: World) -> None:
+    """Requests in flight stay the parent's; the child starts with no waiter, lease or slot of theirs."""
+    from colony_pool.testing import subject
+
+    pool = w.pool(maxsize=8)
+    for i in range(16):
+        pool.agent(f"col_{i}").token()
+    w.colony.latency(0.5)
+    calls = [w.spawn(pool.agent(f"col_{i}").get, "/users/me") for i in range(16)]
+    cold = [w.spawn(pool.agent(f"col_cold_{i}").token) for i in range(10)]
+    w.until(lambda: w.colony.stats().in_flight == 8 and pool.status().waiters == 10, "all slots are taken")
+
+    def child() -> None:
+        status = pool.status()
+        assert (status.waiters, status.in_flight, status.connections) == (0, 0, (0, 0))
+        assert status.breaker.state == "closed"
+        _ask_as(pool, "child", 3)
+
+    children = [_child(child) for _ in range(2)]
+    for i, call in enumerate(calls):
+        assert call.result().json()["id"] == subject(f"col_{i}")
+    assert all(task.result() for task in cold)
+    w.colony.latency(0.0)
+    assert _ended_well(w, *children)
+    assert pool.status().breaker.failures == 0, "the parent has noticed nothing"
+
+
+@scenario()
+def g24_a_fork_during_an_outage_leaves_waiters_and_probes_to_the_parent(w: World) -> None:
+    pool = w.fast()
+    w.colony.behave("status", status=502)
+    tasks = [w.spawn(lambda k=f"col_{i}": pool.agent(k).token(max_wait=3600.0)) for i in range(30)]
+    w.until(lambda: pool.status().breaker.state != "closed", "the breaker opens")
+
+    def child() -> None:
+        before = pool.journal.attempts.copy()
+        for _ in range(3):
+            w.pause(0.1)  # time for a timer or a greenlet that was copied along to show itself
+        assert pool.journal.attempts == before, "the child asks nothing on its own"
+        assert pool.status().breaker.state == "closed"
+        assert pool.status().waiters == 0
+
+    pid = _child(child)
+    assert _ended_well(w, pid)
+    w.colony.behave("healthy")
+    assert all(task.result() for task in tasks)

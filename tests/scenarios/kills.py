@@ -1,0 +1,171 @@
+"""G3: callers die by the thousand, at any moment, and nobody else notices."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from . import GEVENT, World, scenario
+
+MAXSIZE = 16
+
+
+def _innocents(w: World, pool: Any, number: int) -> Callable[[], None]:
+    """Callers who must notice nothing; the returned function ends them and says so."""
+    agent = pool.agent("col_steady")
+    agent.token()
+    running = [True]
+
+    def work() -> int:
+        calls = 0
+        while running:
+            assert agent.get("/users/me").status == 200
+            calls += 1
+        return calls
+
+    tasks = [w.spawn(work) for _ in range(number)]
+
+    def end() -> None:
+        running.clear()
+        assert all(task.result() > 0 for task in tasks), "nobody else's call fails"
+
+    return end
+
+
+def _nothing_leaked(w: World, pool: Any) -> None:
+    w.until(lambda: pool.status().in_flight == 0 and pool.status().waiters == 0, "permits and waiters come back")
+    w.until(lambda: pool._runner.dispatcher.flights == {}, "no flight is left")
+    w.until(lambda: pool._transport.bulkhead.in_use == 0, "slots come back")
+    assert pool._transport.bulkhead.waiting == 0
+    assert pool._runner.dispatcher.lease is None
+    assert w.colony.stats().max_in_flight <= pool._config.maxsize
+    w.until(lambda: w.colony.stats().open_connections <= pool._config.maxsize, "no socket is left open")
+    w.until(lambda: w.sockets() <= pool._config.maxsize, "on our side, too")
+    assert pool.agent("col_steady").get("/users/me").status == 200
+    assert pool.agent("col_after").token()
+    assert pool.status().breaker.failures == 0, "a killed caller is not the endpoint's failure"
+
+
+@scenario(*GEVENT)
+def g3_four_thousand_kills_leak_nothing(w: World) -> None:
+    """Half of the victims call ``token``, half ``get``; half die of ``kill``, half of ``gevent.Timeout``."""
+    import gevent
+
+    pool = w.pool(maxsize=MAXSIZE)
+    dice = random.Random(7)
+    w.colony.latency(0.01)
+    end = _innocents(w, pool, 4)
+    ends: Counter[Any] = Counter()
+
+    def victim(agent: Any, get: bool, timeout: float | None) -> None:
+        what = "get" if get else "token"
+        try:
+            with gevent.Timeout(timeout):
+                if get:
+                    agent.get("/users/me")
+                agent.invalidate()
+                agent.token()
+            ends["survived"] += 1
+        except gevent.Timeout:
+            ends[what, "timeout"] += 1
+        except gevent.GreenletExit:
+            ends[what, "killed"] += 1
+
+    for round_number in range(40):
+        victims = []
+        for i in range(100):
+            agent, delay, kills = pool.agent(f"col_{round_number}_{i % 50}"), dice.random() * 0.1, i % 2
+            victims.append(gevent.spawn(victim, agent, i % 4 < 2, None if kills else delay))
+            if kills:
+                gevent.spawn_later(delay, victims[-1].kill, block=False)
+        gevent.joinall(victims)
+    end()
+    died = [(what, how) for what in ("get", "token") for how in ("timeout", "killed")]
+    assert all(ends[way] > 300 for way in died), ends
+    _nothing_leaked(w, pool)
+
+
+@scenario(*GEVENT)
+def g3_kills_in_an_outage_take_no_probe_with_them(w: World) -> None:
+    import gevent
+
+    pool = w.fast(maxsize=MAXSIZE)
+    w.colony.behave("status", status=502, only="/auth/token")
+    dice = random.Random(3)
+    stay = [w.spawn(lambda k=f"col_stay_{i}": pool.agent(k).token(max_wait=3600.0)) for i in range(20)]
+    w.until(lambda: pool.status().breaker.state != "closed")
+    for _ in range(10):
+        victims = [gevent.spawn(pool.agent(f"col_{i}").token, max_wait=3600.0) for i in range(50)]
+        w.pause(dice.random() * 0.05)
+        gevent.killall(victims, block=True)
+    assert pool.status().waiters == 20
+    w.colony.behave("healthy")
+    assert all(task.result() for task in stay)
+    _nothing_leaked(w, pool)
+
+
+@scenario("threads")
+def g3_ctrl_c_at_any_moment_leaks_nothing(w: World) -> None:
+    """A signal handler raises ``KeyboardInterrupt`` in the main thread, between any two of its steps."""
+    pool = w.pool(maxsize=4)
+    dice = random.Random(11)
+    w.colony.latency(0.004)
+    end = _innocents(w, pool, 3)
+    armed: list[bool] = []
+    hits: Counter[str] = Counter()
+
+    def interrupt(*_: Any) -> None:
+        if armed:
+            armed.clear()
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGALRM, interrupt)
+    for i in range(600):
+        agent = pool.agent(f"col_{i % 20}")
+        name = ("get", "token")[i % 2]
+        armed.append(True)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0001 + dice.random() * 0.012)
+            if name == "get":
+                agent.get("/users/me")
+            else:
+                agent.invalidate()
+                agent.token()
+            armed.clear()
+        except KeyboardInterrupt:
+            hits[name] += 1
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    end()
+    assert hits["get"] > 50, hits
+    assert hits["token"] > 50, hits
+    _nothing_leaked(w, pool)
+
+
+@scenario("threads")
+def g3_an_exception_thrown_into_a_waiting_thread_leaks_nothing(w: World) -> None:
+    """As debuggers and web servers do it to threads that take too long."""
+    import ctypes
+    import threading
+
+    from colony_pool import BreakerConfig
+
+    pool = w.fast(breaker=BreakerConfig(fail_max=1, open_delay=0.1, open_delay_max=0.2, quiet=0.0))
+    w.colony.behave("status", status=502)
+    idents: list[int] = []
+
+    def victim() -> None:
+        idents.append(threading.get_ident())
+        pool.agent("col_shared").token(max_wait=3600.0)
+
+    victims = [w.spawn(victim) for _ in range(20)]
+    stay = w.spawn(lambda: pool.agent("col_shared").token(max_wait=3600.0))
+    w.until(lambda: pool.status().waiters == 21 and pool.status().breaker.state != "closed")
+    for ident in idents:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(KeyboardInterrupt))
+    w.colony.behave("healthy")
+    assert stay.result()
+    assert {type(task.join().error) for task in victims} == {KeyboardInterrupt}
+    _nothing_leaked(w, pool)
