@@ -22,7 +22,7 @@ from ._shell.breaker import PoolBreaker
 from ._shell.credential import Credential, Totp
 from ._shell.fork import renew_in_children
 from ._shell.log import EventLog
-from ._shell.observe import Observation, Observer
+from ._shell.observe import Observation, Observer, check_name
 from ._shell.runner import Runner
 from ._shell.token_cache import TokenCache
 from ._shell.transport import Transport
@@ -48,7 +48,6 @@ __all__ = ["ColonyPool"]
 
 _CLOSE_WITHIN = 1.0
 _TOKEN_PATH = "/auth/token"
-_NAME_CHARS = 64
 
 
 class ColonyPool:
@@ -123,7 +122,7 @@ class ColonyPool:
             probe_timeout=probe_timeout,
             maxsize=maxsize,
         )
-        self.name = _checked_name(name) if name is not None else urlsplit(self.base_url).netloc
+        self.name = check_name(name) if name is not None else urlsplit(self.base_url).netloc
         self._api_retry = retry
         self._runtime_choice = runtime
         self._transport_given = transport
@@ -165,6 +164,7 @@ class ColonyPool:
         self._observer = Observer(
             desk, self.journal, self._runtime.monotonic, self._runtime.now, self._transport.connections,
             lambda: [agent._account for agent in tuple(self._agents.values())], self._transport.opened,
+            lambda: self.breaker.listener_errors,
         )  # fmt: skip
 
     def __enter__(self) -> ColonyPool:
@@ -249,6 +249,7 @@ class ColonyPool:
         if self._runtime_choice == "auto" and self._runtime.name == "threads" and gevent_has_patched():
             # gunicorn patches in its workers, after an application that it has preloaded made its pool.
             self._transport.close()
+            self.journal.grow(self._observer.running())
             self._begin_anew()
 
     def _patience(self, max_wait: float | None) -> float:
@@ -289,11 +290,3 @@ class ColonyPool:
         self._wire()
         for agent in self._agents.values():
             agent._account.flight = None
-
-
-def _checked_name(name: str) -> str:
-    if not isinstance(name, str) or not 0 < len(name) <= _NAME_CHARS or not name.isprintable():
-        raise ValueError(f"name: must be 1 to {_NAME_CHARS} printable characters; it is a label of every metric")
-    if name.startswith("col_"):
-        raise ValueError("name: looks like an API key, and would be in every metric and log line")
-    return name

@@ -164,7 +164,7 @@ METRICS: tuple[Metric, ...] = (
     _counter("denials_total", "Refusals of a single key, or of its one-time code.", "Are keys refused?",
              kind=("key", "code")),
     _gauge("denied_keys", "Keys that rest now because they were refused.", "How many agents are locked out?"),
-    _counter("server_faults_total", "Times at which so many good keys were refused that the server was blamed.",
+    _counter("server_faults_total", "Refusals that were blamed on the server, since it refused so many good keys.",
              "Does the server refuse everybody?"),
     # -- tokens
     _counter("token_requests_total", "Requests that the hot path could not serve, by who served them: a flight of "

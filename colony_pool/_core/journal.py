@@ -63,7 +63,6 @@ class Journal:
 
     def restart(self, at: float) -> None:
         """A new desk begins, closed; what was counted stays."""
-        self.add("breaker_state_seconds_total", self.state, by=max(0.0, at - self.state_since))
         self.state, self.state_since = ev.CLOSED, at
 
     def count(self, name: str, *labels: str) -> int:

@@ -73,6 +73,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         self._letters: deque[Callable[[], object]] = deque()
         self._delivering = threading.Lock()  # guards the order of _letters; nobody waits for it
         self._replaying = False
+        self.listener_errors = 0  # exceptions of users' listeners
         self._steer: Callable[[str], object] = lambda state: None
 
     def steer_with(self, steer: Callable[[str], object]) -> None:
@@ -138,6 +139,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         self._letters.clear()
         self._delivering = threading.Lock()
         self._replaying = False
+        self.listener_errors = 0
         self._state_storage = pybreaker.CircuitMemoryStorage(pybreaker.STATE_CLOSED)
         self._state = self._create_new_state(pybreaker.STATE_CLOSED)
 
@@ -150,9 +152,9 @@ class PoolBreaker(pybreaker.CircuitBreaker):
             finally:
                 self._delivering.release()
 
-    @staticmethod
-    def _hand_over(letter: Callable[[], object]) -> None:
+    def _hand_over(self, letter: Callable[[], object]) -> None:
         try:
             letter()
         except Exception:
+            self.listener_errors += 1
             log.exception("colony_pool: a breaker listener raised; it changes nothing")

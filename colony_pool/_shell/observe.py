@@ -14,6 +14,8 @@ from .._core.events import CLOSED, STATES
 from .._core.journal import Journal, Series
 from ..status import BreakerStatus, PoolStatus, TokensStatus
 
+_NAME_CHARS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -34,6 +36,7 @@ class Observer:
     connections: Callable[[], tuple[int, int]]
     accounts: Callable[[], Iterable[Account]]
     opened: Callable[[], int]
+    listener_errors: Callable[[], int]
 
     def status(self, *, closed: bool) -> PoolStatus:
         """The pool's state, for ``ColonyPool.status``."""
@@ -100,13 +103,16 @@ class Observer:
             gauges["token_earliest_expiry_timestamp_seconds"] = _one(earliest)
         if desk.granted_at > float("-inf"):
             gauges["token_last_refresh_timestamp_seconds"] = _one(wall + desk.granted_at - now)
-        return Observation(gauges, self._running(now))
+        return Observation(gauges, self.running())
 
-    def _running(self, now: float) -> dict[str, Series]:
+    def running(self) -> dict[str, Series]:
+        """What counters have grown by since their last event, or are counted elsewhere."""
+        now = self.monotonic()
         return {
             "breaker_state_seconds_total": {(self.journal.state,): max(0.0, now - self.journal.state_since)},
             "wait_seconds_total": {(kind,): seconds for kind, seconds in self.desk.waited_at(now).items()},
             "connections_opened_total": _one(self.opened()),
+            "listener_errors_total": _one(self.listener_errors()),
         }
 
 
@@ -129,3 +135,12 @@ def _ages(accounts: Iterable[Account], now: float, wall: float) -> tuple[dict[st
         if token.valid(now, wall) and (earliest is None or token.ends_wall < earliest):
             earliest = token.ends_wall
     return ages, earliest
+
+
+def check_name(name: str) -> str:
+    """Return a pool's name for metrics and logs, or raise ``ValueError``."""
+    if not isinstance(name, str) or not 0 < len(name) <= _NAME_CHARS or not name.isprintable():
+        raise ValueError(f"name: must be 1 to {_NAME_CHARS} printable characters; it is a label of every metric")
+    if name.startswith("col_"):
+        raise ValueError("name: looks like an API key, and would be in every metric and log line")
+    return name

@@ -50,9 +50,8 @@ def _versions() -> str:
 
 def _outage(sizes: list[int]) -> None:
     print("\nOutage of an hour (20 s, schedules / 180), then a server of N/4 requests a second; gevent")
-    print(
-        f"{'client':28}{'N':>6}{'in outage':>11}{'burst/.1s':>11}{'knocks':>8}{'lost':>7}{'never':>7}{'last back':>11}"
-    )
+    heads = ("in outage", 11), ("burst/.1s", 11), ("knocks", 8), ("lost", 7), ("never", 7), ("last back", 11)
+    print(f"{'client':28}{'N':>6}" + "".join(f"{head:>{width}}" for head, width in heads))
     for n in sizes:
         for client, patience in (
             ("colony_pool", None), ("colony_pool", 60.0), ("colony-sdk", None), ("tenacity", None),

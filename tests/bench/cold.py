@@ -1,7 +1,7 @@
 """1,000 cold agents on a healthy server, against the same POSTs through a bare ``urllib3.PoolManager``.
 
-Bare in two ways: as one writes it (``maxsize=64``, so that each call that finds no idle connection opens one), and with
-``block=True``, which keeps to 64 connections as the pool does, but loses slots when callers are killed.
+Bare in two ways: as one writes it (``maxsize=64``, so that each call that finds no idle connection opens one), and
+with ``block=True``, which keeps to 64 connections as the pool does, but loses slots when callers are killed.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ def main() -> None:
         demand = _demand_time(n)
         probe = _probe_time(desk, now)
         print(
-            f"  {n:>7} keys: demand {demand * 1e6:5.1f} us   tick + result {probe * 1e6:6.1f} us   {memory:5.0f} bytes a waiter"
+            f"  {n:>7} keys: demand {demand * 1e6:5.1f} us   tick + result {probe * 1e6:6.1f} us   "
+            f"{memory:5.0f} bytes a waiter"
         )
         print("json " + json.dumps({"bench": "dispatch", "keys": n, "demand_us": round(demand * 1e6, 2),
                                     "probe_us": round(probe * 1e6, 2), "bytes": round(memory)}))  # fmt: skip

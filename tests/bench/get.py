@@ -30,8 +30,8 @@ def main(runtime: str) -> None:
             bare.append(_rate(lambda: manager.request("GET", url, headers=headers).json()))
             ours.append(_rate(lambda: agent.get("/users/me").json()))
     ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
-    print(f"\nagent.get() ({runtime}): {statistics.median(ours):.0f}/s, bare PoolManager {statistics.median(bare):.0f}/s, "
-          f"median ratio {ratio:.2f}")  # fmt: skip
+    print(f"\nagent.get() ({runtime}): {statistics.median(ours):.0f}/s, "
+          f"bare PoolManager {statistics.median(bare):.0f}/s, median ratio {ratio:.2f}")  # fmt: skip
     print("json " + json.dumps({"bench": "get", "runtime": runtime, "ratio": round(ratio, 3)}))
 
 

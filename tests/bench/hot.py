@@ -50,7 +50,7 @@ def _cases(base_url: str, runtime: str) -> dict[str, Callable[[], object]]:
     sdk = ColonyClient("col_hot", base_url=base_url, cache_token=False)
     sdk.get_auth_token()
 
-    class Google(google.auth.credentials.Credentials):  # type: ignore[misc, no-untyped-call]
+    class Google(google.auth.credentials.Credentials):
         def refresh(self, request: object) -> None:
             raise AssertionError
 
@@ -64,7 +64,7 @@ def _cases(base_url: str, runtime: str) -> dict[str, Callable[[], object]]:
         "floor": floor,
         "colony_pool agent.token()": agent.token,
         "colony-sdk get_auth_token()": sdk.get_auth_token,
-        "google-auth before_request()": lambda: google_token.before_request(None, "GET", "u", headers),
+        "google-auth before_request()": lambda: google_token.before_request(None, "GET", "u", headers),  # type: ignore[no-untyped-call]
     }
 
 

@@ -52,7 +52,12 @@ def g4_a_probe_without_an_answer_is_void_and_the_next_one_leaves(w: World) -> No
     pool = w.fast(probe_timeout=0.1)
     tasks = _trip(w, pool)
     w.colony.behave("hang")
-    w.until(lambda: pool.journal.count("breaker_probes_total", "lost") + pool.journal.count("breaker_probes_total", "failure") >= 4)
+    w.until(
+        lambda: (
+            pool.journal.count("breaker_probes_total", "lost") + pool.journal.count("breaker_probes_total", "failure")
+            >= 4
+        )
+    )
     assert w.colony.stats().in_flight <= 1, "the sockets of void probes are closed"
     w.colony.behave("healthy")
     assert all(task.result() for task in tasks)

@@ -1,0 +1,100 @@
+"""The shape of the house, read from its imports: they point one way, and each foreign library has one door."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import colony_pool
+
+ROOT = Path(colony_pool.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+MAX_LINES, MAX_FUNCTION = 300, 40
+
+# What each part may see of the others, from the inside out.
+LEAVES = {"errors", "config", "_version"}
+SEES: dict[str, set[str]] = {
+    "errors": set(),
+    "config": set(),
+    "_version": set(),
+    "_core": LEAVES | {"_core"},
+    "status": set(),
+    "_runtime": LEAVES | {"_runtime"},
+    "_shell": LEAVES | {"_core", "_runtime", "_shell", "status"},
+    "prometheus": LEAVES | {"_core", "_shell", "prometheus"},
+    "agent": LEAVES | {"_core", "_shell", "_runtime"},
+    "pool": LEAVES | {"_core", "_shell", "_runtime", "prometheus", "agent", "status"},
+    "testing": LEAVES | {"testing", "_core", "_runtime"},
+}
+TOP = {"__init__", "__main__", "cli", "_cli", "_demo"}  # these may see everything
+DOORS = {
+    "urllib3": {"_shell/connections.py", "_demo/fleets.py", "_cli/top.py"},
+    "pybreaker": {"_shell/breaker.py"},
+    "prometheus_client": {
+        "prometheus/__init__.py", "prometheus/_collector.py", "prometheus/_mirror.py", "prometheus/_reader.py",
+        "prometheus/_sidecar.py",
+    },
+    "gevent": {"_runtime/gevent.py", "_demo/run.py", "_demo/beside.py", "cli.py"},
+}  # fmt: skip
+WORLD = {"time", "threading", "random", "logging", "socket", "os", "asyncio", "select", "subprocess"}
+
+
+def part(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """``(dots, module)`` of each import that runs; what only a type checker reads does not count."""
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.level, node.module
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.level, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    name, own = path.relative_to(ROOT).as_posix(), part(path)
+    depth = len(path.relative_to(ROOT).parts)
+    for dots, module in imported(path):
+        top = module.split(".")[0]
+        if dots == 0:
+            assert name in DOORS.get(top, {name}), f"{name} imports {top}"
+            assert not (own == "_core" and top in WORLD), f"{name} is pure, and imports {top}"
+        elif own not in TOP:
+            seen = top if dots == depth else own
+            assert seen in SEES[own] | {own}, f"{name} imports {seen}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            doc = ast.get_docstring(node, clean=False)
+            lines = (node.end_lineno or 0) - node.body[bool(doc)].lineno + 1 if len(node.body) > bool(doc) else 0
+            assert lines <= MAX_FUNCTION, f"{node.name}: {lines} lines"
+
+
+def test_the_core_is_never_impure_through_the_back_door() -> None:
+    """What ``_core`` imports of the standard library is data and mathematics."""
+    allowed = {
+        "__future__", "base64", "bisect", "collections", "collections.abc", "dataclasses", "datetime", "email.utils",
+        "heapq", "itertools", "json", "math", "re", "typing",
+    }  # fmt: skip
+    found = {module for path in (ROOT / "_core").glob("*.py") for dots, module in imported(path) if dots == 0}
+    assert found <= allowed
