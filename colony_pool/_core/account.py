@@ -100,8 +100,8 @@ class Flight:
     """All calls that want one key's token now: one attempt at a time serves them all (single flight)."""
 
     __slots__ = (
-        "_heap", "_paused", "account", "asked", "fails", "last", "not_before", "permit", "serial", "stamp", "waiters",
-        "watched",
+        "_heap", "_paused", "account", "asked", "fails", "last", "not_before", "permit", "serial", "stamp",
+        "tried_in", "waiters", "watched",
     )  # fmt: skip
 
     def __init__(self, account: Account) -> None:
@@ -110,6 +110,7 @@ class Flight:
         self.waiters: dict[int, Waiter] = {}
         self.fails = 0
         self.asked = 0  # attempts that reached the wire, or may have
+        self.tried_in = -1  # the breaker's generation in which it was tried last
         self.not_before = -math.inf
         self.permit: Permit | None = None
         self.last: Outcome | None = None

@@ -243,26 +243,28 @@ class Dispatcher(Verdicts):
             opens = self.window.opens_at(now)
             if opens > now or len(self.live) >= self.config.maxsize:
                 return opens if opens > now else math.inf
-            retry = flight.asked > 0
+            retry = flight.tried_in == self.circuit.generation
             if retry and not self.budget.withdraw(now):
                 return self.budget.next_refill(now)
             self.queue.take()
             if not retry:
                 self.budget.deposit(now)
-            permit = self._start(flight, now, self.config.timeout.total + _GRACE)
-            permit.is_retry = retry
+            permit = self._start(flight, now, self.config.timeout.total + _GRACE, is_retry=retry)
             permit.level, permit.round = self.window.start(now)
         return math.inf
 
-    def _start(self, flight: Flight, now: float, timeout: float, *, is_probe: bool = False) -> Permit:
+    def _start(
+        self, flight: Flight, now: float, timeout: float, *, is_probe: bool = False, is_retry: bool = False
+    ) -> Permit:
         permit = Permit(flight, self.circuit.generation, now, timeout, is_probe=is_probe)
-        retry = flight.asked > 0 and not is_probe
+        permit.is_retry = is_retry
         flight.permit = permit
+        flight.tried_in = self.circuit.generation
         flight.asked += 1
         self.live.add(permit)
         self._started += 1
         heappush(self._deadlines, (permit.deadline, self._started, permit))
-        self._emit(ev.AttemptStarted(retry, is_probe))
+        self._emit(ev.AttemptStarted(is_retry, is_probe))
         self._out.append(act.Start(permit))
         return permit
 

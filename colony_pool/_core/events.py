@@ -24,7 +24,7 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """One request left for the endpoint; ``retry`` when its flight had failed before and it is no probe."""
+    """One request left for the endpoint; ``retry`` when it draws on the retry budget (G12)."""
 
     retry: bool
     probe: bool
