@@ -108,9 +108,10 @@ class BreakerConfig:
         jitter: share of the delay, 0..1, taken off at random.
         retry_after_max: longest ``Retry-After`` of a 503, seconds, that postpones a probe.
         reset_after: successes in one closed period after which ``open_delay`` starts anew.
-        quiet: seconds without any success before the last of ``fail_max`` failures counts. Behind a balancer
-            with more than half of its servers broken, sixteen failures in a row happen within a moment by
-            chance; a second without a success does not. 0 trips by the count alone.
+        quiet: seconds without any success before the last of ``fail_max`` failures counts, unless so few
+            attempts failed before that it cannot be chance. Behind a balancer with more than half of its servers
+            broken, sixteen failures in a row happen within a moment by chance; two seconds without a success do
+            not. 0 trips by the count alone.
     """
 
     fail_max: int = 16
@@ -119,7 +120,7 @@ class BreakerConfig:
     jitter: float = 0.2
     retry_after_max: float = 900.0
     reset_after: int = 10
-    quiet: float = 1.0
+    quiet: float = 2.0
 
     def __post_init__(self) -> None:
         _whole(self, "fail_max", 1)
@@ -177,18 +178,18 @@ class WindowConfig:
     """The admission window: attempts in flight at once (G8).
 
     Arguments:
-        floor: smallest window; below 1 it means one start per ``rtt / window``.
-        gap_max: longest time between two starts of a window below 1, seconds.
+        gap_max: longest time between two starts, seconds, whatever fails.
+        gap_shed: the same while the server answers 503, "too much": it may be able to serve a few a second only.
         busy: a success younger than this, seconds, means that the server lives and failures are bad luck.
     """
 
-    floor: float = 1 / 16
     gap_max: float = 0.1
+    gap_shed: float = 0.25
     busy: float = 5.0
 
     def __post_init__(self) -> None:
-        _number(self, "floor", 0.001, 1.0)
         _number(self, "gap_max", 0.0)
+        _number(self, "gap_shed", 0.0)
         _number(self, "busy", 0.0)
 
 

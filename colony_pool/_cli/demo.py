@@ -6,12 +6,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 from rich.console import Console
 
 from .exits import BROKEN, MISUSED, Failed
+
+if TYPE_CHECKING:
+    from .._demo.play import Result
 
 HELP = """An hour's outage in 15 seconds: agents behind one pool, next to the same agents each alone.
 
@@ -46,26 +49,31 @@ def command(
     ] = False,
 ) -> None:
     """Carry out ``colony-pool demo``; ``HELP`` says what it does."""
+    if report is not None:
+        _check_writable(report)
+    chosen = _runtime(runtime)
+    console = Console(file=_lenient(sys.stderr if as_json else sys.stdout))
+    result = _play(agents, chosen, console, metrics_port, report)
+    if as_json:
+        print(json.dumps(result.as_dict()))
+    if result.ours.agents_lost or result.ours.never_back:
+        raise typer.Exit(BROKEN)
+
+
+def _play(agents: int, runtime: str, console: Console, metrics_port: int | None, report: Path | None) -> Result:
     from .._demo.play import play
     from .._demo.report import page
     from .._demo.stage import DemoError
     from .._demo.table import show
 
-    if report is not None:
-        _check_writable(report)
-    chosen = _runtime(runtime)
-    console = Console(file=_lenient(sys.stderr if as_json else sys.stdout))
     try:
-        result = play(agents, chosen, console, metrics_port=metrics_port)
+        result = play(agents, runtime, console, metrics_port=metrics_port)
     except DemoError as error:
         raise Failed(MISUSED, str(error)) from None
     if report is not None:
         report.write_text(page(result), encoding="utf-8")
     show(result, console, report)
-    if as_json:
-        print(json.dumps(result.as_dict()))
-    if result.ours.agents_lost or result.ours.never_back:
-        raise typer.Exit(BROKEN)
+    return result
 
 
 def _check_writable(report: Path) -> None:

@@ -102,7 +102,7 @@ class Flight:
 
     __slots__ = (
         "_heap", "_paused", "account", "asked", "born", "fails", "last", "not_before", "permit", "serial", "stamp",
-        "trigger", "waiters", "watched",
+        "tried_in", "trigger", "waiters", "watched",
     )  # fmt: skip
 
     def __init__(self, account: Account, now: float, *, soft: bool = False) -> None:
@@ -113,6 +113,7 @@ class Flight:
         self.waiters: dict[int, Waiter] = {}
         self.fails = 0
         self.asked = 0  # attempts that reached the wire, or may have
+        self.tried_in = -1  # the breaker's generation in which it was tried last
         self.not_before = -math.inf
         self.permit: Permit | None = None
         self.last: Outcome | None = None

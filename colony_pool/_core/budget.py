@@ -1,5 +1,8 @@
 """The retry budget: in any window, retries <= ratio x first attempts + reserve (G12).
 
+A first attempt is a flight's first of a closed period: a good probe forgives (G8), so those who failed as
+the outage began do not queue for the reserve, ten a minute, when it is over. Probes are neither.
+
 Not a token bucket: a bucket that fills while nothing fails lets a burst through later, and "in any 60
 seconds" would be false. Both counts live in buckets of a sixtieth of the window. First attempts are
 counted over slightly less than a window and retries over slightly more, so the bound is never exceeded.

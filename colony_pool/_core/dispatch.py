@@ -250,7 +250,7 @@ class Dispatcher(Verdicts):
             opens = self.window.opens_at(now)
             if opens > now or len(self.live) >= self.config.maxsize:
                 return opens if opens > now else math.inf
-            retry = flight.asked > 0
+            retry = flight.tried_in == self.circuit.generation
             if retry and not self.budget.withdraw(now):
                 if self._without_budget is not flight:
                     self._without_budget = flight
@@ -259,19 +259,22 @@ class Dispatcher(Verdicts):
             self.queue.take()
             if not retry:
                 self.budget.deposit(now)
-            permit = self._start(flight, now, self.config.timeout.total + _GRACE)
-            permit.is_retry = retry
+            permit = self._start(flight, now, self.config.timeout.total + _GRACE, is_retry=retry)
             permit.level, permit.round = self.window.start(now)
         return math.inf
 
-    def _start(self, flight: Flight, now: float, timeout: float, *, is_probe: bool = False) -> Permit:
+    def _start(
+        self, flight: Flight, now: float, timeout: float, *, is_probe: bool = False, is_retry: bool = False
+    ) -> Permit:
         permit = Permit(flight, self.circuit.generation, now, timeout, is_probe=is_probe)
-        retry_of = flight.last.kind if flight.last is not None and not is_probe else ""
+        permit.is_retry = is_retry
         flight.permit = permit
+        flight.tried_in = self.circuit.generation
         flight.asked += 1
         self.live.add(permit)
         self._started += 1
         heappush(self._deadlines, (permit.deadline, self._started, permit))
+        retry_of = flight.last.kind if is_retry and flight.last is not None else ""
         self._emit(ev.AttemptStarted(retry_of, is_probe))
         self._out.append(act.Start(permit))
         return permit

@@ -27,7 +27,10 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """One request left for the endpoint; ``retry_of``: the class of the flight's last failure, "" for no retry."""
+    """One request left for the endpoint.
+
+    ``retry_of``: the class of the flight's last failure, when it draws on the retry budget (G12), else "".
+    """
 
     retry_of: str
     probe: bool

@@ -1,64 +1,138 @@
 """Pace: the admission window, how many attempts may be in flight.
 
-Theory of operation. After an outage everybody wants a token at once and the server can serve a few. The
-window starts at 1 and grows with each success; a failure that says "too fast" shrinks it. What makes it
-hard is that half of the servers behind a balancer may be broken: then failures are bad luck and do not get
-rarer when the window shrinks, and a window that shrinks for them starves everybody. So each power-of-two
-*level* of the window remembers its failure ratio, and the window is cut only when a round fails more (by
-two sigma) than the levels below it did. The lowest level, one start at a time, always teaches; a higher one
-learns only from rounds that passed, or a knocked-over server would teach that failing is normal.
+Theory of operation. After an outage everybody wants a token at once and the server can serve a few, so the
+window starts at 1, grows with each success and shrinks when the server cannot keep up. Below 1 it is a pace:
+one start every ``rtt / size`` seconds. What makes it hard is that a failure can mean four things, which want
+different answers. Each is therefore judged against its own history, never against the others':
 
-Why not AIMD alone: at 50 % of random failures it sits at its floor and served 58 of 1,000 agents.
+======= ======================================== ===================================================
+meaning evidence                                 answer
+======= ======================================== ===================================================
+shed    a 503: the server itself says "too much" shrink, down to one start per ``gap_shed``
+lost    any other failure, no more frequent in a none: half of the servers behind the balancer are
+        large window than in a small one         broken, and waiting would starve everybody
+load    such failures do get rarer when the      shrink, down to one start per ``gap_max``
+        window shrinks
+down    a streak that bad luck cannot explain    down to 2 at once, and slower still with a short
+                                                 round trip: what ends it is the breaker, or a success
+======= ======================================== ===================================================
+
+*Shed* would be bad luck, too, if it hit attempts that cannot be too many: so the ratio of 503s among attempts
+that left alone, ``gap_shed`` after the one before, is the baseline that a round's 503s must exceed.
+
+*Lost or load.* Each octave of the window above its floor is a *level* with a tally of its failures. The floor
+teaches unconditionally; a level above joins the baseline if it fails no more than those below it (two sigma),
+or an overloaded level would teach the next one that failing is normal. A round is cut when it fails more than
+the baseline by two sigma. While the floor is unknown any failure cuts, and the second round in a row goes to
+the floor to learn: a second of ignorance, once.
+
+*Down* teaches nothing: after eight failures in a row tallies stand still, or each outage would raise the baseline.
+
+A cut takes 30 % (half, if nothing succeeded since the last one) and ends the round: attempts that began
+before it are the same event and are not judged again. Growth is slow start's 1 a success (below 1: doubling)
+until the first cut, then a quarter and a sixteenth of the window a round (below 1: a quarter a success): in
+proportion as fast at 25 as at 2. A failed attempt keeps its slot for one round trip: an error after 5 ms must
+not be answered by another attempt after 5 ms.
+
+A window is only known to be right while it is used (RFC 7661): it grows while it is full, falls half-way to
+what a round really took, and halves for each second without a start. Else the herd that is out when an
+outage begins is as large as the largest crowd ever was.
+
+Why not AIMD on any failure: at 50 % of random failures it sits at its floor and served 58 of 1,000 agents.
+Why not one baseline for all failures: 30 % lost hides the first 30 % shed, and the server is knocked over.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from heapq import heappop, heappush
 
 from ..config import WindowConfig
 
 _LEVELS = 24
 _FIRST_RTT = 0.05
+_LEAST_RTT = 0.001
 _RTT_GAIN = 0.2
-_ENOUGH = 8  # samples below the current level before their ratio is believed
+_ENOUGH = 8  # attempts before a tally is believed, and failures in a row after which none of them learns
 _HALVE_AT = 64
 _ROUND_MIN = 16
-_NOTHING_WORKS = 8  # failures in a row after which a cut goes down to 1: halving would send 2 windows more
+_SIGMA = 2.0
+_DOWN_CHANCE = 1e-4  # a streak rarer than this is no bad luck
+_DOWN_SIZE = 2.0  # a window in which nothing succeeds needs two in flight at most, and at a short round trip ...
+_DOWN_GAP = 0.04  # ... one start in so many seconds: sixteen failures in a row then still take half a second
+_IDLE = 1.0
+
+
+class _Tally:
+    """Attempts and failures; the older half fades."""
+
+    __slots__ = ("bad", "seen")
+
+    def __init__(self, seen: float = 0.0, bad: float = 0.0) -> None:
+        self.seen, self.bad = seen, bad
+
+    def count(self, bad: bool) -> None:
+        if self.seen >= _HALVE_AT:
+            self.seen /= 2
+            self.bad /= 2
+        self.seen += 1.0
+        self.bad += bad
+
+    def tolerates(self, attempts: float) -> float:
+        """Failures among so many ``attempts`` that the same luck explains; none while too little was seen."""
+        if self.seen < _ENOUGH:
+            return 0.0
+        ratio = self.bad / self.seen
+        return ratio * attempts + _SIGMA * attempts * math.sqrt(ratio * (1 - ratio) * (1 / attempts + 1 / self.seen))
+
+
+def _baseline(levels: Iterable[_Tally]) -> _Tally:
+    """What bad luck is, by the floor and the levels above it that fail no more than those below them."""
+    known = _Tally()
+    for i, level in enumerate(levels):
+        if i == 0 or (level.seen and level.bad <= known.tolerates(level.seen)):
+            known = _Tally(known.seen + level.seen, known.bad + level.bad)
+    return known
 
 
 class Window:
-    """The law of the window. ``size`` may be below 1: then starts are spaced by ``rtt / size``."""
+    """The law of the window. Times are seconds of one monotonic clock."""
 
     __slots__ = (
-        "_bad", "_config", "_cooling", "_cuts", "_last_start", "_levels", "_max", "_passed", "_passed_bad",
-        "_seen", "_slow_start", "_streak", "_streak", "active", "round", "rtt", "size",
+        "_alone", "_config", "_cooling", "_cuts", "_last_start", "_levels", "_lost", "_luck", "_max", "_peak",
+        "_seen", "_shed", "_slow_start", "_streak", "_timed", "active", "round", "rtt", "size",
     )  # fmt: skip
 
     def __init__(self, config: WindowConfig, maxsize: int) -> None:
         self._config = config
         self._max = float(maxsize)
-        self.rtt = _FIRST_RTT  # EWMA of successful attempts, seconds
-        self.round = 0  # a cut ends a round; failures of older rounds are the same event
+        self.rtt = _FIRST_RTT  # EWMA of successful attempts
+        self._timed = False
+        self.round = 0  # a cut ends a round
+        self._peak = 0  # most slots taken at once in this round
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew at 1: a cold start, a closed breaker, the end of a hold. Forgets what levels taught."""
+        """Begin anew at 1: a cold start, a closed breaker, the end of a hold. Forgets what was taught."""
         self.size = 1.0
         self.active = 0
         self.round += 1
         self._slow_start = True
-        self._levels = [[0.0, 0.0] for _ in range(_LEVELS)]  # [attempts, failures] per power of two
+        self._levels = [_Tally() for _ in range(_LEVELS)]
+        self._alone = _Tally()
+        self._luck = _Tally()  # of every attempt, whatever its level
         self._cooling: list[float] = []  # when slots of failed attempts come back
         self._last_start = -math.inf
-        self._cuts = 0  # rounds in a row that ended in a cut
         self._streak = 0  # failures in a row, of any round
+        self._cuts = 0  # rounds in a row that ended in a cut
         self._new_round()
 
     @property
     def level(self) -> int:
-        """0 for the floor, one more for each doubling of the window above 1/8."""
-        return max(0, int(math.log2(self.size * 16)))
+        """0 for the floor, one more for each doubling of the window above it."""
+        octaves = math.log2(self.size / max(1e-9, self._floor(self._config.gap_max)))
+        return min(_LEVELS - 1, max(0, int(octaves + 1e-6)))
 
     def opens_at(self, now: float) -> float:
         """When the next attempt may start: ``<= now`` is now, inf is "when one ends"."""
@@ -68,88 +142,118 @@ class Window:
         if held >= max(1, int(self.size)):
             return self._cooling[0] if self._cooling else math.inf
         if self.size < 1.0:
-            return self._last_start + min(self.rtt / self.size, self._config.gap_max)
+            # No longer than at the floor, though: the round trip may have grown since the window was cut.
+            longest = max(self._config.gap_max, self._config.gap_shed)
+            return self._last_start + min(self.rtt / self.size, longest)
         return now
 
     def start(self, now: float) -> tuple[int, int]:
-        """Take a slot and return the permit's ``(level, round)``."""
+        """Take a slot and return the permit's ``(level, round)``; level -1 left alone, and cannot be too much."""
+        pause = now - self._last_start
+        # 1 % of slack: the pace of the floor itself must count, whatever its clock rounds to.
+        alone = self.active == 0 and self._config.gap_shed <= pause * 1.01 < math.inf
+        if self.active == 0 and _IDLE < pause < math.inf and self.size > 1.0:
+            self.size = max(1.0, self.size * 0.5 ** min(pause, 60.0))
+            self._slow_start = True
         self.active += 1
+        self._peak = max(self._peak, self.active + len(self._cooling))
         self._last_start = now
-        return self.level, self.round
+        return -1 if alone else self.level, self.round
 
     def give_back(self) -> None:
         """Return a slot whose attempt told nothing."""
         self.active -= 1
 
+    def timed(self, seconds: float) -> None:
+        """Learn from a success, a probe's too, how long an attempt takes."""
+        seconds = max(seconds, _LEAST_RTT)
+        self.rtt = self.rtt + _RTT_GAIN * (seconds - self.rtt) if self._timed else seconds
+        self._timed = True
+
     def succeeded(self, level: int, started_round: int, seconds: float) -> None:
-        """Take a success: the window grows."""
+        """Take a success: a window that was used grows."""
+        held = self.active + len(self._cooling)
         self.active -= 1
         self._streak = 0
-        self.rtt += _RTT_GAIN * (seconds - self.rtt)
+        self.timed(seconds)
         if self.size < 1.0:
             self.size = min(1.0, self.size * (2.0 if self._slow_start else 1.25))
         elif self._slow_start:
-            self.size += 1.0
-        else:
-            self.size += 0.25 / self.size
+            self.size += 1.0 if 2 * held >= self.size else 0.0
+        elif held >= int(self.size):
+            self.size += 0.25 / self.size + 1 / 16
         self.size = min(self.size, self._max)
-        self._judge(level, started_round, bad=False)
+        self._learn(level)
+        self._count(started_round)
 
-    def failed(self, level: int, started_round: int, started: float, now: float) -> bool:
-        """Take a failure and say whether the window was cut. The slot comes back after one round trip."""
+    def failed(self, level: int, started_round: int, started: float, now: float, *, shed: bool = False) -> bool:
+        """Take a failure (``shed``: a 503) and say whether the window was cut."""
         self.active -= 1
         self._streak += 1
         back = started + self.rtt
-        if back > now:  # a 503 after 5 ms must not be answered by another try after 5 ms
+        if back > now:
             heappush(self._cooling, back)
-        return self._judge(level, started_round, bad=True)
+        if self._streak <= _ENOUGH:
+            self._learn(level, lost=not shed, shed=shed)
+        if not shed and self.chance(self._streak) < _DOWN_CHANCE:
+            return self._cut_to(min(_DOWN_SIZE, self.rtt / _DOWN_GAP))
+        return self._count(started_round, lost=not shed, shed=shed)
 
-    def _judge(self, level: int, started_round: int, *, bad: bool) -> bool:
-        if level == 0:
-            self._count(0, 1, bad)
+    def chance(self, streak: int) -> float:
+        """How probable so many failures in a row are, as bad luck; 1 while nothing is known."""
+        luck = self._luck
+        if luck.seen < _ENOUGH:
+            return 1.0
+        ratio = (luck.bad + 1) / (luck.seen + 2)
+        return float(min(1.0, ratio + _SIGMA * math.sqrt(ratio * (1 - ratio) / luck.seen)) ** streak)
+
+    def _learn(self, level: int, *, lost: bool = False, shed: bool = False) -> None:
+        if level < 0:
+            self._alone.count(shed)
+        self._levels[max(0, level)].count(lost)
+        self._luck.count(lost or shed)
+
+    def _count(self, started_round: int, *, lost: bool = False, shed: bool = False) -> bool:
+        """Judge the round with this result in it, and say whether it was cut."""
         if started_round != self.round:
             return False
         self._seen += 1
-        self._bad += bad
-        if level:
-            self._passed += 1
-            self._passed_bad += bad
-        size = max(_ROUND_MIN, int(self.size))
-        if self.level and self._bad > self._tolerated(size):
-            self._cut()
-            return True
-        if self._seen >= size:
-            if self._passed:
-                self._count(max(1, self.level), self._passed, self._passed_bad)
-            self._new_round()
+        self._lost += lost
+        self._shed += shed
+        attempts = max(_ROUND_MIN, int(self.size))
+        if shed and self._shed > self._alone.tolerates(attempts):
+            # A streak this long is no overload at such a pace: the server is down, and must soon be found so.
+            gap = self._config.gap_shed if self._streak <= _ENOUGH else self._config.gap_max
+            return self._cut_to(max(self._floor(gap), self.size * self._factor()))
+        if lost and self.level and self._lost > _baseline(self._levels[: self.level]).tolerates(attempts):
+            self._cuts += 1
+            floor = self._floor(self._config.gap_max)
+            ignorant = self._cuts > 1 and self._seen > self._lost and self._levels[0].seen < _ENOUGH
+            return self._cut_to(floor if ignorant else max(floor, self.size * self._factor()))
+        if self._seen >= attempts:
+            if self._peak < int(self.size):
+                self.size = (self.size + self._peak) / 2
+                self._slow_start = False
             self._cuts = 0
+            self._new_round()
         return False
 
-    def _tolerated(self, size: int) -> float:
-        """Failures in a round of ``size`` that bad luck explains: the lower levels' ratio and two sigma."""
-        seen = sum(entry[0] for entry in self._levels[: self.level])
-        failed = sum(entry[1] for entry in self._levels[: self.level])
-        if seen < _ENOUGH:
-            return 0.0
-        ratio = failed / seen
-        return ratio * size + 2 * size * math.sqrt(ratio * (1 - ratio) * (1 / size + 1 / seen))
+    def _factor(self) -> float:
+        return 0.7 if self._seen > self._lost + self._shed else 0.5
 
-    def _cut(self) -> None:
-        self._cuts += 1
+    def _floor(self, gap: float) -> float:
+        return min(1.0, self.rtt / gap) if gap else 1.0
+
+    def _cut_to(self, size: float) -> bool:
+        """Shrink to ``size`` and begin a new round; an old window that is as small stays as it is."""
+        if size >= self.size:
+            return False
         self._slow_start = False
-        self.size = max(self._config.floor, self.size * (0.5 if self._cuts > 1 else 0.7))
-        if self._streak >= _NOTHING_WORKS:
-            self.size = min(self.size, 1.0)
+        self.size = size
         self.round += 1
         self._new_round()
+        return True
 
     def _new_round(self) -> None:
-        self._seen = self._bad = self._passed = self._passed_bad = 0
-
-    def _count(self, level: int, attempts: int, failures: int) -> None:
-        entry = self._levels[min(level, _LEVELS - 1)]
-        entry[0] += attempts
-        entry[1] += failures
-        if entry[0] > _HALVE_AT:
-            entry[0] /= 2
-            entry[1] /= 2
+        self._seen = self._lost = self._shed = 0
+        self._peak = self.active + len(self._cooling)

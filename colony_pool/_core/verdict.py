@@ -18,6 +18,8 @@ _LOSS_GAIN = 1 / 64
 # A key that failed this often rests, if luck as bad as that is rarer than one in a million.
 _POISON_FAILS = 3
 _POISON_CHANCE = 1e-6
+_TRIP_CHANCE = 1e-6
+_SHED = 503  # "the server is currently unable to handle the request due to a temporary overload" (RFC 9110)
 _BAD = (DOWN, NETWORK, FAULT)
 
 
@@ -72,13 +74,17 @@ class Verdicts(Settlement):
             self._out.append(act.Replay(act.SUCCESS))
         elif outcome.kind in _BAD:
             self._loss += _LOSS_GAIN * (1.0 - self._loss)
-            # A herd that fails together is one piece of evidence: only attempts begun after the last cut count.
-            # And sixteen in a row within a moment happen at 60 % of random failures; not without a success a second.
-            quiet = now - self._last_success >= self.config.breaker.quiet
-            counts = permit.round == window.round and (quiet or not circuit.is_brink)
-            if window.failed(permit.level, permit.round, permit.started, now):
+            # A herd that fails together is little evidence: only a failure that cuts the window, or of an attempt
+            # that began after the last cut, counts.
+            fresh = permit.round == window.round
+            cut = window.failed(permit.level, permit.round, permit.started, now, shed=outcome.status == _SHED)
+            if cut:
                 self._emit(ev.WindowCut(window.size))
-            if counts:
+            # And sixteen in a row within a moment happen at 60 % of random failures: unless so little was lost
+            # before that chance is out of the question, the last one counts after two seconds without a success.
+            breaker = self.config.breaker
+            quiet = now - self._last_success >= breaker.quiet or window.chance(breaker.fail_max) < _TRIP_CHANCE
+            if (cut or fresh) and (quiet or not circuit.is_brink):
                 self._out.append(act.Replay(act.FAILURE))
                 if circuit.failed():
                     self._open_circuit(now, outcome.detail, outcome.status, after=outcome.retry_after)
@@ -93,7 +99,7 @@ class Verdicts(Settlement):
             return
         if kind in (OK, DENIED):
             self._last_success = now
-            self.window.rtt = now - permit.started if self._loss == 0.0 else self.window.rtt
+            self.window.timed(now - permit.started)
             self._out.append(act.Replay(act.SUCCESS))
             self._close_circuit(now)
         elif kind == THROTTLED:
@@ -186,6 +192,8 @@ class Verdicts(Settlement):
         flight.asked -= 1
         if permit.is_retry:
             self.budget.refund(permit.started)
+        else:
+            flight.tried_in = -1  # it is still to make its first attempt
         if not outcome.code_wait:
             self._end(flight, from_outcome(outcome, flight.asked), now)
             return

@@ -1,0 +1,136 @@
+"""The world in which the window's law is judged: one pool, one model of the server, virtual time.
+
+The real dispatcher, runner and pybreaker run; only the server is a model: a bucket of R requests a second
+(depth R/10), at most 64 at once; the excess gets 503 after 5 ms, and R excess arrivals within a second knock
+the server over: 502 to everybody for a second.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from colony_pool._core.account import Account, Permit, Waiter
+from colony_pool._core.dispatch import Dispatcher
+from colony_pool._core.outcome import DOWN, OK, Outcome
+from colony_pool._shell.breaker import PoolBreaker
+from colony_pool._shell.runner import Runner
+from colony_pool.config import DeskConfig
+from colony_pool.testing.sim import SimRuntime
+
+GOOD = Outcome(OK, 200, jwt="sim", life=1e9)
+
+
+class Server:
+    """The model. ``script(now)`` may answer a status in the place of the server; ``None`` lets it serve."""
+
+    def __init__(self, sim: SimRuntime, latency: float) -> None:
+        self.sim = sim
+        self.latency = latency
+        self.rate: float | None = None
+        self.loss = 0.0
+        self.script: Callable[[float], int | None] = lambda now: None
+        self.poisoned: Account | None = None
+        self.arrivals: list[float] = []
+        self.served: list[float] = []
+        self.knocks = 0
+        self._bucket = 0.0
+        self._filled = 0.0
+        self._inside = 0
+        self._excess: deque[float] = deque()
+        self._down_until = -1.0
+
+    def attempt(self, permit: Permit) -> Outcome:
+        now = self.sim.monotonic()
+        self.arrivals.append(now)
+        status, delay = self._admit(now, permit)
+        self._inside += 1
+        self.sim.sleep(min(delay, permit.timeout))
+        self._inside -= 1
+        if delay > permit.timeout:
+            return Outcome("network", detail="timeout")
+        if status == 200:
+            self.served.append(self.sim.monotonic())
+            return GOOD
+        return Outcome(DOWN, status, f"HTTP {status}")
+
+    def _admit(self, now: float, permit: Permit) -> tuple[int, float]:
+        scripted = self.script(now)
+        if scripted is not None:
+            return scripted, self.latency
+        if now < self._down_until:
+            return 502, self.latency
+        if permit.account is self.poisoned:
+            return 502, self.latency
+        if self.rate is not None:
+            depth = max(1.0, self.rate / 10)
+            self._bucket = min(depth, self._bucket + (now - self._filled) * self.rate)
+            self._filled = now
+            if self._bucket < 1.0 or self._inside >= 64:
+                self._excess.append(now)
+                while self._excess[0] < now - 1.0:
+                    self._excess.popleft()
+                if len(self._excess) >= self.rate:
+                    self._excess.clear()
+                    self._down_until = now + 1.0
+                    self.knocks += 1
+                return 503, 0.005
+            self._bucket -= 1.0
+        if self.loss and self.sim.random() < self.loss:
+            return 502, self.latency
+        return 200, self.latency * (0.9 + 0.2 * self.sim.random())
+
+
+class _Bell:
+    """A waiter's event that notes when it rang."""
+
+    def __init__(self, world: World, start: float) -> None:
+        self.world, self.start = world, start
+        self.at: float | None = None
+
+    def set(self) -> None:
+        self.at = self.world.sim.monotonic()
+
+
+@dataclass
+class World:
+    """One pool on one model server."""
+
+    seed: int
+    latency: float = 0.02
+    config: DeskConfig = field(default_factory=DeskConfig)
+
+    def __post_init__(self) -> None:
+        self.sim = SimRuntime(self.seed)
+        self.server = Server(self.sim, self.latency)
+        self.desk = Dispatcher(self.config, self.sim.random)
+        self.breaker = PoolBreaker(self.config.breaker.fail_max, "sim")
+        self.states: list[tuple[float, str]] = []
+        self.runner = Runner(self.desk, self.sim, self.server.attempt, self.breaker, [self._note])
+        self.bells: list[tuple[_Bell, Waiter]] = []
+
+    def _note(self, event: object) -> None:
+        if type(event).__name__ == "StateChanged":
+            self.states.append((self.sim.monotonic(), event.new))  # type: ignore[attr-defined]
+
+    def arrive(self, at: float, patience: float = 122.0, account: Account | None = None) -> _Bell:
+        bell = _Bell(self, at)
+        waiter = Waiter(account or Account(), patience, bell, None)
+        self.bells.append((bell, waiter))
+        self.sim.call_later(
+            at - self.sim.monotonic(),
+            lambda: self.runner.feed(lambda now, wall: self.desk.demand(waiter, now, wall)),
+        )
+        return bell
+
+    @property
+    def served(self) -> int:
+        return sum(w.token is not None for _, w in self.bells)
+
+    def waits(self) -> list[float]:
+        return sorted(b.at - b.start for b, w in self.bells if b.at is not None and w.token is not None)
+
+    def closed_at(self, after: float) -> float:
+        """When the breaker closed for the first time after ``after``."""
+        return next((t for t, state in self.states if state == "closed" and t >= after), after)
