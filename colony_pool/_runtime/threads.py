@@ -6,7 +6,9 @@ import random
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
@@ -26,6 +28,46 @@ class _Timer:
 
     def cancel(self) -> None:
         self.cancelled = True
+
+
+class _Flag:
+    """As ``threading.Event``, which holds a lock while it sets and wakes.
+
+    A finaliser that sets it in the middle of that would wait for itself, and Ctrl-C in the middle of its ``wait``
+    comes out as "release unlocked lock". Here nobody waits for anything but the flag.
+    """
+
+    __slots__ = ("_bells", "_set")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._bells: deque[Any] = deque()  # locked locks, one for each who waits
+
+    def set(self) -> None:
+        self._set = True
+        while self._bells:
+            try:
+                self._bells.popleft().release()
+            except IndexError:
+                break
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if self._set:
+            return True
+        bell = threading.Lock()
+        bell.acquire()
+        self._bells.append(bell)
+        try:
+            # Who sets it now finds the bell; who set it before has been noticed here.
+            if not self._set and (timeout is None or timeout > 0):
+                bell.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+        finally:
+            with suppress(ValueError, IndexError):
+                self._bells.remove(bell)
+        return self._set
 
 
 class ThreadRuntime:
@@ -48,9 +90,9 @@ class ThreadRuntime:
         """Any thread can do anything: ``None``."""
         return None
 
-    def event(self) -> threading.Event:
-        """Return a ``threading.Event``."""
-        return threading.Event()
+    def event(self) -> _Flag:
+        """Return a flag."""
+        return _Flag()
 
     def lock(self) -> threading.Lock:
         """Return a ``threading.Lock``."""
@@ -69,7 +111,7 @@ class ThreadRuntime:
         if threading.current_thread() is not threading.main_thread() or sys.is_finalizing():
             fn()
             return
-        done = threading.Event()
+        done = _Flag()
 
         def run() -> None:
             try:

@@ -58,6 +58,11 @@ class Ticket:
         self.gone = True
         self._bulkhead.left(self)
 
+    def __del__(self) -> None:
+        """Ctrl-C on the way into ``leave``: then the caller's frame dies, and this with it."""
+        if self.held:
+            self.leave()
+
 
 class Bulkhead:
     """``maxsize`` slots; first come, first served, but ``priority`` goes first."""

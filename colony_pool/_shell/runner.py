@@ -60,7 +60,7 @@ class _Mark:
 class Runner:
     """Between the pure dispatcher and the world. ``attempt`` makes one attempt and must not raise."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - wired in one place
         self,
         dispatcher: Dispatcher,
         runtime: Runtime,
@@ -84,12 +84,15 @@ class Runner:
         self._stopping = False
         self._idle = runtime.event()
         self._wake_at = math.inf
-        self._timers: dict[int, tuple[float, Timer, Callable[[], Any]]] = {}  # by a home's id: keeps none alive
+        self._timers: dict[
+            int, tuple[float, Timer, Callable[[], Any]]
+        ] = {}  # by the id of a home; no home kept alive
         self._disowned = False
 
     def feed(self, step: Step) -> None:
         """Put one input to the dispatcher; its actions are carried out here or by whoever is at it."""
-        self.runtime.unhurried(lambda: self._feed(step))
+        self._inbox.append(step)  # here: inputs of one thread must not overtake each other
+        self.runtime.unhurried(self._work_off)
 
     def settle(self, step: Step) -> None:
         """``feed``, and return when its actions have been carried out, by whomever."""
@@ -98,8 +101,7 @@ class Runner:
         self.feed(lambda now, wall: [*step(now, wall), act.Done(mark)])
         done.wait(_SETTLED)
 
-    def _feed(self, step: Step) -> None:
-        self._inbox.append(step)
+    def _work_off(self) -> None:
         try:
             self._decide()
             self._carry_out()
@@ -203,23 +205,21 @@ class Runner:
 
         One timer per home: a hub may die with its thread, and the others must still be woken.
         """
+        at = self._wake_at
         home = self.runtime.home()
         key = id(home)
-        at = math.nan
-        while at != self._wake_at:  # another thread may have moved it meanwhile
-            at = self._wake_at
-            timer = self._timers.get(key)
-            if timer is not None:
-                same = timer[2]() is home  # else it is of a hub that died, and whose place in memory this one got
-                if same and timer[0] <= at < math.inf:
-                    return
-                self._timers.pop(key, None)
-                if same:
-                    timer[1].cancel()
-            if at < math.inf:
-                delay = max(0.0, at - self.runtime.monotonic())
-                due = self.runtime.call_later(delay, lambda: self._fire(key))
-                self._timers[key] = (at, due, weakref.ref(home) if home is not None else _nowhere)
+        timer = self._timers.get(key)
+        if timer is not None:
+            same = timer[2]() is home  # else it is of a hub that died, and whose place in memory this one got
+            if same and timer[0] <= at < math.inf:
+                return
+            self._timers.pop(key, None)
+            if same:
+                timer[1].cancel()
+        if at < math.inf:
+            delay = max(0.0, at - self.runtime.monotonic())
+            due = self.runtime.call_later(delay, lambda: self._fire(key))
+            self._timers[key] = (at, due, weakref.ref(home) if home is not None else _nowhere)
 
     def _fire(self, key: int) -> None:
         self._timers.pop(key, None)
