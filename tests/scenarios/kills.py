@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -141,6 +143,43 @@ def g3_ctrl_c_at_any_moment_leaks_nothing(w: World) -> None:
     end()
     assert hits["get"] > 50, hits
     assert hits["token"] > 50, hits
+    _nothing_leaked(w, pool)
+
+
+@scenario("threads")
+def g3_ctrl_c_at_each_single_step_leaks_nothing(w: World) -> None:
+    """Not by chance: at the first step that runs in the main thread, then the second, until the call comes through."""
+    import colony_pool
+
+    ours = os.path.dirname(colony_pool.__file__)
+    pool = w.pool(maxsize=4)
+    steps, limit = [0], [0]
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(ours):
+            return None
+        if event in ("call", "line"):
+            steps[0] += 1
+            if steps[0] == limit[0]:
+                raise KeyboardInterrupt
+        return trace
+
+    def call(agent: Any) -> None:
+        agent.token()
+        agent.get("/users/me")
+
+    for number in range(1, 2000):
+        steps[0], limit[0] = 0, number
+        agent = pool.agent(f"col_{number}")
+        sys.settrace(trace)
+        try:
+            call(agent)
+        except KeyboardInterrupt:
+            continue
+        finally:
+            sys.settrace(None)
+        break
+    assert number > 100, "there are so many steps"
     _nothing_leaked(w, pool)
 
 
