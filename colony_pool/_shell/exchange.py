@@ -20,7 +20,7 @@ from typing import Any
 
 from .._runtime.protocol import Timer
 from ..config import Timeout
-from .connections import describe
+from .connections import describe, traced
 from .pools import Pools
 
 _CHUNK = 65_536
@@ -186,17 +186,24 @@ class Exchange:
         if conn.sock is None:
             self._connect(pool, conn)
         conn.colony_deadline = (self._deadline, self._timeout.read)
-        conn.timeout = conn.seconds_left()
         if self._abort.aborted:
             raise NetworkFailure("aborted", "given up before it was sent", sent=False)
         self._stage, self._sent = "exchange", True
-        broken = self._ask(pool, conn, request)
+        reply: Reply = traced(
+            pool, conn, request.method, request.path, lambda more: self._converse(pool, conn, request, more)
+        )
+        return reply
+
+    def _converse(self, pool: Any, conn: Any, request: Request, more: Mapping[str, str]) -> tuple[Reply, Any]:
+        conn.timeout = conn.seconds_left()
+        broken = self._ask(pool, conn, request, more)
         response = conn.getresponse()
         self._status = response.status
         data = self._read(response, request.max_body)
         if broken:
             conn.close()
-        return Reply(response.status, {name.lower(): value for name, value in response.headers.items()}, data)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status, headers, data), response
 
     def _connect(self, pool: Any, conn: Any) -> None:
         conn.colony_deadline = (self._deadline, self._timeout.connect)
@@ -218,15 +225,14 @@ class Exchange:
         self._abort.abort()
 
     @staticmethod
-    def _ask(pool: Any, conn: Any, request: Request) -> bool:
+    def _ask(pool: Any, conn: Any, request: Request, more: Mapping[str, str]) -> bool:
         """Send the request. True if the server stopped reading: it may have answered before it did."""
         path = request.path
         if pool.proxy is not None and pool.scheme == "http":
             path = f"http://{pool.host}:{pool.port or 80}{path}"
         try:
-            conn.request(
-                request.method, path, request.body, request.headers, preload_content=False, decode_content=False
-            )
+            headers = {**more, **request.headers} if more else request.headers
+            conn.request(request.method, path, request.body, headers, preload_content=False, decode_content=False)
         except BrokenPipeError:
             return True
         return False

@@ -60,7 +60,7 @@ class _Mark:
 class Runner:
     """Between the pure dispatcher and the world. ``attempt`` makes one attempt and must not raise."""
 
-    def __init__(  # noqa: PLR0917 - wired in one place
+    def __init__(
         self,
         dispatcher: Dispatcher,
         runtime: Runtime,
