@@ -84,9 +84,7 @@ class Runner:
         self._stopping = False
         self._idle = runtime.event()
         self._wake_at = math.inf
-        self._timers: dict[
-            int, tuple[float, Timer, Callable[[], Any]]
-        ] = {}  # by the id of a home; no home kept alive
+        self._timers: dict[int, tuple[float, Timer, Callable[[], Any]]] = {}  # by a home's id: keeps none alive
         self._disowned = False
 
     def feed(self, step: Step) -> None:
@@ -205,21 +203,23 @@ class Runner:
 
         One timer per home: a hub may die with its thread, and the others must still be woken.
         """
-        at = self._wake_at
         home = self.runtime.home()
         key = id(home)
-        timer = self._timers.get(key)
-        if timer is not None:
-            same = timer[2]() is home  # else it is of a hub that died, and whose place in memory this one got
-            if same and timer[0] <= at < math.inf:
-                return
-            self._timers.pop(key, None)
-            if same:
-                timer[1].cancel()
-        if at < math.inf:
-            delay = max(0.0, at - self.runtime.monotonic())
-            due = self.runtime.call_later(delay, lambda: self._fire(key))
-            self._timers[key] = (at, due, weakref.ref(home) if home is not None else _nowhere)
+        at = math.nan
+        while at != self._wake_at:  # another thread may have moved it meanwhile
+            at = self._wake_at
+            timer = self._timers.get(key)
+            if timer is not None:
+                same = timer[2]() is home  # else it is of a hub that died, and whose place in memory this one got
+                if same and timer[0] <= at < math.inf:
+                    return
+                self._timers.pop(key, None)
+                if same:
+                    timer[1].cancel()
+            if at < math.inf:
+                delay = max(0.0, at - self.runtime.monotonic())
+                due = self.runtime.call_later(delay, lambda: self._fire(key))
+                self._timers[key] = (at, due, weakref.ref(home) if home is not None else _nowhere)
 
     def _fire(self, key: int) -> None:
         self._timers.pop(key, None)
