@@ -148,7 +148,7 @@ def g3_ctrl_c_at_any_moment_leaks_nothing(w: World) -> None:
 
 @scenario("threads")
 def g3_ctrl_c_at_each_single_step_leaks_nothing(w: World) -> None:
-    """Not by chance: at the first step that runs in the main thread, then the second, until the call comes through."""
+    """Not by chance: at the first step in the main thread, then the second, until the call comes through."""
     import colony_pool
 
     ours = os.path.dirname(colony_pool.__file__)
