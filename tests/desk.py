@@ -8,7 +8,7 @@ from typing import Any
 from colony_pool._core import actions as act
 from colony_pool._core.account import Account, Permit, Waiter
 from colony_pool._core.dispatch import Dispatcher
-from colony_pool._core.outcome import DENIED, DOWN, NETWORK, OK, THROTTLED, Outcome
+from colony_pool._core.outcome import DENIED, DOWN, LOCAL, NETWORK, OK, THROTTLED, Outcome
 from colony_pool.config import DeskConfig
 
 GOOD = Outcome(OK, 200, jwt="jwt", life=86_400.0)
@@ -16,7 +16,9 @@ DOWN_502 = Outcome(DOWN, 502, "HTTP 502")
 REFUSED = Outcome(DENIED, 401, "no")
 COUNTING = Outcome(THROTTLED, 429, retry_after=30.0)
 SILENCE = Outcome(NETWORK, detail="refused")
+MINE = Outcome(LOCAL, local_error=RuntimeError("mine"))
 WALL = 1_000_000_000.0
+FOREVER = 36_000.0
 
 
 class Desk:
@@ -89,3 +91,18 @@ class Desk:
             self.at(self.wake)
         assert self.started[-1].is_probe
         return self.started[-1]
+
+
+def opened(**options: Any) -> Desk:
+    desk = Desk(**options)
+    desk.feed(desk.desk.force("open", 0.0))
+    return desk
+
+
+def cancel(desk: Desk, waiter: Waiter) -> None:
+    desk.feed(desk.desk.cancel(waiter, desk.now, desk.wall))
+
+
+def nothing_left(desk: Desk) -> bool:
+    core = desk.desk
+    return (0, set(), {}, None) == (core.waiting, core.live, core.flights, core.lease)

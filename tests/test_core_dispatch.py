@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from colony_pool._core import events as ev
-from colony_pool._core.account import Account, Waiter
-from colony_pool._core.outcome import LOCAL, Outcome
+from colony_pool._core.account import Account
+from colony_pool._core.outcome import Outcome
 from colony_pool.config import BreakerConfig
 from colony_pool.errors import CircuitOpenError, ColonyServerError
-from tests.desk import DOWN_502, GOOD, REFUSED, Desk
-
-FOREVER = 36_000.0
-MINE = Outcome(LOCAL, local_error=RuntimeError("mine"))
-
-
-def opened(**options: Any) -> Desk:
-    desk = Desk(**options)
-    desk.feed(desk.desk.force("open", 0.0))
-    return desk
-
-
-def cancel(desk: Desk, waiter: Waiter) -> None:
-    desk.feed(desk.desk.cancel(waiter, desk.now, desk.wall))
-
-
-def nothing_left(desk: Desk) -> bool:
-    core = desk.desk
-    return (0, set(), {}, None) == (core.waiting, core.live, core.flights, core.lease)
+from tests.desk import DOWN_502, FOREVER, GOOD, MINE, REFUSED, Desk, cancel, nothing_left, opened
 
 
 @pytest.mark.parametrize("keys", [1, 7, 1000])

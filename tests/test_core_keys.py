@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from colony_pool._core.account import Account, Flight, Waiter
 from colony_pool._core.outcome import FAULT, LOCAL, Outcome
 from colony_pool.config import RetryBudgetConfig
 from colony_pool.errors import ColonyRateLimitError
-from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, SILENCE, WALL, Desk
-
-FOREVER = 36_000.0
-MINE = Outcome(LOCAL, local_error=RuntimeError("mine"))
-
-
-def opened(**options: Any) -> Desk:
-    desk = Desk(**options)
-    desk.feed(desk.desk.force("open", 0.0))
-    return desk
-
-
-def cancel(desk: Desk, waiter: Waiter) -> None:
-    desk.feed(desk.desk.cancel(waiter, desk.now, desk.wall))
-
-
-def nothing_left(desk: Desk) -> bool:
-    core = desk.desk
-    return (0, set(), {}, None) == (core.waiting, core.live, core.flights, core.lease)
+from tests.desk import (
+    COUNTING,
+    DOWN_502,
+    FOREVER,
+    GOOD,
+    MINE,
+    REFUSED,
+    SILENCE,
+    WALL,
+    Desk,
+    cancel,
+    nothing_left,
+    opened,
+)
 
 
 def test_g12_a_given_back_retry_costs_nothing() -> None:
