@@ -24,7 +24,8 @@ that left alone, ``gap_shed`` after the one before, is the baseline that a round
 teaches unconditionally; a level above joins the baseline if it fails no more than those below it (two sigma),
 or an overloaded level would teach the next one that failing is normal. A round is cut when it fails more than
 the baseline by two sigma. While the floor is unknown any failure cuts, and the second round in a row goes to
-the floor to learn: a second of ignorance, once.
+the floor to learn, for a second. A spotless tally may be luck as well (none of ten, at 10 %), and would cut for
+ever: each cut that leans on it spends a tenth of it, until the floor is asked again.
 
 *Down* teaches nothing: after eight failures in a row tallies stand still, or each outage would raise the baseline.
 
@@ -58,6 +59,7 @@ _ENOUGH = 8  # attempts before a tally is believed, and failures in a row after 
 _HALVE_AT = 64
 _ROUND_MIN = 16
 _SIGMA = 2.0
+_SPENT = 0.9  # what is left of a spotless tally when a cut has leant on it
 _DOWN_CHANCE = 1e-4  # a streak rarer than this is no bad luck
 _DOWN_SIZE = 2.0  # a window in which nothing succeeds needs two in flight at most, and at a short round trip ...
 _DOWN_GAP = 0.04  # ... one start in so many seconds: sixteen failures in a row then still take half a second
@@ -101,7 +103,7 @@ class Window:
 
     __slots__ = (
         "_alone", "_config", "_cooling", "_cuts", "_last_start", "_levels", "_lost", "_luck", "_max", "_peak",
-        "_seen", "_shed", "_slow_start", "_streak", "_timed", "active", "round", "rtt", "size",
+        "_seen", "_served", "_shed", "_slow_start", "_streak", "_timed", "active", "round", "rtt", "size",
     )  # fmt: skip
 
     def __init__(self, config: WindowConfig, maxsize: int) -> None:
@@ -126,6 +128,7 @@ class Window:
         self._last_start = -math.inf
         self._streak = 0  # failures in a row, of any round
         self._cuts = 0  # rounds in a row that ended in a cut
+        self._served = False  # whether anything succeeded since the last cut
         self._new_round()
 
     @property
@@ -218,6 +221,7 @@ class Window:
         if started_round != self.round:
             return False
         self._seen += 1
+        self._served = self._served or not (lost or shed)
         self._lost += lost
         self._shed += shed
         attempts = max(_ROUND_MIN, int(self.size))
@@ -227,8 +231,9 @@ class Window:
             return self._cut_to(max(self._floor(gap), self.size * self._factor()))
         if lost and self.level and self._lost > _baseline(self._levels[: self.level]).tolerates(attempts):
             self._cuts += 1
+            self._spend()
             floor = self._floor(self._config.gap_max)
-            ignorant = self._cuts > 1 and self._seen > self._lost and self._levels[0].seen < _ENOUGH
+            ignorant = self._cuts > 1 and self._served and self._levels[0].seen < _ENOUGH
             return self._cut_to(floor if ignorant else max(floor, self.size * self._factor()))
         if self._seen >= attempts:
             if self._peak < int(self.size):
@@ -238,8 +243,13 @@ class Window:
             self._new_round()
         return False
 
+    def _spend(self) -> None:
+        for tally in self._levels[: self.level]:
+            if not tally.bad:
+                tally.seen *= _SPENT
+
     def _factor(self) -> float:
-        return 0.7 if self._seen > self._lost + self._shed else 0.5
+        return 0.7 if self._served else 0.5
 
     def _floor(self, gap: float) -> float:
         return min(1.0, self.rtt / gap) if gap else 1.0
@@ -251,6 +261,7 @@ class Window:
         self._slow_start = False
         self.size = size
         self.round += 1
+        self._served = False
         self._new_round()
         return True
 
