@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from colony_pool._core.budget import RetryBudget
 from colony_pool.config import RetryBudgetConfig
+from tests.desk import DOWN_502, GOOD, Desk
 
 GAPS = st.one_of(st.floats(0.0, 90.0), st.sampled_from([0.0, 0.001, 0.5, 1.0, 29.999, 59.0, 60.0, 61.0, 1e6]))
 INPUTS = st.lists(st.tuples(GAPS, st.sampled_from(["first", "retry", "retry", "retry", "undo"])), max_size=120)
@@ -72,3 +73,22 @@ def test_g12_a_refund_goes_back_to_its_own_moment() -> None:
 
 def test_g12_with_no_retry_out_nothing_is_waited_for() -> None:
     assert RetryBudget(RetryBudgetConfig(ratio=0.0, reserve=0)).next_refill(5.0) == float("inf")
+
+
+def test_g12_g8_who_failed_as_the_outage_began_does_not_queue_for_the_reserve_when_it_is_over() -> None:
+    desk = Desk(budget=RetryBudgetConfig(ratio=0.0, reserve=2))
+    waiters = [desk.ask(patience=36_000.0) for _ in range(30)]
+    while not all(waiter.account.fails for waiter in waiters):  # each of them fails once, by hand of an operator
+        desk.feed(desk.desk.force("closed", desk.now))
+        for permit in list(desk.out):
+            desk.answer(permit, DOWN_502)
+        desk.at(desk.now + 0.5)
+    desk.feed(desk.desk.force("open", desk.now))
+    desk.answer(desk.to_probe(), GOOD)
+    over = desk.now
+    while desk.out or not all(waiter.done for waiter in waiters):
+        desk.at(desk.now + 0.02)
+        for permit in list(desk.out):
+            desk.answer(permit, GOOD)
+    assert desk.now - over < 5.0
+    assert all(waiter.token for waiter in waiters)

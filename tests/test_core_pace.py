@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colony_pool._core.pace import Window
+from colony_pool._core.pace import Window, _baseline, _Tally
 from colony_pool.config import WindowConfig
 
 MAXSIZE = 8
@@ -239,3 +239,28 @@ def test_g8_a_round_trip_that_grew_does_not_stretch_the_pace() -> None:
     assert shop.window.opens_at(shop.now) <= shop.now + 6.0
     shop.now += 6.0
     assert shop.start(), "the failed attempt's slot is back, and no pace is slower than gap_shed"
+
+
+@pytest.mark.parametrize(
+    ("levels", "known"),
+    [
+        ([], (0, 0)),
+        ([(20, 0), (40, 15)], (20, 0)),  # an overloaded level does not teach the next one that failing is normal
+        ([(20, 6), (40, 15)], (60, 21)),
+        ([(20, 6), (0, 0), (40, 30), (40, 15)], (60, 21)),
+        ([(4, 0), (40, 15)], (4, 0)),  # too little is known to believe anybody
+    ],
+)
+def test_g8_a_level_joins_the_baseline_if_it_fails_no_more_than_those_below(
+    levels: list[tuple[int, int]], known: tuple[int, int]
+) -> None:
+    baseline = _baseline([_Tally(seen, bad) for seen, bad in levels])
+    assert known == (baseline.seen, baseline.bad)
+
+
+def test_g8_without_a_floor_it_is_one_at_a_time_as_fast_as_answers_come() -> None:
+    window = Window(WindowConfig(gap_max=0.0, gap_shed=0.0), 8)
+    for i in range(20):
+        level, started_round = window.start(float(i))
+        window.failed(level, started_round, float(i), i + 0.9, shed=i % 2 == 0)
+    assert (1.0, 0) == (window.size, window.level)
