@@ -11,19 +11,114 @@ from __future__ import annotations
 import random
 import sys
 import time
+import weakref
+from collections import deque
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import gevent
 import gevent.event
 import gevent.hub
 import gevent.monkey
+from gevent._hub_local import get_hub_if_exists
 
 from .workers import Workers
 
 T = TypeVar("T")
 # A wait without a timer would let a hub with nothing else to do end in LoopExit, whatever native threads do.
 _PULSE = 60.0
+
+
+class _Mailbox:
+    """The way into a hub from another thread.
+
+    Not ``run_callback_threadsafe``, nor an event of gevent's own set from there: both count references of a loop
+    that may be counting at that moment in its own thread, and in a storm of kills a hub was left with -1 of them.
+    Of all that a loop has, an async watcher's ``send`` alone is made for other threads.
+    """
+
+    __slots__ = ("_letters", "_watcher", "hub")
+
+    def __init__(self, hub: Any) -> None:
+        self.hub = weakref.ref(hub)
+        self._letters: deque[Callable[[], object]] = deque()
+        self._watcher = hub.loop.async_(ref=False)
+        self._watcher.start(self._open)
+
+    def post(self, letter: Callable[[], object]) -> None:
+        """Have ``letter()`` run in the hub, which it must not block. Raises if the hub is no more."""
+        self._letters.append(letter)
+        self._watcher.send()
+
+    def close(self) -> None:
+        """Let go of a hub that is dead: a watcher at work keeps it in memory."""
+        with suppress(Exception):
+            self._watcher.stop()
+            self._watcher.close()
+
+    def _open(self) -> None:
+        while self._letters:
+            self._letters.popleft()()
+
+
+_mailboxes: dict[int, _Mailbox] = {}  # by the id of a hub, for all pools
+
+
+def _mailbox_of(hub: Any) -> _Mailbox | None:
+    box = _mailboxes.get(id(hub))
+    return box if box is not None and box.hub() is hub else None
+
+
+def _mailbox() -> _Mailbox:
+    """Return the mailbox of this thread's hub."""
+    hub = gevent.hub.get_hub()
+    box = _mailbox_of(hub)
+    if box is None:
+        for key, old in list(_mailboxes.items()):
+            if not _alive(old.hub()) and _mailboxes.pop(key, None) is not None:
+                old.close()
+        box = _mailboxes[id(hub)] = _Mailbox(hub)
+    return box
+
+
+class _Event:
+    """A flag that any thread may set and greenlets of any hub may wait for."""
+
+    __slots__ = ("_set", "_waiting")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiting: deque[tuple[_Mailbox, gevent.event.Event]] = deque()
+
+    def set(self) -> None:
+        self._set = True
+        here = get_hub_if_exists()
+        while self._waiting:
+            try:
+                box, event = self._waiting.popleft()
+            except IndexError:
+                break
+            if here is not None and box.hub() is here:
+                event.set()
+            else:
+                box.post(event.set)
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if self._set:
+            return True
+        mine = (_mailbox(), gevent.event.Event())
+        self._waiting.append(mine)
+        try:
+            if not self._set:  # who sets it now finds us
+                mine[1].wait(timeout)
+        finally:
+            with suppress(ValueError, IndexError):
+                self._waiting.remove(mine)
+        return self._set
 
 
 class _Timer:
@@ -63,9 +158,9 @@ class GeventRuntime:
         hub: Hashable = gevent.hub.get_hub()
         return hub
 
-    def event(self) -> Any:
-        """Return a ``gevent.event.Event``: any hub may set it and wait for it."""
-        return gevent.event.Event()
+    def event(self) -> _Event:
+        """Return an event: any thread may set it, and greenlets of any hub wait for it."""
+        return _Event()
 
     def lock(self) -> Any:
         """Return a native lock."""
@@ -76,8 +171,11 @@ class GeventRuntime:
         if home is None or home is self.home() or not _alive(home):
             self._go(fn, args)
             return
-        loop: Any = home.loop  # type: ignore[attr-defined]
-        loop.run_callback_threadsafe(lambda: self._go(fn, args))
+        box = _mailbox_of(home)
+        if box is not None:  # who waits there has one
+            box.post(lambda: self._go(fn, args))
+        else:
+            self._go(fn, args)
 
     def _go(self, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
         greenlet = gevent.Greenlet(fn, *args)
@@ -112,7 +210,7 @@ class GeventRuntime:
         """
         if self.patched:
             return fn(*args)
-        done = gevent.event.Event()
+        done = _Event()
         answer: list[T] = []
         error: list[BaseException] = []
 
