@@ -143,6 +143,17 @@ def test_g8_a_server_that_says_too_much_is_asked_four_times_a_second_at_least() 
         assert shop.window.rtt / shop.window.size <= 0.25 + 1e-9
 
 
+def test_g10_a_server_that_says_too_much_to_everybody_is_found_down_within_two_seconds() -> None:
+    shop = Shop()
+    for _ in range(50):  # one at a time, as on a quiet day
+        assert shop.start()
+        shop.now += 0.02
+        shop.land("good")
+    began = shop.now
+    shop.play(17, "shed")
+    assert shop.now - began < 2.0
+
+
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("loss", [0.1, 0.3, 0.6])
 def test_g8_bad_luck_that_is_known_does_not_starve_anybody(loss: float, seed: int) -> None:

@@ -59,6 +59,7 @@ _ENOUGH = 8  # attempts before a tally is believed, and failures in a row after 
 _HALVE_AT = 64
 _ROUND_MIN = 16
 _SIGMA = 2.0
+_SHED_STREAK = 4
 _SPENT = 0.9  # what is left of a spotless tally when a cut has leant on it
 _DOWN_CHANCE = 1e-4  # a streak rarer than this is no bad luck
 _DOWN_SIZE = 2.0  # a window in which nothing succeeds needs two in flight at most, and at a short round trip ...
@@ -226,8 +227,9 @@ class Window:
         self._shed += shed
         attempts = max(_ROUND_MIN, int(self.size))
         if shed and self._shed > self._alone.tolerates(attempts):
-            # A streak this long is no overload at such a pace: the server is down, and must soon be found so.
-            gap = self._config.gap_shed if self._streak <= _ENOUGH else self._config.gap_max
+            # An overloaded server serves some. One that serves nobody is down, and at four starts a second that
+            # would take the breaker too long to see.
+            gap = self._config.gap_shed if self._streak <= _SHED_STREAK else self._config.gap_max
             return self._cut_to(max(self._floor(gap), self.size * self._factor()))
         if lost and self.level and self._lost > _baseline(self._levels[: self.level]).tolerates(attempts):
             self._cuts += 1
