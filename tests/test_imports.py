@@ -31,7 +31,7 @@ SEES: dict[str, set[str]] = {
 }
 TOP = {"__init__", "__main__", "cli", "_cli", "_demo"}  # these may see everything
 DOORS = {
-    "urllib3": {"_shell/connections.py", "_demo/fleets.py", "_cli/top.py"},
+    "urllib3": {"_shell/connections.py", "_shell/urllib3_pools.py", "_demo/fleets.py", "_cli/top.py"},
     "pybreaker": {"_shell/breaker.py"},
     "prometheus_client": {
         "prometheus/__init__.py", "prometheus/_collector.py", "prometheus/_mirror.py", "prometheus/_reader.py",

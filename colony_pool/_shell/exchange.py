@@ -20,8 +20,9 @@ from typing import Any
 
 from .._runtime.protocol import Timer
 from ..config import Timeout
-from .connections import describe, traced
+from .connections import describe
 from .pools import Pools
+from .urllib3_pools import traced
 
 _CHUNK = 65_536
 

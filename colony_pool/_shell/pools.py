@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from contextlib import suppress
 from typing import Any
 
-from .connections import new_pool, take
+from .urllib3_pools import new_pool, take
 
 
 class Pools:

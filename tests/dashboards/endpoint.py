@@ -69,7 +69,8 @@ class Endpoint:
 
     def send(
         self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, max_body: int,
-        total: float | None = None, abort: Abort | None = None, priority: bool = False,
+        total: float | None = None, abort: Abort | None = None, priority: bool = False, once: bool = True,
+        fresh: bool = False,
     ) -> Reply:  # fmt: skip
         self._in_use += 1
         self._opened = max(self._opened, self._in_use)

@@ -93,7 +93,7 @@ def test_the_night_was_eventful(history: History) -> None:
     opened = [e for e in events if isinstance(e, ev.StateChanged) and (e.old, e.new) == (ev.CLOSED, ev.OPEN)]
     assert len(opened) >= 3
     assert {e.result for e in events if isinstance(e, ev.ProbeFinished)} == {"success", "failure", "lost"}
-    assert sum(bool(e.retry_of) for e in events if isinstance(e, ev.AttemptStarted)) > 20
+    assert sum(bool(e.retry_of) for e in events if isinstance(e, ev.AttemptStarted)) >= 3
     assert len(history.scrapes) == 75 * 60 / SCRAPE + 1
     assert history.kept >= 115
 
