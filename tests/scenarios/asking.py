@@ -20,9 +20,12 @@ def g16_a_failure_is_shared_by_all_and_cached_for_nobody(w: World) -> None:
     from colony_pool import ColonyServerError
 
     w.colony.behave("status", status=500)
-    w.colony.latency(0.2)
-    agent = w.pool().agent("col_one")
+    w.colony.latency(2.0)
+    pool = w.pool()
+    agent = pool.agent("col_one")
     tasks = [w.spawn(agent.token) for _ in range(50)]
+    w.until(lambda: pool.status().waiters == 50, "all are there before the answer is")
+    w.colony.latency(0.0)
     errors = [task.join().error for task in tasks]
     assert {type(error) for error in errors} == {ColonyServerError}
     assert len({id(error) for error in errors}) == 50, "each caller has an exception of its own"
