@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import colony_pool as cp
+from colony_pool._core.catalog import METRICS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+DASHBOARDS = ROOT / "dashboards" / "README.md"
 GUARANTEES = {
     1: "Breaker open, any number of waiters, keys and runtimes: exactly one attempt on the wire until its verdict.",
     2: "No lock is held across I/O, a sleep or your callback; a listener may call the pool, and may raise.",
@@ -92,6 +94,15 @@ def _first_sentence(owner: type) -> str:
     return " ".join((inspect.getdoc(owner) or "").split("\n\n")[0].split()).replace("``", "`")
 
 
+def metrics() -> str:
+    """The table of metrics, from the catalogue."""
+    lines = ["| metric `colony_pool_...` | type | labels beside `pool` | what it says |", "| --- | --- | --- | --- |"]
+    for metric in METRICS:
+        labels = "; ".join(f"`{name}`: {', '.join(values)}" for name, values in metric.labels)
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels or '-'} | {metric.help} *{metric.question}* |")
+    return "\n".join(lines)
+
+
 def described(owner: type) -> dict[str, str]:
     """What the docstring of ``owner`` says of each option."""
     text = (inspect.getdoc(owner) or "").split("Arguments:\n", 1)[1].split("\n\n")[0]
@@ -128,11 +139,12 @@ def _written(name: str, default: Any) -> str:
 
 
 def filled(text: str) -> str:
-    """``text`` with every generated part as it should be."""
-    for name, make in (("guarantees", guarantees), ("options", options)):
+    """``text`` with every generated part that it has as it should be."""
+    for name, make in (("guarantees", guarantees), ("options", options), ("metrics", metrics)):
         start, end = f"<!-- {name}: python -m tests.readme -->", f"<!-- end of {name} -->"
         before, _, rest = text.partition(start)
-        assert rest, f"{start} is missing"
+        if not rest:
+            continue
         text = f"{before}{start}\n\n{make()}\n\n{end}{rest.partition(end)[2]}"
     return text
 
@@ -141,12 +153,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.readme", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if something is out of date")
     args = parser.parse_args()
-    text = README.read_text()
-    new = filled(text)
+    stale = [path for path in (README, DASHBOARDS) if filled(path.read_text()) != path.read_text()]
     if args.check:
-        print("README.md is up to date" if text == new else "README.md is out of date: python -m tests.readme")
-        return int(text != new)
-    README.write_text(new)
+        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+        print(f"out of date: {names}; python -m tests.readme" if stale else "what is generated is up to date")
+        return int(bool(stale))
+    for path in stale:
+        path.write_text(filled(path.read_text()))
     return 0
 
 

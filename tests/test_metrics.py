@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import pybreaker
 import pytest
 import urllib3
 from prometheus_client import CollectorRegistry, generate_latest
@@ -232,6 +233,25 @@ def test_each_change_is_one_line_in_the_words_of_the_metrics(caplog: pytest.LogC
         "next_probe_seconds=1.9]"
     )
     assert first.colony_pool["to_state"] == "open"  # type: ignore[attr-defined]
+
+
+def test_g23_what_a_listener_raises_is_counted_and_its_text_is_logged_nowhere(
+    colony: FakeColony, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "the text of an exception, with col_a_key"
+
+    class Broken(pybreaker.CircuitBreakerListener):
+        def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+            raise RuntimeError(text)
+
+    with make(colony, registry) as pool:
+        pool.breaker.add_listener(Broken())
+        pool.breaker.open()
+        assert value(registry, "listener_errors_total") == 1
+        assert "RuntimeError" in caplog.text
+        assert "test_metrics.py" in caplog.text, "it says where"
+        assert "text of an exception" not in caplog.text
+        assert "col_a_key" not in caplog.text + generate_latest(registry).decode()
 
 
 def test_a_thousand_refusals_are_ten_lines_and_a_count(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ import pytest
 import colony_pool
 from colony_pool import errors
 from colony_pool.testing import FakeColony
-from tests.readme import GUARANTEES, README, ROOT, filled, proofs
+from tests.readme import DASHBOARDS, GUARANTEES, README, ROOT, filled, proofs
 
 TEXT = README.read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```(?:\n```text\n(.*?)```)?", TEXT, re.DOTALL)
@@ -41,7 +41,9 @@ def environment(colony: FakeColony, tmp_path: Path) -> dict[str, str]:
 
 
 def test_what_is_generated_is_up_to_date() -> None:
-    assert filled(TEXT) == TEXT, "python -m tests.readme"
+    for path in (README, DASHBOARDS):
+        text = path.read_text()
+        assert filled(text) == text, "python -m tests.readme"
 
 
 def test_every_guarantee_has_a_proof() -> None:

@@ -8,6 +8,7 @@ in from anywhere: another thread, a greenlet, a finaliser in the middle of a han
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -89,8 +90,10 @@ class Workers:
     def _run(job: Job) -> None:
         try:
             job()
-        except Exception:
-            log.exception("colony_pool: a background task failed; this is a bug, please report it")
+        except Exception as error:  # noqa: BLE001 - its class and where; its text may say a secret
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("colony_pool: a background task failed; this is a bug, please report it: %s\n%s",
+                      type(error).__name__, where)  # fmt: skip
         except BaseException:  # noqa: BLE001, S110 - SystemExit and the like end the job, not the worker
             pass
 

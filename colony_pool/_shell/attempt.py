@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import replace
 
 from .._core.account import Permit
@@ -11,9 +10,8 @@ from .._core.outcome import LOCAL, NETWORK, Outcome, bad_answer, classify
 from .._runtime.protocol import Runtime
 from ..errors import ColonyAPIError
 from .credential import CodeSpent, Credential
+from .log import log_raised
 from .transport import Abort, BadReply, NetworkFailure, Transport
-
-log = logging.getLogger("colony_pool")
 
 MAX_TOKEN_ANSWER = 65_536
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -46,8 +44,8 @@ class Attempt:
             return Outcome(LOCAL, detail="totp() raised", local_error=error)
         try:
             return self._send(permit, credential, code, abort)
-        except Exception:
-            log.exception("colony_pool: an attempt failed in a way it must not; this is a bug, please report it")
+        except Exception as error:  # noqa: BLE001 - its callers must hear of it, not die of it
+            log_raised("an attempt failed in a way it must not; this is a bug, please report it", error)
             return Outcome(
                 LOCAL, local_error=ColonyAPIError("internal error in colony_pool; its log has the details")
             )

@@ -10,7 +10,6 @@ and a listener that calls back into the pool must not do so under its lock.
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -20,8 +19,7 @@ import pybreaker
 
 from .._core import actions as act
 from .._core.events import CLOSED, HALF_OPEN, OPEN
-
-log = logging.getLogger("colony_pool")
+from .log import log_raised
 
 # The desk's monotonic clock decides when to probe; inf overflows pybreaker's arithmetic.
 _NEVER = 1e9
@@ -155,6 +153,6 @@ class PoolBreaker(pybreaker.CircuitBreaker):
     def _hand_over(self, letter: Callable[[], object]) -> None:
         try:
             letter()
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - a user's own code
             self.listener_errors += 1
-            log.exception("colony_pool: a breaker listener raised; it changes nothing")
+            log_raised("a breaker listener raised; it changes nothing", error)

@@ -9,6 +9,7 @@ count.
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import Any
 
 from .._core import events as ev
@@ -21,6 +22,12 @@ _MINUTE = 60.0
 _TOLD = frozenset({ev.StateChanged, ev.HoldStarted, ev.KeyDenied, ev.ServerBlamed})
 
 _Line = tuple[int, str, dict[str, Any]]
+
+
+def log_raised(words: str, error: BaseException) -> None:
+    """Log an error that changes nothing: its class and where, not its text, which may hold a secret."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    log.error("colony_pool: %s: %s\n%s", words, type(error).__name__, where)
 
 
 class EventLog:

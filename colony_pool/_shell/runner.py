@@ -27,6 +27,7 @@ from .._core.outcome import LOCAL, Outcome
 from .._runtime import protocol
 from .._runtime.protocol import Runtime, Timer
 from ..errors import ColonyAPIError
+from .log import log_raised
 
 log = logging.getLogger("colony_pool")
 
@@ -114,8 +115,8 @@ class Runner:
                 while self._inbox:
                     step = self._inbox.popleft()
                     self._sort(step(self.runtime.monotonic(), self.runtime.now()))
-            except Exception:
-                log.exception("colony_pool: the dispatcher failed; this is a bug, please report it")
+            except Exception as error:  # noqa: BLE001 - the next input must not suffer for it
+                log_raised("the dispatcher failed; this is a bug, please report it", error)
             finally:
                 self._deciding.release()
 
@@ -145,8 +146,8 @@ class Runner:
                 continue
             try:
                 self._do(action)
-            except Exception:  # a hub died with whoever waited in it, say: all others go on
-                log.debug("colony_pool: %s was not carried out", type(action).__name__, exc_info=True)
+            except Exception:  # noqa: BLE001 - a hub died with whoever waited in it, say: all others go on
+                log.debug("colony_pool: %s was not carried out", type(action).__name__)
         if not self._disowned:
             self._arm()
             self._tell()
@@ -244,8 +245,8 @@ class Runner:
         for listener in tuple(self.listeners):
             try:
                 listener(event)
-            except Exception:
-                log.exception("colony_pool: a listener raised on %s; it changes nothing", type(event).__name__)
+            except Exception as error:  # noqa: BLE001 - a listener's own fault
+                log_raised(f"a listener raised on {type(event).__name__}; it changes nothing", error)
 
     def stop(self, within: float = 0.0) -> None:
         """Wait ``within`` seconds for workers to come home, and cancel all timers."""

@@ -1,4 +1,4 @@
-"""``python -m tests.bench [hot cold get outage dispatch]``: every figure is a ratio within one run.
+"""``python -m tests.bench [hot dispatch scrape cold get outage]``: every figure is a ratio within one run.
 
 Each section runs in a process of its own (gevent must patch before anything is imported) and prints a table
 and one machine-readable line. Peers come from the ``bench`` extra.
@@ -13,7 +13,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-SECTIONS = ("hot", "dispatch", "cold", "get", "outage")
+SECTIONS = ("hot", "dispatch", "scrape", "cold", "get", "outage")
 PEERS = ("urllib3", "pybreaker", "prometheus-client", "gevent", "colony-sdk", "google-auth", "tenacity")
 
 
@@ -27,7 +27,7 @@ def main() -> int:
         if section == "outage":
             _outage(args.agents)
             continue
-        for runtime in ("threads", "gevent") if section != "dispatch" else ("threads",):
+        for runtime in ("threads", "gevent") if section not in ("dispatch", "scrape") else ("threads",):
             subprocess.run([sys.executable, "-m", f"tests.bench.{section}", runtime], check=True)
     return 0
 
