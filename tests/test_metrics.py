@@ -235,6 +235,19 @@ def test_each_change_is_one_line_in_the_words_of_the_metrics(caplog: pytest.LogC
     assert first.colony_pool["to_state"] == "open"  # type: ignore[attr-defined]
 
 
+def test_probes_that_fail_never_crowd_out_the_line_of_the_recovery(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "colony_pool")
+    log = EventLog("p")
+    log.note(ev.StateChanged(ev.CLOSED, ev.OPEN, 1.0, "HTTP 502"), 1.0)
+    for i in range(20):
+        log.note(ev.StateChanged(ev.OPEN, ev.HALF_OPEN, 2.0 + i, "HTTP 502"), 2.0 + i)
+        log.note(ev.StateChanged(ev.HALF_OPEN, ev.OPEN, 2.0 + i, "HTTP 502"), 2.0 + i)
+    log.note(ev.StateChanged(ev.HALF_OPEN, ev.CLOSED, 30.0, "HTTP 502"), 30.0)
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == 2
+    assert "recovered" in warnings[1]
+
+
 def test_g23_what_a_listener_raises_is_counted_and_its_text_is_logged_nowhere(
     colony: FakeColony, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -64,7 +64,7 @@ class _Reply(http.client.HTTPResponse):
         if guard is not None and fp is not None and not fp.closed:
             fp.raw.at_end = True
             guard.colony_surplus = bool(fp.peek(1))
-        super()._close_conn()  # type: ignore[misc]
+        super()._close_conn()  # type: ignore[misc] # not in the stubs
 
 
 class _Guarded:
@@ -93,14 +93,14 @@ class _Guarded:
         """Send a request; headers and a small body leave in one piece: one packet, one wake-up of the server."""
         self._corked = []
         try:
-            super().request(*args, **kwargs)  # type: ignore[misc]
+            super().request(*args, **kwargs)  # type: ignore[misc] # a mixin
             self._uncork()
         finally:
             self._corked = None
 
     def getresponse(self) -> http.client.HTTPResponse:
         """``http.client``'s answer, not urllib3's, which decodes what we never ask for, at a quarter of the cost."""
-        return http.client.HTTPConnection.getresponse(self)  # type: ignore[arg-type]
+        return http.client.HTTPConnection.getresponse(self)  # type: ignore[arg-type] # a mixin
 
     def _uncork(self) -> None:
         corked, self._corked = self._corked, None
@@ -114,7 +114,7 @@ class _Guarded:
                 return
             self._uncork()
         if self.sock is None or not isinstance(data, (bytes, bytearray)) or len(data) <= _PIECE:
-            super().send(data)  # type: ignore[misc]
+            super().send(data)  # type: ignore[misc] # a mixin
             return
         view = memoryview(data)
         for start in range(0, len(view), _PIECE):
@@ -123,7 +123,7 @@ class _Guarded:
 
     def connect(self) -> None:
         try:
-            super().connect()  # type: ignore[misc]
+            super().connect()  # type: ignore[misc] # a mixin
         finally:
             self.drop_lever()
 
@@ -162,11 +162,11 @@ class _Guarded:
             lever.close()
 
 
-class Connection(_Guarded, urllib3.connection.HTTPConnection):  # type: ignore[misc]
+class Connection(_Guarded, urllib3.connection.HTTPConnection):  # type: ignore[misc] # its own answers
     """Plain HTTP."""
 
 
-class SecureConnection(_Guarded, urllib3.connection.HTTPSConnection):  # type: ignore[misc]
+class SecureConnection(_Guarded, urllib3.connection.HTTPSConnection):  # type: ignore[misc] # its own answers
     """HTTPS."""
 
 

@@ -1,9 +1,9 @@
 """What an operator reads at 3 a.m.: one line for each change of the breaker, hold and refusal.
 
 A line is a sentence for people and ``key=value`` pairs for machines, in the words and numbers of the metrics; the
-pairs are in the record's ``colony_pool`` attribute, too (``extra``). Warnings pair up: each opening has its
-recovery. At most ``_BURST`` lines of a kind a minute: a thousand keys that are refused at once are a few lines and a
-count.
+pairs are in the record's ``colony_pool`` attribute, too (``extra``). At most ``_BURST`` lines of a kind and level a
+minute: a thousand keys that are refused at once are a few lines and a count, and probes that fail, which are told
+at a lower level, never crowd out an opening or its recovery.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class EventLog:
 
     def __init__(self, pool: str) -> None:
         self._pool = pool
-        self._spent: dict[str, tuple[float, int]] = {}  # kind: (start of its minute, lines wanted in it)
+        self._spent: dict[tuple[str, int], tuple[float, int]] = {}  # kind: (start of its minute, lines wanted in it)
 
     def note(self, event: ev.Event, now: float) -> None:
         """Write the line of ``event`` if it has one; ``now`` is monotonic seconds."""
@@ -44,11 +44,11 @@ class EventLog:
         line = _line(event)
         if log.isEnabledFor(line[0]):
             level, words, facts = line
-            suppressed = self._suppressed(facts["event"], now)
+            suppressed = self._suppressed((facts["event"], level), now)
             if suppressed >= 0:
                 self._write(level, words, facts | ({"suppressed": suppressed} if suppressed else {}))
 
-    def _suppressed(self, kind: str, now: float) -> int:
+    def _suppressed(self, kind: tuple[str, int], now: float) -> int:
         """How many lines of this kind were left out before this one; -1 when this one is left out, too."""
         start, wanted = self._spent.get(kind, (now, 0))
         if now >= start + _MINUTE:
