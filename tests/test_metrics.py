@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import random
 import re
 import threading
 from collections.abc import Iterator
@@ -246,6 +247,35 @@ def test_probes_that_fail_never_crowd_out_the_line_of_the_recovery(caplog: pytes
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warnings) == 2
     assert "recovered" in warnings[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_g23_random_keys_and_exception_texts_reach_no_metric_and_no_log_line(
+    colony: FakeColony, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture, seed: int
+) -> None:
+    dice = random.Random(seed)
+    texts = [f"{dice.getrandbits(64):016x}" for _ in range(5)]
+    keys, (own, server) = [f"col_{text}" for text in texts[:3]], texts[3:]
+
+    def broken() -> str:
+        raise RuntimeError(own)
+
+    caplog.set_level(logging.DEBUG)
+    with make(colony, registry) as pool:
+        jwt = pool.agent(keys[0]).token()
+        with pytest.raises(RuntimeError, match=own):
+            pool.agent(keys[1], totp=broken).token()
+        for status in (401, 500, 429):
+            colony.behave("status", status=status, body=f'{{"detail": "{server}"}}', only="/auth/token")
+            with pytest.raises(cp.ColonyAPIError):
+                pool.agent(keys[2]).token()
+            pool.agent(keys[2]).invalidate()
+        colony.behave("healthy")
+        told = caplog.text + "".join(repr(vars(record)) for record in caplog.records)
+        told += generate_latest(registry).decode()
+    assert "was refused" in told
+    assert "on hold" in told
+    assert [text for text in (*texts, jwt) if text in told] == []
 
 
 def test_g23_what_a_listener_raises_is_counted_and_its_text_is_logged_nowhere(
