@@ -89,7 +89,8 @@ class Settlement:
     def _succeed(self, flight: Flight, token: Token, now: float) -> None:
         for waiter in flight.take_all():
             self._finish(waiter, now, token=token, retried=flight.fails > 0)
-        self._drop(flight, now, served=True)
+        if flight.permit is None:  # else the token came late, and an attempt of its own is still out
+            self._drop(flight, now, served=True)
 
     def _fail(self, flight: Flight, failure: Failure, now: float) -> None:
         self._dismiss(flight, flight.take_all(), now, failure)
