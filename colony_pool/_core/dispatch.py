@@ -255,7 +255,7 @@ class Dispatcher(Verdicts):
                 if self._without_budget is not flight:
                     self._without_budget = flight
                     self._emit(ev.RetryDenied("budget"))
-                return self.budget.next_refill(now)
+                return self.budget.next_refill()
             self.queue.take()
             if not retry:
                 self.budget.deposit(now)
