@@ -1,8 +1,8 @@
 """A reference model of the desk: what may start, who must be told. It decides nothing.
 
-It hears what the desk answers, and objects to an answer that is not allowed, or to one that is missing. Where the desk
-is free (the window, jitter, whose turn it is) it holds it to bounds and to its own word: the time of the next probe is
-what the desk has announced.
+It hears what the desk answers, and objects to an answer that is not allowed, or to one that is missing. Where the
+desk is free (the window, jitter, whose turn it is) it holds it to bounds and to its own word: the time of the next
+probe is what the desk has announced.
 """
 
 from __future__ import annotations

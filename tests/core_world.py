@@ -1,7 +1,7 @@
 """What is known of a desk from outside: what it was told, and what follows from that for everybody who waits.
 
-The clock of a call is a number that shrinks while the call's key has no attempt out, so nothing here shares the desk's
-heaps, its flights' clocks or its generations.
+The clock of a call is a number that shrinks while the call's key has no attempt out, so nothing here shares the
+desk's heaps, its flights' clocks or its generations.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ GOOD, REFUSED, THROTTLED, LOCAL = "ok", "denied", "throttled", "local"
 DOWN, FAULT, SILENCE = "down", "fault", "network"
 SAID = {REFUSED: "ColonyAuthError", THROTTLED: "ColonyRateLimitError", LOCAL: "RuntimeError",
         FAULT: "ColonyServerError", DOWN: "ColonyServerError", SILENCE: "ColonyNetworkError"}  # fmt: skip
-FAIL_MAX, MAXSIZE, RATIO = 3, 3, 0.25
+FAIL_MAX, MAXSIZE, RATIO = 3, 3, 0.0
 DENIAL, DENIAL_MAX, LONGEST_HOLD, LONGEST_RETRY_AFTER = 60.0, 3600.0, 60.0, 900.0
 FASTEST_RTT, PACE = 0.05, 0.25  # what the window assumes at first, and its slowest pace
 EPS = 1e-6

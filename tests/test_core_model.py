@@ -49,7 +49,7 @@ OUTCOMES: list[tuple[Outcome, float]] = [
     (Outcome(OK, 200, jwt="j", life=100.0), 100.0),
     (Outcome(OK, 200, jwt="k", life=3600.0), 3600.0),
     (Outcome(DENIED, 401, "no"), 0.0),
-    (Outcome(THROTTLED, 429, retry_after=30.0), 30.0),
+    (Outcome(THROTTLED, 429, retry_after=1.0), 1.0),
     (Outcome(THROTTLED, 429, retry_after=90.0), 90.0),
     (Outcome(LOCAL, local_error=RuntimeError("mine")), 0.0),
     (Outcome(FAULT, 500, "HTTP 500"), 0.0),
