@@ -114,3 +114,11 @@ def test_g14_a_key_that_is_tried_again_is_young_again() -> None:
     for account in accounts[:4]:
         refusals.tried(account, True, 50.0)
     assert refusals.tried(accounts[4], True, 100.0) == 5
+
+
+def test_g14_who_was_not_tried_again_is_forgotten_whoever_was() -> None:
+    refusals, accounts = desk(), good(5)
+    for account in accounts[:4]:
+        refusals.tried(account, True, 0.0)
+    refusals.tried(accounts[0], True, 50.0)
+    assert refusals.tried(accounts[4], True, 100.0) == 0, "two within the last minute"

@@ -142,6 +142,10 @@ def test_g11_the_attempts_are_counted_when_there_were_several(tried: int, words:
     assert message == told(Outcome(DOWN, 502, "HTTP 502"), tried)[1]
 
 
+def test_one_attempt_is_what_it_takes_unless_it_is_said() -> None:
+    assert from_outcome(Outcome(DOWN, 502, "HTTP 502"), 1) == from_outcome(Outcome(DOWN, 502, "HTTP 502"))
+
+
 def test_the_address_is_the_callers() -> None:
     assert from_outcome(Outcome(DENIED, 404, "gone"), 1, "GET /x").message.startswith("GET /x: HTTP 404: gone")
 

@@ -109,6 +109,10 @@ def test_counts_are_read_by_series_or_in_all() -> None:
     ))  # fmt: skip
 
 
+def test_a_new_journal_is_closed_since_nought() -> None:
+    assert ("closed", 0.0, None, {}) == (EMPTY.state, EMPTY.state_since, EMPTY.heard, observed(EMPTY))
+
+
 def test_an_observation_is_told_on() -> None:
     journal, heard = Journal(), []
     journal.heard = lambda name, value: heard.append((name, value))
@@ -158,6 +162,11 @@ def test_a_histogram_counts_up_to_and_including_each_bound() -> None:
     histogram.add(other)
     assert [3, 2, 1] == histogram.counts
     assert histogram.total == pytest.approx(13.1)
+
+
+def test_histograms_of_other_bounds_are_never_added() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        Histogram((1.0, 2.5)).add(Histogram((1.0,)))
 
 
 def test_a_metrics_series_are_all_combinations_or_those_that_exist() -> None:

@@ -50,7 +50,7 @@ class DenialDesk:
     def deny(self, account: Account, outcome: Outcome, now: float, wall: float) -> Denial:
         """Remember the refusal of ``account``."""
         self.last = (now, account)
-        failure = from_outcome(outcome, 1)
+        failure = from_outcome(outcome)
         if outcome.code == _CODE_REFUSED:
             until = next_window(now, wall, self._config.totp_window)
             account.denial = Denial(until, 0, failure, code_only=True)

@@ -74,7 +74,7 @@ class Dispatcher(Verdicts):
                 return self._pump(now)
             self.waiting -= 1
             self._no_parking.pop(id(waiter), None)
-            self._emit(ev.CallFinished("cancelled", now - waiter.joined, self._was_parked(waiter, now)))
+            self._emit(ev.CallFinished("cancelled", now - waiter.joined, self._was_parked(waiter)))
             flight = waiter.account.flight
             if flight is not None:
                 flight.leave(waiter)

@@ -122,11 +122,11 @@ class Settlement:
         self._no_parking.pop(id(waiter), None)
         outcome = "ok" if token is not None else "error"
         outcome = "fast_fail" if fast and token is None else f"{outcome}_retried" if retried else outcome
-        self._emit(ev.CallFinished(outcome, now - waiter.joined, self._was_parked(waiter, now)))
+        self._emit(ev.CallFinished(outcome, now - waiter.joined, self._was_parked(waiter)))
         self._out.append(act.Done(waiter))
 
-    def _was_parked(self, waiter: Waiter, now: float) -> bool:
-        return now > waiter.joined and (self._blocked(now) or self._last_blocked > waiter.joined)
+    def _was_parked(self, waiter: Waiter) -> bool:
+        return self._last_blocked > waiter.joined
 
     def _drop(self, flight: Flight, now: float, *, served: bool = False) -> None:
         if self.flights.pop(flight.serial, None) is not None and (served or flight.asked):
