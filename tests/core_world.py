@@ -140,6 +140,7 @@ class World:
                 self.spent.remove((attempt.began, True))
         if kind != GOOD:
             self._failed(attempt, kind, seconds)
+        self._forget(key)
 
     def _judge(self, attempt: Attempt, kind: str) -> None:
         """What a verdict does to the breaker."""
@@ -187,7 +188,6 @@ class World:
                 self.owed[call] = SAID[kind]
             elif not call.parks:
                 self.owed[call] = ""
-        self._forget(key)
 
     @property
     def blocked(self) -> bool:

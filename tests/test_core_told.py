@@ -2,85 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from colony_pool._core import actions as act
 from colony_pool._core import events as ev
-from colony_pool._core.account import Account, Permit, Waiter
-from colony_pool._core.outcome import DOWN, FAULT, LOCAL, Outcome
-from colony_pool._core.token import Token, issue
-from colony_pool.config import BreakerConfig, RetryBudgetConfig, TokenConfig
-from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, MINE, REFUSED, SILENCE, WALL, Desk, cancel
-
-QUICK = BreakerConfig(fail_max=1, quiet=0.0, jitter=0.0)  # one failure opens it, for exactly two seconds
-
-
-class Told(Desk):
-    """A desk whose every word is kept until it is asked for."""
-
-    def __init__(self, **options: Any) -> None:
-        self.grants: list[tuple[Account, Token | None, Token | None]] = []
-        self.aborted: list[Permit] = []
-        super().__init__(**options)
-        self.now = 1.0
-
-    def feed(self, actions: list[act.Action]) -> None:
-        for action in actions:
-            if isinstance(action, act.Grant):
-                self.grants.append((action.account, action.token, action.lost))
-            elif isinstance(action, act.Abort):
-                self.aborted.append(action.permit)
-        super().feed(actions)
-
-    def hear(self) -> list[Any]:
-        """What was told since it was heard last, but for the window's cuts."""
-        heard, self.events = self.events, []
-        return [event for event in heard if not isinstance(event, ev.WindowCut)]
-
-    def replayed(self) -> list[str]:
-        replays, self.replays = self.replays, []
-        return replays
-
-    def later(self, seconds: float, outcome: Outcome) -> None:
-        """The foremost attempt takes so long and ends in this."""
-        self.at(self.now + seconds)
-        self.answer(self.out[0], outcome)
-
-    def force(self, state: str) -> None:
-        self.feed(self.desk.force(state, self.now))
-
-    def refresh(self, account: Account) -> None:
-        self.feed(self.desk.refresh(account, self.now, self.wall))
-
-
-def about(seconds: float) -> Any:
-    return pytest.approx(seconds)
-
-
-def ended(
-    kind: str, status: int, seconds: float, *, probe: bool = False, stale: bool = False, lost: bool = False
-) -> ev.AttemptFinished:
-    return ev.AttemptFinished(kind, status, about(seconds), probe, stale, lost)
-
-
-def begun(retry_of: str = "", *, probe: bool = False) -> ev.AttemptStarted:
-    return ev.AttemptStarted(retry_of, probe)
-
-
-def called(outcome: str, waited: float, *, parked: bool = False) -> ev.CallFinished:
-    return ev.CallFinished(outcome, about(waited), parked)
-
-
-def served(account: Account | None = None, **options: Any) -> tuple[Told, Account]:
-    """A desk that has given one token, and was heard."""
-    desk, account = Told(**options), account or Account()
-    desk.ask(account)
-    desk.later(0.5, GOOD)
-    desk.hear()
-    desk.replayed()
-    return desk, account
+from colony_pool._core.account import Account, Waiter
+from colony_pool._core.outcome import FAULT, LOCAL, Outcome
+from colony_pool._core.token import issue
+from colony_pool.config import RetryBudgetConfig, TokenConfig
+from tests.desk import DOWN_502, FOREVER, GOOD, MINE, REFUSED, SILENCE, WALL, cancel
+from tests.told import Told, begun, called, ended, served
 
 
 def test_g16_a_cold_call_its_attempt_and_whoever_joined_it() -> None:
@@ -221,152 +151,6 @@ def test_g3_a_caller_that_leaves_is_counted_once() -> None:
     assert [ended("down", 502, 1.0), ev.RefreshFinished("miss", "failure", 1.0)] == desk.hear()
 
 
-def test_g8_g10_an_outage_from_its_first_failure_to_its_end() -> None:
-    desk = Told(breaker=QUICK)
-    desk.ask(patience=FOREVER)
-    desk.ask(patience=FOREVER)
-    desk.hear()
-    desk.later(0.5, DOWN_502)
-    moved = ev.StateChanged("closed", "open", 1.5, "HTTP 502", next_probe_in=2.0, since_open=0.0, waiters=2)
-    assert [ended("down", 502, 0.5), moved] == desk.hear()[:2]
-    assert ["failure", "open"] == desk.replayed()
-    desk.at(3.5)
-    moved = ev.StateChanged("open", "half_open", 3.5, "HTTP 502", next_probe_in=0.0, since_open=2.0, waiters=2)
-    assert [moved, begun(probe=True)] == desk.hear()
-    assert ["half_open"] == desk.replayed()
-    desk.later(0.5, Outcome(DOWN, 504, "HTTP 504"))
-    moved = ev.StateChanged("half_open", "open", 4.0, "HTTP 504", next_probe_in=4.0, since_open=2.5, waiters=2)
-    assert [ended("down", 504, 0.5, probe=True), ev.ProbeFinished("failure"), moved] == desk.hear()
-    assert ["failure", "open"] == desk.replayed()
-    desk.at(8.0)
-    desk.hear()
-    desk.later(0.5, GOOD)
-    moved = ev.StateChanged("half_open", "closed", 8.5, "HTTP 504", next_probe_in=0.0, since_open=7.0, waiters=2)
-    assert desk.hear() == [
-        ended("ok", 200, 0.5, probe=True), ev.ProbeFinished("success"), moved,
-        called("ok_retried", 7.5, parked=True), ev.RefreshFinished("miss", "success", 7.5), begun(),
-    ]  # fmt: skip
-    assert ["half_open", "success", "close"] == desk.replayed()
-    desk.later(0.5, GOOD)
-    assert called("ok_retried", 8.0, parked=True) in desk.hear(), "it waited through the outage, too"
-
-
-@pytest.mark.parametrize(("state", "seconds"), [("open", 2.0), ("half_open", 0.0), ("closed", 0.0)])
-def test_an_operators_move_is_told_as_such(state: str, seconds: float) -> None:
-    desk = Told(breaker=QUICK)
-    desk.force(state)
-    cause = "opened by an operator" if state == "open" else ""
-    moved = ev.StateChanged("closed", state, 1.0, cause, seconds, 0.0, 0, by_operator=True)
-    assert [moved] == desk.hear()
-    assert [{"closed": "close"}.get(state, state)] == desk.replayed()
-    desk.at(1.5)
-    desk.force("half_open")
-    old_since = 0.0 if state == "closed" else 0.5
-    moved = ev.StateChanged(state, "half_open", 1.5, cause, 0.0, old_since, 0, by_operator=True)
-    assert [moved] == desk.hear()
-    desk.at(2.5)
-    desk.force("closed")
-    since = 1.0 if state == "closed" else 1.5
-    moved = ev.StateChanged("half_open", "closed", 2.5, cause, 0.0, since, 0, by_operator=True)
-    assert [moved] == desk.hear()
-
-
-def test_g4_a_lease_that_ran_out_is_told_as_lost_and_its_late_verdict_as_stale() -> None:
-    desk = Told(breaker=QUICK)
-    desk.force("open")
-    waiter = desk.ask(patience=FOREVER)
-    desk.at(3.0)
-    desk.hear()
-    probe = desk.out[0]
-    desk.at(8.0)
-    assert [probe] == desk.aborted
-    cause = "no verdict within 5 s"
-    moved = ev.StateChanged("half_open", "open", 8.0, cause, next_probe_in=4.0, since_open=7.0, waiters=1)
-    assert [ended("network", 0, 5.0, probe=True, lost=True), ev.ProbeFinished("lost"), moved] == desk.hear()
-    desk.at(9.0)
-    desk.answer(probe, DOWN_502)
-    assert [ended("down", 502, 6.0, probe=True, stale=True)] == desk.hear()
-    desk.answer(probe, GOOD)
-    assert waiter.token is not None
-    assert called("ok_retried", 8.0, parked=True) in desk.hear()
-
-
-def test_g4_an_attempt_that_never_ends_is_given_up_a_second_after_its_timeout() -> None:
-    desk = Told()
-    waiter = desk.ask()
-    permit = desk.out[0]
-    desk.hear()
-    desk.at(31.9)
-    assert ([], []) == (desk.aborted, desk.hear())
-    desk.at(32.0)
-    assert [permit] == desk.aborted
-    assert desk.hear()[0] == ended("network", 0, 31.0, lost=True)
-    assert waiter.failure is not None
-    assert "no answer (no verdict within 31 s)" in waiter.failure.message
-
-
-@pytest.mark.parametrize(
-    ("outcome", "result"), [(REFUSED, "success"), (MINE, "cancelled"), (COUNTING, "failure"), (SILENCE, "failure")]
-)
-def test_a_probes_result_is_told(outcome: Outcome, result: str) -> None:
-    desk = Told(breaker=QUICK)
-    desk.force("open")
-    desk.ask(patience=FOREVER)
-    desk.at(3.0)
-    desk.later(0.5, outcome)
-    assert [ev.ProbeFinished(result)] == [event for event in desk.hear() if isinstance(event, ev.ProbeFinished)]
-
-
-def test_g5_a_probe_of_an_older_generation_is_told_as_cancelled() -> None:
-    desk = Told(breaker=QUICK)
-    desk.force("open")
-    desk.ask(patience=FOREVER)
-    desk.at(3.0)
-    desk.force("closed")
-    desk.hear()
-    desk.later(0.5, DOWN_502)
-    assert [ended("down", 502, 0.5, probe=True, stale=True), ev.ProbeFinished("cancelled")] == desk.hear()[:2]
-
-
-def test_g13_a_429_is_one_hold_for_everybody() -> None:
-    desk = Told()
-    desk.ask()
-    desk.ask()
-    desk.hear()
-    desk.later(0.5, COUNTING)
-    held = ev.HoldStarted(30.0, "HTTP 429 from the rate limit", "throttled", 2)
-    assert desk.hear() == [
-        ended("throttled", 429, 0.5), held, called("error", 0.5), ev.RefreshFinished("miss", "failure", 0.5)
-    ]  # fmt: skip
-    assert [] == desk.replayed()
-    desk.at(31.5)
-    assert [begun()] == desk.hear()
-    desk.later(0.5, GOOD)
-    assert called("ok", 31.0, parked=True) in desk.hear()
-
-
-def test_g13_a_second_429_prolongs_the_hold_and_does_not_begin_another() -> None:
-    desk, _ = served()
-    for _ in range(3):
-        desk.ask(patience=FOREVER)
-    assert len(desk.out) == 2
-    desk.later(0.5, COUNTING)
-    desk.later(0.5, COUNTING)
-    holds = [event for event in desk.hear() if isinstance(event, ev.HoldStarted)]
-    assert (1, 32.5) == (len(holds), desk.desk.hold_until)
-
-
-def test_g13_the_last_permitted_request_holds_everybody() -> None:
-    desk = Told()
-    desk.ask()
-    desk.ask()
-    desk.hear()
-    desk.later(0.5, Outcome("ok", 200, jwt="j", exhausted_for=20.0))
-    held = ev.HoldStarted(20.0, "the rate limit is used up", "exhausted", 2)
-    assert [ended("ok", 200, 0.5), held, called("ok", 0.5)] == desk.hear()[:3]
-    assert desk.desk.hold_cause == "the rate limit is used up"
-
-
 def test_g14_a_server_that_refuses_everybody_is_blamed() -> None:
     desk = Told()
     accounts = [Account() for _ in range(5)]
@@ -381,14 +165,6 @@ def test_g14_a_server_that_refuses_everybody_is_blamed() -> None:
         "/auth/token: HTTP 401 for more than half of the keys that worked a minute ago ("
     )
     assert waiter.failure.code is None
-
-
-def test_g8_a_window_that_is_cut_says_how_small_it_is_now() -> None:
-    desk, _ = served()
-    desk.ask(patience=FOREVER)
-    desk.hear()
-    desk.later(0.5, DOWN_502)
-    assert ev.WindowCut(desk.desk.window.size) in desk.events
 
 
 def test_g17_a_refresh_ahead_of_time_is_soft_and_no_call() -> None:
