@@ -114,8 +114,6 @@ class Settlement:
         self, waiter: Waiter, now: float, *, token: Token | None = None, failure: Failure | None = None,
         retried: bool = False, fast: bool = False,
     ) -> None:  # fmt: skip
-        if waiter.done:
-            return
         waiter.done = True
         waiter.token, waiter.failure = token, failure
         self.waiting -= 1
