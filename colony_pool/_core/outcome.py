@@ -73,9 +73,9 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, wall: float) 
         return Outcome(THROTTLED, status, detail, code, response, after if after is not None else reset)
     if 400 <= status < 500 and status != 408:
         return Outcome(DENIED, status, detail, code, response, after, exhausted)
-    if status < 400 or status in (408, 502, 503, 504) or 520 <= status <= 530:
-        words = f"HTTP {status}" if status >= 400 else f"HTTP {status} (a redirect is never followed)"
-        return Outcome(DOWN, status, words, code, response, after)
+    if status < 500 or status in (502, 503, 504) or 520 <= status <= 530:
+        redirected = " (a redirect is never followed)" if status // 100 == 3 else ""
+        return Outcome(DOWN, status, f"HTTP {status}{redirected}", code, response, after)
     return Outcome(FAULT, status, f"HTTP {status}", code, response, after)
 
 
@@ -112,7 +112,7 @@ def claims_expiry(jwt: str) -> float | None:
 
 def error_text(response: Mapping[str, Any]) -> tuple[str, str | None]:
     """``(message, code)`` of an API error body in any of its three shapes."""
-    detail = response.get("detail", response.get("error", ""))
+    detail = response.get("detail", response.get("error"))
     if isinstance(detail, Mapping):
         message, code = detail.get("message"), detail.get("code")
         return (message if isinstance(message, str) else ""), (code if isinstance(code, str) else None)
@@ -121,7 +121,7 @@ def error_text(response: Mapping[str, Any]) -> tuple[str, str | None]:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(body.decode("utf-8"))
+        value = json.loads(body.decode())
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
