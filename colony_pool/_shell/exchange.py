@@ -130,6 +130,7 @@ class Exchange:
         self._call_later = call_later  # where a TLS handshake needs a deadline from outside
         self._expired = False
         self._again = not request.once
+        self._fresh = request.fresh
         self._status = 0
         self._sent = False
         self._stage = "connect"
@@ -145,7 +146,7 @@ class Exchange:
                     # An idle connection that the server has closed meanwhile; the next one is fresh.
                     if not (self._again and self._stale):
                         raise
-                    self._again = False
+                    self._again, self._fresh = False, True  # other idle ones may be as dead as this
         finally:
             self._request = None  # no traceback of ours holds a secret
 
@@ -153,7 +154,7 @@ class Exchange:
         request = self._request
         assert request is not None  # noqa: S101 - it goes when ``run`` ends
         conn = self.pools.take(pool)
-        reused = conn.sock is not None and not request.fresh
+        reused = conn.sock is not None and not self._fresh
         done = self._sent = False
         try:
             if not reused:
