@@ -34,6 +34,7 @@ class _DeadlineIO(io.RawIOBase):
         self._sock = sock
         self._held = held  # keeps the socket open when http.client "closes" a connection before its last body
         self.at_end = False
+        self.broke_off = False
 
     def readable(self) -> bool:
         return True
@@ -44,6 +45,7 @@ class _DeadlineIO(io.RawIOBase):
         self._sock.settimeout(self._guard.seconds_left())
         count = int(self._sock.recv_into(buffer))
         self._guard.colony_heard += count
+        self.broke_off = count == 0
         return count
 
     def close(self) -> None:
@@ -57,6 +59,11 @@ class _Reply(http.client.HTTPResponse):
     """An answer that notices when more came than was announced: its connection is out of step."""
 
     colony_guard: _Guarded | None
+
+    def begin(self) -> None:
+        super().begin()
+        if self.fp.raw.broke_off:  # type: ignore[attr-defined] # http.client takes an early end for that of the head
+            raise ConnectionResetError("the connection ended within the headers")
 
     def _close_conn(self) -> None:
         fp: Any = self.fp
@@ -195,7 +202,8 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ((ConnectionRefusedError,), "refused", "connection refused"),
     ((u3.ProxyError,), "proxy", "the proxy does not work"),
     ((u3.SSLError, ssl.SSLError, CertificateError), "tls", ""),
-    ((ConnectionError, HTTPException, u3.ProtocolError), "reset", "the connection broke off"),
+    ((ConnectionError, u3.ProtocolError), "reset", "the connection broke off"),
+    ((HTTPException,), "reset", "the answer is not HTTP"),
 )
 
 
