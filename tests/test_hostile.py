@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import colony_pool as cp
+from colony_pool._core.outcome import classify
 from colony_pool.testing import FakeColony
 from tests.fuzz import targets
 from tests.fuzz.__main__ import SEEDS
@@ -32,24 +33,9 @@ def _jwt(claims: object) -> str:
     return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.sig"
 
 
+DATES = ["Tue, 22 Sep 2026 00:00:00 GMT", "Mon, 01 Jan 0001 00:00:00 +2359", "Fri, 31 Dec 9999 23:59:59 -2359"]
 ODD = st.sampled_from(
-    [
-        "",
-        "0",
-        "-1",
-        "+5",
-        "1_0",
-        "0x10",
-        "1e9",
-        "nan",
-        "inf",
-        "9999999999999999999999999",
-        "Ù£",
-        "\x1b[2J",
-        "Tue, 22 Sep 2026 00:00:00 GMT",
-        "Mon, 01 Jan 0001 00:00:00 +2359",
-        "Fri, 31 Dec 9999 23:59:59 -2359",
-    ]
+    ["", "0", "-1", "+5", "1_0", "0x10", "1e9", "nan", "inf", "9" * 40, "\xd9\xa3", "\x1b[2J", *DATES]
 )
 NUMBERS = st.one_of(
     st.integers(-(10**12), 10**12), st.floats(), st.sampled_from([10**400, -(10**400), 1e308, 5e-324, -0.0, 1.79e12])
@@ -78,24 +64,9 @@ STATUS_LINES = st.one_of(
     st.sampled_from([b"HTTP/9.9 200 OK", b"HTTP/1.1  200 OK", b"ICY 200 OK", b"", b"SSH-2.0-x", b"HTTP/1.1 2e2 OK"]),
     st.binary(max_size=30),
 )
-NAMES = st.sampled_from(
-    [
-        "",
-        "Content-Length",
-        "Transfer-Encoding",
-        "Content-Encoding",
-        "Content-Type",
-        "Connection",
-        "Retry-After",
-        "Date",
-        " folded",
-        "ä",
-        "X-RateLimit-Remaining",
-        "X-RateLimit-Reset",
-        "Location",
-        "Trailer",
-    ]
-)
+FRAMING = ["Content-Length", "Transfer-Encoding", "Content-Encoding", "Content-Type", "Connection", "Trailer"]
+LIMITS = ["Retry-After", "Date", "X-RateLimit-Remaining", "X-RateLimit-Reset"]
+NAMES = st.sampled_from([*FRAMING, *LIMITS, "Location", "", " folded", "\xe4"])
 HEADERS = st.lists(st.tuples(NAMES, ODD | st.text(st.characters(max_codepoint=255), max_size=20)), max_size=5)
 CHUNKS = st.lists(st.tuples(st.one_of(st.none(), ODD), st.binary(max_size=20)), max_size=4)
 
@@ -183,13 +154,13 @@ def test_g21_an_expiry_beyond_all_floats_is_a_miss() -> None:
 def test_g23_a_server_cannot_write_into_logs_and_terminals(text: str) -> None:
     for content in ({"detail": text}, {"error": text}, {"detail": {"message": text, "code": text}}):
         targets.token_answer(b"\x96" + json.dumps(content).encode())  # 0x96: status 400
-    targets.check_outcome(targets.classify(200, {"content-type": text}, b"", targets.WALL))
+    targets.check_outcome(classify(200, {"content-type": text}, b"", targets.WALL))
 
 
 @pytest.mark.parametrize("fields", [{"expires_in": 1e10}, {"access_token": _jwt({"exp": 1.79e10})}])
 def test_g17_a_life_in_some_other_unit_is_no_life(fields: dict[str, Any]) -> None:
     body = json.dumps({"access_token": "a.b.c", **fields}).encode()
-    assert targets.classify(200, {}, body, targets.WALL).life is None
+    assert classify(200, {}, body, targets.WALL).life is None
 
 
 # -- the whole pool -----------------------------------------------------------------------------------------
@@ -212,11 +183,13 @@ def test_g11_g22_g23_a_pool_survives_whatever_its_server_sends(
 ) -> None:
     """A token or a documented error for its callers, nothing secret in the log, and it serves again."""
     caplog.set_level(logging.DEBUG)
-    hostile.behave("raw", data=data.decode("latin-1"), then=then)
+    hostile.behave("healthy")
     options: dict[str, Any] = {"auth_token_retry": ONCE, "retry": ONCE, "timeout": QUICK}
     with cp.ColonyPool(hostile.base_url, registry=None, token_cache=None, **options) as pool:
-        agent = pool.agent(KEY)
-        for call in (agent.token, lambda: agent.get("/users/me"), lambda: agent.delete("/thing")):
+        warm = pool.agent("col_warm")
+        warm.token()
+        hostile.behave("raw", data=data.decode("latin-1"), then=then)
+        for call in (pool.agent(KEY).token, lambda: warm.get("/users/me"), lambda: warm.delete("/thing")):
             try:
                 call()
             except cp.ColonyAPIError as error:

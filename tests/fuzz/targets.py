@@ -128,6 +128,7 @@ class _Loaded(Connection):
     """A connection whose server has said everything already."""
 
     said = b""
+    _theirs: socket.socket | None = None
 
     def _new_conn(self) -> Any:
         ours, theirs = socket.socketpair()
@@ -139,7 +140,7 @@ class _Loaded(Connection):
 
     def close(self) -> None:
         super().close()
-        theirs, self._theirs = getattr(self, "_theirs", None), None
+        theirs, self._theirs = self._theirs, None
         if theirs is not None:
             theirs.close()
 
