@@ -37,10 +37,6 @@ def scenario(*runtimes: str) -> Callable[[Callable[[Any], None]], Callable[[Any]
     return register
 
 
-class Impossible(Exception):
-    """This machine cannot make the fault: the scenario is skipped, and says why."""
-
-
 class Task:
     """A thread or a greenlet that keeps what came of it."""
 

@@ -16,7 +16,8 @@ if kind in ("gevent", "gevent-late"):
     monkey.patch_all()
 warnings.simplefilter("error")
 
-from tests.scenarios import SCENARIOS, Impossible, World, load  # noqa: E402
+from tests.namespaces import Impossible  # noqa: E402
+from tests.scenarios import SCENARIOS, World, load  # noqa: E402
 
 load()
 world = World(kind)
