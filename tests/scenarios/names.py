@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket  # the C sockets: the name server is native, whatever gevent has patched
+import os
 import socket
 import struct
 import tempfile
@@ -14,7 +15,7 @@ from tests.namespaces import Impossible, private_mounts, run
 from . import World, scenario
 from ._after import assert_documented, assert_recovered, key
 
-ADDRESS = ("127.0.0.53", 53)
+ADDRESS = (f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() & 255}", 53)  # of loopback, and of this process alone
 HEADER = struct.Struct("!HHHHHH")
 NO_ERROR, NO_SUCH_NAME = 0x8180, 0x8183
 AN_A_RECORD = b"\xc0\x0c" + struct.pack("!HHIH4s", 1, 1, 0, 4, socket.inet_aton("127.0.0.1"))
