@@ -29,8 +29,8 @@ WORDS = [
     b"access_token", b"expires_in", b"detail", b"message", b"error", b"code", b"exp", b"token", b"expiry", b'"v": 1',
     b"AUTH_2FA_INVALID", b"HTTP/1.1 ", b"Content-Length: ", b"Transfer-Encoding: chunked", b"Content-Encoding: gzip",
     b"Connection: close", b"Retry-After: ", b"X-RateLimit-Remaining: 0", b"X-RateLimit-Reset: ", b"Date: ",
-    b"\r\n\r\n", b"100 Continue", b"1e400", b"-1", b"1790000060", b"NaN", b"Infinity", b"null", b"true", b"\\ud800", b"\\u0000",
-    b"Tue, 22 Sep 2026", b" GMT", b" -2359",
+    b"\r\n\r\n", b"100 Continue", b"1e400", b"-1", b"1790000060", b"NaN", b"Infinity", b"null", b"true", b"\\ud800",
+    b"\\u0000", b"Tue, 22 Sep 2026", b" GMT", b" -2359",
 ]  # fmt: skip
 
 
