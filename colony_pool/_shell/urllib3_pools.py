@@ -140,7 +140,8 @@ def _at_rest(sock: Any) -> bool:
     """Whether nothing has come, neither bytes nor the end, on a connection where nothing is due."""
     native = getattr(sock, "_sock", sock)  # below gevent's, and below TLS
     try:
-        native.settimeout(0.0)
+        if native.gettimeout() != 0.0:
+            native.settimeout(0.0)
         _socket.socket.recv(native, 1, socket.MSG_PEEK)
     except BlockingIOError:
         return True
