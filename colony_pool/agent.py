@@ -142,7 +142,7 @@ class Agent:
         runner = pool._runner
         desk = runner.dispatcher
         try:
-            runner.feed(lambda now, wall: desk.demand(waiter, now, wall))
+            runner.demand(waiter)
             while not waiter.event.wait(min(max(patience, _LOOK), 3600.0) + 1.0):
                 runner.feed(desk.tick)
         finally:

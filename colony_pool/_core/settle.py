@@ -46,7 +46,7 @@ class Settlement:
         self._out: list[act.Action] = []
 
     def _emit(self, event: ev.Event) -> None:
-        self._out.append(act.Emit(event))
+        self._out.append(event)
 
     def _enter(self, now: float, wall: float | None = None) -> None:
         """Every input begins here: book the time since the last one, in which nothing can have changed."""

@@ -183,6 +183,10 @@ class GeventRuntime:
         greenlet.rawlink(self._greenlets.discard)
         greenlet.start()
 
+    def killable(self) -> bool:
+        """Any greenlet may be killed."""
+        return True
+
     def unhurried(self, fn: Callable[[], object]) -> None:
         """Run ``fn()``: gevent delivers an interrupt when greenlets switch, and ``fn`` does not switch."""
         fn()

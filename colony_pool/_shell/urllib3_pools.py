@@ -142,7 +142,8 @@ def _at_rest(sock: Any) -> bool:
         return False  # the rest of a TLS record, which the socket below shows no more
     native = getattr(sock, "_sock", sock)  # below gevent's, and below TLS
     try:
-        native.settimeout(0.0)
+        if native.gettimeout() != 0.0:
+            native.settimeout(0.0)
         _socket.socket.recv(native, 1, socket.MSG_PEEK)
     except BlockingIOError:
         return True
