@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         began, rows = time.monotonic(), []
         for row in run(Options(tuple(args.agents))):
             rows.append(row)
-            print("json " + json.dumps({"bench": name, **row}), flush=True)
+            print(json.dumps({"bench": name, **row}), flush=True)
         print(f"\n{table.text(rows)}\n({name}: {time.monotonic() - began:.0f} s)\n", flush=True)
         page.append(table.markdown(rows))
         failures += _failures(rows)

@@ -15,12 +15,12 @@ REFERENCE = "reference"  # a row with this key is what the others are measured b
 
 def emit(**row: Any) -> None:
     """Print one row for whoever runs the section."""
-    print("json " + json.dumps(row), flush=True)
+    print(json.dumps(row), flush=True)
 
 
 def rows_of(output: str) -> list[Row]:
     """Return the rows that a section printed."""
-    return [json.loads(line[5:]) for line in output.splitlines() if line.startswith("json ")]
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
 
 
 @dataclass(frozen=True, slots=True)
