@@ -129,7 +129,7 @@ class Flight:
 
     def home(self) -> Hashable | None:
         """Where a waiter of this flight lives: a place that is certainly alive."""
-        return next((waiter.home for waiter in self.waiters.values() if waiter.home is not None), None)
+        return next((waiter.home for waiter in self.waiters.values()), None)
 
     def join(self, waiter: Waiter, now: float, patience: float) -> None:
         """Let ``waiter`` wait here for ``patience`` seconds of the flight's time."""
@@ -170,6 +170,7 @@ class Flight:
         """Take out every waiter."""
         waiters = list(self.waiters.values())
         self.waiters.clear()
+        self._heap.clear()
         return waiters
 
     def _time(self, now: float) -> float:
