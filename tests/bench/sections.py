@@ -15,7 +15,7 @@ from tests.bench.report import FAILED, Column, Row, Table, higher, lower, rows_o
 SIZES = (10, 100, 1_000, 10_000)
 RUNTIMES = ("threads", "gevent")
 LIMIT = 180.0  # seconds that one process may take
-GIVE_UP = 20.0  # seconds after the outage at which the agents stop trying; the best there is takes 4
+GIVE_UP = 15.0  # seconds after the outage at which the agents stop trying; the best there is takes 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def _memory(options: Options) -> Iterator[Row]:
 
 def _outage(options: Options) -> Iterator[Row]:
     for n in options.sizes:
-        together = 8 if n <= 10 else 3 if n <= 100 else 1  # small fleets leave the machine idle
+        together = 11 if n <= 10 else 2 if n <= 100 else 1  # small fleets leave the machine idle
         with ThreadPoolExecutor(together) as running:
             yield from running.map(lambda case: _one_outage(*case, n), _clients())
 
