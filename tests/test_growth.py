@@ -1,25 +1,37 @@
-"""No input of the dispatcher costs more than log N, whatever the state of the breaker. Counted, not timed.
+"""What ten thousand agents cost: no input of the dispatcher more than log N, a waiter a kibibyte, an outage the same.
 
-What is counted are the lines of the deciding code that are executed, with the heaps in plain Python, so that their
-log N is seen, too: a loop over all keys, even within one line, is a line a turn.
+Nothing is timed. What an input costs is the number of executed lines of the deciding code, with the heaps in plain
+Python, so that their log N is seen, too: a loop over all keys, even within one line, is a line a turn.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import math
 import sys
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from types import FrameType, ModuleType
 from typing import Any
 
 import pytest
 
 import colony_pool._core
-from tests.growth import CASES
+from colony_pool.config import BreakerConfig, DeskConfig
+from tests.growth import CASES, Crowd, backing_off, behind_open, callers, half_open, queued
+from tests.law_world import World
 
 CORE = colony_pool._core.__path__[0]
 SIZES = (100, 1_000, 10_000, 100_000)
+
+
+@pytest.fixture(autouse=True)
+def _no_collections() -> Iterator[None]:
+    """Spare the collector a hundred thousand keys that stay: most of the time would be its own."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -72,5 +84,58 @@ def lines_of(work: Callable[[], int]) -> float:
 def test_no_input_costs_more_than_log_n(name: str) -> None:
     costs = {n: lines_of(CASES[name](n)) for n in SIZES}
     least = costs[SIZES[0]]
-    too_dear = {n: cost for n, cost in costs.items() if cost > least * math.log(n) / math.log(SIZES[0])}
+    too_dear = {n: cost for n, cost in costs.items() if cost > least * (math.log(n) / math.log(SIZES[0]))}
     assert {} == too_dear, costs
+
+
+CROWDS: dict[str, Callable[[int], object]] = {
+    "queued in a closed pool": queued,
+    "backing off": backing_off,
+    "behind an open breaker": behind_open,
+    "behind a probe": half_open,
+    "all for one key": callers,
+}
+
+
+@pytest.mark.parametrize("name", CROWDS)
+def test_a_waiter_takes_a_kibibyte_at_most(name: str) -> None:
+    """With its key's account and flight, and its places in the queue; without the greenlet or thread that waits."""
+    n = 10_000
+    CROWDS[name](1)
+    tracemalloc.start()
+    try:
+        crowd = CROWDS[name](n)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] / n
+    finally:
+        tracemalloc.stop()
+    assert crowd is not None
+    assert taken <= 1024
+
+
+def test_what_a_waiter_took_is_given_back() -> None:
+    """G3, G26: served, cancelled or told that the pool is closed, ten thousand leave nothing behind."""
+    crowd, n = Crowd(), 10_000
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        crowd.cancel(crowd.ask() for _ in range(n))
+        crowd.out.clear()
+        gc.collect()
+        left = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert left < 10 * n
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_hours_outage_costs_any_number_of_agents_the_same(seed: int) -> None:
+    """G6: sixteen attempts to open, then a probe each 2, 4, 8, 16, 32, 60 s: to the attempt, when nothing jitters."""
+    assert {n: 16 + 5 + 58 for n in (10, 100, 1_000, 10_000)} == {n: _attempts(n, seed, 0.0) for n in SIZES_OF_FLEETS}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_hours_outage_costs_any_number_of_agents_the_same_but_for_the_jitter(seed: int) -> None:
+    """G6: delays are shortened by a fifth at most, so there is a quarter more probes at most."""
+    for n in SIZES_OF_FLEETS:
+        assert 79 <= _attempts(n, seed, BreakerConfig().jitter) <= 16 + 63 / 0.8
