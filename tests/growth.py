@@ -8,80 +8,33 @@ to be measured. Run, that returns how many inputs, or how many calls that one in
 from __future__ import annotations
 
 import random
-from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
-from colony_pool._core import actions as act
-from colony_pool._core.account import Account, Permit, Waiter
-from colony_pool._core.dispatch import Dispatcher
-from colony_pool._core.outcome import DENIED, DOWN, OK, THROTTLED, Outcome
+from colony_pool._core.account import Account
+from colony_pool._core.outcome import Outcome
 from colony_pool._core.token import issue
-from colony_pool.config import BreakerConfig, DenialConfig, DeskConfig, RetryConfig
+from colony_pool.config import DenialConfig
+from tests.crowd import (
+    BAD,
+    COUNTING,
+    GOOD,
+    REFUSED,
+    WALL,
+    Crowd,
+    backing_off,
+    behind_open,
+    callers,
+    half_open,
+    keys,
+    queued,
+)
 
-GOOD = Outcome(OK, 200, jwt="jwt", life=86_400.0)
-BAD = Outcome(DOWN, 502, "HTTP 502")
-REFUSED = Outcome(DENIED, 401, "no")
-COUNTING = Outcome(THROTTLED, 429, retry_after=3600.0)
-
-WALL = 1_000_000_000.0
-PATIENT = 1e7
 MANY = 512  # inputs of which each concerns one key
 SOME = 12  # failures that the closed breaker bears
 
 Measured = Callable[[], int]
 Case = Callable[[int], Measured]
 CASES: dict[str, Case] = {}
-
-
-class Crowd:
-    """A dispatcher and the attempts that it has out."""
-
-    def __init__(self, **options: Any) -> None:
-        self.desk = Dispatcher(DeskConfig(**options), random.Random(1).random)
-        self.now, self.wake = 0.0, float("inf")
-        self.out: deque[Permit] = deque()
-
-    def feed(self, actions: Iterable[act.Action]) -> None:
-        for action in actions:
-            if isinstance(action, act.Start):
-                self.out.append(action.permit)
-            elif isinstance(action, act.WakeAt):
-                self.wake = action.at
-
-    def ask(self, account: Account | None = None, patience: float = PATIENT) -> Waiter:
-        waiter = Waiter(account or Account(), patience, None, None)
-        self.feed(self.desk.demand(waiter, self.now, WALL + self.now))
-        return waiter
-
-    def ask_all(self, accounts: Iterable[Account], patience: float = PATIENT) -> list[Waiter]:
-        return [self.ask(account, patience) for account in accounts]
-
-    def answer(self, outcome: Outcome) -> None:
-        self.feed(self.desk.result(self.out.popleft(), outcome, self.now, WALL + self.now))
-
-    def cancel(self, waiters: Iterable[Waiter]) -> None:
-        for waiter in waiters:
-            self.feed(self.desk.cancel(waiter, self.now, WALL + self.now))
-
-    def tick(self, at: float) -> None:
-        self.now = at
-        self.feed(self.desk.tick(at, WALL + at))
-
-    def force(self, state: str) -> None:
-        self.feed(self.desk.force(state, self.now))
-
-    def to_attempt(self) -> None:
-        """Go to the moment at which something leaves."""
-        while not self.out:
-            self.tick(self.wake)
-
-    def serve(self, accounts: list[Account]) -> None:
-        """Have all of them get a token."""
-        self.ask_all(accounts)
-        while self.desk.flights:
-            self.to_attempt()
-            self.answer(GOOD)
 
 
 def case(name: str) -> Callable[[Case], Case]:
@@ -92,51 +45,7 @@ def case(name: str) -> Callable[[Case], Case]:
     return register
 
 
-def keys(n: int) -> list[Account]:
-    return [Account() for _ in range(n)]
-
-
-# -- crowds ------------------------------------------------------------------------------------------------------------
-
-
-def queued(n: int, patience: float = PATIENT) -> tuple[Crowd, list[Waiter]]:
-    """Closed; one attempt is out, and all others are queued behind it."""
-    crowd = Crowd()
-    return crowd, crowd.ask_all(keys(n), patience)
-
-
-def callers(n: int) -> tuple[Crowd, list[Waiter]]:
-    """Closed; all want the token of one key, whose attempt is out."""
-    crowd = Crowd()
-    return crowd, crowd.ask_all([Account()] * n)
-
-
-def behind_open(n: int, patience: float = PATIENT) -> tuple[Crowd, list[Waiter]]:
-    """Open; all wait for the probe."""
-    crowd = Crowd()
-    crowd.force("open")
-    return crowd, crowd.ask_all(keys(n), patience)
-
-
-def half_open(n: int) -> tuple[Crowd, list[Waiter]]:
-    """The probe is out; all others wait for it."""
-    crowd, waiters = behind_open(n)
-    crowd.to_attempt()
-    return crowd, waiters
-
-
-def backing_off(n: int) -> Crowd:
-    """Closed; all have failed once, and sleep for a long while."""
-    retry = RetryConfig(max_retries=1, base_delay=1e6, max_delay=1e6, retry_on=frozenset({502}))
-    crowd = Crowd(retry=retry, breaker=BreakerConfig(fail_max=10**9))
-    for account in keys(n):
-        crowd.ask(account)
-        crowd.to_attempt()
-        crowd.answer(BAD)
-    return crowd
-
-
-# -- closed ------------------------------------------------------------------------------------------------------------
+# -- closed --------------------------------------------------------------------------------------------------
 
 
 @case("closed: a key is asked for, n wait")
@@ -164,13 +73,13 @@ def _(n: int) -> Measured:
 def _(n: int) -> Measured:
     crowd, waiters = queued(n)
     leaving = waiters[:: max(1, n // MANY)]
-    return lambda: _count(crowd.cancel(leaving), leaving)
+    return _for(len(leaving), lambda: crowd.cancel(leaving))
 
 
 @case("closed: n calls of one key are cancelled")
 def _(n: int) -> Measured:
     crowd, waiters = callers(n)
-    return lambda: _count(crowd.cancel(waiters), waiters)
+    return _for(len(waiters), lambda: crowd.cancel(waiters))
 
 
 @case("closed: a good result, n wait")
@@ -188,13 +97,13 @@ def _(n: int) -> Measured:
 @case("closed: a good result for n calls")
 def _(n: int) -> Measured:
     crowd, waiters = callers(n)
-    return lambda: _count(crowd.answer(GOOD), waiters)
+    return _for(len(waiters), lambda: crowd.answer(GOOD))
 
 
 @case("closed: a refusal for n calls")
 def _(n: int) -> Measured:
     crowd, waiters = callers(n)
-    return lambda: _count(crowd.answer(REFUSED), waiters)
+    return _for(len(waiters), lambda: crowd.answer(REFUSED))
 
 
 @case("closed: a failed result of a key with n calls, which goes on waiting")
@@ -212,13 +121,13 @@ def _(n: int) -> Measured:
 @case("closed: n backoffs end at once")
 def _(n: int) -> Measured:
     crowd = backing_off(n)
-    return lambda: _count(crowd.tick(crowd.now + 2e6), range(n))
+    return _for(n, lambda: crowd.tick(crowd.now + 2e6))
 
 
 @case("closed: n patiences end at once")
 def _(n: int) -> Measured:
     crowd, waiters = queued(n, patience=10.0)
-    return lambda: _count(crowd.tick(20.0), waiters)
+    return _for(len(waiters), lambda: crowd.tick(20.0))
 
 
 @case("closed: a storm of refusals of n good keys")
@@ -244,7 +153,7 @@ def _(n: int) -> Measured:
     return storm
 
 
-# -- open and half-open ------------------------------------------------------------------------------------------------
+# -- open and half-open --------------------------------------------------------------------------------------
 
 
 @case("open: a key is asked for, n wait")
@@ -258,7 +167,7 @@ def _(n: int) -> Measured:
 def _(n: int) -> Measured:
     crowd, waiters = behind_open(n)
     leaving = waiters[:: max(1, n // MANY)]
-    return lambda: _count(crowd.cancel(leaving), leaving)
+    return _for(len(leaving), lambda: crowd.cancel(leaving))
 
 
 @case("open: time passes, n wait")
@@ -271,12 +180,7 @@ def _(n: int) -> Measured:
 def _(n: int) -> Measured:
     crowd, waiters = behind_open(n, patience=3.0)
     crowd.to_attempt()
-
-    def fail() -> int:  # the next one leaves after three seconds or more
-        crowd.answer(BAD)
-        return len(waiters)
-
-    return fail
+    return _for(len(waiters), lambda: crowd.answer(BAD))  # the next one leaves after three seconds or more
 
 
 @case("half-open: a key is asked for, n wait")
@@ -290,20 +194,13 @@ def _(n: int) -> Measured:
 def _(n: int) -> Measured:
     crowd, waiters = half_open(n)
     leaving = waiters[:: max(1, n // MANY)]
-    return lambda: _count(crowd.cancel(leaving), leaving)
+    return _for(len(leaving), lambda: crowd.cancel(leaving))
 
 
 @case("half-open: a probe fails and the next one leaves, n wait")
 def _(n: int) -> Measured:
     crowd, _ = half_open(n)
-
-    def probes() -> int:
-        for _ in range(SOME):
-            crowd.answer(BAD)
-            crowd.to_attempt()
-        return SOME
-
-    return probes
+    return lambda: _probes(crowd, SOME)
 
 
 @case("half-open: a probe fails whose key n calls want")
@@ -312,14 +209,7 @@ def _(n: int) -> Measured:
     crowd.force("open")
     crowd.ask_all([Account()] * n)
     crowd.to_attempt()
-
-    def probes() -> int:
-        for _ in range(SOME):
-            crowd.answer(BAD)
-            crowd.to_attempt()
-        return SOME
-
-    return probes
+    return lambda: _probes(crowd, SOME)
 
 
 @case("half-open: a good probe forgives n keys")
@@ -328,7 +218,7 @@ def _(n: int) -> Measured:
     crowd.force("open")
     crowd.ask()
     crowd.to_attempt()
-    return lambda: _count(crowd.answer(GOOD), range(n))
+    return _for(n, lambda: crowd.answer(GOOD))
 
 
 @case("half-open: a call that cannot wait joins n such calls of the probe's key")
@@ -339,13 +229,13 @@ def _(n: int) -> Measured:
     return lambda: len(crowd.ask_all([account] * MANY, patience=0.0))
 
 
-# -- holds, tokens, the end --------------------------------------------------------------------------------------------
+# -- holds, tokens, the end ----------------------------------------------------------------------------------
 
 
 @case("hold: a 429 sends n calls away")
 def _(n: int) -> Measured:
     crowd, waiters = queued(n, patience=10.0)
-    return lambda: _count(crowd.answer(COUNTING), waiters)
+    return _for(len(waiters), lambda: crowd.answer(COUNTING))
 
 
 @case("hold: a call is told to go, n keys are remembered")
@@ -389,11 +279,15 @@ def _(n: int) -> Measured:
 @case("close() tells n calls")
 def _(n: int) -> Measured:
     crowd, waiters = behind_open(n)
-    return lambda: _count(crowd.feed(crowd.desk.close(crowd.now)), waiters)
+    return _for(len(waiters), lambda: crowd.feed(crowd.desk.close(crowd.now)))
 
 
-def _count(done: None, concerned: Any) -> int:
-    return len(concerned)
+def _for(concerned: int, work: Callable[[], object]) -> Measured:
+    def measured() -> int:
+        work()
+        return concerned
+
+    return measured
 
 
 def _answers(crowd: Crowd, outcome: Outcome, times: int) -> int:
@@ -401,6 +295,13 @@ def _answers(crowd: Crowd, outcome: Outcome, times: int) -> int:
         crowd.to_attempt()
         crowd.now += 0.01
         crowd.answer(outcome)
+    return times
+
+
+def _probes(crowd: Crowd, times: int) -> int:
+    for _ in range(times):
+        crowd.answer(BAD)
+        crowd.to_attempt()
     return times
 
 

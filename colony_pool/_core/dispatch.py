@@ -158,10 +158,10 @@ class Dispatcher(Verdicts):
         rested = max(flight.not_before, account.totp_at, account.held_until)
         if waiter.max_wait <= 0.0:
             if flight.permit is None and (rested > now or (self._blocked(now) and not self._may_probe(now))):
-                flight.waiters[id(waiter)] = waiter
+                flight.waiters[waiter] = waiter
                 self._dismiss(flight, [waiter], now)
                 return
-            self._no_parking.setdefault(flight.serial, {})[id(waiter)] = waiter
+            self._no_parking.setdefault(flight.serial, {})[waiter] = waiter
             patience = self.config.timeout.total
         was_background = flight.background
         flight.join(waiter, now, patience)
@@ -198,9 +198,9 @@ class Dispatcher(Verdicts):
         for flight, waiters in self.queue.expired(max(now, self._unreachable(now))):
             self._dismiss(flight, waiters, now)
         if self._no_parking and self._blocked(now):
-            for serial, waiters in list(self._no_parking.items()):
+            for serial, impatient in list(self._no_parking.items()):
                 if self.flights[serial].permit is None:
-                    self._dismiss(self.flights[serial], list(waiters.values()), now)
+                    self._dismiss(self.flights[serial], list(impatient), now)
         self._out.append(act.WakeAt(self._next_wake(now, gate)))
         out, self._out = self._out, []
         return out

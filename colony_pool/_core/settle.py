@@ -42,7 +42,7 @@ class Settlement:
         self._seen = -math.inf  # when the desk last looked
         self.granted_at = -math.inf  # when the endpoint last gave a token
         self._last_blocked = -math.inf  # when it last was not closed, or on hold
-        self._no_parking: dict[int, dict[int, Waiter]] = {}  # by flight, calls with max_wait=0: they never park
+        self._no_parking: dict[int, dict[Waiter, Waiter]] = {}  # by flight, calls with max_wait=0: they never park
         self._out: list[act.Action] = []
 
     def _emit(self, event: ev.Event) -> None:
@@ -128,7 +128,7 @@ class Settlement:
         """Forget that ``waiter``, which is done, was not to be parked."""
         flight = waiter.account.flight
         if self._no_parking and flight is not None and (impatient := self._no_parking.get(flight.serial)):
-            impatient.pop(id(waiter), None)
+            impatient.pop(waiter, None)
             if not impatient:
                 del self._no_parking[flight.serial]
 

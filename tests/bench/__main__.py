@@ -1,8 +1,9 @@
 """``python -m tests.bench [SECTION ...]``: this library against the alternatives, every figure from one run.
 
-Each case runs in a process of its own (gevent must patch before anything is imported), bounded in time: one that fails
-or takes too long is a row that says so. A section's rows come as one table and as one JSON line each; ``*`` marks the
-best of a column. ``--markdown FILE`` writes the tables for a page of documentation. Peers come from the extra ``bench``.
+Each case runs in a process of its own (gevent must patch before anything is imported), bounded in time: one that
+fails or takes too long is a row that says so. A section's rows come as one table and as one JSON line each; ``*``
+marks the best of a column. ``--markdown FILE`` writes the tables for a page of documentation. Peers come from the
+extra ``bench``.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tests.bench.sections import SECTIONS, SIZES, Options
 from tests.bench.report import Row
+from tests.bench.sections import SECTIONS, SIZES, Options
 
 PEERS = (
     "urllib3", "pybreaker", "prometheus-client", "gevent", "colony-sdk", "tenacity", "stamina", "circuitbreaker",
@@ -28,7 +29,7 @@ PEERS = (
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"some of {', '.join(SECTIONS)} (default: all)")
-    parser.add_argument("--agents", type=int, nargs="+", default=SIZES, help=f"sizes of the outage (default: {SIZES})")
+    parser.add_argument("--agents", type=int, nargs="+", default=SIZES, help="sizes of the outage")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there, too")
     args = parser.parse_args(argv)
     unknown = [name for name in args.sections if name not in SECTIONS]
@@ -59,7 +60,8 @@ def machine() -> str:
         except PackageNotFoundError:
             found.append(f"{name} missing")
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{python}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_cpu()}; {', '.join(found)}."
+    host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_cpu()}"
+    return f"{python}, {host}; {', '.join(found)}."
 
 
 def _cpu() -> str:

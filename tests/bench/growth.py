@@ -1,78 +1,36 @@
-"""Cost of ``demand``, ``result`` and ``tick``, and memory of a parked waiter, as the number of keys grows."""
+"""What the dispatcher takes for each input, and in its worst moments, as the number of keys grows."""
 
 from __future__ import annotations
 
-import json
-import random
-import sys
+import gc
+import math
 import time
-import tracemalloc
+from collections.abc import Callable
 
-from colony_pool._core.account import Account, Waiter
-from colony_pool._core.actions import Start
-from colony_pool._core.dispatch import Dispatcher
-from colony_pool._core.outcome import DOWN, Outcome
-from colony_pool.config import DeskConfig
+from tests.bench.report import emit
+from tests.growth import CASES
 
-DOWN_502 = Outcome(DOWN, 502, "HTTP 502")
+SIZES = (10, 1_000, 100_000)
+ROUNDS = 3
 
 
 def main() -> None:
-    print("\nThe dispatcher, with all keys parked behind an open breaker")
-    for n in (100, 1_000, 10_000, 100_000):
-        desk, now = Dispatcher(DeskConfig(max_wait=1e6), random.Random(1).random), 0.0
-        waiters = [Waiter(Account(), 1e6, None, None) for _ in range(n)]
-        tracemalloc.start()
-        before = tracemalloc.get_traced_memory()[0]
-        demand = 0.0
-        for waiter in waiters:
-            start = time.perf_counter()
-            actions = desk.demand(waiter, now, 1e9)
-            demand += time.perf_counter() - start
-            for action in actions:
-                if isinstance(action, Start):
-                    now += 0.2
-                    desk.result(action.permit, DOWN_502, now, 1e9)
-        memory = (tracemalloc.get_traced_memory()[0] - before) / n
-        tracemalloc.stop()
-        demand = _demand_time(n)
-        probe = _probe_time(desk, now)
-        print(
-            f"  {n:>7} keys: demand {demand * 1e6:5.1f} us   tick + result {probe * 1e6:6.1f} us   "
-            f"{memory:5.0f} bytes a waiter"
-        )
-        print("json " + json.dumps({"bench": "dispatch", "keys": n, "demand_us": round(demand * 1e6, 2),
-                                    "probe_us": round(probe * 1e6, 2), "bytes": round(memory)}))  # fmt: skip
+    log = math.log(SIZES[-1]) / math.log(SIZES[0])
+    for name, build in CASES.items():
+        spent = {n: min(_seconds(build(n)) for _ in range(ROUNDS)) * 1e6 for n in SIZES}
+        cells = {str(n): round(microseconds, 2) for n, microseconds in spent.items()}
+        emit(case=name, **cells, ratio=round(spent[SIZES[-1]] / spent[SIZES[0]], 2), log=round(log, 2))
 
 
-def _demand_time(n: int) -> float:
-    desk, now = Dispatcher(DeskConfig(max_wait=1e6), random.Random(1).random), 0.0
-    waiters = [Waiter(Account(), 1e6, None, None) for _ in range(n)]
-    spent = 0.0
-    for waiter in waiters:
-        start = time.perf_counter()
-        actions = desk.demand(waiter, now, 1e9)
-        spent += time.perf_counter() - start
-        for action in actions:
-            if isinstance(action, Start):
-                now += 0.2
-                desk.result(action.permit, DOWN_502, now, 1e9)
-    return spent / n
-
-
-def _probe_time(desk: Dispatcher, now: float) -> float:
-    spent, rounds = 0.0, 200
-    for _ in range(rounds):
-        now += 120.0
-        start = time.perf_counter()
-        actions = desk.tick(now, 1e9)
-        for action in actions:
-            if isinstance(action, Start):
-                desk.result(action.permit, DOWN_502, now + 0.02, 1e9)
-        spent += time.perf_counter() - start
-    return spent / rounds
+def _seconds(measured: Callable[[], int]) -> float:
+    gc.collect()
+    gc.disable()  # a collection would look at a hundred thousand keys, in the middle of one input
+    start = time.perf_counter()
+    shared_by = measured()
+    spent = time.perf_counter() - start
+    gc.enable()
+    return spent / shared_by
 
 
 if __name__ == "__main__":
-    assert sys.argv
     main()

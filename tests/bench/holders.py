@@ -76,13 +76,13 @@ def azure_core() -> Ask:
     from azure.core.credentials import AccessToken
     from azure.core.pipeline import PipelineContext, PipelineRequest
     from azure.core.pipeline.policies import BearerTokenCredentialPolicy
-    from azure.core.rest import HttpRequest
+    from azure.core.rest import HttpRequest, HttpResponse
 
     class Cached:
         def get_token(self, *scopes: str, **options: object) -> AccessToken:
             return AccessToken(JWT, int(time.time() + DAY))
 
-    policy: BearerTokenCredentialPolicy[HttpRequest, object] = BearerTokenCredentialPolicy(Cached(), "scope")
+    policy: BearerTokenCredentialPolicy[HttpRequest, HttpResponse] = BearerTokenCredentialPolicy(Cached(), "scope")
     request = PipelineRequest(HttpRequest("GET", "https://a.invalid"), PipelineContext(None))
     return lambda: policy.on_request(request)
 
@@ -117,8 +117,10 @@ class _Microsoft:
     """The two answers that MSAL wants before it can use its cache."""
 
     def get(self, url: str, **options: object) -> _Answer:
-        host = "https://login.microsoftonline.com/tenant/"
-        return _Answer({"authorization_endpoint": host + "authorize", "token_endpoint": host + "token", "issuer": host})
+        host = "https://login.microsoftonline.com/tenant"
+        return _Answer(
+            {"issuer": host, "authorization_endpoint": f"{host}/authorize", "token_endpoint": f"{host}/token"}
+        )
 
     def post(self, url: str, **options: object) -> _Answer:
         return _Answer({"access_token": JWT, "token_type": "Bearer", "expires_in": int(DAY)})
@@ -128,9 +130,9 @@ class _Microsoft:
 
 class _Answer:
     status_code = 200
-    headers: dict[str, str] = {}
 
     def __init__(self, body: dict[str, object]) -> None:
+        self.headers: dict[str, str] = {}
         self.text = json.dumps(body)
 
     def raise_for_status(self) -> None: ...

@@ -66,22 +66,31 @@ def _outage(options: Options) -> Iterator[Row]:
     for n in options.sizes:
         together = 11 if n <= 10 else 2 if n <= 100 else 1  # small fleets leave the machine idle
         with ThreadPoolExecutor(together) as running:
-            yield from running.map(lambda case: _one_outage(*case, n), _clients())
+            yield from running.map(_one_outage, _clients(n))
 
 
-def _clients() -> list[tuple[str, str, list[str]]]:
+@dataclass(frozen=True, slots=True)
+class _Fleet:
+    client: str
+    name: str
+    agents: int
+    patience: float | None = None
+
+
+def _clients(n: int) -> list[_Fleet]:
     pool, *peers = NAMES
     return [
-        ("colony_pool, `max_wait` covers it", pool, ["--patience", "60"]),
-        ("colony_pool, default patience", pool, []),
-        *((name, name, []) for name in peers),
+        _Fleet("colony_pool, `max_wait` covers it", pool, n, patience=60.0),
+        _Fleet("colony_pool, default patience", pool, n),
+        *(_Fleet(name, name, n) for name in peers),
     ]
 
 
-def _one_outage(words: str, name: str, more: list[str], n: int) -> Row:
-    argv = ["--client", name, "--agents", str(n), "--runtime", "gevent", "--give-up", str(GIVE_UP), *more]
-    row = _child("tests.outage", *argv)[0]
-    return {**row, "client": words, "agents": n}
+def _one_outage(fleet: _Fleet) -> Row:
+    argv = ["--client", fleet.name, "--agents", str(fleet.agents), "--runtime", "gevent", "--give-up", str(GIVE_UP)]
+    if fleet.patience is not None:
+        argv += ["--patience", str(fleet.patience)]
+    return {**_child("tests.outage", *argv)[0], "client": fleet.client, "agents": fleet.agents}
 
 
 _NAME, _RUNTIME = Column("client", "client"), Column("runtime", "runtime")
@@ -143,7 +152,8 @@ SECTIONS: dict[str, tuple[Table, Run]] = {
             "An outage of an hour in 20 s (all schedules / 180), then a server of N/4 requests a second; gevent",
             (
                 _NAME, Column("agents", "N", "{:,}"), lower("attempts_during_outage", "requests in the outage"),
-                lower("burst_per_100ms", "burst in 0.1 s"), lower("requests_per_token", "requests per token", "{:.2f}"),
+                lower("burst_per_100ms", "burst in 0.1 s"),
+                lower("requests_per_token", "requests per token", "{:.2f}"),
                 lower("knocks", "knock-outs"), lower("agents_lost", "agents lost"),
                 lower("never_back", "without a token at the end"),
                 *(lower(f"{part}_back_s", f"{words} back, s", "{:.1f}", "never")
@@ -151,9 +161,9 @@ SECTIONS: dict[str, tuple[Table, Run]] = {
                 lower("cpu_s", "CPU s", "{:.1f}"), lower("kib_per_agent", "KiB an agent", "{:.0f}"),
             ),
             group="agents",
-            note=f"The best there is for the last agent is 4.0 s; at {GIVE_UP:.0f} s the agents stop trying. From N = 1,000 on "
-            "the peers are bounded by the machine: they would send more than it can. Requests per token count from the recovery "
-            "on. Memory includes the greenlet, the HTTP client and its connections.",
+            note=f"The best there is for the last agent is 4.0 s; at {GIVE_UP:.0f} s the agents stop trying. From "
+            "N = 1,000 on the peers are bounded by the machine: they would send more than it can. Requests per token "
+            "count from the recovery on. Memory includes the greenlet, the HTTP client and its connections.",
         ),
         _outage,
     ),
