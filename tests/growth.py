@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 
-from colony_pool._core.account import Account
+from colony_pool._core.account import Account, Waiter
 from colony_pool._core.outcome import Outcome
 from colony_pool._core.token import issue
 from colony_pool.config import DenialConfig
@@ -30,10 +31,12 @@ from tests.crowd import (
 )
 
 MANY = 512  # inputs of which each concerns one key
-SOME = 12  # failures that the closed breaker bears
+STORM = 100  # refusals
+SOME = 12  # results, of which even failures leave the breaker closed
 
 Measured = Callable[[], int]
 Case = Callable[[int], Measured]
+CrowdOf = Callable[[int], tuple[Crowd, list[Waiter]]]
 CASES: dict[str, Case] = {}
 
 
@@ -45,14 +48,33 @@ def case(name: str) -> Callable[[Case], Case]:
     return register
 
 
-# -- closed --------------------------------------------------------------------------------------------------
+# -- any state -----------------------------------------------------------------------------------------------------
 
 
-@case("closed: a key is asked for, n wait")
-def _(n: int) -> Measured:
-    crowd, _ = queued(n)
+def _asked(crowd_of: CrowdOf, n: int) -> Measured:
+    crowd, _ = crowd_of(n)
     new = keys(MANY)
     return lambda: len(crowd.ask_all(new))
+
+
+def _cancelled(crowd_of: CrowdOf, n: int) -> Measured:
+    crowd, waiters = crowd_of(n)
+    leaving = waiters[:: max(1, n // MANY)]
+    return _for(len(leaving), lambda: crowd.cancel(leaving))
+
+
+def _time_passes(crowd_of: CrowdOf, n: int) -> Measured:
+    crowd, _ = crowd_of(n)
+    return lambda: _ticks(crowd, MANY, 1e-6)
+
+
+STATES: dict[str, CrowdOf] = {"closed": queued, "open": behind_open, "half-open": half_open}
+for _state, _crowd_of in STATES.items():
+    CASES[f"{_state}: a key is asked for, n wait"] = partial(_asked, _crowd_of)
+    CASES[f"{_state}: one of n calls is cancelled"] = partial(_cancelled, _crowd_of)
+    CASES[f"{_state}: time passes, n wait"] = partial(_time_passes, _crowd_of)
+
+# -- closed --------------------------------------------------------------------------------------------------
 
 
 @case("closed: a call joins one of n keys")
@@ -69,13 +91,6 @@ def _(n: int) -> Measured:
     return lambda: len(crowd.ask_all([waiters[0].account] * MANY))
 
 
-@case("closed: one of n calls is cancelled")
-def _(n: int) -> Measured:
-    crowd, waiters = queued(n)
-    leaving = waiters[:: max(1, n // MANY)]
-    return _for(len(leaving), lambda: crowd.cancel(leaving))
-
-
 @case("closed: n calls of one key are cancelled")
 def _(n: int) -> Measured:
     crowd, waiters = callers(n)
@@ -85,7 +100,7 @@ def _(n: int) -> Measured:
 @case("closed: a good result, n wait")
 def _(n: int) -> Measured:
     crowd, _ = queued(n)
-    return lambda: _answers(crowd, GOOD, min(n, MANY))
+    return lambda: _answers(crowd, GOOD, SOME)
 
 
 @case("closed: a failed result, n wait")
@@ -112,12 +127,6 @@ def _(n: int) -> Measured:
     return lambda: _answers(crowd, BAD, 5)
 
 
-@case("closed: time passes, n wait")
-def _(n: int) -> Measured:
-    crowd, _ = queued(n)
-    return lambda: _ticks(crowd, MANY, 1e-6)
-
-
 @case("closed: n backoffs end at once")
 def _(n: int) -> Measured:
     crowd = backing_off(n)
@@ -132,19 +141,19 @@ def _(n: int) -> Measured:
 
 @case("closed: a storm of refusals of n good keys")
 def _(n: int) -> Measured:
-    # Of MANY calls the latter half is blamed on the server, however many keys it has served.
-    crowd = Crowd(denial=DenialConfig(fault_ratio=min(0.5, MANY / 2 / n)))
+    # Of a hundred refusals the latter half is blamed on the server, however many keys it has served.
+    crowd = Crowd(denial=DenialConfig(fault_ratio=STORM / 2 / n))
     accounts = keys(n)
     for account in accounts:
         account.ever_good = True  # it worked once; now that it works again, a refusal will be judged by it
     crowd.serve(accounts)
-    for account in accounts[:MANY]:
+    for account in accounts[:STORM]:
         crowd.feed(crowd.desk.invalidate(account, None, False, crowd.now))
-    crowd.ask_all(accounts[:MANY])
+    crowd.ask_all(accounts[:STORM])
 
     def storm() -> int:
         refused = 0
-        while crowd.desk.circuit.state == "closed" and refused < min(n, MANY):
+        while crowd.desk.circuit.state == "closed" and refused < STORM:
             crowd.to_attempt()
             crowd.answer(REFUSED)
             refused += 1
@@ -156,45 +165,11 @@ def _(n: int) -> Measured:
 # -- open and half-open --------------------------------------------------------------------------------------
 
 
-@case("open: a key is asked for, n wait")
-def _(n: int) -> Measured:
-    crowd, _ = behind_open(n)
-    new = keys(MANY)
-    return lambda: len(crowd.ask_all(new))
-
-
-@case("open: one of n calls is cancelled")
-def _(n: int) -> Measured:
-    crowd, waiters = behind_open(n)
-    leaving = waiters[:: max(1, n // MANY)]
-    return _for(len(leaving), lambda: crowd.cancel(leaving))
-
-
-@case("open: time passes, n wait")
-def _(n: int) -> Measured:
-    crowd, _ = behind_open(n)
-    return lambda: _ticks(crowd, MANY, 1e-6)
-
-
 @case("open: n calls cannot wait for the next probe")
 def _(n: int) -> Measured:
     crowd, waiters = behind_open(n, patience=3.0)
     crowd.to_attempt()
     return _for(len(waiters), lambda: crowd.answer(BAD))  # the next one leaves after three seconds or more
-
-
-@case("half-open: a key is asked for, n wait")
-def _(n: int) -> Measured:
-    crowd, _ = half_open(n)
-    new = keys(MANY)
-    return lambda: len(crowd.ask_all(new))
-
-
-@case("half-open: one of n calls is cancelled")
-def _(n: int) -> Measured:
-    crowd, waiters = half_open(n)
-    leaving = waiters[:: max(1, n // MANY)]
-    return _for(len(leaving), lambda: crowd.cancel(leaving))
 
 
 @case("half-open: a probe fails and the next one leaves, n wait")
