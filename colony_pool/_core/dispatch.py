@@ -73,7 +73,7 @@ class Dispatcher(Verdicts):
             if math.isnan(waiter.joined):  # killed before it asked
                 return self._pump(now)
             self.waiting -= 1
-            self._no_parking.pop(id(waiter), None)
+            self._parked_no_more(waiter)
             self._emit(ev.CallFinished("cancelled", now - waiter.joined, self._was_parked(waiter, now)))
             flight = waiter.account.flight
             if flight is not None:
@@ -158,10 +158,10 @@ class Dispatcher(Verdicts):
         rested = max(flight.not_before, account.totp_at, account.held_until)
         if waiter.max_wait <= 0.0:
             if flight.permit is None and (rested > now or (self._blocked(now) and not self._may_probe(now))):
-                flight.waiters[id(waiter)] = waiter
+                flight.waiters[waiter] = waiter
                 self._dismiss(flight, [waiter], now)
                 return
-            self._no_parking[id(waiter)] = waiter
+            self._no_parking.setdefault(flight.serial, {})[waiter] = waiter
             patience = self.config.timeout.total
         was_background = flight.background
         flight.join(waiter, now, patience)
@@ -198,10 +198,9 @@ class Dispatcher(Verdicts):
         for flight, waiters in self.queue.expired(max(now, self._unreachable(now))):
             self._dismiss(flight, waiters, now)
         if self._no_parking and self._blocked(now):
-            for waiter in list(self._no_parking.values()):
-                flight_of = waiter.account.flight
-                if flight_of is not None and flight_of.permit is None:
-                    self._dismiss(flight_of, [waiter], now)
+            for serial, impatient in list(self._no_parking.items()):
+                if self.flights[serial].permit is None:
+                    self._dismiss(self.flights[serial], list(impatient), now)
         self._out.append(act.WakeAt(self._next_wake(now, gate)))
         out, self._out = self._out, []
         return out

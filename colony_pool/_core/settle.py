@@ -42,7 +42,7 @@ class Settlement:
         self._seen = -math.inf  # when the desk last looked
         self.granted_at = -math.inf  # when the endpoint last gave a token
         self._last_blocked = -math.inf  # when it last was not closed, or on hold
-        self._no_parking: dict[int, Waiter] = {}  # calls with max_wait=0: they queue, but never park
+        self._no_parking: dict[int, dict[Waiter, Waiter]] = {}  # by flight, calls with max_wait=0: they never park
         self._out: list[act.Action] = []
 
     def _emit(self, event: ev.Event) -> None:
@@ -118,11 +118,19 @@ class Settlement:
         waiter.done = True
         waiter.token, waiter.failure = token, failure
         self.waiting -= 1
-        self._no_parking.pop(id(waiter), None)
+        self._parked_no_more(waiter)
         outcome = "ok" if token is not None else "error"
         outcome = "fast_fail" if fast and token is None else f"{outcome}_retried" if retried else outcome
         self._emit(ev.CallFinished(outcome, now - waiter.joined, self._was_parked(waiter, now)))
         self._out.append(act.Done(waiter))
+
+    def _parked_no_more(self, waiter: Waiter) -> None:
+        """Forget that ``waiter``, which is done, was not to be parked."""
+        flight = waiter.account.flight
+        if self._no_parking and flight is not None and (impatient := self._no_parking.get(flight.serial)):
+            impatient.pop(waiter, None)
+            if not impatient:
+                del self._no_parking[flight.serial]
 
     def _was_parked(self, waiter: Waiter, now: float) -> bool:
         return now > waiter.joined and (self._blocked(now) or self._last_blocked > waiter.joined)

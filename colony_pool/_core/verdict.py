@@ -234,7 +234,7 @@ class Verdicts(Settlement):
         flight.not_before = not_before
         account = flight.account
         late = flight.overdue(max(not_before, account.totp_at, account.held_until))
-        no_parking = [w for w in flight.waiters.values() if id(w) in self._no_parking]
+        no_parking = list(self._no_parking.get(flight.serial, {}))
         if late or no_parking:
             self._emit(ev.RetryDenied("deadline"))
             failure: Failure | None = None
