@@ -106,6 +106,23 @@ def test_g5_a_late_token_serves_whoever_waits_by_then() -> None:
     assert nothing_left(desk)
 
 
+def test_g5_g16_a_late_token_leaves_the_second_attempt_of_its_flight_the_only_one() -> None:
+    desk, account = opened(), Account()
+    first = desk.ask(account, FOREVER)
+    lost = desk.to_probe()
+    desk.at(lost.deadline)
+    second = desk.to_probe()
+    desk.answer(lost, GOOD)
+    assert first.token is account.token is not None
+    desk.feed(desk.desk.force("closed", desk.now))
+    desk.feed(desk.desk.invalidate(account, None, False, desk.now))
+    late = desk.ask(account)
+    assert [second] == desk.out, "one attempt of one key"
+    desk.answer(second, GOOD)
+    assert late.token is account.token is not None
+    assert nothing_left(desk)
+
+
 def test_g5_a_late_success_in_an_open_period_does_not_shorten_the_delay() -> None:
     desk, account = Desk(), Account()
     desk.ask(account, FOREVER)

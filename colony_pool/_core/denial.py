@@ -64,7 +64,7 @@ class DenialDesk:
         self.last = (now, account)
         if account.serial in self._refused:
             self._resting[account.serial] = account
-        failure = from_outcome(outcome, 1)
+        failure = from_outcome(outcome)
         if outcome.code == _CODE_REFUSED:
             until = next_window(now, wall, self._config.totp_window)
             account.denial = Denial(until, 0, failure, code_only=True)

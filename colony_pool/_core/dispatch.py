@@ -74,7 +74,7 @@ class Dispatcher(Verdicts):
                 return self._pump(now)
             self.waiting -= 1
             self._parked_no_more(waiter)
-            self._emit(ev.CallFinished("cancelled", now - waiter.joined, self._was_parked(waiter, now)))
+            self._emit(ev.CallFinished("cancelled", now - waiter.joined, self._was_parked(waiter)))
             flight = waiter.account.flight
             if flight is not None:
                 flight.leave(waiter)
@@ -254,7 +254,7 @@ class Dispatcher(Verdicts):
                 if self._without_budget is not flight:
                     self._without_budget = flight
                     self._emit(ev.RetryDenied("budget"))
-                return self.budget.next_refill(now)
+                return self.budget.next_refill()
             self.queue.take()
             if not retry:
                 self.budget.deposit(now)

@@ -89,7 +89,8 @@ class Settlement:
     def _succeed(self, flight: Flight, token: Token, now: float) -> None:
         for waiter in flight.take_all():
             self._finish(waiter, now, token=token, retried=flight.fails > 0)
-        self._drop(flight, now, served=True)
+        if flight.permit is None:  # else the token came late, and an attempt of its own is still out
+            self._drop(flight, now, served=True)
 
     def _fail(self, flight: Flight, failure: Failure, now: float) -> None:
         self._dismiss(flight, flight.take_all(), now, failure)
@@ -121,7 +122,7 @@ class Settlement:
         self._parked_no_more(waiter)
         outcome = "ok" if token is not None else "error"
         outcome = "fast_fail" if fast and token is None else f"{outcome}_retried" if retried else outcome
-        self._emit(ev.CallFinished(outcome, now - waiter.joined, self._was_parked(waiter, now)))
+        self._emit(ev.CallFinished(outcome, now - waiter.joined, self._was_parked(waiter)))
         self._out.append(act.Done(waiter))
 
     def _parked_no_more(self, waiter: Waiter) -> None:
@@ -132,8 +133,8 @@ class Settlement:
             if not impatient:
                 del self._no_parking[flight.serial]
 
-    def _was_parked(self, waiter: Waiter, now: float) -> bool:
-        return now > waiter.joined and (self._blocked(now) or self._last_blocked > waiter.joined)
+    def _was_parked(self, waiter: Waiter) -> bool:
+        return self._last_blocked > waiter.joined
 
     def _drop(self, flight: Flight, now: float, *, served: bool = False) -> None:
         if self.flights.pop(flight.serial, None) is not None and (served or flight.asked):

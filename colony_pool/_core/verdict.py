@@ -185,8 +185,18 @@ class Verdicts(Settlement):
         refused = self.denials.last
         if refused is not None and now - refused[0] <= self.config.denial.fault_window:
             # The server counts refused attempts: the key that was refused just before caused it.
-            refused[1].held_until = now + 2 * (self.hold_until - now)
+            self._hold_key(refused[1], now + 2 * (self.hold_until - now), now)
             self.denials.last = None
+
+    def _hold_key(self, account: Account, until: float, now: float) -> None:
+        """Hold one key; should it be in the queue already, it goes back to where it belongs by now."""
+        account.held_until = until
+        flight = account.flight
+        if flight is not None and flight.permit is None:
+            if late := flight.overdue(until):
+                self._dismiss(flight, late, now)
+            if account.flight is flight:
+                self.queue.put(flight, now, self._wall)
 
     def _conclude_local(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
         flight.asked -= 1
