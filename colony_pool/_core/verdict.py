@@ -141,6 +141,8 @@ class Verdicts(Settlement):
 
     def _changed(self, old: str, now: float, *, by_operator: bool) -> None:
         circuit = self.circuit
+        if old == circuit.state != ev.OPEN:  # an operator asked for what is; to open anew is a new delay, and told
+            return
         until = max(0.0, circuit.probe_at - now) if circuit.state == ev.OPEN else 0.0
         since = max(0.0, now - circuit.opened_at) if old != ev.CLOSED else 0.0
         self._emit(ev.StateChanged(old, circuit.state, now, circuit.cause, until, since, self.waiting, by_operator))
