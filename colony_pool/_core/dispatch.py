@@ -156,7 +156,7 @@ class Dispatcher(Verdicts):
             flight = account.flight = Flight(account, now)
             self.flights[flight.serial] = flight
         patience = waiter.max_wait * _TOLERANCE
-        rested = max(flight.not_before, account.totp_at, account.held_until)
+        rested = self._served_from(flight)
         if waiter.max_wait <= 0.0:
             if flight.permit is None and (rested > now or (self._blocked(now) and not self._may_probe(now))):
                 flight.waiters[id(waiter)] = waiter

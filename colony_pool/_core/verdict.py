@@ -229,13 +229,12 @@ class Verdicts(Settlement):
             return now + self.window.rtt
         delay = jittered(self.config.retry.delay(flight.fails), self.config.retry.jitter, self._rand())
         asked = outcome.retry_after if outcome.status == 503 else None
-        return now + max(delay, asked or 0.0)
+        return now + max(delay, min(asked or 0.0, self.config.breaker.retry_after_max))
 
     def _requeue(self, flight: Flight, not_before: float, outcome: Outcome, now: float) -> None:
         """Back into the queue; who cannot wait until then leaves now."""
         flight.not_before = not_before
-        account = flight.account
-        late = flight.overdue(max(not_before, account.totp_at, account.held_until))
+        late = flight.overdue(self._served_from(flight))
         no_parking = [w for w in flight.waiters.values() if id(w) in self._no_parking]
         if late or no_parking:
             self._emit(ev.RetryDenied("deadline"))
