@@ -20,9 +20,10 @@ WEATHER = (
 DEEDS = ("kill", "timeout", "step", "open", "half_open", "close", "invalidate", "revoke", "restart", "end")
 # What the weather of a theme is made of; "mixed" is everything.
 THEMES: dict[str, tuple[str, ...]] = {
-    "outage": ("down", "down", "silent"),
+    "outage": ("down", "silent"),
     "flapping": ("flapping",),
     "lossy": ("lossy",),
+    "retries": ("lossy",),
     "slow": ("slow", "slow", "down"),
     "counting": ("counting", "counting", "limit"),
     "shedding": ("shedding", "shedding", "down"),
@@ -36,7 +37,12 @@ THEMES: dict[str, tuple[str, ...]] = {
 }
 _PATIENCE = (0.0, 0.0, 1.0, 5.0, 20.0, 60.0, None, None, None, 600.0, 3600.0)
 _LENGTHS = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
-_LIVES = {"tokens": (5.0, 20.0, 40.0, 90.0, 150.0), "restarts": (90.0, 200.0, 86_400.0)}
+_LIVES = {
+    "refusing": (20.0, 40.0, 600.0),
+    "retries": (40.0, 90.0),
+    "tokens": (5.0, 20.0, 40.0, 90.0, 150.0),
+    "restarts": (90.0, 200.0, 86_400.0),
+}
 _STEPS = (-86_400.0, -3600.0, -400.0, -30.0, -1.0, 0.5, 30.0, 400.0, 3600.0)
 
 
@@ -74,12 +80,14 @@ def _weather(dice: Random, theme: str) -> tuple[tuple[Weather, ...], float]:
     """A sequence of weathers; the last is fair, and its beginning is returned, too."""
     at = 0.0
     sequence = []
-    if theme != "recovery" and dice.random() < 0.6:
+    if theme == "refusing" or (theme != "recovery" and dice.random() < 0.6):
         sequence.append(Weather(0.0))
         at += dice.choice(_LENGTHS)
-    for _ in range(dice.choice([1, 1, 2, 3])):
+    for _ in range(dice.choice([2, 3, 4] if theme in ("outage", "slow") else [1, 1, 2, 3])):
         kind = dice.choice(THEMES[theme])
         spell = _spell(dice, kind, at)
+        if theme == "retries":  # so many that only a budget can stop them, and not so many that the breaker does
+            spell = replace(spell, ratio=dice.choice([0.8, 0.9]), status=502)
         # An outage of 503s that is over before the breaker opens teaches the window that 503s are bad luck.
         sequence.append(replace(spell, status=502) if theme == "recovery" else spell)
         at += dice.choice(_LENGTHS)
@@ -91,7 +99,7 @@ def _spell(dice: Random, kind: str, at: float) -> Weather:
     if kind in ("down", "flapping", "lossy"):
         status = dice.choice([502, 502, 502, 503, 504, 520, 408])
     if kind == "lossy":
-        ratio = dice.choice([0.1, 0.3, 0.6])
+        ratio = dice.choice([0.1, 0.3, 0.6, 0.9])
     elif kind == "slow":
         ratio, delay = dice.choice([0.5, 1.0]), dice.choice([1.0, 4.0, 6.0, 12.0, 28.0, 40.0])
     elif kind == "silent":
@@ -109,10 +117,12 @@ def _spell(dice: Random, kind: str, at: float) -> Weather:
 
 
 def _keys(dice: Random, theme: str) -> tuple[KeyPlan, ...]:
+    if theme == "retries":
+        return (KeyPlan(),) * dice.choice([8, 12, 20])
     if theme == "recovery":
         return (KeyPlan(),) * dice.choice([20, 20, 30, 40, 40, 50, 60, 80, 200])
     keys = []
-    for _ in range(dice.choice([1, 1, 2, 3, 5, 8, 12, 30])):
+    for _ in range(dice.choice([1, 1, 2, 3, 5, 8, 12, 30] if theme != "refusing" else [2, 6, 8, 12])):
         totp = dice.choice(["clock", "clock", "fixed", "raises", "stuck", ""]) if theme == "codes" else ""
         if theme == "mixed" and dice.random() < 0.1:
             totp = "clock"
@@ -127,9 +137,9 @@ def _keys(dice: Random, theme: str) -> tuple[KeyPlan, ...]:
 def _agents(dice: Random, theme: str, keys: int, well_at: float) -> tuple[AgentPlan, ...]:
     """Several agents may share a key; all are there before the weather clears up."""
     count = keys if theme == "recovery" else keys * dice.choice([1, 1, 1, 2, 4])
-    span = dice.choice([0.0, 2.0, well_at / 2, well_at])
+    span = dice.choice([0.0, 2.0, well_at / 2, well_at] if theme != "retries" else [0.0, 2.0])
     calls = 1 if theme == "recovery" else dice.choice([1, 2, 4]) if count > 12 else dice.choice([1, 3, 6])
-    patience = dice.choice([None, 3600.0]) if theme == "recovery" else 0.0
+    patience = dice.choice([None, 3600.0]) if theme in ("recovery", "retries") else 0.0
     agents = []
     for n in range(count):
         agents.append(
@@ -156,6 +166,8 @@ def _deeds(dice: Random, theme: str, agents: int, keys: int, well_at: float) -> 
         deeds.append(Deed(_moment(dice, well_at), what, who, dice.choice(_STEPS)))
     if theme == "restarts":
         deeds += [Deed(_moment(dice, well_at), "restart") for _ in range(dice.choice([1, 2, 3]))]
+    if theme == "tokens" and dice.random() < 0.4:
+        deeds.append(Deed(_moment(dice, well_at), "step", 0, dice.choice([-3600.0, -400.0, -30.0])))
     if theme == "codes" and dice.random() < 0.3:
         at = _moment(dice, well_at)
         step = dice.choice([400.0, 3600.0])

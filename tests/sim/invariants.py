@@ -176,7 +176,7 @@ def _(w: Witness, subject: None) -> str | None:
 # -- permits, and what the desk asks for --------------------------------------------------------------------
 
 
-@promise("decision", "every permit comes back (G3)")
+@promise("decision", "every permit comes back once (G3, G5)")
 def _(w: Witness, subject: None) -> str | None:
     if w.closed:
         return None
@@ -192,7 +192,7 @@ def _(w: Witness, subject: None) -> str | None:
 
 @promise("decision", "the breaker always makes progress (G4)")
 def _(w: Witness, subject: None) -> str | None:
-    late = [attempt for attempt in w.out.values() if w.now > attempt.permit.deadline + _EPSILON]
+    late = [attempt for attempt in w.out.values() if w.now >= attempt.permit.deadline]
     return f"an attempt of key {late[0].key} is out since {late[0].at:.3f} s and was not given up" if late else None
 
 
@@ -290,7 +290,10 @@ def _server_counts(w: Witness, visit: Visit, error: Any) -> bool:
 
 
 def _next_probe_is_too_late(w: Witness, visit: Visit, error: CircuitOpenError) -> bool:
-    return w.state != ev.CLOSED and _may_not_wait(w, visit, w.now + (error.retry_after or 0.0))
+    # Alone it keeps its own schedule, for there is nobody whose probe could forgive it.
+    alone = all(other.key == visit.key for other in w.visits.values())
+    too_late = alone or _may_not_wait(w, visit, w.now + (error.retry_after or 0.0))
+    return w.state != ev.CLOSED and too_late
 
 
 def _it_failed(w: Witness, visit: Visit, error: Any) -> bool:

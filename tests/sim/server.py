@@ -17,6 +17,7 @@ from .scenario import WALL, Scenario, Weather
 from .tasks import GreenSim
 
 KEY = "col_sim_"
+_TOTAL = 30.0  # that an attempt may take
 _CODE_KNOWN = 90.0  # seconds for which the server refuses a code that it has seen
 
 
@@ -87,10 +88,12 @@ class Server:
 
     def _slow(self, weather: Weather, key: int, code: str) -> Answer:
         good = self._good(weather, key, code)
-        return replace(good, delay=weather.delay) if self._hits(weather) else good
+        # The slowest of all hears neither an abort nor its own timeout.
+        deaf = weather.delay > _TOTAL
+        return replace(good, delay=weather.delay, deaf=deaf) if self._hits(weather) else good
 
     def _silent(self, weather: Weather, key: int, code: str) -> Answer:
-        deaf = weather.delay > 30.0  # a socket that does not even hear its own timeout
+        deaf = weather.delay > _TOTAL
         return Answer(NETWORK, delay=weather.delay, deaf=deaf, sent=weather.delay > 5.0)
 
     def _counting(self, weather: Weather, key: int, code: str) -> Answer:

@@ -16,8 +16,8 @@ from greenlet import getcurrent, greenlet
 from colony_pool.testing._sim_parts import SimEvent
 from colony_pool.testing.sim import SimKilled, SimRuntime, SimTask
 
-# More switches than any scenario takes at one moment: somebody turns in circles.
-_LIVELOCK = 20_000
+# More switches than any scenario takes within so many seconds: somebody turns in circles.
+_LIVELOCK, _MOMENT = 20_000, 0.001
 
 
 class OwnedEvent(SimEvent):
@@ -63,7 +63,7 @@ class GreenSim(SimRuntime):
 
     def _resume(self, task: SimTask) -> None:
         self.switching()
-        if self._moment[0] != self._time:
+        if self._time > self._moment[0] + _MOMENT:
             self._moment = (self._time, self.switches)
         elif self.switches > self._moment[1] + _LIVELOCK:
             raise RuntimeError(f"livelock: time stands still at {self._time:.3f}, and {task.name} runs again")

@@ -64,7 +64,7 @@ class User:
 
     def time_out(self) -> None:
         """End its present call, as ``gevent.Timeout`` would."""
-        self.timed_out = True
+        self.timed_out = self.alive
         self.kill()
 
     def _live(self) -> None:

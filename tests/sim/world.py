@@ -113,9 +113,9 @@ class World:
         except Exception as error:  # a deadlock, a lock held across a switch, a livelock
             return Breach(type(error).__name__, self.now, str(error))
         finally:
-            _log.removeHandler(complaints)
             self.sim.switching = self.sim.quiet = lambda: None
             self.sim.end()
+            _log.removeHandler(complaints)
         return None
 
     def _begin(self) -> None:
