@@ -47,14 +47,15 @@ class Dispatcher(Verdicts):
         waiter.joined = now
         self.waiting += 1
         refusal = closed() if self._closed else self.denials.standing(account, now)
-        token = account.token
-        if refusal is not None:
-            self._emit(ev.TokenAsked("refused"))
-            self._finish(waiter, now, failure=refusal, fast=True)
-        elif token is not None and (token.usable(now, wall) or (token.valid(now, wall) and self._blocked(now))):
-            self._emit(ev.TokenAsked("coalesced" if token.usable(now, wall) else "margin"))
+        token = account.token if account.token is not None and account.token.valid(now, wall) else None
+        usable = token is not None and token.usable(now, wall)
+        if token is not None and not self._closed and (usable or refusal is not None or self._blocked(now)):
+            self._emit(ev.TokenAsked("coalesced" if usable else "margin"))
             self._finish(waiter, now, token=token)
             self._background(account, now)
+        elif refusal is not None:
+            self._emit(ev.TokenAsked("refused"))
+            self._finish(waiter, now, failure=refusal, fast=True)
         else:
             self._join(waiter, now)
         return self._pump(now)
@@ -155,7 +156,7 @@ class Dispatcher(Verdicts):
             flight = account.flight = Flight(account, now)
             self.flights[flight.serial] = flight
         patience = waiter.max_wait * _TOLERANCE
-        rested = max(flight.not_before, account.totp_at, account.held_until)
+        rested = self._served_from(flight)
         if waiter.max_wait <= 0.0:
             if flight.permit is None and (rested > now or (self._blocked(now) and not self._may_probe(now))):
                 flight.waiters[waiter] = waiter

@@ -76,6 +76,14 @@ class Settlement:
     def _blocked(self, now: float) -> bool:
         return self.circuit.state != ev.CLOSED or self.hold_until > now
 
+    def _served_from(self, flight: Flight) -> float:
+        """Before this ``flight`` cannot have a token: who cannot wait until then leaves now (G9)."""
+        account = flight.account
+        rested = max(account.totp_at, account.held_until)
+        if self.circuit.state == ev.CLOSED or len(self.flights) == 1:
+            return max(rested, flight.not_before)
+        return rested  # while open another flight's probe may end the outage, and forgive this one's backoff (G8)
+
     def _grant(self, account: Account, outcome: Outcome, now: float) -> None:
         life = self.config.token.life if outcome.life is None else outcome.life
         account.token = issue(outcome.jwt, life, 0.0, account.spread, now, self._wall, self.config.token)
