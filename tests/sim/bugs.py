@@ -147,8 +147,8 @@ def a_deadline_is_ignored() -> Iterator[None]:
     deadline = Flight.deadline
 
     def of_the_most_patient(self: Flight) -> float:
-        deadline(self)
-        return max((entry[0] for entry in self._heap if not entry[2].done), default=math.inf) + self._paused
+        lone = deadline(self)
+        return max((entry[0] + self._paused for entry in self._heap or () if not entry[2].done), default=lone)
 
     with mock.patch.object(Flight, "deadline", of_the_most_patient):
         yield
@@ -236,7 +236,7 @@ def a_caller_that_is_killed_takes_the_others_of_its_key_along() -> Iterator[None
         leave(self, waiter)
         if waiter.done and waiter.token is None and waiter.failure is None:
             self.waiters.clear()
-            self._heap.clear()
+            self._heap = None
 
     with mock.patch.object(Flight, "leave", with_all):
         yield
@@ -281,8 +281,8 @@ def a_key_is_in_the_error() -> Iterator[None]:
     """A server that echoes the request puts the key into our exceptions."""
     send = Attempt._send
 
-    def loose(self: Attempt, permit: Permit, credential: Credential, code: str | None, abort: Any) -> Any:
-        verdict = send(self, permit, credential, code, abort)
+    def loose(self: Attempt, permit: Permit, credential: Credential, code: str | None, *more: Any) -> Any:
+        verdict = send(self, permit, credential, code, *more)
         return verdict if verdict.kind == OK else replace(verdict, detail=f"{verdict.detail} for {credential.key}")
 
     with mock.patch.object(Attempt, "_send", loose):

@@ -88,7 +88,7 @@ def _(world: World) -> str | None:
     tasks = sorted(task.name for task in world.sim.greens)
     if tasks:
         return f"{len(tasks)} tasks are left: {', '.join(tasks[:5])}"
-    timers = world.witness.runner._timers
+    timers = world.witness.runner._alarm._timers
     return f"{len(timers)} timers are left" if timers else None
 
 

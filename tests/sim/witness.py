@@ -174,8 +174,8 @@ class Witness(Ledger):
                 self._sent_away(visit)
         elif isinstance(action, act.WakeAt):
             self.check("wake", action.at)
-        elif isinstance(action, act.Emit):
-            self._emitted(action.event, attempt)
+        elif not isinstance(action, (act.Grant, act.Replay)):
+            self._emitted(action, attempt)
 
     def _gave_up(self, permit: Permit) -> None:
         attempt = self.land(permit)
