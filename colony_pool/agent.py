@@ -20,6 +20,8 @@ __all__ = ["Agent"]
 # The hot path reads the monotonic clock alone. This often, in seconds, the slow path looks at the wall clock,
 # which goes on while a laptop sleeps and the monotonic one does not.
 _RECHECK = 1.0
+# Two expiries this close are of the same token, seconds: one of them has been through some arithmetic.
+_ALIKE = 0.001
 # A call whose wake-up got lost with a dead thread's timers looks for itself this often, seconds.
 _LOOK = 5.0
 
@@ -140,7 +142,7 @@ class Agent:
         runner = pool._runner
         desk = runner.dispatcher
         try:
-            runner.feed(lambda now, wall: desk.demand(waiter, now, wall))
+            runner.demand(waiter)
             while not waiter.event.wait(min(max(patience, _LOOK), 3600.0) + 1.0):
                 runner.feed(desk.tick)
         finally:
@@ -182,8 +184,9 @@ class Agent:
             return None
         self._disk_at = now + _RECHECK
         found = pool._cache.load(self._credential.key, wall)
-        if found is None:
-            return None
+        dropped = self._account.last_expiry
+        if found is None or (dropped is not None and found[1] < dropped + _ALIKE):
+            return None  # one that was dropped, or older: a disk that cannot be written to has it for good
         life, config = found[1] - wall, pool._config.token
         token = issue(found[0], life, max(0.0, config.life - life), self._account.spread, now, wall, config)
         if not token.usable(now, wall):

@@ -156,7 +156,10 @@ class ColonyPool:
         base_path = urlsplit(self.base_url).path
         attempt = Attempt(self._transport, self._runtime, base_path + _TOKEN_PATH, self._config.timeout.total)
         desk = Dispatcher(self._config, self._runtime.random)
-        self._runner = Runner(desk, self._runtime, attempt, self.breaker, [self._note], self._save)
+        self._runner = Runner(
+            desk, self._runtime, attempt, self.breaker, [self._note], self._save if self._cache else None,
+            attempt.swift if self._transport_given is None else None,
+        )  # fmt: skip
         self.breaker.steer_with(lambda state: self._runner.settle(lambda now, wall: desk.force(state, now)))
         self._closing = self._runtime.event()
         self._api = Api(self._transport, self._runtime, base_path, self._api_retry, self._closing)

@@ -41,13 +41,13 @@ class Desk:
                 self.out.append(action.permit)
             elif isinstance(action, act.Done):
                 self.done.append(action.waiter)
-            elif isinstance(action, act.Emit):
-                self.events.append(action.event)
             elif isinstance(action, act.Replay):
                 self.replays.append(action.what)
             elif isinstance(action, act.WakeAt):
                 assert action.at > self.now, "WakeAt(t <= now) spins"
                 self.wake = action.at
+            elif not isinstance(action, (act.Abort, act.Grant)):
+                self.events.append(action)
 
     def ask(self, account: Account | None = None, patience: float = 122.0) -> Waiter:
         waiter = Waiter(account or Account(), patience, None, None)

@@ -206,10 +206,9 @@ class DeskBesideModel(RuleBasedStateMachine):
             self.model.tells(self.calls[action.waiter], self.said(action.waiter))
         elif isinstance(action, act.WakeAt):
             self.wake = action.at
-        elif isinstance(action, act.Emit) and isinstance(action.event, StateChanged):
-            event = action.event
+        elif isinstance(action, StateChanged):
             probes = any(isinstance(one, act.Start) and one.permit.is_probe for one in later)
-            self.model.moves(event.old, event.new, event.next_probe_in, by_probe=probes)
+            self.model.moves(action.old, action.new, action.next_probe_in, by_probe=probes)
 
     @staticmethod
     def said(waiter: Waiter) -> str:

@@ -56,11 +56,5 @@ class Replay:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
-    """Tell the listeners."""
-
-    event: Event
-
-
-Action = Start | Abort | Done | Grant | WakeAt | Replay | Emit
+# An event among the actions is to be told to the listeners.
+Action = Start | Abort | Done | Grant | WakeAt | Replay | Event

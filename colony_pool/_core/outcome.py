@@ -33,7 +33,9 @@ THROTTLED, DENIED, LOCAL = "throttled", "denied", "local"
 KINDS = (OK, DOWN, NETWORK, FAULT, THROTTLED, DENIED, LOCAL)
 
 MAX_TOKEN_CHARS = 16_384
+MAX_LIFE = 10 * 365 * 86_400.0  # of a token, seconds: who says more has mistaken the unit, and has said nothing
 _GATEWAY = 502
+_MAX_CODE = 100
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -90,7 +92,7 @@ def _token_answer(
     response = _json_object(body)
     jwt = response.get("access_token")
     if not isinstance(jwt, str) or not jwt:
-        kind = headers.get("content-type", "").split(";")[0].strip()[:40] or "an unknown type"
+        kind = _one_line(headers.get("content-type", "").split(";")[0].strip()[:40]) or "an unknown type"
         return bad_answer(status, f"the body ({kind}) holds no access_token")
     if len(jwt) > MAX_TOKEN_CHARS or not _VISIBLE.fullmatch(jwt):
         return bad_answer(status, "its access_token is no token")
@@ -102,6 +104,7 @@ def _token_answer(
         life = None if expiry is None else expiry - (wall if server_now is None else server_now)
     if life is not None and life <= 0:
         return bad_answer(status, "its token has expired already")
+    life = None if life is not None and life > MAX_LIFE else life
     return Outcome(OK, status, exhausted_for=exhausted, jwt=jwt, life=life)
 
 
@@ -111,12 +114,16 @@ def claims_expiry(jwt: str) -> float | None:
 
 
 def error_text(response: Mapping[str, Any]) -> tuple[str, str | None]:
-    """``(message, code)`` of an API error body in any of its three shapes."""
+    """``(message, code)`` of an API error body in any of its three shapes; fit for a line of a log."""
     detail = response.get("detail", response.get("error"))
-    if isinstance(detail, Mapping):
-        message, code = detail.get("message"), detail.get("code")
-        return (message if isinstance(message, str) else ""), (code if isinstance(code, str) else None)
-    return (detail if isinstance(detail, str) else ""), None
+    message, code = (detail.get("message"), detail.get("code")) if isinstance(detail, Mapping) else (detail, None)
+    is_code = isinstance(code, str) and len(code) <= _MAX_CODE and code.isprintable()
+    return (_one_line(message) if isinstance(message, str) else ""), (code if is_code else None)
+
+
+def _one_line(text: str) -> str:
+    """``text`` without line ends, escape sequences and the like: a server must not write into our logs."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
@@ -138,7 +145,7 @@ def _claims(jwt: str) -> dict[str, Any]:
 
 
 def _seconds(value: object) -> float | None:
-    """A finite number of seconds, at most ten years of unix time off; ``None`` for anything else."""
+    """A finite number of seconds that a float can count; ``None`` for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if -1e11 < value < 1e11 else None

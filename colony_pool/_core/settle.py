@@ -42,11 +42,11 @@ class Settlement:
         self._seen = -math.inf  # when the desk last looked
         self.granted_at = -math.inf  # when the endpoint last gave a token
         self._last_blocked = -math.inf  # when it last was not closed, or on hold
-        self._no_parking: dict[int, Waiter] = {}  # calls with max_wait=0: they queue, but never park
+        self._no_parking: dict[int, dict[Waiter, Waiter]] = {}  # by flight, calls with max_wait=0: they never park
         self._out: list[act.Action] = []
 
     def _emit(self, event: ev.Event) -> None:
-        self._out.append(act.Emit(event))
+        self._out.append(event)
 
     def _enter(self, now: float, wall: float | None = None) -> None:
         """Every input begins here: book the time since the last one, in which nothing can have changed."""
@@ -75,6 +75,14 @@ class Settlement:
 
     def _blocked(self, now: float) -> bool:
         return self.circuit.state != ev.CLOSED or self.hold_until > now
+
+    def _served_from(self, flight: Flight) -> float:
+        """Before this ``flight`` cannot have a token: who cannot wait until then leaves now (G9)."""
+        account = flight.account
+        rested = max(account.totp_at, account.held_until)
+        if self.circuit.state == ev.CLOSED or len(self.flights) == 1:
+            return max(rested, flight.not_before)
+        return rested  # while open another flight's probe may end the outage, and forgive this one's backoff (G8)
 
     def _grant(self, account: Account, outcome: Outcome, now: float) -> None:
         life = self.config.token.life if outcome.life is None else outcome.life
@@ -114,14 +122,24 @@ class Settlement:
         self, waiter: Waiter, now: float, *, token: Token | None = None, failure: Failure | None = None,
         retried: bool = False, fast: bool = False,
     ) -> None:  # fmt: skip
+        if waiter.done:  # told already: it was late, and never parks
+            return
         waiter.done = True
         waiter.token, waiter.failure = token, failure
         self.waiting -= 1
-        self._no_parking.pop(id(waiter), None)
+        self._parked_no_more(waiter)
         outcome = "ok" if token is not None else "error"
         outcome = "fast_fail" if fast and token is None else f"{outcome}_retried" if retried else outcome
         self._emit(ev.CallFinished(outcome, now - waiter.joined, self._was_parked(waiter)))
         self._out.append(act.Done(waiter))
+
+    def _parked_no_more(self, waiter: Waiter) -> None:
+        """Forget that ``waiter``, which is done, was not to be parked."""
+        flight = waiter.account.flight
+        if self._no_parking and flight is not None and (impatient := self._no_parking.get(flight.serial)):
+            impatient.pop(waiter, None)
+            if not impatient:
+                del self._no_parking[flight.serial]
 
     def _was_parked(self, waiter: Waiter) -> bool:
         return self._last_blocked > waiter.joined

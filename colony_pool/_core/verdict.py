@@ -140,6 +140,8 @@ class Verdicts(Settlement):
 
     def _changed(self, old: str, now: float, *, by_operator: bool) -> None:
         circuit = self.circuit
+        if old == circuit.state != ev.OPEN:  # an operator asked for what is; to open anew is a new delay, and told
+            return
         until = max(0.0, circuit.probe_at - now) if circuit.state == ev.OPEN else 0.0
         since = max(0.0, now - circuit.opened_at) if old != ev.CLOSED else 0.0
         self._emit(ev.StateChanged(old, circuit.state, now, circuit.cause, until, since, self.waiting, by_operator))
@@ -236,14 +238,13 @@ class Verdicts(Settlement):
             return now + self.window.rtt
         delay = jittered(self.config.retry.delay(flight.fails), self.config.retry.jitter, self._rand())
         asked = outcome.retry_after if outcome.status == 503 else None
-        return now + max(delay, asked or 0.0)
+        return now + max(delay, min(asked or 0.0, self.config.breaker.retry_after_max))
 
     def _requeue(self, flight: Flight, not_before: float, outcome: Outcome, now: float) -> None:
         """Back into the queue; who cannot wait until then leaves now."""
         flight.not_before = not_before
-        account = flight.account
-        late = flight.overdue(max(not_before, account.totp_at, account.held_until))
-        no_parking = [w for w in flight.waiters.values() if id(w) in self._no_parking]
+        late = flight.overdue(self._served_from(flight))
+        no_parking = list(self._no_parking.get(flight.serial, {}))
         if late or no_parking:
             self._emit(ev.RetryDenied("deadline"))
             failure: Failure | None = None

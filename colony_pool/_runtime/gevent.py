@@ -89,14 +89,15 @@ class _Event:
 
     def __init__(self) -> None:
         self._set = False
-        self._waiting: deque[tuple[_Mailbox, gevent.event.Event]] = deque()
+        # One waits, as a rule, and a deque begins with room for sixty-four.
+        self._waiting: list[tuple[_Mailbox, gevent.event.Event]] = []
 
     def set(self) -> None:
         self._set = True
         here = get_hub_if_exists()
         while self._waiting:
             try:
-                box, event = self._waiting.popleft()
+                box, event = self._waiting.pop()
             except IndexError:
                 break
             if here is not None and box.hub() is here:
@@ -182,6 +183,10 @@ class GeventRuntime:
         self._greenlets.add(greenlet)
         greenlet.rawlink(self._greenlets.discard)
         greenlet.start()
+
+    def killable(self) -> bool:
+        """Any greenlet may be killed."""
+        return True
 
     def unhurried(self, fn: Callable[[], object]) -> None:
         """Run ``fn()``: gevent delivers an interrupt when greenlets switch, and ``fn`` does not switch."""

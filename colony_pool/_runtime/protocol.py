@@ -65,6 +65,9 @@ class Runtime(Protocol):
         The task does not die with its spawner. ``fn`` must not raise.
         """
 
+    def killable(self) -> bool:
+        """Say whether the current task can end at any moment: it is killed, or a signal handler raises in it."""
+
     def unhurried(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` to its end, and wait for it, where no signal handler can raise in the middle of it."""
 

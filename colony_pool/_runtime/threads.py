@@ -6,7 +6,6 @@ import random
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
@@ -41,13 +40,13 @@ class _Flag:
 
     def __init__(self) -> None:
         self._set = False
-        self._bells: deque[Any] = deque()  # locked locks, one for each who waits
+        self._bells: list[Any] = []  # locked locks, one for each who waits: one, and a deque has room for sixty-four
 
     def set(self) -> None:
         self._set = True
         while self._bells:
             try:
-                self._bells.popleft().release()
+                self._bells.pop().release()
             except IndexError:
                 break
 
@@ -81,7 +80,8 @@ class ThreadRuntime:
         self.random = random.Random().random  # noqa: S311 - jitter, no secret
         self._workers = Workers(self._start, threading.Lock)
         self._threads: set[threading.Thread] = set()
-        self._clock = threading.Condition()  # guards _timers, _scheduler
+        self._clock = threading.Condition()  # guards _timers, _scheduler, _looks_at
+        self._looks_at = 0.0  # when the scheduler will look at the timers by itself
         self._timers: list[tuple[float, int, _Timer]] = []
         self._scheduler: threading.Thread | None = None
         self._serial = count()
@@ -106,9 +106,13 @@ class ThreadRuntime:
         """Run ``fn(*args)`` on a worker thread, an idle one if there is one."""
         self._workers.submit(lambda: fn(*args))
 
+    def killable(self) -> bool:
+        """Only the main thread, where Ctrl-C may raise between any two steps."""
+        return threading.get_ident() == threading.main_thread().ident
+
     def unhurried(self, fn: Callable[[], object]) -> None:
-        """Run ``fn()`` on a worker if this is the main thread, where Ctrl-C may raise between any two steps."""
-        if threading.current_thread() is not threading.main_thread() or sys.is_finalizing():
+        """Run ``fn()`` on a worker if this is the main thread."""
+        if not self.killable() or sys.is_finalizing():
             fn()
             return
         done = _Flag()
@@ -135,7 +139,7 @@ class ThreadRuntime:
             if self._scheduler is None:
                 self._scheduler = threading.Thread(target=self._schedule, name="colony_pool-timer", daemon=True)
                 self._scheduler.start()
-            elif self._timers[0][2] is timer:
+            elif timer.at < self._looks_at:
                 self._clock.notify()
         return timer
 
@@ -178,7 +182,9 @@ class ThreadRuntime:
                     return
                 wait = self._timers[0][0] - self.monotonic()
                 if wait > 0:
-                    self._clock.wait(min(wait, LINGER))  # what is cancelled must not keep this thread for long
+                    wait = min(wait, LINGER)  # what is cancelled must not keep this thread for long
+                    self._looks_at = self.monotonic() + wait
+                    self._clock.wait(wait)
                     continue
                 timer = heappop(self._timers)[2]
             if not timer.cancelled:

@@ -11,7 +11,7 @@ from .._runtime.protocol import Runtime
 from ..errors import ColonyAPIError
 from .credential import CodeSpent, Credential
 from .log import log_raised
-from .transport import Abort, BadReply, NetworkFailure, Transport
+from .transport import Abort, BadReply, NetworkFailure, NoIdleConnection, Transport
 
 MAX_TOKEN_ANSWER = 65_536
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -32,18 +32,32 @@ class Attempt:
 
     def __call__(self, permit: Permit) -> Outcome:
         """Use ``permit`` once. Never raises for anything that the endpoint, the network or a callback did."""
+        outcome = self._make(permit, idle_only=False)
+        assert outcome is not None  # noqa: S101 - a connection can be opened
+        return outcome
+
+    def swift(self, permit: Permit) -> Outcome | None:
+        """Use ``permit`` once, but only if there is nothing to wait for that has no end of its own.
+
+        That is the look-up of a name, and the user's callable. Else ``None``: nothing was done.
+        """
+        return None if permit.account.totp else self._make(permit, idle_only=True)
+
+    def _make(self, permit: Permit, *, idle_only: bool) -> Outcome | None:
         credential: Credential = permit.account.secret
         abort = permit.shell = Abort()
         if not permit.alive:
             return _ABANDONED
         try:
-            code = credential.code(self._runtime.now())
+            code = credential.code(self._runtime.monotonic())
         except CodeSpent:
             return _spent(credential)
         except BaseException as error:  # noqa: BLE001 - the user's callable: its exception is the caller's to see
             return Outcome(LOCAL, detail="totp() raised", local_error=error)
         try:
-            return self._send(permit, credential, code, abort)
+            return self._send(permit, credential, code, abort, idle_only)
+        except NoIdleConnection:
+            return None
         except Exception as error:  # noqa: BLE001 - its callers must hear of it, not die of it
             log_raised("an attempt failed in a way it must not; this is a bug, please report it", error)
             return Outcome(
@@ -53,17 +67,20 @@ class Attempt:
             permit.shell = None
             del code
 
-    def _send(self, permit: Permit, credential: Credential, code: str | None, abort: Abort) -> Outcome:
+    def _send(
+        self, permit: Permit, credential: Credential, code: str | None, abort: Abort, idle_only: bool
+    ) -> Outcome:
         fields = {"api_key": credential.key} | ({"totp_code": code} if code is not None else {})
         body = json.dumps(fields).encode()
         if code is not None:
             # Spent before it is sent: a kill in between must not lead to the same code being sent twice.
-            credential.burn(code, self._runtime.now())
+            credential.burn(code, self._runtime.monotonic())
         burnt = code is not None
         try:
             reply = self._transport.send(
                 "POST", self._path, headers=_HEADERS, body=body, total=min(permit.timeout + _GRACE, self._total),
                 max_body=MAX_TOKEN_ANSWER, abort=abort, priority=True, once=burnt, fresh=burnt,
+                idle_only=idle_only,
             )  # fmt: skip
         except NetworkFailure as failure:
             return Outcome(NETWORK, detail=f"{failure.kind}: {failure.detail}", code_burnt=burnt and failure.sent)

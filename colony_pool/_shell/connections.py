@@ -4,6 +4,10 @@ Nothing of urllib3 is changed for anybody else.
 
 Why not its own timeouts: they bound one read each, so that headers at a byte a second take for ever, and a host
 with eight addresses takes eight times as long to be unreachable.
+
+A native socket does not block: what waits is a poll, for what is left of the deadline. Blocking with a timeout would
+cost two more system calls for each that does something, and each of them gives the interpreter lock away. A gevent
+socket waits in its own way, and is left to it.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import io
 import os
 import socket
 import ssl
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from time import monotonic
 from typing import Any
@@ -21,6 +26,7 @@ from typing import Any
 import urllib3.connection
 from urllib3 import exceptions as u3
 from urllib3.util.ssl_match_hostname import CertificateError
+from urllib3.util.wait import wait_for_read, wait_for_write
 
 # One piece of a request's body: each gets what is left of the deadline, which TLS else grants anew each time.
 _PIECE = 65_536
@@ -29,11 +35,15 @@ _PIECE = 65_536
 class _DeadlineIO(io.RawIOBase):
     """Reads a socket and gives each read no more time than the whole answer has left."""
 
-    def __init__(self, guard: _Guarded, sock: Any, held: Any) -> None:
+    def __init__(self, guard: _Guarded, sock: Any) -> None:
         self._guard = guard
         self._sock = sock
-        self._held = held  # keeps the socket open when http.client "closes" a connection before its last body
         self.at_end = False
+        self.broke_off = False
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What http.client asks a socket for."""
+        return io.BufferedReader(self)
 
     def readable(self) -> bool:
         return True
@@ -41,22 +51,21 @@ class _DeadlineIO(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if self.at_end:
             return 0
-        self._sock.settimeout(self._guard.seconds_left())
-        count = int(self._sock.recv_into(buffer))
+        count = self._guard.receive(self._sock, buffer)
         self._guard.colony_heard += count
+        self.broke_off = count == 0
         return count
-
-    def close(self) -> None:
-        super().close()
-        held, self._held, self._sock = self._held, None, None
-        if held is not None:
-            held.close()
 
 
 class _Reply(http.client.HTTPResponse):
     """An answer that notices when more came than was announced: its connection is out of step."""
 
     colony_guard: _Guarded | None
+
+    def begin(self) -> None:
+        super().begin()
+        if self.fp.raw.broke_off:  # type: ignore[attr-defined] # http.client takes an early end for that of the head
+            raise ConnectionResetError("the connection ended within the headers")
 
     def _close_conn(self) -> None:
         fp: Any = self.fp
@@ -74,6 +83,8 @@ class _Guarded:
     colony_deadline: tuple[float, float] = (float("inf"), 30.0)  # (monotonic second, seconds for one wait)
     colony_heard = 0  # bytes of the answer so far
     colony_surplus = False
+    colony_last = False  # nothing comes after this answer
+    _asked = False
     _corked: list[bytes] | None = None  # what waits to leave in one piece
     colony_lever: Any = None  # what to shut down while there is no ``sock`` yet
 
@@ -84,23 +95,40 @@ class _Guarded:
         return min(left, self.colony_deadline[1])
 
     def response_class(self, sock: Any, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
-        reply = _Reply(sock, *args, **kwargs)
+        reply = _Reply(_DeadlineIO(self, sock), *args, **kwargs)  # type: ignore[arg-type] # all it needs of a socket
         reply.colony_guard = self
-        reply.fp = io.BufferedReader(_DeadlineIO(self, sock, reply.fp))
         return reply
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        """Send a request; headers and a small body leave in one piece: one packet, one wake-up of the server."""
+    # As http.client has them: urllib3's look for sentinels that we never send.
+    putrequest = http.client.HTTPConnection.putrequest
+    putheader = http.client.HTTPConnection.putheader
+
+    def request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> None:
+        """Send a request; headers and a small body leave in one piece: one packet, one wake-up of the server.
+
+        As ``http.client`` does it: urllib3 would set the socket's timeout, and look for bodies that we never have.
+        """
         self._corked = []
         try:
-            super().request(*args, **kwargs)  # type: ignore[misc] # a mixin
+            http.client.HTTPConnection.request(self, method, url, body, headers)  # type: ignore[arg-type] # a mixin
             self._uncork()
         finally:
             self._corked = None
 
     def getresponse(self) -> http.client.HTTPResponse:
         """``http.client``'s answer, not urllib3's, which decodes what we never ask for, at a quarter of the cost."""
-        return http.client.HTTPConnection.getresponse(self)  # type: ignore[arg-type] # a mixin
+        self._asked = True
+        try:
+            return http.client.HTTPConnection.getresponse(self)  # type: ignore[arg-type] # a mixin
+        finally:
+            self._asked = False
+
+    def close(self) -> None:
+        """Close, but not while http.client wants to, which does it before the last body is read."""
+        if self._asked:
+            self.colony_last = True
+        else:
+            super().close()  # type: ignore[misc] # a mixin
 
     def _uncork(self) -> None:
         corked, self._corked = self._corked, None
@@ -113,17 +141,52 @@ class _Guarded:
                 self._corked.append(data)
                 return
             self._uncork()
-        if self.sock is None or not isinstance(data, (bytes, bytearray)) or len(data) <= _PIECE:
+        if self.sock is None or not isinstance(data, (bytes, bytearray)):
             super().send(data)  # type: ignore[misc] # a mixin
             return
         view = memoryview(data)
-        for start in range(0, len(view), _PIECE):
-            self.sock.settimeout(self.seconds_left())
-            self.sock.sendall(view[start : start + _PIECE])
+        while view:
+            view = view[self._push(self.sock, view[:_PIECE]) :]
+
+    def _push(self, sock: Any, piece: memoryview) -> int:
+        """Send some of ``piece``, at least a byte of it; return how much."""
+        if not isinstance(sock, _socket.socket):
+            sock.settimeout(self.seconds_left())
+            sock.sendall(piece)
+            return len(piece)
+        while True:
+            try:
+                return int(sock.send(piece))
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._wait(wait_for_write, sock)
+            except ssl.SSLWantReadError:
+                self._wait(wait_for_read, sock)
+
+    def receive(self, sock: Any, buffer: Any) -> int:
+        """Read into ``buffer`` what is there, or comes first; return how much, 0 at the end."""
+        if not isinstance(sock, _socket.socket):
+            sock.settimeout(self.seconds_left())
+            return int(sock.recv_into(buffer))
+        wait, ready = wait_for_read, isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        while True:
+            if not ready:
+                self._wait(wait, sock)
+            try:
+                return int(sock.recv_into(buffer))
+            except (BlockingIOError, ssl.SSLWantReadError):
+                wait, ready = wait_for_read, False
+            except ssl.SSLWantWriteError:
+                wait, ready = wait_for_write, False
+
+    def _wait(self, wait: Callable[..., bool], sock: Any) -> None:
+        if not wait(sock, self.seconds_left()):
+            raise TimeoutError("no time left")
 
     def connect(self) -> None:
         try:
             super().connect()  # type: ignore[misc] # a mixin
+            if isinstance(self.sock, _socket.socket):
+                self.sock.settimeout(0.0)
         finally:
             self.drop_lever()
 
@@ -195,7 +258,8 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ((ConnectionRefusedError,), "refused", "connection refused"),
     ((u3.ProxyError,), "proxy", "the proxy does not work"),
     ((u3.SSLError, ssl.SSLError, CertificateError), "tls", ""),
-    ((ConnectionError, HTTPException, u3.ProtocolError), "reset", "the connection broke off"),
+    ((ConnectionError, u3.ProtocolError), "reset", "the connection broke off"),
+    ((HTTPException,), "reset", "the answer is not HTTP"),
 )
 
 

@@ -56,6 +56,10 @@ class BadReply(Exception):
         self.reason = reason
 
 
+class NoIdleConnection(Exception):
+    """The server has not heard of this request, which was not to open a connection."""
+
+
 class Abort:
     """Ends a send from another task: its wait for a slot ends, its socket is shut down, or never opened.
 
@@ -109,6 +113,7 @@ class Request:
     max_body: int
     once: bool  # may not be sent again, not even when an idle connection turns out to be dead
     fresh: bool  # needs a connection that cannot turn out to be dead
+    idle_only: bool = False  # may not open one
 
 
 class Exchange:
@@ -130,6 +135,7 @@ class Exchange:
         self._call_later = call_later  # where a TLS handshake needs a deadline from outside
         self._expired = False
         self._again = not request.once
+        self._fresh = request.fresh
         self._status = 0
         self._sent = False
         self._stage = "connect"
@@ -145,20 +151,24 @@ class Exchange:
                     # An idle connection that the server has closed meanwhile; the next one is fresh.
                     if not (self._again and self._stale):
                         raise
-                    self._again = False
+                    self._again, self._fresh = False, True  # other idle ones may be as dead as this
+                    if self._request is not None and self._request.idle_only:
+                        raise NoIdleConnection from None
         finally:
             self._request = None  # no traceback of ours holds a secret
 
     def _once(self, pool: Any) -> Reply:
         request = self._request
         assert request is not None  # noqa: S101 - it goes when ``run`` ends
-        conn = self.pools.take(pool)
-        reused = conn.sock is not None and not request.fresh
+        conn = self.pools.take(pool, idle_only=request.idle_only)
+        if conn is None:
+            raise NoIdleConnection
+        reused = conn.sock is not None and not self._fresh
         done = self._sent = False
         try:
             if not reused:
                 conn.close()
-            conn.colony_heard, conn.colony_surplus = 0, False
+            conn.colony_heard, conn.colony_surplus, conn.colony_last = 0, False, False
             self._abort.watch(lambda: _shut(conn))
             if self._abort.aborted:
                 raise NetworkFailure("aborted", "given up before it began", sent=False)
@@ -170,7 +180,7 @@ class Exchange:
             failure = self._mapped(error, conn, pool, reused)
         finally:
             whole = self._abort.let_go() and done
-            if not whole or conn.colony_surplus:
+            if not whole or conn.colony_surplus or conn.colony_last:
                 _shut(conn)  # gevent closes a turn later, and the slot must not be free before the server knows
                 conn.close()
             if whole:
@@ -196,14 +206,13 @@ class Exchange:
         return reply
 
     def _converse(self, pool: Any, conn: Any, request: Request, more: Mapping[str, str]) -> tuple[Reply, Any]:
-        conn.timeout = conn.seconds_left()
         broken = self._ask(pool, conn, request, more)
         response = conn.getresponse()
         self._status = response.status
         data = self._read(response, request.max_body)
         if broken:
             conn.close()
-        headers = {name.lower(): value for name, value in response.headers.items()}
+        headers = {name.lower(): value for name, value in response.headers.raw_items()}
         return Reply(response.status, headers, data), response
 
     def _connect(self, pool: Any, conn: Any) -> None:
@@ -233,7 +242,7 @@ class Exchange:
             path = f"http://{pool.host}:{pool.port or 80}{path}"
         try:
             headers = {**more, **request.headers} if more else request.headers
-            conn.request(request.method, path, request.body, headers, preload_content=False, decode_content=False)
+            conn.request(request.method, path, request.body, headers)
         except BrokenPipeError:
             return True
         return False

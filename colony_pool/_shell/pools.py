@@ -41,10 +41,12 @@ class Pools:
                 self.close()
         return entry[1]
 
-    def take(self, pool: Any) -> Any:
-        """A connection of ``pool``, connected or not."""
+    def take(self, pool: Any, *, idle_only: bool = False) -> Any:
+        """A connection of ``pool``, connected or not; ``None`` instead of one that is not if ``idle_only``."""
         conn = take(pool)
         if conn.sock is None:
+            if idle_only:
+                return None
             self._known.add(conn)
             with self._counting:
                 self.opened += 1

@@ -5,6 +5,10 @@ wait) works the inbox off, everybody else goes on and waits for an event of its 
 another, no greenlet switches while it holds the lock, and a finaliser that runs in the middle of a decision
 and cancels its call cannot deadlock with the decision it interrupted.
 
+An attempt is made by a worker, not by the caller that waits for it: killing a caller must not kill what others
+wait for, too. A caller that nothing can kill, a thread that is not the main one, makes the attempt that its own
+demand starts, if that is sure not to outlive its deadline: it saves two changes of thread a token.
+
 Actions wait in queues of their own until somebody carries them out: a caller that is killed between a
 decision and its execution loses nothing, since the next one through here picks the rest up. What listeners
 and pybreaker are told is told in order, by one task at a time, with no lock held that anyone waits for.
@@ -13,26 +17,28 @@ and pybreaker are told is told in order, by one task at a time, with no lock hel
 from __future__ import annotations
 
 import logging
-import math
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from .._core import actions as act
-from .._core.account import Permit
+from .._core.account import Permit, Waiter
 from .._core.dispatch import Dispatcher
 from .._core.events import Event
 from .._core.outcome import LOCAL, Outcome
 from .._runtime import protocol
-from .._runtime.protocol import Runtime, Timer
+from .._runtime.protocol import Runtime
 from ..errors import ColonyAPIError
+from .alarm import Alarm
 from .log import log_raised
 
 log = logging.getLogger("colony_pool")
 
 # Longest wait for a task that was interrupted between a decision and its execution, seconds.
 _SETTLED = 1.0
+
+_TO_DO = frozenset({act.Start, act.Abort, act.Done, act.Grant})
 
 Step = Callable[[float, float], list[act.Action]]
 
@@ -59,7 +65,15 @@ class _Mark:
 
 
 class Runner:
-    """Between the pure dispatcher and the world. ``attempt`` makes one attempt and must not raise."""
+    """Between the pure dispatcher and the world.
+
+    Arguments:
+        attempt: makes one attempt; must not raise.
+        breaker: pybreaker, if there is one to tell.
+        listeners: told of each event.
+        after: what is left to do once everybody was told of an outcome.
+        swift: makes one attempt if that is sure to end by its deadline, else returns ``None`` and has done nothing.
+    """
 
     def __init__(
         self,
@@ -69,29 +83,42 @@ class Runner:
         breaker: Breaker | None = None,
         listeners: list[Callable[[Event], object]] | None = None,
         after: Callable[[Permit, Outcome], object] | None = None,
+        swift: Callable[[Permit], Outcome | None] | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.runtime = runtime
         self.listeners = listeners if listeners is not None else []
         self._attempt = attempt
-        self._after = after  # what is left to do once everybody was told
+        self._after = after
+        self._swift = swift
         self._breaker = breaker
         self._inbox: deque[Step] = deque()
         self._todo: deque[act.Start | act.Abort | act.Done | act.Grant] = deque()
-        self._story: deque[act.Replay | act.Emit] = deque()
+        self._story: deque[act.Replay | Event] = deque()
         self._deciding = runtime.lock()  # guards dispatcher
         self._telling = runtime.lock()  # guards the order in which _story is told
         self._working: set[int] = set()
         self._stopping = False
         self._idle = runtime.event()
-        self._wake_at = math.inf
-        self._timers: dict[int, tuple[float, Timer, Callable[[], Any]]] = {}  # by a home's id: keeps none alive
+        self._alarm = Alarm(runtime, lambda: self.feed(dispatcher.tick))
         self._disowned = False
 
     def feed(self, step: Step) -> None:
         """Put one input to the dispatcher; its actions are carried out here or by whoever is at it."""
         self._inbox.append(step)  # here: inputs of one thread must not overtake each other
         self.runtime.unhurried(self._work_off)
+
+    def demand(self, waiter: Waiter) -> None:
+        """Put the demand of ``waiter`` to the dispatcher, and perhaps make the attempt that answers it."""
+        step: Step = lambda now, wall: self.dispatcher.demand(waiter, now, wall)  # noqa: E731
+        if self._swift is None or self.runtime.killable():
+            self.feed(step)
+            return
+        self._inbox.append(step)
+        self._decide()
+        mine = self._carry_out(takes=lambda permit: permit.account is waiter.account and not permit.is_probe)
+        if mine is not None:
+            self._work(mine, self._make_my_own)
 
     def settle(self, step: Step) -> None:
         """``feed``, and return when its actions have been carried out, by whomever."""
@@ -124,32 +151,32 @@ class Runner:
         for action in actions:
             kind = type(action)
             if kind is act.WakeAt:
-                self._wake_at = action.at  # type: ignore[union-attr]
-            elif kind is act.Emit or kind is act.Replay:
-                self._story.append(action)  # type: ignore[arg-type]
-            else:
+                self._alarm.at = action.at  # type: ignore[union-attr]
+            elif kind in _TO_DO:
                 self._todo.append(action)  # type: ignore[arg-type]
+            else:
+                self._story.append(action)  # type: ignore[arg-type]
 
-    def _carry_out(self, *, worker: Permit | None = None) -> Permit | None:
-        """Carry out what is due. A ``worker`` that just finished takes one new attempt with it."""
+    def _carry_out(self, *, takes: Callable[[Permit], bool] | None = None) -> Permit | None:
+        """Carry out what is due, but for one new attempt that this task ``takes``: that is returned."""
         mine: Permit | None = None
         # A user's listener may wait for the pool, and this task tells it: then no attempt may wait for this task.
-        takes_over = worker is not None and not (self._breaker is not None and self._breaker.listeners)
+        if self._breaker is not None and self._breaker.listeners:
+            takes = None
         while self._todo and not self._disowned:
             try:
                 action = self._todo.popleft()
             except IndexError:
                 break
-            takes = takes_over and mine is None and isinstance(action, act.Start)
-            if takes and action.permit.home in (None, self.runtime.home()):  # type: ignore[union-attr]
-                mine = action.permit  # type: ignore[union-attr]
+            if takes is not None and mine is None and isinstance(action, act.Start) and takes(action.permit):
+                mine = action.permit
                 continue
             try:
                 self._do(action)
             except Exception:  # noqa: BLE001 - a hub died with whoever waited in it, say: all others go on
                 log.debug("colony_pool: %s was not carried out", type(action).__name__)
         if not self._disowned:
-            self._arm()
+            self._alarm.arm()
             self._tell()
         return mine
 
@@ -167,64 +194,54 @@ class Runner:
 
     def _start(self, permit: Permit) -> None:
         try:
-            self.runtime.spawn(self._work, permit, home=permit.home)
+            self.runtime.spawn(self._work, permit, self._make_all, home=permit.home)
         except RuntimeError as error:  # the system grants no thread
             problem = ColonyAPIError(f"no thread for an attempt: {error}")
             outcome = Outcome(LOCAL, detail="no thread", local_error=problem)
             self._inbox.append(lambda now, wall: self.dispatcher.result(permit, outcome, now, wall))
             self._decide()
 
-    def _work(self, first: Permit) -> None:
-        """Make attempts until there is none to take over."""
-        self._working.add(id(first))
+    def _work(self, permit: Permit, make: Callable[[Permit], object]) -> None:
+        self._working.add(id(permit))
         try:
-            self._chain(first)
+            make(permit)
         finally:
-            self._working.discard(id(first))
+            self._working.discard(id(permit))
             if self._stopping and not self._working:
                 self._idle.set()
 
-    def _chain(self, permit: Permit | None) -> None:
+    def _make_all(self, permit: Permit | None) -> None:
+        """Make attempts until there is none to take over."""
         while permit is not None:
-            current = permit
-            outcome = Outcome(LOCAL, detail="the attempt was abandoned")
-            try:
-                outcome = self._attempt(current)
-            finally:
-                self._inbox.append(
-                    lambda now, wall, p=current, o=outcome: self.dispatcher.result(p, o, now, wall)  # type: ignore[misc]
-                )
-                self._decide()
-            permit = self._carry_out(worker=current)
-            if self._after is not None:
+            current, outcome = permit, self._make(permit, self._attempt)
+            permit = self._carry_out(takes=self._is_here)
+            if self._after is not None and outcome is not None:
                 self._after(current, outcome)
 
-    def _arm(self) -> None:
-        """Have a timer in this home that fires by the time the dispatcher wants to be woken.
+    def _make_my_own(self, permit: Permit) -> None:
+        """Make the attempt that this caller waits for; nothing else may keep it."""
+        assert self._swift is not None  # noqa: S101 - else nobody comes here
+        outcome = self._make(permit, self._swift)
+        if outcome is None:
+            self._start(permit)
+            return
+        self._carry_out()
+        if self._after is not None:
+            with suppress(RuntimeError):  # the system grants no thread
+                self.runtime.spawn(self._after, permit, outcome)
 
-        One timer per home: a hub may die with its thread, and the others must still be woken.
-        """
-        home = self.runtime.home()
-        key = id(home)
-        at = math.nan
-        while at != self._wake_at:  # another thread may have moved it meanwhile
-            at = self._wake_at
-            timer = self._timers.get(key)
-            if timer is not None:
-                same = timer[2]() is home  # else it is of a hub that died, and whose place in memory this one got
-                if same and timer[0] <= at < math.inf:
-                    return
-                self._timers.pop(key, None)
-                if same:
-                    timer[1].cancel()
-            if at < math.inf:
-                delay = max(0.0, at - self.runtime.monotonic())
-                due = self.runtime.call_later(delay, lambda: self._fire(key))
-                self._timers[key] = (at, due, weakref.ref(home) if home is not None else _nowhere)
+    def _make(self, permit: Permit, attempt: Callable[[Permit], Outcome | None]) -> Outcome | None:
+        outcome: Outcome | None = Outcome(LOCAL, detail="the attempt was abandoned")
+        try:
+            outcome = attempt(permit)
+        finally:
+            if (verdict := outcome) is not None:
+                self._inbox.append(lambda now, wall: self.dispatcher.result(permit, verdict, now, wall))
+                self._decide()
+        return outcome
 
-    def _fire(self, key: int) -> None:
-        self._timers.pop(key, None)
-        self.feed(self.dispatcher.tick)
+    def _is_here(self, permit: Permit) -> bool:
+        return permit.home is None or permit.home == self.runtime.home()
 
     def _tell(self) -> None:
         while self._story and self._telling.acquire(False):
@@ -235,7 +252,7 @@ class Runner:
                         if self._breaker is not None:
                             self._breaker.replay(item.what)
                     else:
-                        self._notify(item.event)
+                        self._notify(item)
             finally:
                 self._telling.release()
         if self._breaker is not None:
@@ -253,16 +270,10 @@ class Runner:
         self._stopping = True
         if self._working and within > 0.0:
             self._idle.wait(within)
-        while self._timers:
-            self._timers.popitem()[1][1].cancel()
+        self._alarm.cancel()
 
     def after_fork(self) -> None:
         """In a forked child: this runner, its timers and greenlets are the parent's, and stand still here."""
         self._disowned = True
         self.runtime.after_fork()
-        while self._timers:
-            self._timers.popitem()[1][1].cancel()
-
-
-def _nowhere() -> None:
-    """Return the home of those that have none."""
+        self._alarm.cancel()

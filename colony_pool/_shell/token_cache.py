@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from .._core.outcome import MAX_LIFE, MAX_TOKEN_CHARS
 
 _VERSION = 1
 _MARGIN = 60.0
@@ -34,10 +35,11 @@ class TokenCache:
                 return None
             entry = json.loads(path.read_text(encoding="utf-8"))
             jwt, expiry = entry["token"], float(entry["expiry"])
-        except (OSError, ValueError, TypeError, KeyError, RecursionError, RuntimeError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError, RuntimeError):
             return None
         good = entry.get("v") == _VERSION and isinstance(jwt, str) and jwt.isascii() and jwt.isprintable()
-        if not good or not jwt or " " in jwt or not math.isfinite(expiry) or expiry <= wall + _MARGIN:
+        good = good and len(jwt) <= MAX_TOKEN_CHARS
+        if not good or not jwt or " " in jwt or not _MARGIN < expiry - wall <= MAX_LIFE:
             return None
         return jwt, expiry
 

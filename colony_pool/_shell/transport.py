@@ -11,10 +11,10 @@ from .._runtime.protocol import Runtime
 from .._version import __version__
 from ..config import Timeout
 from .bulkhead import Bulkhead, Ticket
-from .exchange import Abort, BadReply, Exchange, NetworkFailure, Reply, Request
+from .exchange import Abort, BadReply, Exchange, NetworkFailure, NoIdleConnection, Reply, Request
 from .pools import Pools
 
-__all__ = ["Abort", "BadReply", "NetworkFailure", "Reply", "Transport"]
+__all__ = ["Abort", "BadReply", "NetworkFailure", "NoIdleConnection", "Reply", "Transport"]
 
 _NO_NAME = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _NO_VALUE = re.compile(r"[^\t\x20-\x7e]")
@@ -60,6 +60,7 @@ class Transport:
         priority: bool = False,
         once: bool = True,
         fresh: bool = False,
+        idle_only: bool = False,
     ) -> Reply:
         """Send one request and read the whole answer within ``total`` seconds.
 
@@ -71,6 +72,7 @@ class Transport:
             priority: jump the queue for a slot.
             once: never send it again; else once more, on a new connection, when an idle one turns out to be dead.
             fresh: use a new connection.
+            idle_only: use no new one; ``NoIdleConnection`` when there is none at rest.
 
         Raises ``NetworkFailure`` (no answer), ``BadReply`` (none that is one), ``ValueError`` (a header cannot be).
         """
@@ -81,7 +83,7 @@ class Transport:
             _check(sent)
             if abort.aborted or self._pools.closed:
                 raise NetworkFailure("aborted", "given up before it began", sent=False)
-            request = Request(method, path, sent, body, deadline, max_body, once, fresh)
+            request = Request(method, path, sent, body, deadline, max_body, once, fresh, idle_only)
             exchange = Exchange(self._pools, request, abort, self._timeout, self._call_later)
             return self._in_turn(exchange, abort, deadline, priority)
         finally:

@@ -138,9 +138,12 @@ def take(pool: Any) -> Any:
 
 def _at_rest(sock: Any) -> bool:
     """Whether nothing has come, neither bytes nor the end, on a connection where nothing is due."""
+    if hasattr(sock, "pending") and sock.pending():
+        return False  # the rest of a TLS record, which the socket below shows no more
     native = getattr(sock, "_sock", sock)  # below gevent's, and below TLS
     try:
-        native.settimeout(0.0)
+        if native.gettimeout() != 0.0:
+            native.settimeout(0.0)
         _socket.socket.recv(native, 1, socket.MSG_PEEK)
     except BlockingIOError:
         return True

@@ -16,10 +16,23 @@ from typing import Any
 
 from ._tokens import subject, totp_code
 
-__all__ = ["BEHAVIOURS", "HTML", "Answer", "Rule", "check", "error", "json_answer", "shaped", "subject", "totp_code"]
+__all__ = [
+    "AT_CONNECT",
+    "BEHAVIOURS",
+    "HTML",
+    "Answer",
+    "Rule",
+    "check",
+    "error",
+    "json_answer",
+    "shaped",
+    "subject",
+    "totp_code",
+]
 
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1>nginx</body></html>"
 GATEWAY = "status"  # the one behaviour that answers before the application sees the request
+AT_CONNECT = ("reset_handshake", "silence")  # they come before any request, so they hold for all paths alike
 
 
 @dataclass(frozen=True)
@@ -29,7 +42,7 @@ class Answer:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    how: str = "plain"  # plain, hang, reset, drip_head, drip_body, drip_all, truncated
+    how: str = "plain"  # plain, hang, reset, drip_head, drip_body, drip_all, truncated, raw_close, raw_reset, ...
     bytes_per_s: float = 0.0
     delay: float | None = None  # seconds; None: the server's own latency
     idle: float | None = None  # the connection is closed after so many idle seconds
@@ -65,6 +78,10 @@ _SECONDS = _number(0, 86_400)
 _FLAG = _Option("True or False", lambda v: isinstance(v, bool))
 _TEXT = _Option("a string", lambda v: isinstance(v, str))
 _HEADERS = _Option("a dict of strings", _is_headers)
+_BYTES = _Option(
+    "a string of characters from U+0000 to U+00FF", lambda v: isinstance(v, str) and max(v, default="") < "\u0100"
+)
+_THEN = _Option("close, reset, hang or keep", lambda v: v in ("close", "reset", "hang", "keep"))
 
 
 def json_answer(status: int, value: object) -> Answer:
@@ -119,6 +136,10 @@ def _gzip_bomb(answer: Answer, options: Mapping[str, Any]) -> Answer:
     return replace(answer, status=200, body=body, headers={**answer.headers, "Content-Encoding": "gzip"})
 
 
+def _raw(answer: Answer, options: Mapping[str, Any]) -> Answer:
+    return Answer(0, options.get("data", "").encode("latin-1"), how=f"raw_{options.get('then', 'close')}")
+
+
 def _with_body(body: bytes) -> Callable[[Answer, Mapping[str, Any]], Answer]:
     return lambda answer, options: replace(answer, status=200, body=body)
 
@@ -151,6 +172,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "hang": Behaviour({}, _played("hang")),
     "reset": Behaviour({}, _played("reset")),
     "reset_handshake": Behaviour({}, _played("reset")),  # a connection that was open before is reset at its request
+    "silence": Behaviour({}, _played("hang")),  # on one that was open before, the request hangs
+    "raw": Behaviour({"data": _BYTES, "then": _THEN}, _raw),
     "drip": Behaviour({"bytes_per_s": _number(0.001, 1e9), "headers": _FLAG, "body": _FLAG}, _dripped),
     "truncated": Behaviour({}, _played("truncated")),
     "html": Behaviour({}, _page),

@@ -64,7 +64,7 @@ class Desk(Protocol):
 
     def opened(self, connection: Connection) -> int: ...
 
-    def resets_handshakes(self) -> bool: ...
+    def at_connect(self) -> str: ...
 
     def closed(self, connection: Connection) -> None: ...
 
@@ -125,11 +125,14 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._playing: asyncio.Task[None] | None = None
         self._served = 0
+        self._deaf = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._number = self._desk.opened(self)
-        if self._desk.resets_handshakes():
+        manner = self._desk.at_connect()
+        self._deaf = manner == "silence"
+        if manner == "reset_handshake":
             self._reset()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -138,8 +141,9 @@ class Connection(asyncio.Protocol):
             self._playing.cancel()
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        self._advance()
+        if not self._deaf:
+            self._buffer += data
+            self._advance()
 
     def fileno(self) -> int:
         """The socket's number; -1 when the connection is gone."""
@@ -195,9 +199,20 @@ class Connection(asyncio.Protocol):
             await asyncio.get_running_loop().create_future()
         elif answer.how == "reset":
             self._reset()
+        elif answer.how.startswith("raw_"):
+            await self._say(answer)
         else:
             await self._drip(visit.request, answer)
             visit.status = answer.status
+
+    async def _say(self, answer: Answer) -> None:
+        self._transport.write(answer.body)
+        if answer.how == "raw_reset":
+            self._reset()
+        elif answer.how == "raw_close":
+            self._transport.close()
+        elif answer.how == "raw_hang":
+            await asyncio.get_running_loop().create_future()
 
     async def _drip(self, request: Request, answer: Answer) -> None:
         if answer.how in ("plain", "truncated"):

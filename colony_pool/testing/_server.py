@@ -21,7 +21,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from ._behaviour import GATEWAY, Answer, Rule, error, json_answer, shaped
+from ._behaviour import AT_CONNECT, GATEWAY, Answer, Rule, error, json_answer, shaped
 from ._control import Control
 from ._http import Connection, Request, Visit
 from ._limits import Capacity, RateLimit
@@ -56,7 +56,10 @@ class Server:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(*options["tls"])
         self._listener: asyncio.Server | None = None
-        self._place = _reusing(0)  # bound, never listening: the port stays ours while connections are refused
+        self._host = options["host"]
+        self._place = _reusing(
+            self._host, 0
+        )  # bound, never listening: the port stays ours while connections are refused
         self.port = int(self._place.getsockname()[1])
 
     def now(self) -> float:
@@ -66,7 +69,7 @@ class Server:
         if on and self._listener is None:
             loop = asyncio.get_running_loop()
             self._listener = await loop.create_server(
-                lambda: Connection(self), sock=_reusing(self.port), ssl=self.tls, backlog=4096
+                lambda: Connection(self), sock=_reusing(self._host, self.port), ssl=self.tls, backlog=4096
             )
         elif not on and self._listener is not None:
             self._listener.close()
@@ -82,8 +85,9 @@ class Server:
         self.open.add(connection)
         return self._serial
 
-    def resets_handshakes(self) -> bool:
-        return self.rules[""].name == "reset_handshake"
+    def at_connect(self) -> str:
+        name = self.rules[""].name
+        return name if name in AT_CONNECT else ""
 
     def closed(self, connection: Connection) -> None:
         self.open.discard(connection)
@@ -198,11 +202,11 @@ class Server:
         return json_answer(200, {"id": who, "username": who, "agent": who, "path": request.path})
 
 
-def _reusing(port: int) -> socket.socket:
+def _reusing(host: str, port: int) -> socket.socket:
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    sock.bind(("127.0.0.1", port))
+    sock.bind((host, port))
     return sock
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ._behaviour import check
+from ._behaviour import AT_CONNECT, check
 from ._link import FakeColonyError, Link
 from ._records import FakeRequest, FakeStats
 from ._tokens import subject, totp_code
@@ -35,6 +35,7 @@ class FakeColony:
         tell_expiry: put ``expires_in`` into the answer; otherwise only the JWT says.
         seed: of ``flaky``'s dice.
         tls: ``(certificate file, key file)`` for https.
+        host: IPv4 address to listen on; the control side stays on loopback.
 
     Raises:
         FakeColonyError: the process did not start. Every method raises it for a name or value that it does not
@@ -48,13 +49,14 @@ class FakeColony:
         tell_expiry: bool = True,
         seed: int = 0,
         tls: tuple[str, str] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         if expires_in is not None:
             _between("expires_in", expires_in, 0.0, _YEAR)
-        options = {"expires_in": expires_in, "tell_expiry": tell_expiry, "seed": seed, "tls": tls}
+        options = {"expires_in": expires_in, "tell_expiry": tell_expiry, "seed": seed, "tls": tls, "host": host}
         self._link = Link(options)
         self.port = self._link.port
-        self.base_url = f"{'https' if tls else 'http'}://{'localhost' if tls else '127.0.0.1'}:{self.port}/api/v1"
+        self.base_url = f"{'https' if tls else 'http'}://{'localhost' if tls else host}:{self.port}/api/v1"
 
     def __enter__(self) -> FakeColony:
         return self
@@ -82,6 +84,8 @@ class FakeColony:
         ``hang``                  the request is read and never answered
         ``reset``                 the request is read, then RST
         ``reset_handshake``       RST as soon as the connection stands (all paths alike)
+        ``silence``               the connection stands, and is ignored (all paths alike)
+        ``raw``                   the bytes ``data`` (U+0000 to U+00FF), ``then`` close, reset, hang or keep
         ``drip``                  ``bytes_per_s`` (10) for the ``headers`` (True) and the ``body`` (True)
         ``truncated``             Content-Length is twice the body
         ``close_idle``            the connection is closed after ``seconds`` (0) without a request
@@ -274,8 +278,8 @@ def _checked(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]
 
 
 def _everywhere_only(name: str, where: str) -> None:
-    if name == "reset_handshake":
-        raise FakeColonyError(f"behaviour 'reset_handshake': not for {where}: it comes before any request")
+    if name in AT_CONNECT:
+        raise FakeColonyError(f"behaviour {name!r}: not for {where}: it comes before any request")
 
 
 def _between(name: str, value: float, low: float, high: float) -> float:

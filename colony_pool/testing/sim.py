@@ -79,6 +79,10 @@ class SimRuntime:
         """Run ``fn(*args)`` in a new task."""
         self.task(lambda: fn(*args))
 
+    def killable(self) -> bool:
+        """Any task may be killed."""
+        return True
+
     def unhurried(self, fn: Callable[[], object]) -> None:
         """Run ``fn()``: there are no signals in virtual time."""
         fn()

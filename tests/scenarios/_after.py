@@ -1,0 +1,48 @@
+"""What must hold of every fault: a documented error without a secret, nothing leaked, and service once it ends."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from . import World
+
+SECRET = "S3CRET"
+_SERIAL = itertools.count()
+
+
+def key(name: object) -> str:
+    """An API key that is easy to find where it must not be."""
+    return f"col_{SECRET}_{name}"
+
+
+def assert_documented(error: BaseException | None, *allowed: type[BaseException], words: str = "") -> None:
+    """``error`` is of an ``allowed`` class, says ``words`` in one line, blames no key, and holds no secret."""
+    assert type(error) in allowed, repr(error)
+    told = str(error)
+    assert words in told, told
+    assert told.isprintable(), told
+    assert len(told) < 500, told
+    assert "check that it is the current one" not in told
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        assert SECRET not in f"{error!r} {vars(error)}"
+        error = error.__cause__ or error.__context__
+
+
+def assert_recovered(w: World, pool: Any, *, sockets: int | None = None) -> None:
+    """Every permit, waiter, slot and socket has come back, and the pool serves keys old and new."""
+    from colony_pool.testing import subject
+
+    desk, bulkhead = pool._runner.dispatcher, pool._transport.bulkhead
+    w.until(lambda: pool.status().waiters == 0 and pool.status().in_flight == 0, "permits and waiters come back")
+    w.until(lambda: desk.flights == {} and desk.lease is None, "no flight and no lease is left")
+    w.until(lambda: bulkhead.in_use == 0 and bulkhead.waiting == 0, "slots come back")
+    new = key(f"after_{next(_SERIAL)}")
+    pool.agent(new).token(max_wait=60.0)
+    for name in (key("before"), new):
+        assert pool.agent(name).get("/users/me").json()["id"] == subject(name), "somebody else's answer"
+    assert pool.status().breaker.state == "closed"
+    limit = pool._config.maxsize if sockets is None else sockets
+    w.until(lambda: w.sockets() <= limit, "sockets are closed")
