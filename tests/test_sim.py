@@ -18,7 +18,7 @@ from tests.sim.invariants import AT
 from tests.sim.tasks import GreenSim
 from tests.sim.world import World, disk
 
-SEEDS, BLOCK = 2000, 200
+SEEDS, BLOCK = 2000, 400
 PROMISES = {name for promises in (*AT.values(), AT_THE_END, AFTER_CLOSE) for name, _ in promises}
 # What a scenario may meet, beside its theme, and each block of seeds does.
 EVENTS = {
