@@ -45,6 +45,10 @@ class Server:
         self._limit = Limit(3, 20.0)
         self._codes: dict[tuple[int, str], float] = {}
 
+    def limit(self, allowed: int, width: float) -> None:
+        """Allow so many requests in each window of ``width`` seconds, while the weather is ``limit``."""
+        self._limit = Limit(allowed, width)
+
     @property
     def wall(self) -> float:
         """The server's own clock: ours may be stepped, this one is not."""

@@ -1,0 +1,137 @@
+"""A week of 700 agents behind one address that may make 30 exchanges an hour.
+
+The processes are restarted every 20 minutes, all that they leave behind is the cache on disk. Tokens live for a day,
+and there is an outage of an hour on every day. The limit alone is nearly too small: 700 tokens take it 23 h 20 min.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from colony_pool import ColonyAPIError, ColonyRateLimitError
+
+from .scenario import WALL, Scenario, Weather
+from .server import Server
+from .stage import HOUR, MINUTE, Stage, accounts
+from .users import key_name
+
+DAY = 24 * HOUR
+LIFE = DAY  # of a token
+RESTART = 20 * MINUTE
+ALLOWED = 30  # exchanges an hour
+MARGIN = 60.0
+OUTAGE_AT = 10 * HOUR  # of each day, for an hour
+
+
+@dataclass(frozen=True)
+class Week:
+    """What it came to."""
+
+    agents: int
+    days: float
+    processes: int
+    granted: int
+    requests: int
+    foretold: int  # 429s that the headers had foretold to the process that provoked them
+    unforeseen: int  # 429s of processes that could not know: their predecessor was told
+    outage_attempts: int  # the most in one outage
+    longest_without: float  # seconds that an agent was without a token
+    needed: float  # seconds that an outage and the limit itself need for all
+
+
+class Life:
+    """The agents of one process after the other."""
+
+    def __init__(self, stage: Stage, days: float) -> None:
+        self.stage = stage
+        self.end = days * DAY
+        self.processes = self.foretold = self.unforeseen = 0
+        self._seen = 0  # answers that were looked at
+
+    def process(self) -> None:
+        """One process from its start to its restart: in a task of its own."""
+        stage = self.stage
+        while stage.now < self.end:
+            pool = stage.pool if self.processes == 0 else stage.process()
+            self.processes += 1
+            over = stage.now + RESTART
+            for number in range(len(stage.scenario.keys)):
+                self._start(number, over)
+            stage.sim.sleep(over - stage.now)
+            pool.close()
+            self._look_at_answers()
+
+    def _start(self, number: int, over: float) -> None:
+        """An agent begins. Who finds a token that outlives the process needs no task of its own: it never waits."""
+        pool, key = self.stage.pool, key_name(number)
+        assert pool._cache is not None
+        found = pool._cache.load(key, self.stage.sim.now())
+        if found is not None:
+            pool.agent(key).token()
+        if found is None or found[1] - MARGIN < over + WALL:
+            wait = 0.0 if found is None else found[1] - MARGIN - self.stage.sim.now()
+            self.stage.sim.call_later(wait, functools.partial(self._ask, number, over))
+
+    def _ask(self, number: int, over: float) -> None:
+        stage = self.stage
+        agent = stage.pool.agent(key_name(number))
+        while stage.now < over:
+            pause = MINUTE
+            try:
+                agent.token()
+                return
+            except ColonyRateLimitError as error:
+                pause = max(MINUTE, error.retry_after or 0.0)
+            except ColonyAPIError:
+                pass
+            stage.sim.sleep(min(pause, over - stage.now))
+
+    def _look_at_answers(self) -> None:
+        """Were the 429s of this process foretold? Its first request cannot know."""
+        answers = self.stage.tally.answers[self._seen :]
+        self._seen = len(self.stage.tally.answers)
+        told = False
+        for _, _, status in answers:
+            if status == 429:
+                self.foretold += told
+                self.unforeseen += not told
+            told = told or status in (200, 429)
+
+
+def play(agents: int = 700, days: float = 7.0, seed: int = 1) -> Week:
+    """Play it once. It writes a token cache: set the directory for it."""
+    weather = [Weather(0.0, "limit")]
+    for day in range(int(days) + 1):
+        weather += [Weather(day * DAY + OUTAGE_AT, "down"), Weather(day * DAY + OUTAGE_AT + HOUR, "limit")]
+    scenario = Scenario(seed, "week", accounts(agents), (), tuple(weather), (), 0.0, life=LIFE)
+    stage = Stage(scenario, token_cache="disk")
+    stage.server.limit(ALLOWED, HOUR)
+    life = Life(stage, days)
+    stage.sim.task(life.process, "supervisor")
+    stage.sim.run(until=life.end + RESTART)
+    stage.sim.end()
+    outages = [day * DAY + OUTAGE_AT for day in range(int(days) + 1)]
+    return Week(
+        agents=agents,
+        days=days,
+        processes=life.processes,
+        granted=sum(status == 200 for _, _, status in stage.tally.answers),
+        requests=len(stage.tally.sent),
+        foretold=life.foretold,
+        unforeseen=life.unforeseen,
+        outage_attempts=max(stage.tally.between(at, at + HOUR) for at in outages),
+        longest_without=_longest_without(stage.server, stage.tally.answers, life.end),
+        needed=HOUR + HOUR * agents / ALLOWED,
+    )
+
+
+def _longest_without(server: Server, answers: list[tuple[float, int, int]], end: float) -> float:
+    """The longest time from the end of a token, or the beginning, to the next token of the same agent."""
+    until = dict.fromkeys(range(len(server.scenario.keys)), 0.0)
+    longest = 0.0
+    for at, key, status in answers:
+        if status == 200:
+            longest = max(longest, at - until[key])
+            until[key] = at + LIFE
+    return max(longest, *(end - at for at in until.values()))
