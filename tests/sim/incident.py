@@ -1,4 +1,4 @@
-"""2026-05-21 at its real size and in real seconds: a thousand agents, an hour of 502, a server that can be knocked over.
+"""2026-05-21 at its real size: a thousand agents, an hour of 502 in real seconds, a server that can be knocked over.
 
 Their tokens run out one by one during the outage. Afterwards the server takes a quarter of them a second, and as many
 too many within a second knock it over. A supervisor restarts a lost agent after a minute.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import asdict
 
@@ -12,7 +13,14 @@ from .world import disk
 def print_replay(what: str) -> int:
     """Play ``what`` and print what it came to."""
     start = time.process_time()
-    results = [incident.play(1000, patience) for patience in (3600.0, None)] if what == "incident" else [_week()]
+    logging.getLogger("colony_pool").addHandler(logging.NullHandler())  # else it goes to stderr
+    results: list[incident.Incident | week.Week] = []
+    if what == "incident":
+        results += [incident.play(1000, patience) for patience in (3600.0, None)]
+    else:
+        for cold in (False, True):
+            with disk():
+                results.append(week.play(cold=cold))
     for result in results:
         for name, value in asdict(result).items():
             shown = f"{value:,.1f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
@@ -20,8 +28,3 @@ def print_replay(what: str) -> int:
         print()
     print(f"processor: {time.process_time() - start:.0f} s")
     return 0
-
-
-def _week() -> week.Week:
-    with disk():
-        return week.play()

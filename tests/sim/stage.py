@@ -13,6 +13,7 @@ from .server import Server, Wire
 from .tasks import GreenSim
 
 HOUR, MINUTE = 3600.0, 60.0
+BASE_URL = "https://replay.example/api/v1"
 
 
 class Tally:
@@ -65,7 +66,7 @@ class Stage:
     def process(self) -> ColonyPool:
         """Begin a process: a pool of its own."""
         self.pool = ColonyPool(
-            "https://replay.example/api/v1", runtime=self.sim, registry=None,
+            BASE_URL, runtime=self.sim, registry=None,
             transport=cast(Any, Wire(self.server, self.tally)), **self.options,
         )  # fmt: skip
         return self.pool

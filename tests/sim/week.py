@@ -2,18 +2,20 @@
 
 The processes are restarted every 20 minutes, all that they leave behind is the cache on disk. Tokens live for a day,
 and there is an outage of an hour on every day. The limit alone is nearly too small: 700 tokens take it 23 h 20 min.
+It begins in the middle of things, with tokens of all ages on disk, or ``cold``, with none: then all 700 want one.
 """
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from random import Random
 
 from colony_pool import ColonyAPIError, ColonyRateLimitError
+from colony_pool._shell.token_cache import TokenCache
 
 from .scenario import WALL, Scenario, Weather
-from .server import Server
-from .stage import HOUR, MINUTE, Stage, accounts
+from .stage import BASE_URL, HOUR, MINUTE, Stage, accounts
 from .users import key_name
 
 DAY = 24 * HOUR
@@ -28,6 +30,7 @@ OUTAGE_AT = 10 * HOUR  # of each day, for an hour
 class Week:
     """What it came to."""
 
+    begins: str
     agents: int
     days: float
     processes: int
@@ -47,6 +50,7 @@ class Life:
         self.stage = stage
         self.end = days * DAY
         self.processes = self.foretold = self.unforeseen = 0
+        self._dice = Random(f"week {stage.scenario.seed}")
         self._seen = 0  # answers that were looked at
 
     def process(self) -> None:
@@ -56,7 +60,9 @@ class Life:
             pool = stage.pool if self.processes == 0 else stage.process()
             self.processes += 1
             over = stage.now + RESTART
-            for number in range(len(stage.scenario.keys)):
+            agents = list(range(len(stage.scenario.keys)))
+            self._dice.shuffle(agents)  # who asks first is served first: always the same would starve the last ones
+            for number in agents:
                 self._start(number, over)
             stage.sim.sleep(over - stage.now)
             pool.close()
@@ -99,8 +105,12 @@ class Life:
             told = told or status in (200, 429)
 
 
-def play(agents: int = 700, days: float = 7.0, seed: int = 1) -> Week:
+def play(agents: int = 700, days: float = 7.0, seed: int = 1, *, cold: bool = False) -> Week:
     """Play it once. It writes a token cache: set the directory for it."""
+    ends = {n: 0.0 if cold else LIFE * (n + 1) / agents for n in range(agents)}
+    cache = TokenCache(BASE_URL)
+    for number, end in ends.items():
+        cache.save(key_name(number), f"of-before-{number}", WALL + end)
     weather = [Weather(0.0, "limit")]
     for day in range(int(days) + 1):
         weather += [Weather(day * DAY + OUTAGE_AT, "down"), Weather(day * DAY + OUTAGE_AT + HOUR, "limit")]
@@ -113,6 +123,7 @@ def play(agents: int = 700, days: float = 7.0, seed: int = 1) -> Week:
     stage.sim.end()
     outages = [day * DAY + OUTAGE_AT for day in range(int(days) + 1)]
     return Week(
+        begins="cold" if cold else "warm",
         agents=agents,
         days=days,
         processes=life.processes,
@@ -121,14 +132,13 @@ def play(agents: int = 700, days: float = 7.0, seed: int = 1) -> Week:
         foretold=life.foretold,
         unforeseen=life.unforeseen,
         outage_attempts=max(stage.tally.between(at, at + HOUR) for at in outages),
-        longest_without=_longest_without(stage.server, stage.tally.answers, life.end),
+        longest_without=_longest_without(ends, stage.tally.answers, life.end),
         needed=HOUR + HOUR * agents / ALLOWED,
     )
 
 
-def _longest_without(server: Server, answers: list[tuple[float, int, int]], end: float) -> float:
-    """The longest time from the end of a token, or the beginning, to the next token of the same agent."""
-    until = dict.fromkeys(range(len(server.scenario.keys)), 0.0)
+def _longest_without(until: dict[int, float], answers: list[tuple[float, int, int]], end: float) -> float:
+    """The longest time from the end of a token to the next one of the same agent; ``until``: when the first end."""
     longest = 0.0
     for at, key, status in answers:
         if status == 200:
