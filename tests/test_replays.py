@@ -1,4 +1,4 @@
-"""2026-05-21 and a week behind a rate limit, at full scale on virtual time (``python -m tests.sim incident``, ``week``)."""
+"""2026-05-21, and a week behind a rate limit, at full scale on virtual time (``tests/sim``)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROBE = 61.0
 
 @pytest.mark.parametrize("max_wait", [3600.0, None], ids=["patience covers it", "default patience"])
 def test_g1_g8_g9_the_incident_of_2026_05_21(max_wait: float | None) -> None:
-    """An hour of 502 costs a hundred attempts, the server that recovers is not knocked over, and everybody is back."""
+    """An hour of 502 costs a hundred attempts; the server that recovers is not knocked over, and all are back."""
     result = incident.play(AGENTS, max_wait)
     assert result.attempts <= 110
     assert (0, 0) == (result.knocks, result.never_back)

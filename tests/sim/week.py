@@ -46,8 +46,10 @@ class Week:
 class Life:
     """The agents of one process after the other."""
 
-    def __init__(self, stage: Stage, days: float) -> None:
+    def __init__(self, stage: Stage, days: float, ends: dict[int, float]) -> None:
         self.stage = stage
+        self.ends = ends  # of each agent's last token
+        self.longest_without = 0.0
         self.end = days * DAY
         self.processes = self.foretold = self.unforeseen = 0
         self._dice = Random(f"week {stage.scenario.seed}")
@@ -70,14 +72,11 @@ class Life:
 
     def _start(self, number: int, over: float) -> None:
         """An agent begins. Who finds a token that outlives the process needs no task of its own: it never waits."""
-        pool, key = self.stage.pool, key_name(number)
-        assert pool._cache is not None
-        found = pool._cache.load(key, self.stage.sim.now())
-        if found is not None:
-            pool.agent(key).token()
-        if found is None or found[1] - MARGIN < over + WALL:
-            wait = 0.0 if found is None else found[1] - MARGIN - self.stage.sim.now()
-            self.stage.sim.call_later(wait, functools.partial(self._ask, number, over))
+        ends = self.ends[number] - MARGIN
+        if ends > self.stage.now:
+            self.stage.pool.agent(key_name(number)).token()
+        if ends < over:
+            self.stage.sim.call_later(ends - self.stage.now, functools.partial(self._ask, number, over))
 
     def _ask(self, number: int, over: float) -> None:
         stage = self.stage
@@ -94,14 +93,17 @@ class Life:
             stage.sim.sleep(min(pause, over - stage.now))
 
     def _look_at_answers(self) -> None:
-        """Were the 429s of this process foretold? Its first request cannot know."""
+        """Who got a token? Were the 429s of this process foretold? (Its first request cannot know.)"""
         answers = self.stage.tally.answers[self._seen :]
         self._seen = len(self.stage.tally.answers)
         told = False
-        for _, _, status in answers:
+        for at, key, status in answers:
             if status == 429:
                 self.foretold += told
                 self.unforeseen += not told
+            elif status == 200:
+                self.longest_without = max(self.longest_without, at - self.ends[key])
+                self.ends[key] = at + LIFE
             told = told or status in (200, 429)
 
 
@@ -117,7 +119,7 @@ def play(agents: int = 700, days: float = 7.0, seed: int = 1, *, cold: bool = Fa
     scenario = Scenario(seed, "week", accounts(agents), (), tuple(weather), (), 0.0, life=LIFE)
     stage = Stage(scenario, token_cache="disk")
     stage.server.limit(ALLOWED, HOUR)
-    life = Life(stage, days)
+    life = Life(stage, days, ends)
     stage.sim.task(life.process, "supervisor")
     stage.sim.run(until=life.end + RESTART)
     stage.sim.end()
@@ -132,16 +134,6 @@ def play(agents: int = 700, days: float = 7.0, seed: int = 1, *, cold: bool = Fa
         foretold=life.foretold,
         unforeseen=life.unforeseen,
         outage_attempts=max(stage.tally.between(at, at + HOUR) for at in outages),
-        longest_without=_longest_without(ends, stage.tally.answers, life.end),
+        longest_without=max(life.longest_without, *(life.end - at for at in life.ends.values())),
         needed=HOUR + HOUR * agents / ALLOWED,
     )
-
-
-def _longest_without(until: dict[int, float], answers: list[tuple[float, int, int]], end: float) -> float:
-    """The longest time from the end of a token to the next one of the same agent; ``until``: when the first end."""
-    longest = 0.0
-    for at, key, status in answers:
-        if status == 200:
-            longest = max(longest, at - until[key])
-            until[key] = at + LIFE
-    return max(longest, *(end - at for at in until.values()))
