@@ -241,7 +241,7 @@ def test_g13_no_more_attempts_are_out_than_the_headers_have_left() -> None:
     while desk.out:
         served += 1
         told = {"exhausted_for": 600.0} if served == 10 else {"left": (10 - served, 600.0)}
-        desk.answer(desk.out[0], Outcome("ok", 200, jwt="x", life=86_400.0, **told))  # type: ignore[arg-type]
+        desk.answer(desk.out[0], Outcome("ok", 200, jwt="x", life=86_400.0, **told))
         assert served + len(desk.out) <= 10
         desk.at(desk.now + 0.05)
     assert served == 10

@@ -108,7 +108,7 @@ class Ledger:
         self.calls: Counter[str] = Counter()
         self.events: Counter[type] = Counter()
         self.moves: Counter[tuple[str, str]] = Counter()
-        self.demands = self.adopted = self.retried = self.late = self.probes = self.holds = 0
+        self.demands = self.adopted = self.retried = self.late = self.probes = self.holds = self.refusals = 0
         self.lost: Counter[str] = Counter()
         self.blamed = False  # whether the last refusal was the server's fault
         self._holding = False
@@ -166,6 +166,7 @@ class Ledger:
         if means == OK:
             self.receive(key, answer)
         elif means == DENIED:
+            self.refusals += 1
             self.refused[key] = (self.now, answer)
             self._denied_last = (self.now, key)
         elif means == THROTTLED:

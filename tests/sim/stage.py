@@ -24,14 +24,14 @@ class Tally:
         self.sent: list[float] = []
         self.answers: list[tuple[float, int, int]] = []  # when, key, status
 
-    def sending(self, key: int, code: str) -> object:
+    def sending(self, key: int, code: str) -> int:
         """A request leaves."""
         self.sent.append(self._sim.monotonic())
         return key
 
-    def heard(self, sending: object, answer: Answer) -> None:
+    def heard(self, key: int, answer: Answer) -> None:
         """It is answered."""
-        self.answers.append((self._sim.monotonic(), cast(int, sending), answer.status))
+        self.answers.append((self._sim.monotonic(), key, answer.status))
 
     def between(self, start: float, end: float) -> int:
         """Requests that left in this time."""
