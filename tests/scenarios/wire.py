@@ -138,7 +138,7 @@ def g4_a_black_hole_costs_each_attempt_its_connect_timeout(w: World) -> None:
     w.colony.start_listening()
     assert all(task.result() for task in parked)
     for each in (pool, parking):
-        assert_recovered(w, each, sockets=2 * 64)
+        assert_recovered(w, each)
 
 
 @scenario(*RUNTIMES)
