@@ -47,7 +47,7 @@ def test_g12_a_refused_retry_is_told_when_to_come_back_and_then_gets_it(gaps: li
         now += gap
         asked = now
         while not budget.withdraw(now):
-            again = budget.next_refill(now)
+            again = budget.next_refill()
             assert again > now, "no livelock"
             now = again
         assert now - asked <= 62.0
@@ -72,7 +72,49 @@ def test_g12_a_refund_goes_back_to_its_own_moment() -> None:
 
 
 def test_g12_with_no_retry_out_nothing_is_waited_for() -> None:
-    assert RetryBudget(RetryBudgetConfig(ratio=0.0, reserve=0)).next_refill(5.0) == float("inf")
+    assert RetryBudget(RetryBudgetConfig(ratio=0.0, reserve=0)).next_refill() == float("inf")
+
+
+def test_g12_a_window_of_another_length_is_counted_in_its_own_sixtieths() -> None:
+    budget = RetryBudget(RetryBudgetConfig(ratio=0.0, reserve=2, window=120.0))
+    assert budget.withdraw(1.0)
+    assert budget.withdraw(3.0)
+    assert not budget.withdraw(100.0)
+    assert budget.next_refill() == 122.0
+    assert not budget.withdraw(121.9)
+    assert (0.0, 1.0) == (budget.balance_at(121.9), budget.balance_at(122.0))
+    assert budget.withdraw(122.0)
+
+
+def test_g12_a_refund_in_a_window_of_another_length_finds_its_moment() -> None:
+    budget = RetryBudget(RetryBudgetConfig(ratio=0.0, reserve=2, window=120.0))
+    budget.withdraw(1.0)
+    budget.withdraw(3.0)
+    budget.refund(1.0)
+    assert (1.0, 1.0, 2.0) == (budget.balance(3.0), budget.balance(122.0), budget.balance(124.0))
+
+
+def test_g12_a_refund_of_what_is_forgotten_adds_nothing() -> None:
+    budget = RetryBudget(RetryBudgetConfig(ratio=0.0, reserve=2))
+    budget.withdraw(0.0)
+    assert budget.balance(100.0) == 2.0
+    budget.refund(0.0)
+    assert budget.balance(100.0) == 2.0
+
+
+def test_g12_first_attempts_count_for_a_little_less_than_a_window() -> None:
+    budget = RetryBudget(RetryBudgetConfig(ratio=2.0, reserve=1, window=120.0))
+    budget.deposit(2.0)
+    assert (3.0, 3.0) == (budget.limit_at(121.9), budget.balance(121.9))
+    assert (1.0, 1.0) == (budget.limit_at(122.0), budget.balance(122.0))
+
+
+def test_g12_a_million_attempts_cost_sixty_numbers() -> None:
+    budget = RetryBudget(RetryBudgetConfig(ratio=1.0, reserve=1))
+    for i in range(10_000):
+        budget.deposit(i / 100.0)
+        budget.withdraw(i / 100.0)
+    assert (60, 61) == (len(budget._firsts), len(budget._retries))
 
 
 def test_g12_g8_who_failed_as_the_outage_began_does_not_queue_for_the_reserve_when_it_is_over() -> None:

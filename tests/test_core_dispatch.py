@@ -6,7 +6,7 @@ import pytest
 
 from colony_pool._core import events as ev
 from colony_pool._core.account import Account
-from colony_pool._core.outcome import Outcome
+from colony_pool._core.outcome import DOWN, Outcome
 from colony_pool.config import BreakerConfig
 from colony_pool.errors import CircuitOpenError, ColonyServerError
 from tests.desk import DOWN_502, FOREVER, GOOD, MINE, REFUSED, Desk, cancel, nothing_left, opened
@@ -103,6 +103,23 @@ def test_g5_a_late_token_serves_whoever_waits_by_then() -> None:
     assert second.account.flight is not probe.flight
     desk.answer(probe, GOOD)
     assert second.token is account.token is not None
+    assert nothing_left(desk)
+
+
+def test_g5_g16_a_late_token_leaves_the_second_attempt_of_its_flight_the_only_one() -> None:
+    desk, account = opened(), Account()
+    first = desk.ask(account, FOREVER)
+    lost = desk.to_probe()
+    desk.at(lost.deadline)
+    second = desk.to_probe()
+    desk.answer(lost, GOOD)
+    assert first.token is account.token is not None
+    desk.feed(desk.desk.force("closed", desk.now))
+    desk.feed(desk.desk.invalidate(account, None, False, desk.now))
+    late = desk.ask(account)
+    assert [second] == desk.out, "one attempt of one key"
+    desk.answer(second, GOOD)
+    assert late.token is account.token is not None
     assert nothing_left(desk)
 
 
@@ -207,3 +224,30 @@ def test_g9_the_default_patience_leaves_when_the_next_probe_lies_beyond_it() -> 
     assert waiter.failure.error is CircuitOpenError
     assert 50.0 < desk.now < 123.3
     assert waiter.failure.extra["retry_after"] > 0.0
+
+
+def test_g9_a_call_stays_while_another_keys_probe_may_end_the_outage() -> None:
+    """Its own backoff is longer than its patience, but the end of an outage forgives that (G8)."""
+    desk = opened()
+    hasty, patient = desk.ask(patience=20.0), desk.ask(patience=3600.0)
+    assert hasty.account.flight is not None
+    hasty.account.flight.fails = 5
+    probe = desk.to_probe()
+    assert probe.account is hasty.account
+    desk.answer(probe, DOWN_502)
+    assert not hasty.done
+    desk.answer(desk.to_probe(), GOOD)
+    desk.answer(desk.out[0], GOOD)
+    assert (True, True) == (hasty.token is not None, patient.token is not None)
+
+
+def test_g6_g9_a_503_is_waited_for_as_long_as_a_probe_waits_and_no_longer() -> None:
+    """A day is asked for: the breaker believes 900 s, and so does the call that was told."""
+    desk = opened()
+    waiter = desk.ask(patience=3600.0)
+    desk.answer(desk.to_probe(), Outcome(DOWN, 503, "HTTP 503", retry_after=86_400.0))
+    assert not waiter.done
+    probe = desk.to_probe()
+    assert 900.0 <= desk.now - probe.flight.born <= 910.0
+    desk.answer(probe, GOOD)
+    assert waiter.token is not None

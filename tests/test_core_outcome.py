@@ -165,6 +165,73 @@ def test_g23_a_token_shows_in_no_repr() -> None:
     assert "seKret" not in repr(refused)
 
 
+@pytest.mark.parametrize(
+    ("content_type", "content", "words"),
+    [
+        ("text/html; charset=utf-8", b"<html>", "the body (text/html) holds no access_token"),
+        ("x" * 50, b"{}", f"the body ({'x' * 40}) holds no access_token"),
+        ("", b"{}", "the body (an unknown type) holds no access_token"),
+        (None, b"{}", "the body (an unknown type) holds no access_token"),
+        ("", body(access_token="a b"), "its access_token is no token"),
+        ("", body(access_token="t", expires_in=0), "its token has expired already"),
+    ],
+)
+def test_g11_a_bad_2xx_says_what_is_wrong_with_it(content_type: str | None, content: bytes, words: str) -> None:
+    headers = {} if content_type is None else {"content-type": content_type}
+    outcome = classify(201, headers, content, WALL)
+    assert (201, f"HTTP 201, but {words}") == (outcome.status, outcome.detail)
+
+
+def test_g11_a_token_may_be_as_long_as_it_may_be() -> None:
+    longest = "x" * MAX_TOKEN_CHARS
+    assert classify(200, {}, body(access_token=longest), WALL).jwt == longest
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(502, "HTTP 502"), (408, "HTTP 408"), (302, "HTTP 302 (a redirect is never followed)"), (505, "HTTP 505")],
+)
+def test_g11_what_failed_is_said_in_words(status: int, words: str) -> None:
+    outcome = classify(status, {"retry-after": "7"}, body(detail={"message": "m", "code": "C"}), WALL)
+    assert (status, words, "C", 7.0) == (outcome.status, outcome.detail, outcome.code, outcome.retry_after)
+    assert outcome.response == {"detail": {"message": "m", "code": "C"}}
+
+
+@pytest.mark.parametrize("status", [429, 401])
+def test_g11_a_refusal_and_a_429_keep_what_the_server_said(status: int) -> None:
+    headers = {"retry-after": "7", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "30"}
+    outcome = classify(status, headers, body(detail={"message": "m", "code": "C"}), WALL)
+    assert (status, "m", "C", 7.0) == (outcome.status, outcome.detail, outcome.code, outcome.retry_after)
+    assert outcome.response == {"detail": {"message": "m", "code": "C"}}
+    assert outcome.exhausted_for == (30.0 if status == 401 else None)
+
+
+@pytest.mark.parametrize(
+    ("expiry", "read"),
+    [(1.5e9, 1.5e9), (0, 0.0), (-1, -1.0), (1e11, None), (-1e11, None), (9.9e10, 9.9e10), (True, None), ("1", None)],
+)
+def test_g17_an_expiry_is_a_sane_number_or_none(expiry: object, read: float | None) -> None:
+    assert read == claims_expiry(jwt(exp=expiry))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a.b", "a.b.c.d", f"{jwt(exp=5)}.more", "e30.W10.sig", "e30.!.sig", "e30.A.sig"]
+)
+def test_g17_what_is_no_jwt_has_no_expiry(text: str) -> None:
+    assert claims_expiry(text) is None
+
+
+@pytest.mark.parametrize("padding", [{"a": "x" * n} for n in range(4)])
+def test_g17_a_jwt_is_read_whatever_its_length(padding: dict[str, str]) -> None:
+    assert claims_expiry(jwt(exp=5, **padding)) == 5.0
+    assert claims_expiry(jwt(exp=5, url="\u00ff?\u00ff>" * 5)) == 5.0, "the alphabet of URLs"
+
+
+def test_g17_a_token_that_ends_this_very_second_has_expired() -> None:
+    assert classify(200, {}, body(access_token=jwt(exp=WALL)), WALL).kind == DOWN
+    assert classify(200, {}, body(access_token=jwt(exp=WALL + 1)), WALL).life == 1.0
+
+
 NAMES = ["retry-after", "x-ratelimit-remaining", "x-ratelimit-reset", "date", "content-type"]
 VALUES = st.one_of(
     st.text(max_size=30),

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 
+from colony_pool._core import events as ev
 from colony_pool._core.account import Account
-from colony_pool._core.outcome import FAULT, LOCAL, Outcome
+from colony_pool._core.outcome import DOWN, FAULT, LOCAL, Outcome
 from colony_pool.config import BreakerConfig
 from colony_pool.errors import CircuitOpenError, ColonyNetworkError, ColonyServerError
 from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, SILENCE, Desk
@@ -261,3 +262,21 @@ def test_a_lone_agent_keeps_the_seeds_exact_schedule() -> None:
     assert [2.0, 4.0, 8.0, 16.0, 32.0, 60.0] == [b - a for a, b in pairwise(times)]
     assert waiter.failure is not None
     assert waiter.failure.error is ColonyServerError
+
+
+@pytest.mark.parametrize("state", ["closed", "half_open"])
+def test_an_operator_who_asks_for_what_is_changes_nothing_and_nothing_is_told(state: str) -> None:
+    desk = Desk()
+    desk.feed(desk.desk.force(state, 0.0))
+    before = len(desk.events)
+    desk.feed(desk.desk.force(state, 1.0))
+    assert [] == [event for event in desk.events[before:] if isinstance(event, ev.StateChanged)]
+
+
+def test_g6_an_operator_who_opens_what_is_open_brings_no_probe_forward() -> None:
+    desk = Desk()
+    desk.trip()
+    desk.answer(desk.to_probe(), Outcome(DOWN, 503, "HTTP 503", retry_after=300.0))
+    asked = desk.desk.circuit.probe_at
+    desk.feed(desk.desk.force("open", desk.now + 1.0))
+    assert asked == desk.desk.circuit.probe_at

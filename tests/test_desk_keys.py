@@ -215,3 +215,15 @@ def test_g26_close_tells_everybody() -> None:
     assert all(w.done and w.failure for w in waiters)
     assert (0, {}, set()) == (desk.desk.waiting, desk.desk.flights, desk.desk.live)
     assert desk.ask().failure is not None
+
+
+def test_g18_a_refused_key_is_served_its_valid_token_in_the_margin() -> None:
+    desk, account = Desk(), Account()
+    account.token = issue("jwt", 30.0, 3570.0, 0.0, desk.now, desk.wall, TokenConfig())
+    assert "margin" == account.token.age(desk.now, desk.wall)
+    desk.ask(account)
+    desk.answer(desk.out[0], REFUSED)
+    waiter = desk.ask(account)
+    assert waiter.token is account.token
+    desk.at(31.0)
+    assert desk.ask(account).failure is not None

@@ -18,6 +18,7 @@ from .token import Token
 
 _serial = count(1)
 _SLACK = 64
+_NEVER = -math.inf  # one object for all: a negation makes a new one each time, and an account would have four
 
 
 class Waiter:
@@ -65,10 +66,10 @@ class Account:
         self.denial: Denial | None = None
         self.fails = 0  # attempts in a row that failed, over all flights
         self.ever_good = False
-        self.held_until = -math.inf
-        self.totp_at = -math.inf  # no unspent code before
-        self.rest_until = -math.inf  # no background refresh before
-        self.forced_at = -math.inf  # last refresh forced by a 401
+        self.held_until = _NEVER
+        self.totp_at = _NEVER  # no unspent code before
+        self.rest_until = _NEVER  # no background refresh before
+        self.forced_at = _NEVER  # last refresh forced by a 401
         self.forced = False  # a 401 took the token, and no new one has come yet
         self.last_expiry: float | None = None  # unix time at which a token that was rejected would have ended
         self.listener: Callable[[Any], object] | None = None  # told of each Grant
@@ -110,17 +111,17 @@ class Flight:
         self.born = now
         self.trigger = "soft" if soft else "forced" if account.forced else "miss"
         self.serial = next(_serial)
-        self.waiters: dict[int, Waiter] = {}
+        self.waiters: dict[Waiter, Waiter] = {}  # an ordered set
         self.fails = 0
         self.asked = 0  # attempts that reached the wire, or may have
         self.tried_in = -1  # the breaker's generation in which it was tried last
-        self.not_before = -math.inf
+        self.not_before = _NEVER
         self.permit: Permit | None = None
         self.last: Outcome | None = None
         self.stamp = 0  # an older entry in a heap is dead
         self.watched = math.inf  # the earliest deadline of it that the queue has noted
         self._paused = 0.0
-        self._heap: list[tuple[float, int, Waiter]] = []
+        self._heap: list[tuple[float, int, Waiter]] | None = None  # by deadline; a lone waiter needs none
 
     @property
     def background(self) -> bool:
@@ -129,19 +130,22 @@ class Flight:
 
     def home(self) -> Hashable | None:
         """Where a waiter of this flight lives: a place that is certainly alive."""
-        return next((waiter.home for waiter in self.waiters.values() if waiter.home is not None), None)
+        return next((waiter.home for waiter in self.waiters.values()), None)
 
     def join(self, waiter: Waiter, now: float, patience: float) -> None:
         """Let ``waiter`` wait here for ``patience`` seconds of the flight's time."""
         waiter.joined = now
         waiter.deadline = self._time(now) + patience
-        self.waiters[id(waiter)] = waiter
-        heappush(self._heap, (waiter.deadline, next(_serial), waiter))
+        if self._heap is None and self.waiters:
+            self._heap = [(other.deadline, next(_serial), other) for other in self.waiters.values()]
+        self.waiters[waiter] = waiter
+        if self._heap is not None:
+            heappush(self._heap, (waiter.deadline, next(_serial), waiter))
 
     def leave(self, waiter: Waiter) -> None:
         """Forget ``waiter``; its heap entry dies with ``done``, and dead ones never outnumber the living."""
-        self.waiters.pop(id(waiter), None)
-        if len(self._heap) > 2 * len(self.waiters) + _SLACK:
+        self.waiters.pop(waiter, None)
+        if self._heap is not None and len(self._heap) > 2 * len(self.waiters) + _SLACK:
             self._heap = [entry for entry in self._heap if not entry[2].done]
             heapify(self._heap)
 
@@ -153,23 +157,31 @@ class Flight:
 
     def deadline(self) -> float:
         """When the least patient waiter gives up, monotonic; inf without waiters."""
-        while self._heap and self._heap[0][2].done:
-            heappop(self._heap)
-        return self._heap[0][0] + self._paused if self._heap else math.inf
+        waiter = self._least_patient()
+        return math.inf if waiter is None else waiter.deadline + self._paused
 
     def overdue(self, limit: float) -> list[Waiter]:
         """Take out the waiters whose patience ends by ``limit`` (monotonic)."""
         late = []
-        while self.deadline() <= limit and self._heap:
-            waiter = heappop(self._heap)[2]
+        while (waiter := self._least_patient()) is not None and waiter.deadline + self._paused <= limit:
+            if self._heap is not None:
+                heappop(self._heap)
             self.leave(waiter)
             late.append(waiter)
         return late
+
+    def _least_patient(self) -> Waiter | None:
+        if self._heap is None:
+            return next(iter(self.waiters.values()), None)
+        while self._heap and self._heap[0][2].done:
+            heappop(self._heap)
+        return self._heap[0][2] if self._heap else None
 
     def take_all(self) -> list[Waiter]:
         """Take out every waiter."""
         waiters = list(self.waiters.values())
         self.waiters.clear()
+        self._heap = None
         return waiters
 
     def _time(self, now: float) -> float:

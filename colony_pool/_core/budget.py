@@ -70,11 +70,11 @@ class RetryBudget:
         oldest = math.floor(now / self._width) - _BUCKETS
         return self._config.ratio * sum(n for b, n in tuple(self._firsts) if b > oldest) + self._config.reserve
 
-    def next_refill(self, now: float) -> float:
-        """The earliest time at which the balance can have grown by itself; inf when it cannot."""
+    def next_refill(self) -> float:
+        """When the balance can have grown by itself, once ``withdraw`` has failed; inf when it cannot."""
         if not self._retries:
             return math.inf
-        return max((self._retries[0][0] + _BUCKETS + 1) * self._width, now + self._width / 2)
+        return (self._retries[0][0] + _BUCKETS + 1) * self._width
 
     def _count(self, buckets: deque[list[int]], now: float) -> None:
         bucket = math.floor(now / self._width)

@@ -66,7 +66,9 @@ class Circuit:
         if cause:
             self.cause, self.last_status = cause, status
         delay = min(self._config.open_delay * 2.0 ** min(self.level, 60), self._config.open_delay_max)
-        self.probe_at = now + jittered(delay, self._config.jitter, rand)
+        probe_at = now + jittered(delay, self._config.jitter, rand)
+        # An operator who opens what is open must not bring forward what a server has asked for.
+        self.probe_at = max(self.probe_at, probe_at) if self.state == OPEN else probe_at
         if grow:
             self.level += 1
         self._move(OPEN)

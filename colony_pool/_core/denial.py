@@ -18,11 +18,13 @@ def next_window(now: float, wall: float, width: float) -> float:
 class DenialDesk:
     """Remembers refusals per key, and watches for a server that refuses keys which worked before."""
 
-    __slots__ = ("_config", "_recent", "last")
+    __slots__ = ("_config", "_recent", "_refused", "_resting", "last")
 
     def __init__(self, config: DenialConfig) -> None:
         self._config = config
-        self._recent: dict[int, tuple[float, bool, Account]] = {}  # keys that worked: when tried, refused?
+        self._recent: dict[int, float] = {}  # keys that worked: when tried last, oldest first
+        self._refused: set[int] = set()  # those of them that were refused then
+        self._resting: dict[int, Account] = {}  # and those of these whose refusal is remembered
         self.last: tuple[float, Account] | None = None
 
     def standing(self, account: Account, now: float) -> Failure | None:
@@ -35,22 +37,34 @@ class DenialDesk:
         if not account.ever_good:
             return 0
         self._recent.pop(account.serial, None)
-        self._recent[account.serial] = (now, refused, account)
-        while (oldest := next(iter(self._recent.values())))[0] < now - self._config.fault_window:
-            del self._recent[oldest[2].serial]
+        self._recent[account.serial] = now
+        if refused:
+            self._refused.add(account.serial)
+        else:
+            self._refused.discard(account.serial)
+            self._resting.pop(account.serial, None)
+        self._forget(now - self._config.fault_window)
         if not refused or len(self._recent) < self._config.fault_keys:
             return 0
-        accused = [account for _, denied, account in self._recent.values() if denied]
-        if len(accused) <= self._config.fault_ratio * len(self._recent):
+        if len(self._refused) <= self._config.fault_ratio * len(self._recent):
             return 0
-        for innocent in accused:
+        for innocent in self._resting.values():
             innocent.denial = None
-        return len(accused)
+        self._resting.clear()
+        return len(self._refused)
+
+    def _forget(self, before: float) -> None:
+        while self._recent[oldest := next(iter(self._recent))] < before:
+            del self._recent[oldest]
+            self._refused.discard(oldest)
+            self._resting.pop(oldest, None)
 
     def deny(self, account: Account, outcome: Outcome, now: float, wall: float) -> Denial:
         """Remember the refusal of ``account``."""
         self.last = (now, account)
-        failure = from_outcome(outcome, 1)
+        if account.serial in self._refused:
+            self._resting[account.serial] = account
+        failure = from_outcome(outcome)
         if outcome.code == _CODE_REFUSED:
             until = next_window(now, wall, self._config.totp_window)
             account.denial = Denial(until, 0, failure, code_only=True)

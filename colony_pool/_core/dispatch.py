@@ -47,14 +47,15 @@ class Dispatcher(Verdicts):
         waiter.joined = now
         self.waiting += 1
         refusal = closed() if self._closed else self.denials.standing(account, now)
-        token = account.token
-        if refusal is not None:
-            self._emit(ev.TokenAsked("refused"))
-            self._finish(waiter, now, failure=refusal, fast=True)
-        elif token is not None and (token.usable(now, wall) or (token.valid(now, wall) and self._blocked(now))):
-            self._emit(ev.TokenAsked("coalesced" if token.usable(now, wall) else "margin"))
+        token = account.token if account.token is not None and account.token.valid(now, wall) else None
+        usable = token is not None and token.usable(now, wall)
+        if token is not None and not self._closed and (usable or refusal is not None or self._blocked(now)):
+            self._emit(ev.TokenAsked("coalesced" if usable else "margin"))
             self._finish(waiter, now, token=token)
             self._background(account, now)
+        elif refusal is not None:
+            self._emit(ev.TokenAsked("refused"))
+            self._finish(waiter, now, failure=refusal, fast=True)
         else:
             self._join(waiter, now)
         return self._pump(now)
@@ -73,8 +74,8 @@ class Dispatcher(Verdicts):
             if math.isnan(waiter.joined):  # killed before it asked
                 return self._pump(now)
             self.waiting -= 1
-            self._no_parking.pop(id(waiter), None)
-            self._emit(ev.CallFinished("cancelled", now - waiter.joined, self._was_parked(waiter, now)))
+            self._parked_no_more(waiter)
+            self._emit(ev.CallFinished("cancelled", now - waiter.joined, self._was_parked(waiter)))
             flight = waiter.account.flight
             if flight is not None:
                 flight.leave(waiter)
@@ -155,13 +156,13 @@ class Dispatcher(Verdicts):
             flight = account.flight = Flight(account, now)
             self.flights[flight.serial] = flight
         patience = waiter.max_wait * _TOLERANCE
-        rested = max(flight.not_before, account.totp_at, account.held_until)
+        rested = self._served_from(flight)
         if waiter.max_wait <= 0.0:
             if flight.permit is None and (rested > now or (self._blocked(now) and not self._may_probe(now))):
-                flight.waiters[id(waiter)] = waiter
+                flight.waiters[waiter] = waiter
                 self._dismiss(flight, [waiter], now)
                 return
-            self._no_parking[id(waiter)] = waiter
+            self._no_parking.setdefault(flight.serial, {})[waiter] = waiter
             patience = self.config.timeout.total
         was_background = flight.background
         flight.join(waiter, now, patience)
@@ -198,10 +199,9 @@ class Dispatcher(Verdicts):
         for flight, waiters in self.queue.expired(max(now, self._unreachable(now))):
             self._dismiss(flight, waiters, now)
         if self._no_parking and self._blocked(now):
-            for waiter in list(self._no_parking.values()):
-                flight_of = waiter.account.flight
-                if flight_of is not None and flight_of.permit is None:
-                    self._dismiss(flight_of, [waiter], now)
+            for serial, impatient in list(self._no_parking.items()):
+                if self.flights[serial].permit is None:
+                    self._dismiss(self.flights[serial], list(impatient), now)
         self._out.append(act.WakeAt(self._next_wake(now, gate)))
         out, self._out = self._out, []
         return out
@@ -255,7 +255,7 @@ class Dispatcher(Verdicts):
                 if self._without_budget is not flight:
                     self._without_budget = flight
                     self._emit(ev.RetryDenied("budget"))
-                return self.budget.next_refill(now)
+                return self.budget.next_refill()
             self.queue.take()
             if not retry:
                 self.budget.deposit(now)

@@ -25,7 +25,7 @@ from ..errors import (
 )
 from .outcome import DENIED, LOCAL, NETWORK, THROTTLED, Outcome
 
-_BY_CODE: dict[str, type[ColonyAPIError]] = {
+_BY_CODE: dict[str | None, type[ColonyAPIError]] = {
     "AUTH_2FA_REQUIRED": ColonyTwoFactorRequiredError,
     "AUTH_2FA_INVALID": ColonyTwoFactorInvalidError,
 }
@@ -37,7 +37,7 @@ _BY_STATUS: dict[int, type[ColonyAPIError]] = {
     409: ColonyConflictError,
     422: ColonyValidationError,
 }
-_NEXT_BY_CODE = {
+_NEXT_BY_CODE: dict[str | None, str] = {
     "AUTH_2FA_INVALID": "the one-time code was refused or is spent; the next one may work. The API key is fine",
     "AUTH_2FA_REQUIRED": "this account has 2FA: pass totp= a callable that returns a fresh code. The key is fine",
 }
@@ -76,7 +76,7 @@ def from_status(
 ) -> Failure:
     """Map an HTTP error status to what is raised for it."""
     said = f": {detail[:300]}" if detail and not detail.startswith("HTTP ") else ""
-    hint = _NEXT_BY_CODE.get(code or "") or _NEXT_BY_STATUS.get(status) or ""
+    hint = _NEXT_BY_CODE.get(code) or _NEXT_BY_STATUS.get(status) or ""
     if status == 429:
         when = "" if after is None else f"; try again in {after:.0f} s"
         return Failure(
@@ -87,13 +87,13 @@ def from_status(
             code,
             {"retry_after": after},
         )
-    error = _BY_CODE.get(code or "") if status in (401, 403) else None
+    error = _BY_CODE.get(code) if status in (401, 403) else None
     error = error or _BY_STATUS.get(status) or (ColonyServerError if status >= 500 else ColonyAPIError)
     hint = hint or ("the server's fault; try again later" if status >= 500 else "not retried")
     return Failure(error, f"{where}: HTTP {status}{said} ({hint})", status, response, code)
 
 
-def from_outcome(outcome: Outcome, tried: int, where: str = "/auth/token") -> Failure:
+def from_outcome(outcome: Outcome, tried: int = 1, where: str = "/auth/token") -> Failure:
     """What the waiters of a flight are told when this outcome ends it after ``tried`` attempts."""
     if outcome.kind == LOCAL:
         if outcome.local_error is not None:

@@ -42,7 +42,7 @@ class Settlement:
         self._seen = -math.inf  # when the desk last looked
         self.granted_at = -math.inf  # when the endpoint last gave a token
         self._last_blocked = -math.inf  # when it last was not closed, or on hold
-        self._no_parking: dict[int, Waiter] = {}  # calls with max_wait=0: they queue, but never park
+        self._no_parking: dict[int, dict[Waiter, Waiter]] = {}  # by flight, calls with max_wait=0: they never park
         self._out: list[act.Action] = []
 
     def _emit(self, event: ev.Event) -> None:
@@ -76,6 +76,14 @@ class Settlement:
     def _blocked(self, now: float) -> bool:
         return self.circuit.state != ev.CLOSED or self.hold_until > now
 
+    def _served_from(self, flight: Flight) -> float:
+        """Before this ``flight`` cannot have a token: who cannot wait until then leaves now (G9)."""
+        account = flight.account
+        rested = max(account.totp_at, account.held_until)
+        if self.circuit.state == ev.CLOSED or len(self.flights) == 1:
+            return max(rested, flight.not_before)
+        return rested  # while open another flight's probe may end the outage, and forgive this one's backoff (G8)
+
     def _grant(self, account: Account, outcome: Outcome, now: float) -> None:
         life = self.config.token.life if outcome.life is None else outcome.life
         account.token = issue(outcome.jwt, life, 0.0, account.spread, now, self._wall, self.config.token)
@@ -89,7 +97,8 @@ class Settlement:
     def _succeed(self, flight: Flight, token: Token, now: float) -> None:
         for waiter in flight.take_all():
             self._finish(waiter, now, token=token, retried=flight.fails > 0)
-        self._drop(flight, now, served=True)
+        if flight.permit is None:  # else the token came late, and an attempt of its own is still out
+            self._drop(flight, now, served=True)
 
     def _fail(self, flight: Flight, failure: Failure, now: float) -> None:
         self._dismiss(flight, flight.take_all(), now, failure)
@@ -118,14 +127,22 @@ class Settlement:
         waiter.done = True
         waiter.token, waiter.failure = token, failure
         self.waiting -= 1
-        self._no_parking.pop(id(waiter), None)
+        self._parked_no_more(waiter)
         outcome = "ok" if token is not None else "error"
         outcome = "fast_fail" if fast and token is None else f"{outcome}_retried" if retried else outcome
-        self._emit(ev.CallFinished(outcome, now - waiter.joined, self._was_parked(waiter, now)))
+        self._emit(ev.CallFinished(outcome, now - waiter.joined, self._was_parked(waiter)))
         self._out.append(act.Done(waiter))
 
-    def _was_parked(self, waiter: Waiter, now: float) -> bool:
-        return now > waiter.joined and (self._blocked(now) or self._last_blocked > waiter.joined)
+    def _parked_no_more(self, waiter: Waiter) -> None:
+        """Forget that ``waiter``, which is done, was not to be parked."""
+        flight = waiter.account.flight
+        if self._no_parking and flight is not None and (impatient := self._no_parking.get(flight.serial)):
+            impatient.pop(waiter, None)
+            if not impatient:
+                del self._no_parking[flight.serial]
+
+    def _was_parked(self, waiter: Waiter) -> bool:
+        return self._last_blocked > waiter.joined
 
     def _drop(self, flight: Flight, now: float, *, served: bool = False) -> None:
         if self.flights.pop(flight.serial, None) is not None and (served or flight.asked):

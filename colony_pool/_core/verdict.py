@@ -141,6 +141,8 @@ class Verdicts(Settlement):
 
     def _changed(self, old: str, now: float, *, by_operator: bool) -> None:
         circuit = self.circuit
+        if old == circuit.state != ev.OPEN:  # an operator asked for what is; to open anew is a new delay, and told
+            return
         until = max(0.0, circuit.probe_at - now) if circuit.state == ev.OPEN else 0.0
         since = max(0.0, now - circuit.opened_at) if old != ev.CLOSED else 0.0
         self._emit(ev.StateChanged(old, circuit.state, now, circuit.cause, until, since, self.waiting, by_operator))
@@ -185,8 +187,18 @@ class Verdicts(Settlement):
         refused = self.denials.last
         if refused is not None and now - refused[0] <= self.config.denial.fault_window:
             # The server counts refused attempts: the key that was refused just before caused it.
-            refused[1].held_until = now + 2 * (self.hold_until - now)
+            self._hold_key(refused[1], now + 2 * (self.hold_until - now), now)
             self.denials.last = None
+
+    def _hold_key(self, account: Account, until: float, now: float) -> None:
+        """Hold one key; should it be in the queue already, it goes back to where it belongs by now."""
+        account.held_until = until
+        flight = account.flight
+        if flight is not None and flight.permit is None:
+            if late := flight.overdue(until):
+                self._dismiss(flight, late, now)
+            if account.flight is flight:
+                self.queue.put(flight, now, self._wall)
 
     def _conclude_local(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
         flight.asked -= 1
@@ -227,14 +239,13 @@ class Verdicts(Settlement):
             return now + self.window.rtt
         delay = jittered(self.config.retry.delay(flight.fails), self.config.retry.jitter, self._rand())
         asked = outcome.retry_after if outcome.status == 503 else None
-        return now + max(delay, asked or 0.0)
+        return now + max(delay, min(asked or 0.0, self.config.breaker.retry_after_max))
 
     def _requeue(self, flight: Flight, not_before: float, outcome: Outcome, now: float) -> None:
         """Back into the queue; who cannot wait until then leaves now."""
         flight.not_before = not_before
-        account = flight.account
-        late = flight.overdue(max(not_before, account.totp_at, account.held_until))
-        no_parking = [w for w in flight.waiters.values() if id(w) in self._no_parking]
+        late = flight.overdue(self._served_from(flight))
+        no_parking = list(self._no_parking.get(flight.serial, {}))
         if late or no_parking:
             self._emit(ev.RetryDenied("deadline"))
             failure: Failure | None = None

@@ -89,14 +89,15 @@ class _Event:
 
     def __init__(self) -> None:
         self._set = False
-        self._waiting: deque[tuple[_Mailbox, gevent.event.Event]] = deque()
+        # One waits, as a rule, and a deque begins with room for sixty-four.
+        self._waiting: list[tuple[_Mailbox, gevent.event.Event]] = []
 
     def set(self) -> None:
         self._set = True
         here = get_hub_if_exists()
         while self._waiting:
             try:
-                box, event = self._waiting.popleft()
+                box, event = self._waiting.pop()
             except IndexError:
                 break
             if here is not None and box.hub() is here:

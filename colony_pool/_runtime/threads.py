@@ -6,7 +6,6 @@ import random
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
@@ -41,13 +40,13 @@ class _Flag:
 
     def __init__(self) -> None:
         self._set = False
-        self._bells: deque[Any] = deque()  # locked locks, one for each who waits
+        self._bells: list[Any] = []  # locked locks, one for each who waits: one, and a deque has room for sixty-four
 
     def set(self) -> None:
         self._set = True
         while self._bells:
             try:
-                self._bells.popleft().release()
+                self._bells.pop().release()
             except IndexError:
                 break
 

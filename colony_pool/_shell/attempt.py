@@ -49,7 +49,7 @@ class Attempt:
         if not permit.alive:
             return _ABANDONED
         try:
-            code = credential.code(self._runtime.now())
+            code = credential.code(self._runtime.monotonic())
         except CodeSpent:
             return _spent(credential)
         except BaseException as error:  # noqa: BLE001 - the user's callable: its exception is the caller's to see
@@ -74,7 +74,7 @@ class Attempt:
         body = json.dumps(fields).encode()
         if code is not None:
             # Spent before it is sent: a kill in between must not lead to the same code being sent twice.
-            credential.burn(code, self._runtime.now())
+            credential.burn(code, self._runtime.monotonic())
         burnt = code is not None
         try:
             reply = self._transport.send(

@@ -51,8 +51,11 @@ class Credential:
         """The second factor is one fixed code."""
         return isinstance(self.totp, str)
 
-    def code(self, wall: float) -> str | None:
-        """The code for one attempt, ``None`` without 2FA. Raises ``CodeSpent`` for one that was sent before."""
+    def code(self, now: float) -> str | None:
+        """The code for one attempt, ``None`` without 2FA. Raises ``CodeSpent`` for one that was sent before.
+
+        ``now`` is monotonic: a wall clock that is set forward must not make a spent code forgotten.
+        """
         if self.totp is None:
             return None
         code = self.totp if isinstance(self.totp, str) else self.totp()
@@ -61,15 +64,15 @@ class Credential:
             del code
             raise problem
         for old, at in list(self._spent.items()):
-            if wall - at > _SPENT_FOR and not self.single_use:
+            if now - at > _SPENT_FOR and not self.single_use:
                 del self._spent[old]
         if code in self._spent:
             raise CodeSpent
         return code
 
-    def burn(self, code: str, wall: float) -> None:
+    def burn(self, code: str, now: float) -> None:
         """Note that ``code`` reached the socket."""
-        self._spent[code] = wall
+        self._spent[code] = now
 
 
 def code_problem(code: object) -> Exception | None:

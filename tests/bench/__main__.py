@@ -1,86 +1,79 @@
-"""``python -m tests.bench [hot dispatch scrape cold get outage]``: every figure is a ratio within one run.
+"""``python -m tests.bench [SECTION ...]``: this library against the alternatives, every figure from one run.
 
-Each section runs in a process of its own (gevent must patch before anything is imported) and prints a table
-and one machine-readable line. Peers come from the ``bench`` extra.
+Each case runs in a process of its own (gevent must patch before anything is imported), bounded in time: one that
+fails or takes too long is a row that says so. A section's rows come as one table and as one JSON line each; ``*``
+marks the best of a column. ``--markdown FILE`` writes the tables for a page of documentation. Peers come from the
+extra ``bench``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
-import subprocess
 import sys
+import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-SECTIONS = ("hot", "dispatch", "scrape", "cold", "get", "outage")
-PEERS = ("urllib3", "pybreaker", "prometheus-client", "gevent", "colony-sdk", "google-auth", "tenacity")
+from tests.bench.report import Row
+from tests.bench.sections import SECTIONS, SIZES, Options
+
+PEERS = (
+    "urllib3", "pybreaker", "prometheus-client", "gevent", "colony-sdk", "tenacity", "stamina", "circuitbreaker",
+    "purgatory", "google-auth", "authlib", "azure-core", "botocore", "msal",
+)  # fmt: skip
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("sections", nargs="*", default=[], help=f"some of {', '.join(SECTIONS)} (default: all)")
-    parser.add_argument("--agents", type=int, nargs="*", default=[200], help="sizes of the outage (default: 200)")
-    args = parser.parse_args()
-    print(f"Python {platform.python_version()} on {platform.machine()}, {_cores()} cores; {_versions()}")
-    for section in args.sections or SECTIONS:
-        if section == "outage":
-            _outage(args.agents)
-            continue
-        for runtime in ("threads", "gevent") if section not in ("dispatch", "scrape") else ("threads",):
-            subprocess.run([sys.executable, "-m", f"tests.bench.{section}", runtime], check=True)
-    return 0
+    parser.add_argument("sections", nargs="*", help=f"some of {', '.join(SECTIONS)} (default: all)")
+    parser.add_argument("--agents", type=int, nargs="+", default=SIZES, help="sizes of the outage")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there, too")
+    args = parser.parse_args(argv)
+    unknown = [name for name in args.sections if name not in SECTIONS]
+    if unknown:
+        parser.error(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    print(machine())
+    page, failures = [machine()], 0
+    for name in args.sections or SECTIONS:
+        table, run = SECTIONS[name]
+        began, rows = time.monotonic(), []
+        for row in run(Options(tuple(args.agents))):
+            rows.append(row)
+            print(json.dumps({"bench": name, **row}), flush=True)
+        print(f"\n{table.text(rows)}\n({name}: {time.monotonic() - began:.0f} s)\n", flush=True)
+        page.append(table.markdown(rows))
+        failures += _failures(rows)
+        if args.markdown is not None:  # after each section: what was measured is not lost with the next one
+            args.markdown.write_text("\n\n".join(page) + "\n")
+    return 1 if failures else 0
 
 
-def _cores() -> int:
-    import os
-
-    return os.cpu_count() or 1
-
-
-def _versions() -> str:
+def machine() -> str:
+    """What this run was made on."""
     found = []
     for name in PEERS:
         try:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             found.append(f"{name} missing")
-    return ", ".join(found)
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_cpu()}"
+    return f"{python}, {host}; {', '.join(found)}."
 
 
-def _outage(sizes: list[int]) -> None:
-    print("\nOutage of an hour (20 s, schedules / 180), then a server of N/4 requests a second; gevent")
-    heads = ("in outage", 11), ("burst/.1s", 11), ("knocks", 8), ("lost", 7), ("never", 7), ("last back", 11)
-    print(f"{'client':28}{'N':>6}" + "".join(f"{head:>{width}}" for head, width in heads))
-    for n in sizes:
-        for client, patience in (
-            ("colony_pool", None), ("colony_pool", 60.0), ("colony-sdk", None), ("tenacity", None),
-            ("pybreaker.call", None), ("pybreaker.calling", None),
-        ):  # fmt: skip
-            command = [
-                sys.executable,
-                "-m",
-                "tests.outage",
-                "--client",
-                client,
-                "--agents",
-                str(n),
-                "--runtime",
-                "gevent",
-            ]
-            command += ["--patience", str(patience)] if patience else []
-            out = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
-            if out.returncode:
-                print(f"{client:28}{n:>6}  failed: {out.stderr.strip().splitlines()[-1:]}")
-                continue
-            row = json.loads(out.stdout)
-            name = client + (" (max_wait covers it)" if patience else "")
-            print(
-                f"{name:28.28}{n:>6}{row['attempts_during_outage']:>11}{row['burst_per_100ms']:>11}{row['knocks']:>8}"
-                f"{row['agents_lost']:>7}{row['never_back']:>7}{row['last_back_s']:>9.1f} s"
-            )
-            print("json " + json.dumps(row), flush=True)
+def _cpu() -> str:
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text().splitlines() if cpus.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+
+
+def _failures(rows: list[Row]) -> int:
+    """Count the cases of this library's own that failed: a peer that melts is a result."""
+    return sum("failed" in row and str(row.get("client", "colony_pool")).startswith("colony_pool") for row in rows)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -6,25 +6,34 @@ with ``block=True``, which keeps to 64 connections as the pool does, but loses s
 
 from __future__ import annotations
 
-import json
-import statistics
 import sys
+
+if __name__ == "__main__" and "gevent" in sys.argv:
+    from gevent import monkey
+
+    monkey.patch_all()
+
+import logging
+import statistics
 import threading
 import time
 import warnings
 from collections.abc import Callable
 from typing import Any
 
+from tests.bench.report import emit
+
 N, ROUNDS = 1000, 7
+BARE = "bare `urllib3.PoolManager`"
 
 
 def main(runtime: str) -> None:
     from colony_pool.testing import FakeColony
 
     makers: dict[str, Callable[[str, int], Callable[[int], object]]] = {
-        "ours": lambda url, number: _ours(url, runtime, number),
-        "bare urllib3": lambda url, number: _bare(url, number, block=False),
-        "bare urllib3, block=True": lambda url, number: _bare(url, number, block=True),
+        "colony_pool": lambda url, number: _ours(url, runtime, number),
+        BARE: lambda url, number: _bare(url, number, block=False),
+        BARE + ", `block=True`": lambda url, number: _bare(url, number, block=True),
     }
     times: dict[str, list[float]] = {name: [] for name in makers}
     with FakeColony() as colony:
@@ -32,11 +41,9 @@ def main(runtime: str) -> None:
         for number in range(ROUNDS):  # interleaved: the machine's mood hits all alike
             for name, make in makers.items():
                 times[name].append(_timed(make(colony.base_url, number), runtime))
-    print(f"\n{N} cold agents on a healthy server ({runtime}): median of {ROUNDS} rounds")
     for name, values in times.items():
-        ratio = statistics.median(mine / other for mine, other in zip(times["ours"], values, strict=True))
-        print(f"  {name:28}{statistics.median(values):6.2f} s   ours takes {ratio:4.2f} x that")
-        print("json " + json.dumps({"bench": "cold", "runtime": runtime, "case": name, "ratio": round(ratio, 3)}))
+        ratio = statistics.median(mine / bare for mine, bare in zip(values, times[BARE], strict=True))
+        emit(client=name, seconds=round(statistics.median(values), 3), ratio=round(ratio, 3))
 
 
 def _timed(work: Callable[[int], object], runtime: str) -> float:
@@ -74,12 +81,6 @@ def _ours(base_url: str, runtime: str, number: int) -> Callable[[int], object]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "gevent":
-        from gevent import monkey
-
-        monkey.patch_all()
-    import logging
-
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # "Connection pool is full", a thousand times
     warnings.simplefilter("ignore", ResourceWarning)
     threading.stack_size(256 * 1024)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import statistics
 import sys
+
+if __name__ == "__main__" and "gevent" in sys.argv:
+    from gevent import monkey
+
+    monkey.patch_all()
+
+import statistics
 import time
 from collections.abc import Callable
+
+from tests.bench.report import emit
 
 N, ROUNDS = 1500, 7
 
@@ -29,10 +36,9 @@ def main(runtime: str) -> None:
         for _ in range(ROUNDS):
             bare.append(_rate(lambda: manager.request("GET", url, headers=headers).json()))
             ours.append(_rate(lambda: agent.get("/users/me").json()))
-    ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
-    print(f"\nagent.get() ({runtime}): {statistics.median(ours):.0f}/s, "
-          f"bare PoolManager {statistics.median(bare):.0f}/s, median ratio {ratio:.2f}")  # fmt: skip
-    print("json " + json.dumps({"bench": "get", "runtime": runtime, "ratio": round(ratio, 3)}))
+    ratio = statistics.median(mine / other for mine, other in zip(ours, bare, strict=True))
+    emit(client="colony_pool, `agent.get()`", rate=round(statistics.median(ours)), ratio=round(ratio, 3))
+    emit(client="bare `urllib3.PoolManager`", rate=round(statistics.median(bare)), ratio=1.0)
 
 
 def _rate(call: Callable[[], object]) -> float:
@@ -43,8 +49,4 @@ def _rate(call: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "gevent":
-        from gevent import monkey
-
-        monkey.patch_all()
     main(sys.argv[1])

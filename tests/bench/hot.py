@@ -2,75 +2,51 @@
 
 from __future__ import annotations
 
-import datetime
-import json
-import statistics
 import sys
-import timeit
-from collections.abc import Callable
-from time import monotonic
 
-NUMBER, ROUNDS = 100_000, 15
+if __name__ == "__main__" and "gevent" in sys.argv:
+    from gevent import monkey
+
+    monkey.patch_all()
+
+import statistics
+import timeit
+
+from tests.bench.holders import Ask, holders
+from tests.bench.report import FAILED, REFERENCE, emit
+
+ROUNDS = 15
+SLICE = 0.02  # seconds that one case takes in one round
 
 
 def main(runtime: str) -> None:
     from colony_pool.testing import FakeColony
 
+    asks: dict[str, tuple[Ask, int]] = {}
     with FakeColony() as colony:
-        cases = _cases(colony.base_url, runtime)
-        times: dict[str, list[float]] = {name: [] for name in cases}
+        for name, make in holders(colony.base_url, runtime).items():
+            try:
+                ask = make()
+                ask()
+                asks[name] = ask, _calls_in(ask, SLICE)
+            except Exception as error:
+                emit(client=name, **{FAILED: f"{type(error).__name__}: {error}"[:200]})
+        times: dict[str, list[float]] = {name: [] for name in asks}
         for _ in range(ROUNDS):  # interleaved: the machine's mood hits all alike
-            for name, fn in cases.items():
-                times[name].append(timeit.timeit(fn, number=NUMBER) / NUMBER * 1e9)
-    floor = statistics.median(times["floor"])
-    print(f"\nA cached token ({runtime}): median of {ROUNDS} rounds")
+            for name, (ask, number) in asks.items():
+                times[name].append(timeit.timeit(ask, number=number) / number * 1e9)
+    floor = times["the floor"]
     for name, values in times.items():
-        ratio = statistics.median(v / f for v, f in zip(values, times["floor"], strict=True))
-        print(f"  {name:36}{statistics.median(values):8.0f} ns  {ratio:7.2f} x the floor")
-        print("json " + json.dumps({"bench": "hot", "runtime": runtime, "case": name, "ratio": round(ratio, 3)}))
-    assert floor > 0
+        ratio = statistics.median(mine / least for mine, least in zip(values, floor, strict=True))
+        mark = {REFERENCE: True} if values is floor else {}
+        emit(client=name, ns=round(statistics.median(values)), ratio=round(ratio, 3), **mark)
 
 
-def _cases(base_url: str, runtime: str) -> dict[str, Callable[[], object]]:
-    import google.auth.credentials
-    from colony_sdk import ColonyClient
-
-    from colony_pool import ColonyPool
-
-    expires, token = monotonic() + 1e6, "x" * 200
-
-    def floor() -> str | None:
-        if monotonic() < expires:
-            return token
-        return None
-
-    pool = ColonyPool(base_url, runtime=runtime, token_cache=None)
-    agent = pool.agent("col_hot")
-    agent.token()
-    sdk = ColonyClient("col_hot", base_url=base_url, cache_token=False)
-    sdk.get_auth_token()
-
-    class Google(google.auth.credentials.Credentials):
-        def refresh(self, request: object) -> None:
-            raise AssertionError
-
-    google_token = Google()  # type: ignore[no-untyped-call]
-    google_token.token = token
-    google_token.expiry = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None) + datetime.timedelta(
-        days=1
-    )
-    headers: dict[str, str] = {}
-    return {
-        "floor": floor,
-        "colony_pool agent.token()": agent.token,
-        "colony-sdk get_auth_token()": sdk.get_auth_token,
-        "google-auth before_request()": lambda: google_token.before_request(None, "GET", "u", headers),  # type: ignore[no-untyped-call]
-    }
+def _calls_in(ask: Ask, seconds: float) -> int:
+    """How many calls take about so long."""
+    number = 100
+    return max(number, int(seconds / (timeit.timeit(ask, number=number) / number)))
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "gevent":
-        from gevent import monkey
-
-        monkey.patch_all()
     main(sys.argv[1])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-import sys
 import time
+
+from tests.bench.report import emit
 
 
 def main() -> None:
@@ -27,10 +27,8 @@ def main() -> None:
             times.append(time.perf_counter() - middle)
             reads.append(middle - start)
     whole, read = statistics.median(times) * 1e3, statistics.median(reads) * 1e3
-    print(f"\nA scrape of one pool with 1,000 agents: {whole:.2f} ms, {read:.2f} ms of it reading, {len(page)} bytes")
-    print("json " + json.dumps({"bench": "scrape", "ms": round(whole, 3), "read_ms": round(read, 3)}))
+    emit(ms=round(whole, 3), read_ms=round(read, 3), bytes=len(page))
 
 
 if __name__ == "__main__":
-    assert sys.argv
     main()

@@ -1,0 +1,113 @@
+"""A dispatcher that many wait at: brought to where a measurement begins, for as many keys as one likes."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from colony_pool._core import actions as act
+from colony_pool._core.account import Account, Permit, Waiter
+from colony_pool._core.dispatch import Dispatcher
+from colony_pool._core.outcome import DENIED, DOWN, OK, THROTTLED, Outcome
+from colony_pool.config import BreakerConfig, DeskConfig, RetryConfig
+
+GOOD = Outcome(OK, 200, jwt="jwt", life=86_400.0)
+BAD = Outcome(DOWN, 502, "HTTP 502")
+REFUSED = Outcome(DENIED, 401, "no")
+COUNTING = Outcome(THROTTLED, 429, retry_after=3600.0)
+
+WALL = 1_000_000_000.0
+PATIENT = 1e7
+
+
+class Crowd:
+    """A dispatcher and the attempts that it has out."""
+
+    def __init__(self, **options: Any) -> None:
+        self.desk = Dispatcher(DeskConfig(**options), random.Random(1).random)
+        self.now, self.wake = 0.0, float("inf")
+        self.out: deque[Permit] = deque()
+
+    def feed(self, actions: Iterable[act.Action]) -> None:
+        for action in actions:
+            if isinstance(action, act.Start):
+                self.out.append(action.permit)
+            elif isinstance(action, act.WakeAt):
+                self.wake = action.at
+
+    def ask(self, account: Account | None = None, patience: float = PATIENT) -> Waiter:
+        waiter = Waiter(account or Account(), patience, None, None)
+        self.feed(self.desk.demand(waiter, self.now, WALL + self.now))
+        return waiter
+
+    def ask_all(self, accounts: Iterable[Account], patience: float = PATIENT) -> list[Waiter]:
+        return [self.ask(account, patience) for account in accounts]
+
+    def answer(self, outcome: Outcome) -> None:
+        self.feed(self.desk.result(self.out.popleft(), outcome, self.now, WALL + self.now))
+
+    def cancel(self, waiters: Iterable[Waiter]) -> None:
+        for waiter in waiters:
+            self.feed(self.desk.cancel(waiter, self.now, WALL + self.now))
+
+    def tick(self, at: float) -> None:
+        self.now = at
+        self.feed(self.desk.tick(at, WALL + at))
+
+    def force(self, state: str) -> None:
+        self.feed(self.desk.force(state, self.now))
+
+    def to_attempt(self) -> None:
+        """Go to the moment at which something leaves."""
+        while not self.out:
+            self.tick(self.wake)
+
+    def serve(self, accounts: list[Account]) -> None:
+        """Have all of them get a token."""
+        self.ask_all(accounts)
+        while self.desk.flights:
+            self.to_attempt()
+            self.answer(GOOD)
+
+
+def keys(n: int) -> list[Account]:
+    return [Account() for _ in range(n)]
+
+
+def queued(n: int, patience: float = PATIENT) -> tuple[Crowd, list[Waiter]]:
+    """Closed; one attempt is out, and all others are queued behind it."""
+    crowd = Crowd()
+    return crowd, crowd.ask_all(keys(n), patience)
+
+
+def callers(n: int) -> tuple[Crowd, list[Waiter]]:
+    """Closed; all want the token of one key, whose attempt is out."""
+    crowd = Crowd()
+    return crowd, crowd.ask_all([Account()] * n)
+
+
+def behind_open(n: int, patience: float = PATIENT) -> tuple[Crowd, list[Waiter]]:
+    """Open; all wait for the probe."""
+    crowd = Crowd()
+    crowd.force("open")
+    return crowd, crowd.ask_all(keys(n), patience)
+
+
+def half_open(n: int) -> tuple[Crowd, list[Waiter]]:
+    """The probe is out; all others wait for it."""
+    crowd, waiters = behind_open(n)
+    crowd.to_attempt()
+    return crowd, waiters
+
+
+def backing_off(n: int) -> Crowd:
+    """Closed; all have failed once, and sleep for a long while."""
+    retry = RetryConfig(max_retries=1, base_delay=1e6, max_delay=1e6, retry_on=frozenset({502}))
+    crowd = Crowd(retry=retry, breaker=BreakerConfig(fail_max=10**9))
+    for account in keys(n):
+        crowd.ask(account)
+        crowd.to_attempt()
+        crowd.answer(BAD)
+    return crowd

@@ -1,0 +1,244 @@
+"""Stands beside one process: hears its desk and its wire, keeps the books, and has the invariants asked.
+
+After each event the invariants of that moment are asked (``invariants.py``); the first that does not hold is kept,
+and ends the scenario at the next switch.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+from colony_pool import ColonyPool
+from colony_pool._core import actions as act
+from colony_pool._core import events as ev
+from colony_pool._core.account import Account, Permit, Waiter
+from colony_pool._core.outcome import LOCAL, Outcome
+from colony_pool._core.token import Token
+
+from . import invariants
+from .answers import NETWORK, OK, SILENCE, Answer
+from .ledger import Attempt, Breach, Issued, Ledger, Visit, number
+from .tasks import GreenSim, SimTask
+
+_INPUTS = ("demand", "refresh", "cancel", "tick", "result", "invalidate", "adopt", "force", "close")
+
+
+class Witness(Ledger):
+    """Hears one process. ``note`` is told of everything, for a history; ``met`` counts what there was to see."""
+
+    def __init__(self, sim: GreenSim, note: Callable[..., object], met: Counter[str]) -> None:
+        super().__init__()
+        self.sim, self.note, self.met = sim, note, met
+        self.breach: Breach | None = None
+        self.closed = False
+        self.stepped_at = -math.inf  # when the wall clock was moved
+        self.told: list[Waiter] = []  # sent away by the desk, and not known to be awake yet
+        self.untold: deque[ev.Event] = deque()  # emitted by the desk, and not heard by listeners yet
+        self.complaints: list[str] = []  # of the library about itself
+        self.stirred = False  # the desk was at work since all was quiet last
+        self._answers: dict[Permit, Answer] = {}
+        self._workers: dict[SimTask | None, Permit] = {}
+
+    def attach(self, pool: ColonyPool) -> None:
+        """Hear ``pool`` from now on."""
+        self.pool = pool
+        self.runner, self.desk = pool._runner, pool._runner.dispatcher
+        for name in _INPUTS:
+            setattr(self.desk, name, self._hearing(name, getattr(self.desk, name)))
+        make = self.runner._attempt
+
+        def attempt(permit: Permit) -> Outcome:
+            if (begun := self.out.get(permit)) is not None:
+                begun.begun = True
+            self._workers[self.sim.current] = permit
+            return make(permit)
+
+        self.runner._attempt = attempt
+        self.runner.listeners.append(self._overhear)
+
+    def check(self, moment: str, subject: Any = None) -> None:
+        """Ask the invariants of ``moment``."""
+        if self.breach is not None:
+            return
+        self.look()
+        for name, wrong in invariants.AT[moment]:
+            if words := wrong(self, subject):
+                self.breach = Breach(name, self.now, words)
+                self.note("BROKEN", f"{name}: {words}")
+                return
+
+    def look(self) -> None:
+        """Look at the clocks."""
+        self.now, self.wall = self.sim.monotonic(), self.sim.now()
+
+    # -- the wire -------------------------------------------------------------------------------------
+
+    def sending(self, key: int, code: str) -> Permit:
+        """An attempt is put on the wire, by its own task."""
+        self.look()
+        permit = self._workers[self.sim.current]
+        if (attempt := self.out.get(permit)) is not None:
+            attempt.sent = True
+        self.check("send", (key, code))
+        if code:
+            self.codes[key, code] = self.now
+        return permit
+
+    def heard(self, permit: Permit, answer: Answer) -> None:
+        """Its answer is here; the desk learns of it next."""
+        self._answers[permit] = answer
+        self.note("answer", f"{answer.status or 'none'} ({answer.means}) for key {number(permit.account)}")
+
+    # -- the desk -------------------------------------------------------------------------------------
+
+    def _hearing(self, name: str, step: Callable[..., list[act.Action]]) -> Callable[..., list[act.Action]]:
+        def heard(*args: Any) -> list[act.Action]:
+            self.look()
+            self.stirred = True
+            enter = _ENTER.get(name)
+            attempt = enter(self, *args) if enter is not None else None
+            actions = step(*args)
+            for action in actions:
+                self._decided(action, attempt)
+            self.pass_hold()
+            self.check("decision")
+            return actions
+
+        return heard
+
+    def _demanded(self, waiter: Waiter, now: float, wall: float) -> None:
+        self.demands += 1
+        key = number(waiter.account)
+        self.visits[waiter] = Visit(waiter, key, now, self.busy(key))
+        self.note("demand", f"key {key} may wait {waiter.max_wait:g} s")
+
+    def _cancelled(self, waiter: Waiter, now: float, wall: float) -> None:
+        if self.visits.pop(waiter, None) is not None:
+            self.calls["cancelled"] += 1
+            self.note("cancel", f"key {number(waiter.account)}")
+
+    def _forced(self, state: str, now: float) -> None:
+        if state == self.state:  # nothing changes, and so nothing is told; but all begins anew
+            self._new_period()
+
+    def _closing(self, now: float) -> None:
+        self.closed = True
+        self.note("close", "the pool")
+
+    def _invalidated(self, account: Account, rejected: Token | None, forced: bool, now: float) -> None:
+        key = number(account)
+        token = self.tokens.get(key)
+        self.note("invalidate", f"key {key}{' after a 401' if forced else ''}")
+        if token is not None and (rejected is None or rejected.jwt == token.jwt):
+            token.dropped = now
+            self.met["401 forced a refresh"] += forced
+        if rejected is None:
+            self.refused.pop(key, None)
+
+    def _adopted(self, account: Account, token: Token, now: float, wall: float) -> None:
+        if account.token is None or account.token.ends < token.ends:
+            self.adopted += 1
+            self.met["token from the disk"] += 1
+            known = Issued(token.jwt, number(account), math.inf, token.ends_wall, token.margin)
+            self.tokens[known.key] = self.issued[token.jwt] = known
+
+    def _judged_by(self, permit: Permit, outcome: Outcome, now: float, wall: float) -> Attempt | None:
+        attempt, answer = self.land(permit), self._answers.pop(permit, None)
+        if outcome.kind == LOCAL:
+            answer = None
+        if attempt is not None and answer is not None:
+            self.learn(attempt, answer)
+            return attempt
+        self.verdicts[self.verdict_of(outcome, answer)] += 1
+        if attempt is None:  # its lease had run out
+            self.late += 1
+            self.met["late answer"] += 1
+            if answer is not None and answer.means == OK and self.usable(number(permit.account)) is None:
+                self.receive(number(permit.account), answer)
+        return attempt
+
+    def _decided(self, action: act.Action, attempt: Attempt | None) -> None:
+        if isinstance(action, act.Start):
+            new = self.start(action.permit)
+            self.check("start", new)
+            self.out[action.permit] = new
+            self.note("probe" if new.probe else "start", f"key {new.key}{' again' if new.retry else ''}")
+        elif isinstance(action, act.Abort):
+            self._gave_up(action.permit)
+        elif isinstance(action, act.Done):
+            if (visit := self.visits.pop(action.waiter, None)) is not None:
+                self._sent_away(visit)
+        elif isinstance(action, act.WakeAt):
+            self.check("wake", action.at)
+        elif not isinstance(action, (act.Grant, act.Replay)):
+            self._emitted(action, attempt)
+
+    def _gave_up(self, permit: Permit) -> None:
+        attempt = self.land(permit)
+        if attempt is not None and not self.closed:
+            self.check("void", attempt)
+            self.lost["probe" if attempt.probe else "attempt"] += 1
+            self.met["lease lost"] += 1
+            self.verdicts[NETWORK] += 1
+            self.last[attempt.key] = SILENCE
+            self.failures += attempt.period == self.period
+            self.note("void", f"key {attempt.key}")
+
+    def _sent_away(self, visit: Visit) -> None:
+        waiter = visit.waiter
+        self.calls["ok" if waiter.token is not None else "error"] += 1
+        self.note("done", f"key {visit.key}: {waiter.failure.error.__name__ if waiter.failure else 'a token'}")
+        self.check("told", visit)
+        self.told.append(waiter)
+
+    def _emitted(self, event: ev.Event, attempt: Attempt | None) -> None:
+        self.untold.append(event)
+        self.heard_of(event)
+        if isinstance(event, ev.StateChanged):
+            self.note(event.new, f"was {event.old}; {event.cause}; next probe in {event.next_probe_in:.2f} s")
+            self.check("move", (event, attempt))
+            self.move(event)
+
+    def heard_of(self, event: ev.Event) -> None:
+        """Count it, for the books and for the table of what was met."""
+        self.events[type(event)] += 1
+        if (words := _MET.get(type(event))) is not None:
+            self.met[words] += 1
+        if isinstance(event, ev.StateChanged) and event.new == ev.OPEN and event.old == ev.CLOSED:
+            self.met["breaker opened"] += 1
+        elif isinstance(event, ev.RetryDenied) and event.reason == "budget":
+            self.met["budget refused a retry"] += 1
+        elif isinstance(event, ev.RefreshFinished) and event.trigger == "soft":
+            self.met["soft refresh"] += 1
+
+    def _overhear(self, event: ev.Event) -> None:
+        """A listener of the runner: what the desk has emitted comes here, in order."""
+        expected = self.untold.popleft() if self.untold else None
+        self.check("event", (event, expected))
+
+
+_ENTER: dict[str, Callable[..., Attempt | None]] = {
+    "demand": Witness._demanded, "force": Witness._forced, "cancel": Witness._cancelled, "close": Witness._closing,
+    "invalidate": Witness._invalidated, "adopt": Witness._adopted, "result": Witness._judged_by,
+}  # fmt: skip
+_MET: dict[type, str] = {
+    ev.HoldStarted: "hold", ev.KeyDenied: "key refused", ev.ServerBlamed: "server refused everybody",
+    ev.WindowCut: "window cut",
+}  # fmt: skip
+
+
+class Complaints(logging.Handler):
+    """What the library logs as an error of its own, for the witness of the day."""
+
+    def __init__(self, witness: Callable[[], Witness]) -> None:
+        super().__init__(logging.ERROR)
+        self._witness = witness
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if "a breaker listener raised" not in text:  # that is a user's own
+            self._witness().complaints.append(text)

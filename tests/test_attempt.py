@@ -1,0 +1,30 @@
+"""One attempt: what it sends, and when it sends nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from colony_pool._core.account import Account, Flight, Permit
+from colony_pool._shell.attempt import Attempt
+from colony_pool._shell.credential import Credential
+from colony_pool._shell.exchange import Reply
+from colony_pool.testing.sim import SimRuntime
+
+
+def test_g15_a_wall_clock_set_forward_makes_no_spent_code_forgotten() -> None:
+    credential = Credential("col_a", lambda: "123456")
+    sim = SimRuntime(1)
+    sent = []
+
+    class Wire:
+        def send(self, method: str, path: str, **options: Any) -> Reply:
+            sent.append(json.loads(options["body"])["totp_code"])
+            return Reply(401, {}, b"{}")
+
+    attempt = Attempt(cast(Any, Wire()), sim, "/auth/token", 30.0)
+    permits = [Permit(Flight(Account(secret=credential), 0.0), 0, 0.0, 30.0, is_probe=False) for _ in range(2)]
+    attempt(permits[0])
+    sim.step_wall(3600.0)
+    assert attempt(permits[1]).code_wait
+    assert ["123456"] == sent

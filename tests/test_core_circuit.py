@@ -1,0 +1,111 @@
+"""The breaker's own arithmetic: delays, counts and generations (G4, G5, G6, G10)."""
+
+from __future__ import annotations
+
+import math
+
+from colony_pool._core.circuit import Circuit
+from colony_pool.config import BreakerConfig
+
+
+def circuit(fail_max: int = 3) -> Circuit:
+    return Circuit(BreakerConfig(fail_max=fail_max, jitter=0.0, open_delay=2.0, open_delay_max=60.0, reset_after=3))
+
+
+def test_a_new_breaker_is_closed_and_has_no_past() -> None:
+    new = circuit()
+    assert ("closed", 0, 0, 0, "", 0) == (new.state, new.failures, new.level, new.voids, new.cause, new.last_status)
+    assert (-math.inf, -math.inf) == (new.opened_at, new.probe_at)
+
+
+def test_g5_every_move_begins_a_generation_that_never_was() -> None:
+    moving = circuit()
+    seen = [moving.generation]
+    for step in range(6):
+        moving.open(0.0, "down", 502, 0.0)
+        seen.append(moving.generation)
+        (moving.half_open, moving.close)[step % 2]()
+        seen.append(moving.generation)
+    assert sorted(set(seen)) == seen
+    assert seen[0] >= 0, "a flight that was never tried says -1"
+
+
+def test_g6_the_delay_doubles_with_each_opening_to_its_cap() -> None:
+    opening = circuit()
+    delays = []
+    for _ in range(8):
+        opening.open(100.0, "down", 502, 0.0)
+        delays.append(opening.probe_at - 100.0)
+    assert [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0] == delays
+
+
+def test_g6_an_outage_without_end_overflows_nothing() -> None:
+    opening = circuit()
+    opening.level = 100_000
+    opening.open(0.0, "down", 502, 0.0)
+    assert opening.probe_at == 60.0
+
+
+def test_g6_an_opening_that_is_not_the_endpoints_fault_does_not_grow_the_delay() -> None:
+    opening = circuit()
+    opening.open(0.0, "HTTP 429", 429, 0.0, grow=False)
+    opening.open(0.0, "down", 502, 0.0)
+    assert (2.0, 1) == (opening.probe_at, opening.level)
+
+
+def test_g6_the_delay_starts_anew_after_so_many_successes_of_one_closed_period() -> None:
+    recovering = circuit()
+    recovering.level = 5
+    for _ in range(2):
+        recovering.succeeded()
+    recovering.close()
+    for _ in range(2):
+        recovering.succeeded()
+    assert recovering.level == 5, "four, but not in one period"
+    recovering.succeeded()
+    assert recovering.level == 0
+
+
+def test_g6_a_probe_is_postponed_and_never_brought_forward() -> None:
+    opening = circuit()
+    opening.open(0.0, "down", 503, 0.0)
+    opening.postpone(1.0)
+    assert opening.probe_at == 2.0
+    opening.postpone(30.0)
+    assert opening.probe_at == 30.0
+
+
+def test_g10_the_last_straw_is_known_before_it_comes() -> None:
+    failing = circuit()
+    steps = []
+    for _ in range(3):
+        steps.append((failing.is_brink, failing.failed()))
+    assert [(False, False), (False, False), (True, True)] == steps
+    failing.succeeded()
+    assert (False, 0) == (failing.is_brink, failing.failures)
+
+
+def test_it_is_open_since_it_was_last_closed_whatever_its_probes_do() -> None:
+    opening = circuit()
+    opening.open(10.0, "down", 502, 0.0)
+    opening.half_open()
+    opening.open(20.0, "", 0, 0.0)
+    assert (10.0, "down", 502) == (opening.opened_at, opening.cause, opening.last_status)
+    opening.close()
+    opening.open(30.0, "slow", 504, 0.0)
+    assert (30.0, "slow", 504) == (opening.opened_at, opening.cause, opening.last_status)
+
+
+def test_closing_forgets_failures_and_void_leases() -> None:
+    closing = circuit()
+    closing.failed()
+    closing.voids = 4
+    closing.close()
+    assert (0, 0) == (closing.failures, closing.voids)
+
+
+def test_g6_an_empty_queue_starts_the_delay_anew() -> None:
+    closing = circuit()
+    closing.level = 5
+    closing.drained()
+    assert closing.level == 0

@@ -1,0 +1,177 @@
+"""The journal counts each event once, under its own labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from colony_pool._core import events as ev
+from colony_pool._core.catalog import BY_NAME, COUNTER, HISTOGRAM, METRICS, Metric
+from colony_pool._core.journal import Histogram, Journal
+
+Counts = dict[tuple[str, ...], float]
+EMPTY = Journal()
+
+
+def changes(journal: Journal, before: Journal = EMPTY) -> Counts:
+    """What differs, by metric and labels."""
+    return {
+        (name, *labels): value - before.counters[name][labels]
+        for name, series in journal.counters.items()
+        for labels, value in series.items()
+        if value != before.counters[name][labels]
+    }
+
+
+def observed(journal: Journal) -> dict[str, tuple[int, float]]:
+    return {name: (sum(h.counts), h.total) for name, h in journal.histograms.items() if sum(h.counts)}
+
+
+MOVED = ev.StateChanged("half_open", "closed", 30.0, "", since_open=25.0)
+TIMES = {"attempt_duration_seconds": (1, 0.5)}
+
+
+@pytest.mark.parametrize(
+    ("event", "counted", "seen"),
+    [
+        (ev.AttemptStarted("", probe=True), {}, {}),
+        (ev.AttemptStarted("down", probe=False), {("retries_total", "down"): 1}, {}),
+        (ev.AttemptFinished("ok", 200, 0.5, probe=False, stale=False), {("attempts_total", "ok"): 1}, TIMES),
+        (
+            ev.AttemptFinished("network", 0, 0.5, probe=True, stale=True, lost=True),
+            {("attempts_total", "network"): 1, ("stale_results_total",): 1, ("leases_expired_total", "probe"): 1},
+            TIMES,
+        ),
+        (
+            ev.AttemptFinished("network", 0, 0.5, probe=False, stale=False, lost=True),
+            {("attempts_total", "network"): 1, ("leases_expired_total", "attempt"): 1},
+            TIMES,
+        ),
+        (ev.TokenAsked("disk"), {("token_requests_total", "disk"): 1}, {}),
+        (ev.CallFinished("ok", 2.0), {("calls_total", "ok"): 1}, {"call_duration_seconds": (1, 2.0)}),
+        (ev.RefreshFinished("soft", "failure", 3.0), {("token_refreshes_total", "soft", "failure"): 1},
+         {"token_refresh_seconds": (1, 3.0)}),
+        (ev.ProbeFinished("lost"), {("breaker_probes_total", "lost"): 1}, {}),
+        (ev.RetryDenied("budget"), {("retries_denied_total", "budget"): 1}, {}),
+        (ev.HoldStarted(30.0, "HTTP 429", "throttled"), {("holds_total", "throttled"): 1}, {}),
+        (ev.KeyDenied(401, None, 60.0), {("denials_total", "key"): 1}, {}),
+        (ev.KeyDenied(401, None, 60.0, code_only=True), {("denials_total", "code"): 1}, {}),
+        (ev.ServerBlamed(5), {("server_faults_total",): 1}, {}),
+        (ev.WindowCut(2.0), {("window_cuts_total",): 1}, {}),
+    ],
+)  # fmt: skip
+def test_each_event_is_counted_once(event: ev.Event, counted: Counts, seen: dict[str, Any]) -> None:
+    journal = Journal()
+    journal.note(event)
+    assert counted == changes(journal)
+    assert seen == observed(journal)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "parked"),
+    [("ok", "resumed"), ("ok_retried", "resumed"), ("cancelled", "cancelled"), ("error", "failed"),
+     ("error_retried", "failed"), ("fast_fail", "failed")],
+)  # fmt: skip
+def test_a_parked_call_is_counted_by_how_its_parking_ended(outcome: str, parked: str) -> None:
+    journal = Journal()
+    journal.note(ev.CallFinished(outcome, 2.0, parked=True))
+    assert {("calls_total", outcome): 1, ("parked_calls_total", parked): 1} == changes(journal)
+
+
+def test_the_time_in_each_state_adds_up() -> None:
+    journal = Journal(at=5.0)
+    assert ("closed", 5.0) == (journal.state, journal.state_since)
+    journal.note(ev.StateChanged("closed", "open", 15.0, "HTTP 502"))
+    journal.note(ev.StateChanged("open", "half_open", 18.0, ""))
+    assert {} == observed(journal)
+    journal.note(MOVED)
+    assert changes(journal) == {
+        ("breaker_transitions_total", "closed", "open"): 1,
+        ("breaker_transitions_total", "open", "half_open"): 1,
+        ("breaker_transitions_total", "half_open", "closed"): 1,
+        ("breaker_state_seconds_total", "closed"): 10.0,
+        ("breaker_state_seconds_total", "open"): 3.0,
+        ("breaker_state_seconds_total", "half_open"): 12.0,
+    }
+    assert {"breaker_recovery_seconds": (1, 25.0)} == observed(journal)
+    assert ("closed", 30.0) == (journal.state, journal.state_since)
+
+
+def test_counts_are_read_by_series_or_in_all() -> None:
+    journal = Journal()
+    journal.add("calls_total", "ok", by=3.0)
+    journal.add("calls_total", "error")
+    journal.add("window_cuts_total")
+    read = journal.count
+    assert (3, 1, 4, 1) == (read("calls_total", "ok"), read("calls_total", "error"), read("calls_total"), read(
+        "window_cuts_total"
+    ))  # fmt: skip
+
+
+def test_a_new_journal_is_closed_since_nought() -> None:
+    assert ("closed", 0.0, None, {}) == (EMPTY.state, EMPTY.state_since, EMPTY.heard, observed(EMPTY))
+
+
+def test_an_observation_is_told_on() -> None:
+    journal, heard = Journal(), []
+    journal.heard = lambda name, value: heard.append((name, value))
+    journal.observe("call_duration_seconds", 2.0)
+    assert [("call_duration_seconds", 2.0)] == heard
+
+
+def test_what_another_journal_counted_is_added() -> None:
+    journal, ended = Journal(), Journal()
+    for one in (journal, ended, ended):
+        one.note(ev.CallFinished("ok", 2.0))
+    journal.absorb(ended)
+    assert {("calls_total", "ok"): 3} == changes(journal)
+    assert {"call_duration_seconds": (3, 6.0)} == observed(journal)
+
+
+def test_g24_a_forked_child_begins_anew_and_a_new_desk_keeps_what_was_counted() -> None:
+    journal = Journal()
+    journal.note(ev.StateChanged("closed", "open", 15.0, "HTTP 502"))
+    journal.restart(20.0)
+    assert ("closed", 20.0) == (journal.state, journal.state_since)
+    assert changes(journal)
+    journal.reset(30.0)
+    assert ("closed", 30.0, {}) == (journal.state, journal.state_since, changes(journal))
+
+
+def test_every_series_is_there_from_the_start_and_zero() -> None:
+    for metric in METRICS:
+        if metric.kind == COUNTER:
+            assert dict.fromkeys(metric.series(), 0.0) == EMPTY.counters[metric.name]
+        elif metric.kind == HISTOGRAM:
+            assert metric.buckets == EMPTY.histograms[metric.name].bounds
+    assert sorted(EMPTY.counters) + sorted(EMPTY.histograms) == sorted(
+        metric.name for metric in METRICS if metric.kind == COUNTER
+    ) + sorted(metric.name for metric in METRICS if metric.kind == HISTOGRAM)
+
+
+def test_a_histogram_counts_up_to_and_including_each_bound() -> None:
+    histogram = Histogram((1.0, 2.5))
+    for value in (0.5, 1.0, 1.1, 2.5, 7.0):
+        histogram.observe(value)
+    assert [2, 2, 1] == histogram.counts
+    assert histogram.total == pytest.approx(12.1)
+    assert [("1.0", 2.0), ("2.5", 4.0), ("+Inf", 5.0)] == histogram.cumulative()
+    other = Histogram((1.0, 2.5))
+    other.observe(1.0)
+    histogram.add(other)
+    assert [3, 2, 1] == histogram.counts
+    assert histogram.total == pytest.approx(13.1)
+
+
+def test_histograms_of_other_bounds_are_never_added() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        Histogram((1.0, 2.5)).add(Histogram((1.0,)))
+
+
+def test_a_metrics_series_are_all_combinations_or_those_that_exist() -> None:
+    metric = Metric("x_total", COUNTER, "", "", (("a", ("1", "2")), ("b", ("3",))))
+    assert [("1", "3"), ("2", "3")] == list(metric.series())
+    assert ("colony_pool_x_total", ("a", "b")) == (metric.full_name, metric.label_names)
+    assert [("1", "3")] == list(Metric("x", COUNTER, "", "", metric.labels, pairs=(("1", "3"),)).series())
+    assert BY_NAME["calls_total"].label_names == ("outcome",)

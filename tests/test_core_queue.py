@@ -1,0 +1,234 @@
+"""The queue by itself: who is foremost, who sleeps, whose patience ends (G7, G8, G9)."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from colony_pool._core.account import Account, Flight, Permit, Waiter
+from colony_pool._core.queue import Queue
+from colony_pool._core.token import issue
+from colony_pool.config import TokenConfig
+
+WALL = 1_000_000_000.0
+
+
+def flight(*patience: float, **facts: object) -> Flight:
+    """A flight of so many callers; ``facts`` are its account's."""
+    account = Account()
+    for name, value in facts.items():
+        setattr(account, name, value)
+    made = Flight(account, 0.0)
+    for seconds in patience:
+        made.join(Waiter(account, seconds, None, None), 0.0, seconds)
+    return made
+
+
+def queue_of(*flights: Flight) -> Queue:
+    queue = Queue()
+    for one in flights:
+        queue.put(one, 0.0, WALL)
+    return queue
+
+
+def holder() -> Flight:
+    return flight(1.0, token=issue("j", 3600.0, 0.0, 0.0, 0.0, WALL, TokenConfig()))
+
+
+def drain(queue: Queue) -> list[Flight]:
+    order = []
+    while queue.first() is not None:
+        order.append(queue.take())
+    return order
+
+
+def test_g8_the_order_is_who_holds_nothing_then_who_failed_least_then_who_must_leave_first() -> None:
+    refresh, failed = flight(), flight(1.0, fails=1)
+    patient, hasty, twin, holds = flight(9.0), flight(5.0), flight(5.0), holder()
+    holds.account.fails = failed.account.fails = 1
+    queue = queue_of(holds, refresh, failed, patient, hasty, twin)
+    assert [hasty, twin, patient, failed] == drain(queue)[:4]
+    assert [refresh, holds] == drain(queue_of(holds, refresh)), "of those who can wait, too"
+
+
+def test_g8_whose_token_has_run_out_holds_nothing() -> None:
+    late, patient = holder(), flight(math.inf)
+    queue = Queue()
+    queue.put(patient, 3600.0, WALL + 3600.0)
+    queue.put(late, 3600.0, WALL + 3600.0)
+    assert [late, patient] == drain(queue)
+
+
+@pytest.mark.parametrize("wakes", ["wake", "forgive"])
+def test_g8_who_holds_a_token_is_last_after_a_rest_too(wakes: str) -> None:
+    holds, other = holder(), flight(100.0)
+    for one in (holds, other):
+        one.not_before = 5.0
+    queue = queue_of(holds, other)
+    assert queue.first() is None
+    getattr(queue, wakes)(5.0, WALL + 5.0)
+    assert [other, holds] == drain(queue)
+
+
+@pytest.mark.parametrize("rest", ["not_before", "totp_at", "held_until"])
+def test_a_flight_sleeps_until_the_last_of_its_rests(rest: str) -> None:
+    sleeper = flight(100.0)
+    sleeper.not_before = sleeper.account.totp_at = sleeper.account.held_until = 3.0
+    setattr(sleeper if rest == "not_before" else sleeper.account, rest, 7.0)
+    queue = queue_of(sleeper)
+    assert (queue.first(), queue.next_sleeper()) == (None, 7.0)
+    queue.wake(6.9, WALL)
+    assert queue.first() is None
+    queue.wake(7.0, WALL)
+    assert queue.first() is sleeper
+    assert queue.next_sleeper() == math.inf
+
+
+def test_g8_forgiveness_ends_a_flights_own_backoff_and_nothing_else() -> None:
+    backs_off, has_no_code, is_held = flight(100.0), flight(100.0), flight(100.0)
+    for one in (backs_off, has_no_code, is_held):
+        one.not_before = 50.0
+    has_no_code.account.totp_at, is_held.account.held_until = 20.0, 30.0
+    queue = queue_of(backs_off, has_no_code, is_held)
+    queue.forgive(10.0, WALL)
+    assert [backs_off] == drain(queue)
+    assert queue.next_sleeper() == 20.0
+    queue.wake(30.0, WALL)
+    assert [has_no_code, is_held] == drain(queue)
+
+
+def test_a_flight_that_is_put_again_moves_and_is_there_once() -> None:
+    moves, stays = flight(5.0), flight(9.0)
+    queue = queue_of(moves, stays)
+    moves.account.fails = 1
+    queue.put(moves, 0.0, WALL)
+    assert [stays, moves] == drain(queue)
+    moves.not_before = 5.0
+    queue.put(moves, 0.0, WALL)
+    moves.not_before = 3.0
+    queue.put(moves, 0.0, WALL)
+    assert queue.next_sleeper() == 3.0
+    queue.wake(9.0, WALL)
+    assert [moves] == drain(queue)
+
+
+def test_a_flight_that_was_dropped_is_not_there_any_more() -> None:
+    gone, stays, sleeps = flight(5.0), flight(9.0), flight(9.0)
+    sleeps.not_before = 4.0
+    queue = queue_of(gone, stays, sleeps)
+    queue.drop(gone)
+    queue.drop(sleeps)
+    assert queue.next_sleeper() == math.inf
+    queue.forgive(0.0, WALL)
+    assert [stays] == drain(queue)
+
+
+def test_g7_a_probe_is_taken_once_and_the_others_stay() -> None:
+    plain, proven, second_factor = flight(1.0), flight(9.0, ever_good=True), flight(2.0, ever_good=True, totp=True)
+    queue = queue_of(plain, proven, second_factor)
+    queue.put(proven, 0.0, WALL)  # an older entry of it is dead, and stays so
+    assert queue.take_for_probe() is proven
+    assert [plain, second_factor] == drain(queue)
+    assert queue.take_for_probe() is None
+
+
+def test_g7_of_equals_the_foremost_probes() -> None:
+    last, first = flight(9.0), flight(1.0)
+    assert queue_of(last, first).take_for_probe() is first
+
+
+def test_g7_the_probe_is_one_of_the_foremost_eight_and_of_the_fewest_failures() -> None:
+    crowd = [flight(float(i)) for i in range(1, 9)]
+    proven = flight(9.0, ever_good=True)
+    assert queue_of(*crowd, proven).take_for_probe() is crowd[0], "the ninth is not looked at"
+    assert queue_of(*crowd[1:], proven).take_for_probe() is proven
+    failed = flight(1.0, ever_good=True, fails=1)
+    assert queue_of(crowd[0], failed).take_for_probe() is crowd[0]
+
+
+def test_g9_patience_ends_one_after_the_other() -> None:
+    both, other = flight(5.0, 9.0), flight(7.0)
+    first, second = both.waiters.values()
+    queue = queue_of(both, other)
+    assert queue.expired(4.9) == []
+    assert queue.next_expiry() == 5.0
+    assert [(both, [first])] == queue.expired(5.0)
+    assert queue.next_expiry() == 7.0
+    third = next(iter(other.waiters.values()))
+    assert [(other, [third]), (both, [second])] == queue.expired(9.0)
+    assert queue.next_expiry() == math.inf
+
+
+def test_g9_a_shorter_patience_is_watched_at_once() -> None:
+    patient = flight(50.0)
+    queue = queue_of(patient)
+    patient.join(Waiter(patient.account, 5.0, None, None), 0.0, 5.0)
+    queue.watch(patient)
+    assert queue.next_expiry() == 5.0
+    assert len(queue.expired(5.0)) == 1
+    assert queue.next_expiry() == 50.0
+
+
+def test_g9_nobodys_patience_ends_while_the_attempt_is_out_and_it_is_watched_again_afterwards() -> None:
+    out = flight(5.0)
+    queue = queue_of(out)
+    out.permit = Permit(out, 0, 0.0, 30.0, is_probe=False)
+    assert queue.next_expiry() == math.inf
+    assert queue.expired(100.0) == []
+    out.landed(10.0)
+    queue.watch(out)
+    assert queue.next_expiry() == 15.0
+    assert len(queue.expired(15.0)) == 1
+
+
+def test_g9_a_patience_that_grew_is_watched_at_its_new_end() -> None:
+    out = flight(5.0)
+    queue = queue_of(out)
+    out.permit = Permit(out, 0, 0.0, 30.0, is_probe=False)
+    out.landed(10.0)
+    assert queue.next_expiry() == 15.0
+    assert queue.expired(14.0) == []
+
+
+def test_g3_what_is_dead_is_swept_and_what_lives_is_kept() -> None:
+    sleepers = [flight(1000.0 + i) for i in range(300)]
+    ready = [flight(2000.0 + i) for i in range(300)]
+    queue = Queue()
+    for _ in range(20):
+        for one in sleepers:
+            one.not_before = 500.0
+            queue.put(one, 0.0, WALL)
+        for one in ready:
+            queue.put(one, 0.0, WALL)
+    assert max(len(queue._ready), len(queue._sleeping), len(queue._expiry)) <= 2 * 600
+    assert ready == drain(queue)
+    queue.wake(500.0, WALL)
+    assert sleepers == drain(queue)
+    assert len(queue.expired(5000.0)) == 600
+
+
+def test_g3_whose_callers_have_left_is_swept_from_the_deadlines() -> None:
+    queue = Queue()
+    for _ in range(2000):
+        left = flight(10.0)
+        queue.watch(left)
+        left.take_all()
+    assert len(queue._expiry) <= 256
+
+
+def test_sweeping_is_rare_and_each_heap_has_its_own_limit() -> None:
+    queue = Queue()
+    for _ in range(300):
+        refresh = flight()
+        refresh.not_before = 5.0
+        queue.put(refresh, 0.0, WALL)
+    assert [256, 512, 256] == queue._limits
+    for _ in range(600):
+        queue.put(flight(), 0.0, WALL)
+    assert [1024, 512, 256] == queue._limits
+    for _ in range(255):
+        queue.watch(flight(5.0))
+    assert [1024, 512, 256] == queue._limits
+    queue.watch(flight(5.0))
+    assert [1024, 512, 512] == queue._limits

@@ -1,0 +1,156 @@
+"""What ten thousand agents cost: no input of the dispatcher more than log N, a waiter a kibibyte, an outage the same.
+
+Nothing is timed. What an input costs is the number of executed lines of the deciding code, with the heaps in plain
+Python, so that their log N is seen, too: a loop over all keys, even within one line, is a line a turn.
+"""
+
+from __future__ import annotations
+
+import gc
+import heapq
+import importlib.util
+import math
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from types import FrameType, ModuleType
+from typing import Any
+
+import pytest
+
+import colony_pool._core
+from colony_pool.config import BreakerConfig, DeskConfig
+from tests.crowd import Crowd, backing_off, behind_open, callers, half_open, queued
+from tests.growth import CASES
+from tests.law_world import World
+
+CORE = colony_pool._core.__path__[0]
+SIZES = (100, 1_000, 10_000, 100_000)
+FLEETS = (10, 100, 1_000, 10_000)
+HOUR = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def _no_collections() -> Iterator[None]:
+    """Spare the collector a hundred thousand keys that stay: most of the time would be its own."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def _plain_heaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the deciding code use heaps whose work is lines."""
+    plain = _plain_heapq()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("colony_pool._core."):
+            for verb in ("heappush", "heappop", "heapify"):
+                if hasattr(module, verb):
+                    monkeypatch.setattr(module, verb, getattr(plain, verb))
+
+
+def _plain_heapq() -> ModuleType:
+    """The standard library's ``heapq`` as it is without its accelerator."""
+    spec = importlib.util.find_spec("heapq")
+    assert spec is not None
+    assert spec.loader is not None
+    plain = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "_heapq", None)
+        spec.loader.exec_module(plain)
+    return plain
+
+
+def lines_of(work: Callable[[], int]) -> float:
+    """Lines of the deciding code and its heaps that ``work`` executes, for each that it says it was for."""
+    lines = 0
+    files = (CORE, heapq.__file__)
+
+    def count(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    def enter(frame: FrameType, event: str, arg: Any) -> Any:
+        return count if frame.f_code.co_filename.startswith(files) else None
+
+    before = sys.gettrace()
+    sys.settrace(enter)
+    try:
+        shared_by = work()
+    finally:
+        sys.settrace(before)
+    assert lines > 0
+    return lines / shared_by
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_input_costs_more_than_log_n(name: str) -> None:
+    costs = {n: lines_of(CASES[name](n)) for n in SIZES}
+    least = costs[SIZES[0]]
+    too_dear = {n: cost for n, cost in costs.items() if cost > least * (math.log(n) / math.log(SIZES[0]))}
+    assert {} == too_dear, costs
+
+
+CROWDS: dict[str, Callable[[int], object]] = {
+    "queued in a closed pool": queued,
+    "backing off": backing_off,
+    "behind an open breaker": behind_open,
+    "behind a probe": half_open,
+    "all for one key": callers,
+}
+
+
+@pytest.mark.parametrize("name", CROWDS)
+def test_a_waiter_takes_a_kibibyte_at_most(name: str) -> None:
+    """With its key's account and flight, and its places in the queue; without the greenlet or thread that waits."""
+    n = 10_000
+    CROWDS[name](1)
+    tracemalloc.start()
+    try:
+        crowd = CROWDS[name](n)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] / n
+    finally:
+        tracemalloc.stop()
+    assert crowd is not None
+    assert taken <= 1024
+
+
+def test_what_a_waiter_took_is_given_back() -> None:
+    """G3, G26: served, cancelled or told that the pool is closed, ten thousand leave nothing behind."""
+    crowd, n = Crowd(), 10_000
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        crowd.cancel(crowd.ask() for _ in range(n))
+        crowd.out.clear()
+        gc.collect()
+        left = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert left < 10 * n
+
+
+def _attempts(n: int, seed: int, *, jitter: float) -> int:
+    """Requests of ``n`` agents that ask within two seconds and wait through an hour's outage."""
+    world = World(seed, config=DeskConfig(breaker=BreakerConfig(jitter=jitter)))
+    world.server.script = lambda now: 502
+    for _ in range(n):
+        world.arrive(world.sim.random() * 2.0, patience=36_000.0)
+    world.sim.run(until=HOUR)
+    assert n == world.desk.waiting
+    return len(world.server.arrivals)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_hours_outage_costs_any_number_of_agents_the_same(seed: int) -> None:
+    """G6: sixteen attempts to open, then a probe each 2, 4, 8, 16, 32, 60 s: to the attempt, when nothing jitters."""
+    assert dict.fromkeys(FLEETS, 79) == {n: _attempts(n, seed, jitter=0.0) for n in FLEETS}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_hours_outage_costs_any_number_of_agents_the_same_but_for_the_jitter(seed: int) -> None:
+    """G6: delays are shortened by a fifth at most, so there is a quarter more probes at most."""
+    for n in FLEETS:
+        assert 79 <= _attempts(n, seed, jitter=0.2) <= 16 + 63 / 0.8
