@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from colony_pool._core.backoff import http_date, jittered, rate_limit, retry_after
@@ -21,6 +23,15 @@ def test_g6_jitter_takes_up_to_its_share_off(rand: float, delay: float) -> None:
 )
 def test_g13_a_date_means_the_same_moment_in_every_zone(text: str) -> None:
     assert http_date(text) == 1_790_035_200.0
+
+
+def test_g13_a_date_without_a_zone_is_no_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "XYZ-9")
+        time.tzset()
+        read = http_date("Tue, 22 Sep 2026 00:00:00 -0000")
+    time.tzset()
+    assert read == 1_790_035_200.0
 
 
 @pytest.mark.parametrize("text", [None, "", "soon", "Tue, 99 Sep 2026 00:00:00 GMT"])

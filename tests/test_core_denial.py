@@ -77,11 +77,43 @@ def test_g14_a_key_that_never_worked_accuses_nobody() -> None:
 
 def test_g14_more_than_half_of_five_good_keys_refused_is_the_servers_fault() -> None:
     refusals, accounts = desk(), good(5)
-    for account in accounts:
+    for account in accounts[:4]:
+        assert refusals.tried(account, True, 0.0) == 0
         refusals.deny(account, REFUSED, 0.0, 0.0)
-    verdicts = [refusals.tried(account, True, float(i)) for i, account in enumerate(accounts)]
-    assert [0, 0, 0, 0, 5] == verdicts
+    assert refusals.tried(accounts[4], True, 1.0) == 5
     assert [None] * 5 == [account.denial for account in accounts]
+    again = refusals.deny(accounts[0], REFUSED, 2.0, 0.0)
+    assert refusals.tried(accounts[1], True, 3.0) == 5
+    assert (1, None) == (again.times, accounts[0].denial), "the next ones are forgiven, too"
+
+
+def test_g14_who_worked_since_is_not_forgiven_by_the_servers_fault() -> None:
+    refusals, accounts = desk(), good(6)
+    for account in accounts[:4]:
+        refusals.tried(account, True, 0.0)
+        refusals.deny(account, REFUSED, 0.0, 0.0)
+    refusals.tried(accounts[0], False, 1.0)
+    assert refusals.tried(accounts[4], True, 1.0) == 4
+    assert accounts[0].denial is not None, "its refusal was its own"
+
+
+def test_g14_who_was_refused_more_than_a_minute_ago_is_not_forgiven() -> None:
+    refusals, accounts = desk(), good(6)
+    refusals.tried(accounts[0], True, 0.0)
+    refusals.deny(accounts[0], REFUSED, 0.0, 0.0)
+    for account in accounts[1:4]:
+        refusals.tried(account, True, 50.0)
+    assert [0, 5] == [refusals.tried(account, True, 61.0) for account in accounts[4:]]
+    assert accounts[0].denial is not None
+
+
+def test_g14_a_refusal_of_a_key_that_never_worked_is_its_own() -> None:
+    refusals, stranger, accounts = desk(), Account(), good(5)
+    refusals.tried(stranger, True, 0.0)
+    refusals.deny(stranger, REFUSED, 0.0, 0.0)
+    for account in accounts:
+        refusals.tried(account, True, 0.0)
+    assert stranger.denial is not None
 
 
 def test_g14_half_of_them_is_not_enough() -> None:

@@ -110,7 +110,8 @@ def test_counts_are_read_by_series_or_in_all() -> None:
 
 
 def test_a_new_journal_is_closed_since_nought() -> None:
-    assert ("closed", 0.0, None, {}) == (EMPTY.state, EMPTY.state_since, EMPTY.heard, observed(EMPTY))
+    new = Journal()
+    assert ("closed", 0.0, None, {}) == (new.state, new.state_since, new.heard, observed(new))
 
 
 def test_an_observation_is_told_on() -> None:

@@ -53,7 +53,7 @@ def test_g11_every_status_has_its_class_whatever_the_body(status: int, kind: str
 @pytest.mark.parametrize("status", [200, 201, 203, 299])
 def test_g11_a_2xx_with_a_token_is_ok(status: int) -> None:
     outcome = classify(status, {}, body(access_token="abc.def.ghi", expires_in=60), WALL)
-    assert (outcome.kind, outcome.jwt, outcome.life) == (OK, "abc.def.ghi", 60.0)
+    assert (outcome.kind, outcome.status, outcome.jwt, outcome.life) == (OK, status, "abc.def.ghi", 60.0)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,7 @@ def test_g13_a_last_permitted_request_says_for_how_long() -> None:
 
 def test_g13_a_date_is_read_against_the_servers_own_clock() -> None:
     assert http_date(DATE) == DATE_AT
+    assert classify(429, {"retry-after": DATE}, b"", DATE_AT - 40.0).retry_after == 40.0
     later = {"retry-after": "Tue, 22 Sep 2026 00:00:40 GMT", "date": DATE}
     assert retry_after(later, WALL - 1e6) == 40.0
     assert retry_after({"retry-after": DATE}, DATE_AT + 5.0) == 0.0
@@ -189,7 +190,13 @@ def test_g11_a_token_may_be_as_long_as_it_may_be() -> None:
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(502, "HTTP 502"), (408, "HTTP 408"), (302, "HTTP 302 (a redirect is never followed)"), (505, "HTTP 505")],
+    [
+        (502, "HTTP 502"),
+        (408, "HTTP 408"),
+        (199, "HTTP 199"),
+        (302, "HTTP 302 (a redirect is never followed)"),
+        (505, "HTTP 505"),
+    ],
 )
 def test_g11_what_failed_is_said_in_words(status: int, words: str) -> None:
     outcome = classify(status, {"retry-after": "7"}, body(detail={"message": "m", "code": "C"}), WALL)

@@ -168,6 +168,8 @@ def test_g9_a_shorter_patience_is_watched_at_once() -> None:
     assert queue.next_expiry() == 5.0
     assert len(queue.expired(5.0)) == 1
     assert queue.next_expiry() == 50.0
+    assert len(queue.expired(50.0)) == 1
+    assert queue.next_expiry() == math.inf
 
 
 def test_g9_nobodys_patience_ends_while_the_attempt_is_out_and_it_is_watched_again_afterwards() -> None:
@@ -180,6 +182,26 @@ def test_g9_nobodys_patience_ends_while_the_attempt_is_out_and_it_is_watched_aga
     queue.watch(out)
     assert queue.next_expiry() == 15.0
     assert len(queue.expired(15.0)) == 1
+
+
+def test_g9_who_is_overdue_by_the_clock_but_not_by_its_own_stays() -> None:
+    out = flight(5.0)
+    queue = queue_of(out)
+    out.permit = Permit(out, 0, 0.0, 30.0, is_probe=False)
+    assert queue.expired(6.0) == []
+    out.landed(10.0)
+    queue.watch(out)
+    assert queue.expired(14.9) == []
+    assert len(queue.expired(15.0)) == 1
+
+
+def test_g9_a_deadline_that_has_moved_is_looked_up_again() -> None:
+    out = flight(5.0)
+    queue = queue_of(out)
+    out.permit = Permit(out, 0, 0.0, 30.0, is_probe=False)
+    out.landed(10.0)
+    assert queue.expired(10.0) == []
+    assert queue.next_expiry() == 15.0
 
 
 def test_g9_a_patience_that_grew_is_watched_at_its_new_end() -> None:

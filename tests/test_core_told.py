@@ -246,6 +246,7 @@ def test_g26_a_pool_that_closes_tells_everybody_and_aborts_what_is_out() -> None
     desk.hear()
     desk.feed(desk.desk.close(desk.now))
     assert [permit] == desk.aborted
+    assert permit.alive is False
     assert desk.hear() == [
         called("error", 0.5), ev.RefreshFinished("miss", "failure", 0.5), called("fast_fail", 0.5)
     ]  # fmt: skip

@@ -46,13 +46,13 @@ def test_an_operators_move_is_told_as_such(state: str, seconds: float) -> None:
     desk.force(state)
     cause = "opened by an operator" if state == "open" else ""
     moved = ev.StateChanged("closed", state, 1.0, cause, seconds, 0.0, 0, by_operator=True)
-    assert [moved] == desk.hear()
+    assert ([moved] if state != "closed" else []) == desk.hear(), "what is so already is no news"
     assert [{"closed": "close"}.get(state, state)] == desk.replayed()
     desk.at(1.5)
     desk.force("half_open")
     old_since = 0.0 if state == "closed" else 0.5
     moved = ev.StateChanged(state, "half_open", 1.5, cause, 0.0, old_since, 0, by_operator=True)
-    assert [moved] == desk.hear()
+    assert ([moved] if state != "half_open" else []) == desk.hear()
     desk.at(2.5)
     desk.force("closed")
     since = 1.0 if state == "closed" else 1.5

@@ -21,10 +21,10 @@ def jittered(delay: float, jitter: float, rand: float) -> float:
 
 def http_date(text: str | None) -> float | None:
     """Unix time of an HTTP date, ``None`` when it is none."""
+    if not text:
+        return None
     try:
-        moment = parsedate_to_datetime(text) if text else None
-        if moment is None:
-            return None
+        moment = parsedate_to_datetime(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

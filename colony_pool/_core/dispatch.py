@@ -77,7 +77,7 @@ class Dispatcher(Verdicts):
             self._parked_no_more(waiter)
             self._emit(ev.CallFinished("cancelled", now - waiter.joined, self._was_parked(waiter)))
             flight = waiter.account.flight
-            if flight is not None:
+            if flight is not None:  # pragma: no branch - whoever waits has a flight
                 flight.leave(waiter)
                 if not flight.waiters and flight.permit is None:
                     self._drop(flight, now)
@@ -290,9 +290,7 @@ class Dispatcher(Verdicts):
 
     def _next_wake(self, now: float, gate: float) -> float:
         wake = min(gate, self.queue.next_expiry(), self.queue.next_sleeper())
-        while self._deadlines and not self._deadlines[0][2].alive:
-            heappop(self._deadlines)
-        if self._deadlines:
+        if self._deadlines:  # no dead one is left at the top: whoever died did so before _void
             wake = min(wake, self._deadlines[0][0])
         # Waking in the past would spin: two livelocks in a trial came from that.
         return wake if wake > now else math.nextafter(now, math.inf)

@@ -75,9 +75,9 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, wall: float) 
         return Outcome(THROTTLED, status, detail, code, response, after if after is not None else reset)
     if 400 <= status < 500 and status != 408:
         return Outcome(DENIED, status, detail, code, response, after, exhausted)
-    if status < 400 or status in (408, 502, 503, 504) or 520 <= status <= 530:
-        words = f"HTTP {status}" if status >= 400 else f"HTTP {status} (a redirect is never followed)"
-        return Outcome(DOWN, status, words, code, response, after)
+    if status < 500 or status in (502, 503, 504) or 520 <= status <= 530:
+        redirected = " (a redirect is never followed)" if status // 100 == 3 else ""
+        return Outcome(DOWN, status, f"HTTP {status}{redirected}", code, response, after)
     return Outcome(FAULT, status, f"HTTP {status}", code, response, after)
 
 
@@ -115,7 +115,7 @@ def claims_expiry(jwt: str) -> float | None:
 
 def error_text(response: Mapping[str, Any]) -> tuple[str, str | None]:
     """``(message, code)`` of an API error body in any of its three shapes; fit for a line of a log."""
-    detail = response.get("detail", response.get("error", ""))
+    detail = response.get("detail", response.get("error"))
     message, code = (detail.get("message"), detail.get("code")) if isinstance(detail, Mapping) else (detail, None)
     is_code = isinstance(code, str) and len(code) <= _MAX_CODE and code.isprintable()
     return (_one_line(message) if isinstance(message, str) else ""), (code if is_code else None)
@@ -128,7 +128,7 @@ def _one_line(text: str) -> str:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(body.decode("utf-8"))
+        value = json.loads(body.decode())
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -122,7 +122,7 @@ class Settlement:
         self, waiter: Waiter, now: float, *, token: Token | None = None, failure: Failure | None = None,
         retried: bool = False, fast: bool = False,
     ) -> None:  # fmt: skip
-        if waiter.done:
+        if waiter.done:  # told already: it was late, and never parks
             return
         waiter.done = True
         waiter.token, waiter.failure = token, failure

@@ -47,8 +47,7 @@ class Verdicts(Settlement):
             self._emit(ev.ServerBlamed(accused))
             words = f"HTTP {outcome.status} for more than half of the keys that worked a minute ago"
             outcome = replace(outcome, kind=FAULT, detail=words, code=None)
-        if flight.permit is permit:
-            flight.landed(now)
+        flight.landed(now)
         self._emit(_finished(permit, outcome, now, stale=stale, lost=lost))
         if permit.is_probe:
             self._judge_probe(permit, outcome, now, stale=stale, lost=lost)
@@ -166,7 +165,7 @@ class Verdicts(Settlement):
             self._serve(account, now)
             if not self.flights and self.circuit.state == ev.CLOSED:
                 self.circuit.drained()
-        elif account.flight is flight:
+        else:
             self._return(permit, flight, outcome, now)
 
     def _return(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
@@ -187,14 +186,14 @@ class Verdicts(Settlement):
         refused = self.denials.last
         if refused is not None and now - refused[0] <= self.config.denial.fault_window:
             # The server counts refused attempts: the key that was refused just before caused it.
-            self._hold_key(refused[1], now + 2 * (self.hold_until - now), now)
+            self._hold_key(refused[1], now + 2 * (self.hold_until - now), now, landing=flight)
             self.denials.last = None
 
-    def _hold_key(self, account: Account, until: float, now: float) -> None:
+    def _hold_key(self, account: Account, until: float, now: float, *, landing: Flight) -> None:
         """Hold one key; should it be in the queue already, it goes back to where it belongs by now."""
         account.held_until = until
         flight = account.flight
-        if flight is not None and flight.permit is None:
+        if flight is not None and flight is not landing and flight.permit is None:
             if late := flight.overdue(until):
                 self._dismiss(flight, late, now)
             if account.flight is flight:

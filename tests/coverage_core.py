@@ -1,0 +1,32 @@
+"""``python -m tests.coverage_core``: the core's own fast tests run every line and every branch of it, or this fails.
+
+The fast tests are those of the mutation run, without its long random drivers: full coverage must not be luck.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+TESTS = sorted(str(path) for pattern in ("core", "desk") for path in Path("tests").glob(f"test_{pattern}_*.py"))
+LONG = ("tests/test_core_model.py", "tests/test_core_invariants.py")
+PLUGIN = ("-p", "tests.mutation.plugin", "-p", "no:cacheprovider")
+
+
+def main() -> int:
+    """Return 0 when nothing was missed."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = f"--data-file={folder}/coverage"
+        what = ["--branch", "--source=colony_pool/_core"]
+        tests = ["-m", "pytest", *PLUGIN, *(path for path in TESTS if path not in LONG)]
+        run = subprocess.run([sys.executable, "-m", "coverage", "run", data, *what, *tests], check=False)
+        if run.returncode:
+            return run.returncode
+        shown = ["--show-missing", "--skip-covered", "--fail-under=100"]
+        return subprocess.run([sys.executable, "-m", "coverage", "report", data, *shown], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,277 @@
+"""How waiting ends and what it is booked as: the reasons that a call is given, the seconds it waited (G9, G13)."""
+
+from __future__ import annotations
+
+import pytest
+
+from colony_pool._core.account import Account, Waiter
+from colony_pool._core.outcome import LOCAL, Outcome
+from colony_pool.config import DenialConfig, RetryConfig
+from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, SILENCE, WALL, cancel, nothing_left
+from tests.told import QUICK, Told, served
+
+
+def words(waiter: Waiter) -> str:
+    assert waiter.failure is not None
+    return waiter.failure.message
+
+
+def test_the_seconds_that_calls_wait_are_booked_by_what_they_wait_for() -> None:
+    desk = Told(breaker=QUICK)
+    assert [0.0, 0.0, 0.0] == list(desk.desk.waited_at(1.0).values())
+    desk.ask(patience=FOREVER)
+    desk.ask(patience=FOREVER)
+    assert desk.desk.waited_at(2.0) == {"probe": 0.0, "hold": 0.0, "flight": 2.0}
+    desk.later(1.5, DOWN_502)  # until 2.5: a flight each; then open until 4.5, and a probe
+    desk.at(4.5)
+    assert desk.desk.waited == {"probe": 4.0, "hold": 0.0, "flight": 3.0}
+    desk.later(0.5, COUNTING)  # until 5.0; one is told, and one is held for 30 s of the 32 to come
+    desk.hear()
+    assert desk.desk.waited_at(37.0) == {"probe": 7.0, "hold": 30.0, "flight": 3.0}
+    assert desk.desk.waited == {"probe": 5.0, "hold": 0.0, "flight": 3.0}, "reading books nothing"
+    assert desk.desk.waited_at(4.0) == desk.desk.waited, "and nothing is booked back"
+
+
+def test_nobody_who_waits_costs_no_seconds() -> None:
+    desk, _ = served()
+    booked = dict(desk.desk.waited)
+    desk.at(100.0)
+    assert booked == desk.desk.waited_at(200.0) == desk.desk.waited
+
+
+def test_a_hold_while_closed_is_a_hold_first_and_a_flight_then() -> None:
+    desk = Told()
+    desk.ask(patience=FOREVER)
+    desk.ask(patience=FOREVER)
+    desk.later(0.5, COUNTING)
+    assert desk.desk.waited_at(35.5) == {"probe": 0.0, "hold": 30.0, "flight": 5.0}
+
+
+def test_g9_a_call_that_leaves_an_outage_knows_all_about_it() -> None:
+    desk, account = served(breaker=QUICK)
+    old = account.token
+    assert old is not None
+    desk.feed(desk.desk.invalidate(account, old, True, desk.now))
+    desk.at(10.0)
+    desk.ask(patience=FOREVER)
+    desk.later(0.5, DOWN_502)  # open at 10.5, until 12.5
+    desk.at(11.0)
+    waiter = desk.ask(account, 1.0)
+    assert waiter.failure is not None
+    assert waiter.failure.extra == {
+        "state": "open", "cause": "HTTP 502", "opened_for": 0.5, "retry_after": 1.5, "waited": 0.0,
+        "token_valid_until": old.ends_wall,
+    }  # fmt: skip
+    assert waiter.failure.status == 502
+
+
+def test_g9_a_call_whose_patience_ends_while_open_says_how_long_it_waited() -> None:
+    desk = Told(breaker=QUICK)
+    patient, probe = desk.ask(patience=5.0), desk.ask(patience=FOREVER)
+    desk.later(0.5, DOWN_502)
+    desk.at(3.5)
+    assert [probe.account] == [permit.account for permit in desk.out]
+    desk.later(0.5, SILENCE)  # open again, at 4, for four seconds: beyond its five
+    assert patient.failure is not None
+    assert (patient.failure.extra["waited"], patient.failure.extra["retry_after"]) == (3.0, 4.0)
+    assert patient.failure.extra["token_valid_until"] is None
+
+
+def test_g13_who_cannot_wait_for_the_end_of_a_hold_is_told_of_it() -> None:
+    desk = Told()
+    desk.ask()
+    desk.later(0.5, COUNTING)
+    assert "on hold for 30 s (HTTP 429 from the rate limit)" in words(desk.ask(patience=10.0))
+
+
+def test_g13_a_key_that_is_held_longer_is_told_why() -> None:
+    desk, culprit = Told(), Account()
+    desk.ask(culprit)
+    desk.later(0.5, REFUSED)
+    culprit.denial = None
+    desk.ask()
+    desk.later(0.5, COUNTING)
+    desk.at(33.0)
+    assert "on hold for 29 s (this key was refused just before)" in words(desk.ask(culprit, 10.0))
+
+
+@pytest.mark.parametrize(("seconds", "factor"), [(59.9, 60.0), (60.1, 0.0)])
+def test_g13_only_a_refusal_within_the_last_minute_is_blamed(seconds: float, factor: float) -> None:
+    desk, culprit = Told(), Account()
+    desk.ask(culprit)
+    desk.later(0.5, REFUSED)
+    refused_at = desk.now
+    desk.at(refused_at + seconds)
+    desk.ask()
+    desk.answer(desk.out[0], COUNTING)
+    assert max(0.0, culprit.held_until - desk.now) == pytest.approx(factor)
+    assert (desk.desk.denials.last is None) == (factor > 0.0)
+
+
+def test_g13_the_key_that_is_throttled_itself_is_told_of_the_429() -> None:
+    desk, culprit = Told(), Account(totp=True)
+    culprit.held_until = -1.0
+    desk.desk.denials.last = (desk.now, culprit)
+    waiter = desk.ask(culprit, 40.0)
+    desk.later(0.5, COUNTING)
+    assert "HTTP 429" in words(waiter)
+    assert culprit.held_until == desk.now + 60.0
+    assert culprit.flight is None
+
+
+def test_g13_a_refused_key_in_the_queue_whose_callers_cannot_wait_leaves_nothing() -> None:
+    desk, culprit = Told(maxsize=1), Account()
+    desk.desk.denials.last = (desk.now, culprit)
+    desk.ask()
+    waiter = desk.ask(culprit, 40.0)
+    desk.later(0.5, COUNTING)
+    assert "this key was refused just before" not in words(waiter), "the hold of all is the first reason"
+    assert nothing_left(desk)
+
+
+def test_g13_a_shorter_hold_shortens_none() -> None:
+    desk, _ = served()
+    for _ in range(2):
+        desk.ask(patience=FOREVER)
+    desk.later(0.5, COUNTING)
+    until = desk.desk.hold_until
+    desk.later(0.5, Outcome("throttled", 429, retry_after=1.0))
+    assert until == desk.desk.hold_until
+
+
+@pytest.mark.parametrize("seconds", [0.0, -5.0])
+def test_g13_a_hold_of_no_length_is_none(seconds: float) -> None:
+    desk = Told()
+    desk.ask()
+    desk.later(0.5, Outcome("throttled", 429, retry_after=seconds))
+    assert desk.desk.hold_until < desk.now
+    assert not [event for event in desk.hear() if type(event).__name__ == "HoldStarted"]
+
+
+def test_g13_no_hold_is_believed_to_last_for_ever() -> None:
+    desk = Told(denial=DenialConfig(hold_max=100.0))
+    desk.ask()
+    desk.later(0.5, Outcome("throttled", 429, retry_after=1e6))
+    assert desk.desk.hold_until == desk.now + 100.0
+
+
+def test_g13_a_429_that_says_nothing_holds_for_a_minute() -> None:
+    desk = Told(denial=DenialConfig(hold=60.0))
+    desk.ask()
+    desk.later(0.5, Outcome("throttled", 429))
+    assert desk.desk.hold_until == desk.now + 60.0
+
+
+@pytest.mark.parametrize(("seconds", "stays"), [(60.0, True), (60.1, False)])
+def test_g13_a_hold_is_slept_for_a_minute_at_most(seconds: float, stays: bool) -> None:
+    desk = Told(retry=RetryConfig(max_retries=6, base_delay=2.0, max_delay=60.0, max_retry_after=60.0))
+    desk.ask()
+    waiter = desk.ask(patience=FOREVER)
+    desk.later(0.5, Outcome("throttled", 429, retry_after=seconds))
+    assert stays == (not waiter.done)
+
+
+def test_g15_who_cannot_wait_for_the_next_code_is_told_when_it_comes() -> None:
+    desk, account = Told(), Account(totp=True)
+    desk.ask(account, 60.0)
+    desk.later(0.5, Outcome(LOCAL, detail="spent", code_wait=True))
+    window = 30.0 - (WALL + 1.5) % 30.0
+    assert account.totp_at == desk.now + window
+    assert f"the next one comes in {window:.0f} s" in words(desk.ask(account, 5.0))
+
+
+def test_g9_who_got_no_turn_while_closed_says_so() -> None:
+    desk = Told(maxsize=1)
+    desk.ask(patience=FOREVER)
+    waiter = desk.ask(patience=3.0)
+    desk.at(5.0)
+    assert "waited 3 s for a turn and got none" in words(waiter)
+
+
+def test_g9_calls_that_never_park_leave_when_the_breaker_opens_but_for_those_on_the_wire() -> None:
+    desk = Told(maxsize=1)
+    out, queued = desk.ask(patience=0.0), desk.ask(patience=0.0)
+    desk.feed(desk.desk.force("open", desk.now))
+    assert (False, True) == (out.done, queued.done)
+    desk.later(0.5, DOWN_502)
+    assert out.done
+    assert nothing_left(desk)
+
+
+def test_g9_a_call_that_never_parks_waits_for_its_turn_as_long_as_an_attempt_may_last() -> None:
+    desk = Told(maxsize=1)
+    desk.ask(patience=FOREVER)
+    waiter = desk.ask(patience=0.0)
+    desk.at(30.9)
+    assert not waiter.done
+    desk.at(31.0)
+    assert waiter.done
+
+
+def test_g9_patience_is_counted_to_within_a_percent() -> None:
+    desk = Told(maxsize=1)
+    desk.ask(patience=FOREVER)
+    waiter = desk.ask(patience=10.0)
+    desk.at(11.0)
+    assert not waiter.done
+    desk.at(11.1)
+    assert waiter.done
+
+
+def test_g14_no_refresh_of_a_refused_key() -> None:
+    desk, account = served()
+    desk.at(60_000.0)
+    desk.desk.denials.deny(account, REFUSED, desk.now, desk.wall)
+    desk.refresh(account)
+    assert desk.out == []
+    desk.at(desk.now + 60.0)
+    desk.refresh(account)
+    assert [account] == [permit.account for permit in desk.out]
+
+
+def test_g26_no_refresh_after_the_end() -> None:
+    desk, account = served()
+    desk.feed(desk.desk.close(desk.now))
+    desk.at(60_000.0)
+    desk.refresh(account)
+    assert nothing_left(desk)
+
+
+def test_g5_a_late_token_that_nobody_waits_for_is_kept() -> None:
+    desk, account = Told(), Account()
+    waiter = desk.ask(account)
+    permit = desk.out[0]
+    desk.at(permit.deadline)
+    assert waiter.done
+    desk.answer(permit, GOOD)
+    assert account.token is not None
+    assert nothing_left(desk)
+    kept = account.token
+    desk.answer(permit, GOOD)
+    assert account.token is kept, "one that is at hand is as good"
+
+
+def test_g3_cancelling_twice_or_before_asking_changes_nothing() -> None:
+    desk = Told()
+    never = Waiter(Account(), 5.0, None, None)
+    cancel(desk, never)
+    waiter = desk.ask()
+    cancel(desk, waiter)
+    cancel(desk, waiter)
+    assert desk.desk.waiting == 0
+
+
+def test_when_the_endpoint_last_gave_a_token_is_known() -> None:
+    desk = Told()
+    assert desk.desk.granted_at == -float("inf")
+    desk.ask()
+    desk.later(0.5, GOOD)
+    assert desk.desk.granted_at == 1.5
+
+
+def test_g17_a_token_without_a_life_lives_for_a_day() -> None:
+    desk, account = Told(), Account()
+    desk.ask(account)
+    desk.later(0.5, Outcome("ok", 200, jwt="j"))
+    assert account.token is not None
+    assert (account.token.jwt, account.token.ends) == ("j", 1.5 + 86_400.0)
