@@ -51,7 +51,7 @@ def g8_g21_a_storm_of_restarts_with_the_cache_pays_once_for_each_token(w: World)
         assert len(list(folder.iterdir())) <= AGENTS + MAXSIZE * KILLS
 
 
-@scenario("threads", "gevent")
+@scenario("threads")
 def g8_a_storm_of_restarts_without_a_cache_pays_again_and_ends(w: World) -> None:
     with tempfile.TemporaryDirectory() as name:
         assert _storm(w, "none", name) > AGENTS
