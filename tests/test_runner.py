@@ -205,11 +205,8 @@ def test_g2_no_attempt_waits_for_a_task_that_users_listeners_may_hold_up() -> No
 
 def test_what_is_left_to_do_is_done_when_everybody_was_told() -> None:
     done: list[Any] = []
-    bench, first, flag = (
-        Bench(after=lambda permit, outcome: done.append((permit, outcome, flag.flag))),
-        permit(),
-        Flag(),
-    )
+    first, flag = permit(), Flag()
+    bench = Bench(after=lambda permit, outcome: done.append((permit, outcome, flag.flag)))
     bench.script.says.append([act.Done(waiter(flag))])
     bench.feed(act.Start(first))
     bench.runtime.run_one()

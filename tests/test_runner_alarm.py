@@ -110,6 +110,6 @@ def test_a_time_that_is_moved_while_a_timer_is_made_is_looked_at_again() -> None
             made.alarm.at = 6.0  # another thread
         return plain(delay, fire)
 
-    made.runtime.call_later = moving  # type: ignore[method-assign]
+    made.runtime.call_later = moving  # type: ignore[method-assign, assignment]
     made.arm(7.5)
     assert [1.0] == made.pending
