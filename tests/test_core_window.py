@@ -166,7 +166,8 @@ def test_g8_a_success_grows_a_window_that_is_used(size: float, out: int, slow: b
     made = window(size, slow_start=slow)
     [(level, started_round), *_] = fill(made, out)
     made.succeeded(level, started_round, RTT)
-    assert (pytest.approx(grown), out - 1) == (made.size, made.active)
+    assert made.size == pytest.approx(grown)
+    assert made.active == out - 1
 
 
 def test_a_slot_that_cools_counts_as_used() -> None:

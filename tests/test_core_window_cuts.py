@@ -19,7 +19,8 @@ def test_g8_a_cut_takes_a_third_or_half_if_nothing_succeeded_since(served: bool,
     made = window(8.0, served=served)
     before = made.round
     assert made.failed(made.level, before, 0.0, RTT, shed=shed)
-    assert (pytest.approx(size), before + 1) == (made.size, made.round)
+    assert made.size == pytest.approx(size)
+    assert made.round == before + 1
     assert (False, False, 0, 0, 0) == (made._slow_start, made._served, made._seen, made._lost, made._shed)
 
 
@@ -66,7 +67,7 @@ def test_g8_losses_beyond_two_sigma_of_what_the_floor_knows_are_load() -> None:
     made = window(8.0, served=True)
     floor_knows(made, 64.0, 6.4)
     tolerated = _Tally(64.0, 6.4).tolerates(16)
-    cuts = []
+    cuts: list[bool] = []
     while not any(cuts):
         made._streak = 0
         cuts.append(made.failed(made.level, made.round, 0.0, RTT))
