@@ -42,16 +42,13 @@ class Model(World):
         else:
             assert (self.state, new, by_probe) == (OPEN, HALF_OPEN, True), "moved without a reason"
         assert self.state == old
-        if new == HALF_OPEN == old:
+        if new == CLOSED:
+            self.closes()
             return
         self.state, self.period = new, self.period + 1
         if new == OPEN:
             assert max(1.6, self.asked) - EPS <= probe_in <= max(60.0, self.asked) + EPS
             self.probe_at = self.now + probe_in
-        elif new == CLOSED:
-            self.failures = self.in_turn = self.successes = 0
-            for key in self.keys:
-                key.rests = -math.inf
 
     def starts(self, key: Key, *, probe: bool, timeout: float) -> Attempt:
         """An attempt begins: was it allowed to?"""
@@ -97,10 +94,10 @@ class Model(World):
         assert not call.told, "told twice"
         key, call.told = call.key, what
         due = self.owed.pop(call, None)
-        if self.now < key.expiry and not (due or "").endswith("AuthError"):
-            due = "token"  # a valid token is better than any failure
         if due is None:
             self._may_leave(call)
+        if self.now < key.expiry:
+            due = "token"  # it is better than any failure
         if due:
             assert due == what
         else:
@@ -115,7 +112,9 @@ class Model(World):
 
     def _may_leave(self, call: Call) -> None:
         """A call leaves early only if nobody can serve it before its patience ends."""
-        ready = max(call.key.rests, call.key.held)
+        others = any(key.calls for key in self.keys if key is not call.key)
+        # While open another key's probe may end the outage, and forgive this one's rest.
+        ready = call.key.held if self.state != CLOSED and others else max(call.key.rests, call.key.held)
         vain = self.now + call.left <= max(self._helpless(), ready) + EPS
         assert vain or (not call.parks and (self.blocked or ready > self.now)), "sent away too early"
 

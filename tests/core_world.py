@@ -96,11 +96,12 @@ class World:
     def asks(self, call: Call) -> None:
         """A call comes."""
         key = call.key
-        if self.now < key.denied:
-            self.owed[call] = SAID[REFUSED]
-        elif self.now < key.margin or (self.now < key.expiry and self.blocked):
+        refused = self.now < key.denied
+        if self.now < key.margin or (self.now < key.expiry and (self.blocked or refused)):
             self.owed[call] = "token"
             key.refreshes = self.now >= key.margin
+        elif refused:
+            self.owed[call] = SAID[REFUSED]
         key.calls.append(call)
 
     def leaves(self, call: Call) -> None:
@@ -114,8 +115,19 @@ class World:
         key.denials = 0
 
     def forces(self, state: str) -> None:
-        """An operator moves the breaker."""
-        self.due, self.asked = state, 0.0
+        """An operator moves the breaker; what is so already is no news, but closing begins anew."""
+        self.asked = 0.0
+        if state != self.state or state == OPEN:
+            self.due = state
+        elif state == CLOSED:
+            self.closes()
+
+    def closes(self) -> None:
+        """A closed period begins, and forgives."""
+        self.state, self.period = CLOSED, self.period + 1
+        self.failures = self.in_turn = self.successes = 0
+        for key in self.keys:
+            key.rests = -math.inf
 
     def hears(self, attempt: Attempt, kind: str, seconds: float = 0.0) -> None:
         """A verdict comes; ``seconds``: the token's life, or what the server asks for."""

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from colony_pool._core.backoff import http_date, rate_limit, retry_after
 from colony_pool._core.outcome import (
+    _MAX_CODE,
     DENIED,
     DOWN,
     FAULT,
     KINDS,
+    MAX_LIFE,
     MAX_TOKEN_CHARS,
     OK,
     THROTTLED,
@@ -237,6 +239,23 @@ def test_g17_a_jwt_is_read_whatever_its_length(padding: dict[str, str]) -> None:
 def test_g17_a_token_that_ends_this_very_second_has_expired() -> None:
     assert classify(200, {}, body(access_token=jwt(exp=WALL)), WALL).kind == DOWN
     assert classify(200, {}, body(access_token=jwt(exp=WALL + 1)), WALL).life == 1.0
+
+
+@pytest.mark.parametrize(("seconds", "life"), [(MAX_LIFE, MAX_LIFE), (MAX_LIFE + 1.0, None)])
+def test_g17_a_life_beyond_belief_is_none(seconds: float, life: float | None) -> None:
+    assert life == classify(200, {}, body(access_token="t", expires_in=seconds), WALL).life
+
+
+@pytest.mark.parametrize(
+    ("code", "read"), [("C" * _MAX_CODE, "C" * _MAX_CODE), ("C" * (_MAX_CODE + 1), None), ("a\nb", None), ("", "")]
+)
+def test_g11_a_code_is_a_short_word(code: str, read: str | None) -> None:
+    assert read == classify(401, {}, body(detail={"code": code}), WALL).code
+
+
+def test_g23_no_server_writes_a_line_into_our_logs() -> None:
+    said = classify(401, {"content-type": "a"}, body(detail="no\r\nERROR \x1b[31mred\u2028"), WALL).detail
+    assert said == "no  ERROR  [31mred "
 
 
 NAMES = ["retry-after", "x-ratelimit-remaining", "x-ratelimit-reset", "date", "content-type"]

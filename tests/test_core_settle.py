@@ -95,7 +95,7 @@ def test_g13_a_key_that_is_held_longer_is_told_why() -> None:
     assert "on hold for 29 s (this key was refused just before)" in words(desk.ask(culprit, 10.0))
 
 
-@pytest.mark.parametrize(("seconds", "factor"), [(59.9, 60.0), (60.1, 0.0)])
+@pytest.mark.parametrize(("seconds", "factor"), [(59.5, 60.0), (60.0, 60.0), (60.5, 0.0)])
 def test_g13_only_a_refusal_within_the_last_minute_is_blamed(seconds: float, factor: float) -> None:
     desk, culprit = Told(), Account()
     desk.ask(culprit)
@@ -114,7 +114,7 @@ def test_g13_the_key_that_is_throttled_itself_is_told_of_the_429() -> None:
     desk.desk.denials.last = (desk.now, culprit)
     waiter = desk.ask(culprit, 40.0)
     desk.later(0.5, COUNTING)
-    assert "HTTP 429" in words(waiter)
+    assert words(waiter).startswith("/auth/token: HTTP 429")
     assert culprit.held_until == desk.now + 60.0
     assert culprit.flight is None
 
@@ -146,6 +146,17 @@ def test_g13_a_hold_of_no_length_is_none(seconds: float) -> None:
     desk.later(0.5, Outcome("throttled", 429, retry_after=seconds))
     assert desk.desk.hold_until < desk.now
     assert not [event for event in desk.hear() if type(event).__name__ == "HoldStarted"]
+
+
+def test_g13_a_hold_that_begins_as_another_ends_is_a_new_one() -> None:
+    desk = Told()
+    desk.ask()
+    desk.ask(patience=FOREVER)
+    desk.later(0.5, COUNTING)
+    desk.at(31.5)
+    desk.hear()
+    desk.answer(desk.out[0], COUNTING)
+    assert "HoldStarted" in [type(event).__name__ for event in desk.hear()]
 
 
 def test_g13_no_hold_is_believed_to_last_for_ever() -> None:
@@ -267,6 +278,30 @@ def test_when_the_endpoint_last_gave_a_token_is_known() -> None:
     desk.ask()
     desk.later(0.5, GOOD)
     assert desk.desk.granted_at == 1.5
+
+
+def test_g17_a_token_lives_as_long_as_it_was_said_to_and_ages_by_its_key() -> None:
+    desk, account = Told(), Account(spread=0.5)
+    account.fails = 3
+    desk.ask(account)
+    desk.later(0.5, Outcome("ok", 200, jwt="j", life=1000.0))
+    assert account.token is not None
+    assert (1001.5, 701.5, WALL + 1001.5) == (account.token.ends, account.token.soft, account.token.ends_wall)
+    assert account.fails == 0
+
+
+def test_g11_who_is_sent_away_is_told_of_what_happened() -> None:
+    desk = Told()
+    waiters = [desk.ask(patience=FOREVER) for _ in range(3)]
+    failures = [Outcome("fault", 500, "HTTP 500"), Outcome(LOCAL, detail="no code", code="C"), REFUSED]
+    for failure in failures:
+        desk.later(0.5, failure)
+    told = [
+        "/auth/token: HTTP 500 (the server's fault: try again later; the API key is fine)",
+        "/auth/token: no code",
+        "/auth/token: HTTP 401: no (the API key was refused: check that it is the current one of this agent)",
+    ]
+    assert told == [words(waiter) for waiter in waiters]
 
 
 def test_g17_a_token_without_a_life_lives_for_a_day() -> None:

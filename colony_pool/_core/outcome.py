@@ -147,7 +147,7 @@ def _claims(jwt: str) -> dict[str, Any]:
     if len(parts) != 3:
         return {}
     try:
-        return _json_object(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return _json_object(base64.urlsafe_b64decode(parts[1] + "=="))
     except ValueError:
         return {}
 

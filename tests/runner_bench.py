@@ -1,0 +1,197 @@
+"""A runner on a bench: a runtime that does nothing by itself, and a dispatcher that says what it is told to say."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from colony_pool._core import actions as act
+from colony_pool._core.account import Account, Flight, Permit, Waiter
+from colony_pool._core.outcome import Outcome
+from colony_pool._shell.runner import Runner
+
+
+class Flag:
+    """An event that nobody waits for: it notes for how long somebody would have."""
+
+    def __init__(self) -> None:
+        self.flag = False
+        self.waits: list[float | None] = []
+
+    def set(self) -> None:
+        self.flag = True
+
+    def is_set(self) -> bool:
+        return self.flag
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        return self.flag
+
+
+class Mutex:
+    """A lock that says whether it was free."""
+
+    def __init__(self) -> None:
+        self.held = False
+
+    def acquire(self, blocking: bool = True) -> bool:
+        assert not blocking, "nobody waits for the dispatcher"
+        free, self.held = not self.held, True
+        return free
+
+    def release(self) -> None:
+        assert self.held
+        self.held = False
+
+
+class Later:
+    """A timer, its delay and what it calls."""
+
+    def __init__(self, delay: float, fire: Callable[[], object]) -> None:
+        self.delay, self.fire = delay, fire
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class StillRuntime:
+    """Time stands, tasks and timers are kept until the test runs them."""
+
+    name = "still"
+
+    def __init__(self) -> None:
+        self.time, self.wall = 5.0, 1e9
+        self.here: Hashable | None = None
+        self.kills = False  # whether tasks can be killed at any moment
+        self.no_threads = False
+        self.tasks: deque[tuple[Callable[..., object], tuple[Any, ...], Hashable | None]] = deque()
+        self.timers: list[Later] = []
+        self.flags: list[Flag] = []
+        self.forked = False
+        self.hurries = 0
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def now(self) -> float:
+        return self.wall
+
+    def random(self) -> float:
+        return 0.0
+
+    def home(self) -> Hashable | None:
+        return self.here
+
+    def killable(self) -> bool:
+        return self.kills
+
+    def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
+        if self.no_threads:
+            raise RuntimeError("can't start new thread")
+        self.tasks.append((fn, args, home))
+
+    def run_one(self) -> None:
+        fn, args, _ = self.tasks.popleft()
+        fn(*args)
+
+    def unhurried(self, fn: Callable[[], object]) -> None:
+        self.hurries += 1
+        fn()
+
+    def call_later(self, delay: float, fn: Callable[[], object]) -> Later:
+        self.timers.append(Later(delay, fn))
+        return self.timers[-1]
+
+    def event(self) -> Flag:
+        self.flags.append(Flag())
+        return self.flags[-1]
+
+    def lock(self) -> Mutex:
+        return Mutex()
+
+    def offload(self, fn: Callable[..., Any], *args: Any) -> Any:
+        return fn(*args)
+
+    def after_fork(self) -> None:
+        self.forked = True
+
+    def close(self, timeout: float) -> None:
+        """Nothing to end."""
+
+
+class Script:
+    """Answers every input with what stands next in ``says``, and keeps what it heard."""
+
+    def __init__(self) -> None:
+        self.says: deque[list[act.Action]] = deque()
+        self.heard: list[tuple[Any, ...]] = []
+
+    def _answer(self, *heard: Any) -> list[act.Action]:
+        self.heard.append(heard)
+        return self.says.popleft() if self.says else []
+
+    def demand(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
+        return self._answer("demand", waiter, now, wall)
+
+    def result(self, permit: Permit, outcome: Outcome, now: float, wall: float) -> list[act.Action]:
+        return self._answer("result", permit, outcome, now, wall)
+
+    def tick(self, now: float, wall: float) -> list[act.Action]:
+        return self._answer("tick", now, wall)
+
+
+class Pybreaker:
+    """What the runner needs of it."""
+
+    def __init__(self) -> None:
+        self.replayed: list[str] = []
+        self.listeners: list[object] = []
+        self.delivered = 0
+
+    def replay(self, what: str) -> None:
+        self.replayed.append(what)
+
+    def deliver(self) -> None:
+        self.delivered += 1
+
+
+class Bench:
+    """A runner, and all that it is connected with."""
+
+    def __init__(self, **parts: Any) -> None:
+        self.runtime, self.script, self.breaker = StillRuntime(), Script(), Pybreaker()
+        self.told: list[Any] = []
+        self.made: list[Permit] = []
+        self.outcome = Outcome("ok", 200, jwt="j", life=60.0)
+        parts = {"breaker": self.breaker, "listeners": [self.told.append], **parts}
+        dispatcher: Any = self.script
+        self.runner = Runner(dispatcher, self.runtime, self.attempt, **parts)
+
+    def attempt(self, permit: Permit) -> Outcome:
+        self.made.append(permit)
+        return self.outcome
+
+    def feed(self, *actions: act.Action) -> list[tuple[float, float]]:
+        """One input that the dispatcher answers with ``actions``; what it was told of the time."""
+        clocks: list[tuple[float, float]] = []
+
+        def step(now: float, wall: float) -> list[act.Action]:
+            clocks.append((now, wall))
+            return list(actions)
+
+        self.runner.feed(step)
+        return clocks
+
+
+def waiter(event: Flag | None = None, account: Account | None = None) -> Waiter:
+    return Waiter(account or Account(), 5.0, event, None)
+
+
+def permit(home: Hashable | None = None, account: Account | None = None, *, is_probe: bool = False) -> Permit:
+    flight = Flight(account or Account(), 0.0)
+    passenger = Waiter(flight.account, 5.0, None, home)
+    flight.join(passenger, 0.0, 5.0)
+    return Permit(flight, 0, 0.0, 30.0, is_probe=is_probe)

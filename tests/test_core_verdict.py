@@ -1,0 +1,179 @@
+"""What a verdict does to the breaker, to its key and to its flight, number by number (G4, G10, G11, G12, G17)."""
+
+from __future__ import annotations
+
+import pytest
+
+from colony_pool._core.account import Account
+from colony_pool._core.outcome import DOWN, LOCAL, Outcome
+from colony_pool._core.pace import _Tally
+from colony_pool._core.token import issue
+from colony_pool.config import BreakerConfig, RetryConfig, TokenConfig
+from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, WALL
+from tests.told import QUICK, Told, served
+
+BUSY_503 = Outcome(DOWN, 503, "HTTP 503", retry_after=20.0)
+JITTERY = RetryConfig(max_retries=6, base_delay=2.0, max_delay=60.0, retry_on=frozenset({502, 503, 504}), jitter=0.5)
+
+
+@pytest.mark.parametrize("step", ["demand", "refresh", "cancel", "tick", "result", "adopt"])
+def test_g20_every_input_that_knows_the_wall_clock_sets_it_and_books_the_time_since(step: str) -> None:
+    desk, account = Told(), Account()
+    waiter = desk.ask(account)
+    desk.now, wall = 3.0, WALL + 500.0
+    token = issue("disk", 10.0, 0.0, 0.0, 3.0, wall, TokenConfig())
+    core = desk.desk
+    steps = {
+        "demand": lambda: core.demand(type(waiter)(account, 5.0, None, None), 3.0, wall),
+        "refresh": lambda: core.refresh(account, 3.0, wall),
+        "cancel": lambda: core.cancel(waiter, 3.0, wall),
+        "tick": lambda: core.tick(3.0, wall),
+        "result": lambda: core.result(desk.out[0], DOWN_502, 3.0, wall),
+        "adopt": lambda: core.adopt(account, token, 3.0, wall),
+    }
+    desk.feed(steps[step]())
+    assert (wall, 2.0) == (core._wall, core.waited["flight"])
+
+
+@pytest.mark.parametrize("step", ["invalidate", "force", "close"])
+def test_every_other_input_books_the_time_since_the_last_one(step: str) -> None:
+    desk, account = Told(), Account()
+    desk.ask(account)
+    core = desk.desk
+    steps = {
+        "invalidate": lambda: core.invalidate(account, None, False, 3.0),
+        "force": lambda: core.force("open", 3.0),
+        "close": lambda: core.close(3.0),
+    }
+    desk.now = 3.0
+    desk.feed(steps[step]())
+    assert (WALL + 1.0, 2.0) == (core._wall, core.waited["flight"])
+
+
+def test_g10_what_is_lost_is_an_average_of_the_last_64() -> None:
+    desk = Told()
+    desk.desk._loss = 0.5
+    desk.ask()
+    desk.later(0.5, GOOD)
+    assert desk.desk._loss == pytest.approx(0.5 - 0.5 / 64)
+    desk.ask()
+    desk.later(0.5, DOWN_502)
+    assert desk.desk._loss == pytest.approx(0.4921875 + (1 - 0.4921875) / 64)
+    desk.feed(desk.desk.force("closed", desk.now))
+    assert desk.desk._loss == 0.0, "a closed period begins anew"
+
+
+@pytest.mark.parametrize("outcome", [GOOD, REFUSED])
+@pytest.mark.parametrize("probe", [True, False])
+def test_g10_when_the_endpoint_last_lived_is_known(outcome: Outcome, probe: bool) -> None:
+    desk = Told(breaker=QUICK)
+    if probe:
+        desk.force("half_open")
+    desk.ask()
+    desk.later(0.5, outcome)
+    assert (1.5, 0.5) == (desk.desk._last_success, desk.desk.window.rtt)
+
+
+@pytest.mark.parametrize(("after", "state"), [(1.5, "closed"), (2.0, "open"), (9.0, "open")])
+def test_g10_the_last_failure_counts_after_two_seconds_without_a_success(after: float, state: str) -> None:
+    desk = Told(breaker=BreakerConfig(fail_max=1, quiet=2.0))
+    desk.ask()
+    desk.later(0.0, GOOD)
+    desk.ask()
+    desk.later(after, DOWN_502)
+    assert state == desk.desk.circuit.state
+
+
+def test_g10_or_at_once_if_chance_is_out_of_the_question() -> None:
+    desk = Told(breaker=BreakerConfig(fail_max=16, quiet=2.0))
+    desk.ask()
+    desk.later(0.0, GOOD)
+    desk.desk.window._luck = _Tally(64.0, 0.0)
+    desk.desk.circuit.failures = 15
+    desk.ask()
+    desk.later(0.1, DOWN_502)
+    assert desk.desk.circuit.state == "open"
+
+
+def test_g10_a_failure_that_is_not_the_last_one_counts_at_once() -> None:
+    desk = Told(breaker=BreakerConfig(fail_max=3, quiet=2.0))
+    desk.ask()
+    desk.later(0.0, GOOD)
+    for failures in (1, 2, 2, 2):
+        desk.ask(patience=FOREVER)
+        desk.later(0.0, DOWN_502)
+        assert (failures, "closed") == (desk.desk.circuit.failures, desk.desk.circuit.state)
+        desk.at(desk.now + 0.1)
+        while desk.out:
+            desk.answer(desk.out[0], Outcome(LOCAL))
+
+
+def test_g10_who_began_before_the_last_cut_is_no_evidence() -> None:
+    desk, _ = served()
+    for _ in range(2):
+        desk.ask(patience=FOREVER)
+    assert len(desk.out) == 2
+    desk.later(0.1, DOWN_502)
+    desk.later(0.0, DOWN_502)
+    assert desk.desk.circuit.failures == 1
+
+
+def test_a_429_is_neither_good_nor_bad_and_gives_its_slot_back() -> None:
+    desk = Told()
+    desk.ask()
+    desk.later(0.5, COUNTING)
+    assert (0, 0, 0.0) == (desk.desk.window.active, desk.desk.circuit.failures, desk.desk._loss)
+
+
+def test_g6_a_503_postpones_the_probe_by_what_it_asks_for() -> None:
+    desk = Told(breaker=QUICK)
+    desk.ask(patience=FOREVER)
+    desk.later(0.5, BUSY_503)
+    assert desk.desk.circuit.probe_at == 21.5
+    desk.at(21.5)
+    desk.later(0.5, BUSY_503)
+    assert desk.desk.circuit.probe_at == 42.0
+    assert desk.desk.circuit.failures == 2
+
+
+def test_a_throttled_probe_opens_it_anew_for_the_same_time() -> None:
+    desk = Told(breaker=QUICK)
+    desk.force("open")
+    desk.ask(patience=FOREVER)
+    desk.at(3.0)
+    desk.later(0.5, Outcome("throttled", 429, retry_after=1.0))
+    circuit = desk.desk.circuit
+    assert (("HTTP 429", 429), "open", 1) == ((circuit.cause, circuit.last_status), circuit.state, circuit.level)
+    assert ["open", "half_open", "open"] == desk.replays
+
+
+def test_an_operators_half_open_is_open_since_then() -> None:
+    desk = Told()
+    desk.force("half_open")
+    assert desk.desk.circuit.opened_at == 1.0
+    generation = desk.desk.circuit.generation
+    desk.force("half_open")
+    assert generation == desk.desk.circuit.generation, "the probe that is out is the one that was asked for"
+
+
+def test_g6_success_that_empties_the_queue_starts_the_delay_anew() -> None:
+    desk = Told()
+    desk.desk.circuit.level = 5
+    desk.ask()
+    desk.ask()
+    desk.later(0.5, GOOD)
+    assert desk.desk.circuit.level == 5, "one still waits"
+    desk.later(0.5, GOOD)
+    assert desk.desk.circuit.level == 0
+
+
+def test_g14_a_denied_key_says_for_how_long_it_rests() -> None:
+    desk, account = Told(), Account(totp=True)
+    desk.ask(account)
+    desk.hear()
+    desk.later(0.5, Outcome("denied", 401, "no", "AUTH_2FA_INVALID", code_burnt=True))
+    window = 30.0 - (WALL + 1.5) % 30.0
+    [denied] = [event for event in desk.hear() if type(event).__name__ == "KeyDenied"]
+    assert (401, "AUTH_2FA_INVALID", True) == (denied.status, denied.code, denied.code_only)
+    assert denied.seconds == pytest.approx(window)
+    assert account.totp_at == 1.5 + window

@@ -1,0 +1,279 @@
+"""The runner carries out what the dispatcher decided: all of it, in order, whoever is killed (G2, G3, G24)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from colony_pool._core import actions as act
+from colony_pool._core import events as ev
+from colony_pool._core.outcome import LOCAL, Outcome
+from tests.runner_bench import Bench, Flag, permit, waiter
+
+EVENT, OTHER = ev.WindowCut(1.0), ev.WindowCut(2.0)
+
+
+class KilledError(BaseException):
+    """As a greenlet that is killed, or a Ctrl-C."""
+
+
+class Wire:
+    """An attempt that can be aborted."""
+
+    def __init__(self) -> None:
+        self.aborted = 0
+
+    def abort(self) -> None:
+        self.aborted += 1
+
+
+def test_an_input_is_put_with_both_clocks_where_nothing_can_interrupt_it() -> None:
+    bench = Bench()
+    assert [(5.0, 1e9)] == bench.feed()
+    assert bench.runtime.hurries == 1
+
+
+def test_every_kind_of_action_is_carried_out() -> None:
+    bench, flag, wire = Bench(), Flag(), Wire()
+    grants: list[Any] = []
+    out, starts = permit(), permit(home="hub")
+    out.shell = wire
+    granted = act.Grant(starts.account, None)
+    starts.account.listener = grants.append
+    bench.feed(act.Done(waiter(flag)), act.Abort(out), granted, act.Start(starts), act.Replay("success"), EVENT)
+    assert (True, 1, [granted]) == (flag.flag, wire.aborted, grants)
+    assert (["success"], [EVENT], 1) == (bench.breaker.replayed, bench.told, bench.breaker.delivered)
+    assert ["hub"] == [home for _, _, home in bench.runtime.tasks]
+    bench.runtime.run_one()
+    assert [starts] == bench.made
+    assert [("result", starts, bench.outcome, 5.0, 1e9)] == bench.script.heard
+
+
+def test_what_has_no_shell_is_not_aborted_and_who_does_not_listen_is_not_told() -> None:
+    bench, flag = Bench(breaker=None), Flag()
+    bench.feed(act.Abort(permit()), act.Grant(permit().account, None), act.Replay("success"), act.Done(waiter(flag)))
+    assert flag.flag
+
+
+def test_without_listeners_there_is_nobody_to_tell() -> None:
+    bench = Bench(listeners=None)
+    bench.feed(EVENT)
+    assert ([], []) == (bench.runner.listeners, bench.told)
+
+
+def test_it_is_told_in_order() -> None:
+    bench = Bench()
+    story: list[Any] = []
+    bench.runner.listeners.append(story.append)
+    bench.breaker.replay = story.append  # type: ignore[method-assign, assignment]
+    bench.feed(EVENT, act.Replay("open"), OTHER)
+    assert [EVENT, "open", OTHER] == story
+
+
+def test_g2_a_listener_that_raises_changes_nothing_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+
+    def broken(event: ev.Event) -> None:
+        raise ValueError("private")
+
+    bench.runner.listeners.insert(0, broken)
+    bench.feed(EVENT, OTHER)
+    assert [EVENT, OTHER] == bench.told
+    assert [logging.ERROR] * 2 == [record.levelno for record in caplog.records]
+    assert "a listener raised on WindowCut; it changes nothing" in caplog.records[0].getMessage()
+
+
+def test_g2_a_listener_may_feed_the_runner() -> None:
+    bench = Bench()
+    bench.runner.listeners.append(lambda event: bench.feed(OTHER) if event is EVENT else None)
+    bench.feed(EVENT)
+    assert [EVENT, OTHER] == bench.told
+
+
+def test_g3_an_input_that_comes_in_the_middle_of_a_decision_is_next() -> None:
+    bench, order = Bench(), []
+
+    def finaliser(now: float, wall: float) -> list[act.Action]:
+        order.append("second")
+        return [OTHER]
+
+    def decision(now: float, wall: float) -> list[act.Action]:
+        bench.runner.feed(finaliser)
+        order.append("first")
+        return [EVENT]
+
+    bench.runner.feed(decision)
+    assert (["first", "second"], [EVENT, OTHER]) == (order, bench.told)
+
+
+def test_a_dispatcher_that_fails_is_logged_and_the_next_input_is_served(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+
+    def broken(now: float, wall: float) -> list[act.Action]:
+        bench.runner.feed(lambda now, wall: [EVENT])
+        raise ValueError("a bug")
+
+    bench.runner.feed(broken)
+    assert [EVENT] == bench.told
+    assert "the dispatcher failed; this is a bug, please report it" in caplog.records[0].getMessage()
+
+
+def test_g3_what_cannot_be_carried_out_keeps_nothing_else_from_being_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "colony_pool")
+    bench, flag, gone = Bench(), Flag(), permit()
+
+    def dead_hub(grant: Any) -> None:
+        raise ValueError("its hub is gone")
+
+    gone.account.listener = dead_hub
+    bench.feed(act.Grant(gone.account, None), act.Done(waiter(flag)))
+    assert flag.flag
+    assert ["colony_pool: Grant was not carried out"] == [record.getMessage() for record in caplog.records]
+
+
+def test_g3_a_task_that_is_killed_here_leaves_nothing_undone() -> None:
+    bench, flag, killed = Bench(), Flag(), permit()
+
+    def kill(grant: Any) -> None:
+        bench.runner._inbox.append(lambda now, wall: [EVENT])  # another caller's, who did not get the lock
+        raise KilledError
+
+    killed.account.listener = kill
+    with pytest.raises(KilledError):
+        bench.feed(act.Grant(killed.account, None), act.Done(waiter(flag)))
+    assert (True, [EVENT]) == (flag.flag, bench.told)
+
+
+def test_g3_an_attempt_that_is_killed_gives_its_permit_back() -> None:
+    bench, mine = Bench(), permit()
+
+    def killed(permit: Any) -> Outcome:
+        raise KilledError
+
+    bench.runner._attempt = killed
+    bench.feed(act.Start(mine))
+    with pytest.raises(KilledError):
+        bench.runtime.run_one()
+    abandoned = Outcome(LOCAL, detail="the attempt was abandoned")
+    assert [("result", mine, abandoned, 5.0, 1e9)] == bench.script.heard
+    bench.runner.stop(1.0)
+    assert bench.runtime.flags[0].waits == [], "nobody works any more"
+
+
+def test_an_attempt_without_a_thread_is_given_back_and_says_why() -> None:
+    bench, mine, flag = Bench(), permit(), Flag()
+    bench.runtime.no_threads = True
+    bench.script.says.append([act.Done(waiter(flag))])
+    bench.feed(act.Start(mine))
+    [(_, of, outcome, *_)] = bench.script.heard
+    assert (mine, LOCAL, "no thread") == (of, outcome.kind, outcome.detail)
+    assert str(outcome.local_error) == "no thread for an attempt: can't start new thread"
+    assert flag.flag
+
+
+@pytest.mark.parametrize(("home", "spawned"), [(None, 0), ("hub", 0), ("another", 1)])
+def test_a_worker_takes_the_next_attempt_with_it_if_that_may_be_made_here(home: str | None, spawned: int) -> None:
+    bench, first, second = Bench(), permit(home="hub"), permit(home=home)
+    bench.runtime.here = "hub"
+    bench.script.says.append([act.Start(second)])
+    bench.feed(act.Start(first))
+    bench.runtime.run_one()
+    assert spawned == len(bench.runtime.tasks)
+    assert ([first] if spawned else [first, second]) == bench.made
+
+
+def test_a_worker_takes_one_attempt_and_leaves_the_others_to_others() -> None:
+    bench, first, second, third = Bench(), permit(), permit(), permit()
+    bench.script.says.append([act.Start(second), act.Start(third)])
+    bench.feed(act.Start(first))
+    bench.runtime.run_one()
+    assert ([first, second], 1) == (bench.made, len(bench.runtime.tasks))
+    bench.runtime.run_one()
+    assert [first, second, third] == bench.made
+
+
+def test_g2_no_attempt_waits_for_a_task_that_users_listeners_may_hold_up() -> None:
+    bench, first, second = Bench(), permit(), permit()
+    bench.breaker.listeners.append(object())
+    bench.script.says.append([act.Start(second)])
+    bench.feed(act.Start(first))
+    bench.runtime.run_one()
+    assert ([first], 1) == (bench.made, len(bench.runtime.tasks))
+
+
+def test_what_is_left_to_do_is_done_when_everybody_was_told() -> None:
+    done: list[Any] = []
+    first, flag = permit(), Flag()
+    bench = Bench(after=lambda permit, outcome: done.append((permit, outcome, flag.flag)))
+    bench.script.says.append([act.Done(waiter(flag))])
+    bench.feed(act.Start(first))
+    bench.runtime.run_one()
+    assert [(first, bench.outcome, True)] == done
+
+
+@pytest.mark.parametrize("done_at_once", [True, False])
+def test_settle_waits_for_its_own_actions_and_for_a_second_at_most(done_at_once: bool) -> None:
+    bench, flag = Bench(), Flag()
+    if not done_at_once:
+        bench.runner._deciding.acquire(False)
+    heard: list[tuple[float, float]] = []
+    bench.runner.settle(lambda now, wall: heard.append((now, wall)) or [act.Done(waiter(flag))])  # type: ignore[func-returns-value]
+    mark = bench.runtime.flags[-1]
+    assert (done_at_once, done_at_once, [1.0]) == (flag.flag, mark.flag, mark.waits)
+    assert ([(5.0, 1e9)] if done_at_once else []) == heard
+
+
+def test_g26_stop_waits_for_those_who_work_and_for_nobody_else() -> None:
+    bench = Bench()
+    bench.runner.stop(1.0)
+    idle = bench.runtime.flags[0]
+    assert idle.waits == []
+
+    def stop(permit: Any) -> Outcome:
+        bench.runner.stop()
+        bench.runner.stop(1.0)
+        assert not idle.flag
+        return bench.outcome
+
+    bench.runner._attempt = stop
+    bench.feed(act.Start(permit()))
+    bench.runtime.run_one()
+    assert ([1.0], True) == (idle.waits, idle.flag)
+
+
+def test_g26_whoever_comes_home_before_the_end_wakes_nobody() -> None:
+    bench = Bench()
+    bench.feed(act.Start(permit()))
+    bench.runtime.run_one()
+    assert not bench.runtime.flags[0].flag
+
+
+def test_g26_stop_cancels_the_alarm() -> None:
+    bench = Bench()
+    bench.feed(act.WakeAt(7.5))
+    [timer] = bench.runtime.timers
+    assert (2.5, False) == (timer.delay, timer.cancelled)
+    bench.runner.stop()
+    assert timer.cancelled
+
+
+def test_the_alarm_ticks_the_dispatcher() -> None:
+    bench = Bench()
+    bench.feed(act.WakeAt(7.5))
+    bench.runtime.timers[0].fire()
+    assert [("tick", 5.0, 1e9)] == bench.script.heard
+
+
+def test_g24_a_forked_childs_copy_stands_still() -> None:
+    bench, flag = Bench(), Flag()
+    bench.feed(act.WakeAt(7.5))
+    bench.runner.after_fork()
+    assert bench.runtime.forked
+    assert bench.runtime.timers[0].cancelled
+    assert [] == bench.feed(act.Done(waiter(flag)), EVENT)
+    bench.runner._todo.append(act.Done(waiter(flag)))
+    bench.runner._story.append(EVENT)
+    bench.feed()
+    assert (False, [], 1) == (flag.flag, bench.told, len(bench.runtime.timers))

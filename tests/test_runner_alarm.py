@@ -1,0 +1,115 @@
+"""One timer per home that fires in time, and none that is not needed (G24, and hubs that die)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from colony_pool._shell.alarm import Alarm
+from tests.runner_bench import Later, StillRuntime
+
+
+class Hub:
+    """A home."""
+
+
+class Set:
+    """An alarm and how often it rang."""
+
+    def __init__(self) -> None:
+        self.runtime, self.rings = StillRuntime(), 0
+        self.alarm = Alarm(self.runtime, self.ring)
+
+    def ring(self) -> None:
+        self.rings += 1
+
+    def arm(self, at: float) -> None:
+        self.alarm.at = at
+        self.alarm.arm()
+
+    @property
+    def pending(self) -> list[float]:
+        return [timer.delay for timer in self.runtime.timers if not timer.cancelled]
+
+
+def test_it_rings_in_time_and_once() -> None:
+    made = Set()
+    made.arm(7.5)
+    assert [2.5] == made.pending
+    made.runtime.timers[0].fire()
+    assert made.rings == 1
+    made.arm(8.0)
+    assert len(made.runtime.timers) == 2, "the one that has rung is forgotten"
+
+
+@pytest.mark.parametrize(("then", "pending"), [(9.0, [2.5]), (7.5, [2.5]), (6.0, [1.0]), (math.inf, [])])
+def test_a_timer_that_rings_early_enough_stays(then: float, pending: list[float]) -> None:
+    made = Set()
+    made.arm(7.5)
+    made.arm(then)
+    assert pending == made.pending
+
+
+def test_without_anything_to_wake_for_there_is_no_timer() -> None:
+    made = Set()
+    made.alarm.arm()
+    made.arm(math.inf)
+    assert made.runtime.timers == []
+
+
+def test_what_is_overdue_rings_at_once() -> None:
+    made = Set()
+    made.arm(1.0)
+    assert [0.0] == made.pending
+
+
+def test_each_home_has_its_own() -> None:
+    made, hubs = Set(), [Hub(), Hub()]
+    for hub in hubs:
+        made.runtime.here = hub
+        made.arm(7.5)
+    assert [2.5, 2.5] == made.pending
+    made.arm(6.0)
+    assert [2.5, 1.0] == made.pending
+    made.alarm.cancel()
+    assert made.pending == []
+    made.arm(6.0)
+    assert [1.0] == made.pending
+
+
+def test_a_hub_in_the_place_of_one_that_died_gets_a_timer_of_its_own() -> None:
+    made = Set()
+    made.runtime.here = hub = Hub()
+    made.arm(7.5)
+    [(key, (at, timer, _))] = made.alarm._timers.items()
+    made.alarm._timers[key] = (at, timer, lambda: None)  # as if another had lived at its address
+    made.arm(9.0)
+    assert [2.5, 4.0] == made.pending, "the dead one's timer is not touched: its thread is gone"
+    made.arm(10.0)
+    assert (2, True) == (len(made.runtime.timers), made.runtime.home() is hub)
+
+
+def test_it_keeps_no_hub_alive() -> None:
+    made = Set()
+    made.runtime.here = Hub()
+    made.arm(7.5)
+    [(_, _, home)] = made.alarm._timers.values()
+    assert home() is made.runtime.here
+    made.runtime.here = None
+    assert home() is None
+
+
+def test_a_time_that_is_moved_while_a_timer_is_made_is_looked_at_again() -> None:
+    made = Set()
+    plain = made.runtime.call_later
+
+    def moving(delay: float, fire: Any) -> Later:
+        if not made.runtime.timers:
+            made.alarm.at = 6.0  # another thread
+        return plain(delay, fire)
+
+    made.runtime.call_later = moving  # type: ignore[method-assign, assignment]
+    made.arm(7.5)
+    assert [1.0] == made.pending
