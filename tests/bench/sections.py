@@ -171,8 +171,8 @@ SECTIONS: dict[str, tuple[Table, Run]] = {
             group="agents",
             note=f"The server then bears N/4 requests a second, from 20 to {outage.MOST:.0f}; {LATE:.0f} s after the "
             "best there is, all stop trying. From N = 1,000 on the peers send what this machine can, and would send "
-            "more. Requests per token count from the recovery on. Memory is with the greenlet, the HTTP client and its "
-            "sockets.",
+            "more. Requests per token count from the recovery on. Memory is with the greenlet, the HTTP client and "
+            "its sockets.",
         ),
         _outage,
     ),
