@@ -93,6 +93,7 @@ def _recovery(requests: list[FakeRequest], back: float, n: int, sent: int) -> di
         return round(waits[rank - 1], 2) if rank <= len(waits) else None
 
     return {
+        "without_token": n - len(waits),
         "requests_per_token": round(sent / len(tokens), 2) if tokens else None,
         "p50_back_s": at(0.5),
         "p99_back_s": at(0.99),

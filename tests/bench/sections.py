@@ -162,7 +162,7 @@ SECTIONS: dict[str, tuple[Table, Run]] = {
                 lower("burst_per_100ms", "burst in 0.1 s"),
                 lower("requests_per_token", "requests per token", "{:.2f}"),
                 lower("knocks", "knock-outs"), lower("agents_lost", "agents lost"),
-                lower("never_back", "without a token at the end"),
+                lower("without_token", "without a token at the end"),
                 *(lower(f"{part}_back_s", f"{words} back, s", "{:.1f}", "never")
                   for part, words in (("p50", "half"), ("p99", "99 %"), ("all", "all"))),
                 Column("ideal_s", "the best there is, s", "{:.1f}"), lower("cpu_s", "CPU s", "{:.1f}"),
