@@ -12,6 +12,18 @@ import urllib3
 from colony_pool.testing import FakeColony
 
 
+# What a server counts by the second has the machine to itself.
+ALONE = ("test_outage", "test_cli_demo", "test_multiprocess", "test_faults_soak")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First what must be alone; then the scenarios begin, and go on in processes of their own beside the rest."""
+    scenarios = [item for item in items if item.path.stem == "test_scenarios"]
+    alone = [item for item in items if item.path.stem in ALONE]
+    rest = [item for item in items if item not in alone and item not in scenarios]
+    items[:] = alone + scenarios[:1] + rest + scenarios[1:]
+
+
 class Client:
     """A plain HTTP client: no retries, no redirects."""
 

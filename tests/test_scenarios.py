@@ -1,6 +1,7 @@
 """Runs every scenario of ``tests/scenarios`` in a process of its own, on each runtime that it is for.
 
-They mostly wait, so a few run side by side; each test then looks at what has come of its own.
+They mostly wait, so a few run side by side, and beside the tests that wait for nothing (``conftest.py`` puts these
+behind the first scenario); each test then looks at what has come of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def _run(name: str, kind: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def runs(request: pytest.FixtureRequest) -> Iterator[Runs]:
     """The scenarios that were selected, all under way."""
     selected = [item.callspec.id for item in request.session.items if hasattr(item, "callspec")]
