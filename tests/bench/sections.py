@@ -15,7 +15,7 @@ from tests.bench.report import FAILED, Column, Row, Table, higher, lower, rows_o
 
 SIZES = (10, 100, 1_000, 10_000)
 RUNTIMES = ("threads", "gevent")
-LIMIT = 180.0  # seconds that one process may take
+LIMIT = 150.0  # seconds that one process may take
 LATE = 8.0  # seconds after the last agent can be back at which all stop trying
 
 
