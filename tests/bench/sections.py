@@ -150,8 +150,8 @@ SECTIONS: dict[str, tuple[Table, Run]] = {
         Table(
             "A caller that waits for the endpoint to come back: bytes beyond its greenlet",
             (_NAME, Column("agents", "agents", "{:,}"), lower("bytes", "bytes a waiter")),
-            note="Against the same greenlets, each parked on a bare event of its own with a time limit. What an agent "
-            "has while it does not wait is not counted.",
+            note="Against the same greenlets, each parked on a bare event of its own with a time limit. What an "
+            "agent has while it does not wait is not counted.",
         ),
         _memory,
     ),
