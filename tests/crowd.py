@@ -62,6 +62,7 @@ class Crowd:
     def to_attempt(self) -> None:
         """Go to the moment at which something leaves."""
         while not self.out:
+            assert self.wake < float("inf"), "nothing will ever leave"
             self.tick(self.wake)
 
     def serve(self, accounts: list[Account]) -> None:

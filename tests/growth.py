@@ -100,7 +100,7 @@ def _(n: int) -> Measured:
 @case("closed: a good result, n wait")
 def _(n: int) -> Measured:
     crowd, _ = queued(n)
-    return lambda: _answers(crowd, GOOD, SOME)
+    return lambda: _answers(crowd, GOOD, min(n, SOME))
 
 
 @case("closed: a failed result, n wait")
@@ -142,18 +142,19 @@ def _(n: int) -> Measured:
 @case("closed: a storm of refusals of n good keys")
 def _(n: int) -> Measured:
     # Of a hundred refusals the latter half is blamed on the server, however many keys it has served.
-    crowd = Crowd(denial=DenialConfig(fault_ratio=STORM / 2 / n))
+    refusals = min(n, STORM)
+    crowd = Crowd(denial=DenialConfig(fault_ratio=refusals / 2 / n))
     accounts = keys(n)
     for account in accounts:
         account.ever_good = True  # it worked once; now that it works again, a refusal will be judged by it
     crowd.serve(accounts)
-    for account in accounts[:STORM]:
+    for account in accounts[:refusals]:
         crowd.feed(crowd.desk.invalidate(account, None, False, crowd.now))
-    crowd.ask_all(accounts[:STORM])
+    crowd.ask_all(accounts[:refusals])
 
     def storm() -> int:
         refused = 0
-        while crowd.desk.circuit.state == "closed" and refused < STORM:
+        while crowd.desk.circuit.state == "closed" and refused < refusals:
             crowd.to_attempt()
             crowd.answer(REFUSED)
             refused += 1

@@ -33,6 +33,7 @@ SCALE = 180.0
 LATENCY = 0.01  # what the server takes for an answer, seconds
 MOST = 500.0  # requests a second; one process of a client must be able to send more, or nothing is knocked over
 STARTS = 1000.0  # agents a second that any client can start
+GRACE = 5.0  # seconds that a call may take that began just before the agents stop trying
 WATCHED = 0.9  # the part of the outage after which memory is looked at: by then every token has run out
 
 
@@ -59,6 +60,7 @@ def play(
         make, close = client(name, colony.base_url, SCALE, patience)
         run = Run(name, colony, make, n, when, restart=60.0 / SCALE, give_up=give_up)
         small, worked = resident(), time.process_time()
+        curtain = time.monotonic() + when.back_at + give_up + GRACE
         joins = run.begin(spawner(runtime))
         _wait(when.down_at)
         run.go_down()
@@ -67,7 +69,8 @@ def play(
         _wait(WATCHED * outage)
         large = resident()
         for join in joins:
-            join()
+            join(max(0.0, curtain - time.monotonic()))
+        run.stop()  # a client that lets one call in at a time would go on for minutes
         worked = time.process_time() - worked
         close()
         row = run.outcome().as_dict()

@@ -14,11 +14,12 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tests.bench.report import Row
-from tests.bench.sections import SECTIONS, SIZES, Options
+from tests.bench.report import FAILED, Row
+from tests.bench.sections import SECTIONS, SIZES, Options, Run
 
 PEERS = (
     "urllib3", "pybreaker", "prometheus-client", "gevent", "colony-sdk", "tenacity", "stamina", "circuitbreaker",
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in args.sections or SECTIONS:
         table, run = SECTIONS[name]
         began, rows = time.monotonic(), []
-        for row in run(Options(tuple(args.agents))):
+        for row in _measured(run, Options(tuple(args.agents))):
             rows.append(row)
             print(json.dumps({"bench": name, **row}), flush=True)
         print(f"\n{table.text(rows)}\n({name}: {time.monotonic() - began:.0f} s)\n", flush=True)
@@ -49,6 +50,14 @@ def main(argv: list[str] | None = None) -> int:
         if args.markdown is not None:  # after each section: what was measured is not lost with the next one
             args.markdown.write_text("\n\n".join(page) + "\n")
     return 1 if failures else 0
+
+
+def _measured(run: Run, options: Options) -> Iterator[Row]:
+    """Rows of one section; one that says why when it could not go on."""
+    try:
+        yield from run(options)
+    except Exception as error:
+        yield {FAILED: f"{type(error).__name__}: {error}"}
 
 
 def machine() -> str:
@@ -72,7 +81,7 @@ def _cpu() -> str:
 
 def _failures(rows: list[Row]) -> int:
     """Count the cases of this library's own that failed: a peer that melts is a result."""
-    return sum("failed" in row and str(row.get("client", "colony_pool")).startswith("colony_pool") for row in rows)
+    return sum(FAILED in row and str(row.get("client", "colony_pool")).startswith("colony_pool") for row in rows)
 
 
 if __name__ == "__main__":
