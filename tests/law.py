@@ -15,6 +15,7 @@ from dataclasses import replace
 from colony_pool._core.account import Account
 from colony_pool.config import DeskConfig
 from tests.law_world import World
+from tests.sim.capacity import Capacity
 
 Row = tuple[bool, str]
 
@@ -27,7 +28,7 @@ def recovery(
     rate = max(20.0, n / 4) if rate is None else rate
     over = 60.0
     world.server.script = lambda now: 502 if now < over else None
-    world.server.rate, world.server.loss = rate, loss
+    world.server.capacity, world.server.loss = Capacity(rate), loss
     for i in range(n):
         world.arrive(world.sim.random() * 30.0 * (i / n), 36_000.0)
     world.sim.run(until=4000.0)
@@ -134,7 +135,7 @@ def cell_others(seeds: int, sizes: list[int], base: int = 0) -> list[Row]:
     for s in range(seeds):  # a poisoned key among 50
         world = World(base + 600 + s, 0.02)
         world.server.script = lambda now: 502 if now < 60.0 else None
-        world.server.rate = 20.0
+        world.server.capacity = Capacity(20.0)
         poisoned = world.server.poisoned = Account()
         world.arrive(0.0, 36_000.0, poisoned)
         others = [world.arrive(world.sim.random() * 30.0, 36_000.0) for _ in range(50)]

@@ -7,7 +7,6 @@ the server over: 502 to everybody for a second.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,6 +17,7 @@ from colony_pool._shell.breaker import PoolBreaker
 from colony_pool._shell.runner import Runner
 from colony_pool.config import DeskConfig
 from colony_pool.testing.sim import SimRuntime
+from tests.sim.capacity import Capacity
 
 GOOD = Outcome(OK, 200, jwt="sim", life=1e9)
 
@@ -28,18 +28,18 @@ class Server:
     def __init__(self, sim: SimRuntime, latency: float) -> None:
         self.sim = sim
         self.latency = latency
-        self.rate: float | None = None
+        self.capacity: Capacity | None = None
         self.loss = 0.0
         self.script: Callable[[float], int | None] = lambda now: None
         self.poisoned: Account | None = None
         self.arrivals: list[float] = []
         self.served: list[float] = []
-        self.knocks = 0
-        self._bucket = 0.0
-        self._filled = 0.0
         self._inside = 0
-        self._excess: deque[float] = deque()
-        self._down_until = -1.0
+
+    @property
+    def knocks(self) -> int:
+        """How often it was knocked over."""
+        return self.capacity.knocks if self.capacity is not None else 0
 
     def attempt(self, permit: Permit) -> Outcome:
         now = self.sim.monotonic()
@@ -59,24 +59,10 @@ class Server:
         scripted = self.script(now)
         if scripted is not None:
             return scripted, self.latency
-        if now < self._down_until:
-            return 502, self.latency
         if permit.account is self.poisoned:
             return 502, self.latency
-        if self.rate is not None:
-            depth = max(1.0, self.rate / 10)
-            self._bucket = min(depth, self._bucket + (now - self._filled) * self.rate)
-            self._filled = now
-            if self._bucket < 1.0 or self._inside >= 64:
-                self._excess.append(now)
-                while self._excess[0] < now - 1.0:
-                    self._excess.popleft()
-                if len(self._excess) >= self.rate:
-                    self._excess.clear()
-                    self._down_until = now + 1.0
-                    self.knocks += 1
-                return 503, 0.005
-            self._bucket -= 1.0
+        if self.capacity is not None and (status := self.capacity.refuse(now, self._inside)):
+            return status, self.latency if status == 502 else 0.005
         if self.loss and self.sim.random() < self.loss:
             return 502, self.latency
         return 200, self.latency * (0.9 + 0.2 * self.sim.random())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from colony_pool._core import actions as act
 from colony_pool._core import events as ev
 from colony_pool._core.account import Account
 from colony_pool._core.outcome import DOWN, Outcome
@@ -251,3 +252,13 @@ def test_g6_g9_a_503_is_waited_for_as_long_as_a_probe_waits_and_no_longer() -> N
     assert 900.0 <= desk.now - probe.flight.born <= 910.0
     desk.answer(probe, GOOD)
     assert waiter.token is not None
+
+
+def test_g26_close_gives_attempts_up_in_the_order_of_their_flights() -> None:
+    """The desk is deterministic: a set of attempts, in the order of their addresses, would not be."""
+    desk = Desk()
+    desk.desk.window.size = 40.0
+    for _ in range(40):
+        desk.ask()
+    actions = desk.desk.close(desk.now)
+    assert desk.out == [action.permit for action in actions if isinstance(action, act.Abort)]

@@ -140,7 +140,7 @@ class Dispatcher(Verdicts):
             for waiter in flight.take_all():
                 self._finish(waiter, now, failure=closed(), fast=flight.asked == 0)
             self._drop(flight, now)
-        for permit in self.live:
+        for permit in sorted(self.live, key=lambda permit: permit.flight.serial):  # the same order each time
             permit.alive = False
             self._out.append(act.Abort(permit))
         self.live.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 
@@ -38,17 +39,18 @@ def _one(seed: int, tell: bool) -> int:
 def _many(base: int, seeds: int, jobs: int) -> int:
     start = time.perf_counter()
     found = Found()
-    for part in explore(base, seeds, jobs):
-        found.add(part)
-        for seed, _, words in part.broken:
-            print(f"{replay_command(seed)}  # {words}", flush=True)
-        if sys.stderr.isatty():
-            print(f"\r{found.seeds:,} of {seeds:,}", end="", file=sys.stderr)
+    with contextlib.suppress(KeyboardInterrupt):  # what was played until then is told
+        for part in explore(base, seeds, jobs):
+            found.add(part)
+            for seed, _, words in part.broken:
+                print(f"{replay_command(seed)}  # {words}", flush=True)
+            if sys.stderr.isatty():
+                print(f"\r{found.seeds:,} of {seeds:,}", end="", file=sys.stderr)
     for line in table(found):
         print(line)
     took = time.perf_counter() - start
     print(f"{found.seeds:,} seeds, {found.hours:,.0f} virtual hours, {took:.0f} s, {found.seeds / took:.0f} seeds/s")
-    print(f"processor: {found.seconds:.0f} s, {1e3 * found.seconds / found.seeds:.1f} ms a seed")
+    print(f"processor: {found.seconds:.0f} s, {1e3 * found.seconds / max(1, found.seeds):.1f} ms a seed")
     print(f"{len(found.broken)} seeds broke a promise" if found.broken else "every promise held")
     return int(bool(found.broken))
 

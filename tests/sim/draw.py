@@ -27,7 +27,7 @@ THEMES: dict[str, tuple[str, ...]] = {
     "slow": ("slow", "slow", "down"),
     "counting": ("counting", "counting", "limit"),
     "shedding": ("shedding", "shedding", "down"),
-    "refusing": ("refusing", CALM, "fault"),
+    "refusing": ("refusing", "refusing", "fault"),
     "codes": (CALM, "lossy", "down"),
     "tokens": (CALM, CALM, "down", "lossy"),
     "restarts": (CALM, "down"),
@@ -38,7 +38,7 @@ THEMES: dict[str, tuple[str, ...]] = {
 _PATIENCE = (0.0, 0.0, 1.0, 5.0, 20.0, 60.0, None, None, None, 600.0, 3600.0)
 _LENGTHS = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 _LIVES = {
-    "refusing": (20.0, 40.0, 600.0),
+    "refusing": (20.0, 40.0),
     "retries": (40.0, 90.0),
     "tokens": (5.0, 20.0, 40.0, 90.0, 150.0),
     "restarts": (90.0, 200.0, 86_400.0),
@@ -139,6 +139,8 @@ def _agents(dice: Random, theme: str, keys: int, well_at: float) -> tuple[AgentP
     count = keys if theme == "recovery" else keys * dice.choice([1, 1, 1, 2, 4])
     span = dice.choice([0.0, 2.0, well_at / 2, well_at] if theme not in ("retries", "refusing") else [0.0, 2.0])
     calls = 1 if theme == "recovery" else dice.choice([1, 2, 4]) if count > 12 else dice.choice([1, 3, 6])
+    if theme == "refusing":  # a server that refuses everybody is known by keys that have worked before
+        calls = dice.choice([6, 10])
     patience = dice.choice([None, 3600.0]) if theme in ("recovery", "retries") else 0.0
     agents = []
     for n in range(count):
@@ -148,7 +150,7 @@ def _agents(dice: Random, theme: str, keys: int, well_at: float) -> tuple[AgentP
                 at=round(span * dice.random() * 2) / 2,
                 calls=calls,
                 max_wait=dice.choice(_PATIENCE) if patience == 0.0 else patience,
-                pause=dice.choice([0.5, 5.0, 20.0, 60.0] if theme != "refusing" else [5.0, 20.0]),
+                pause=dice.choice([0.5, 5.0, 20.0, 60.0] if theme != "refusing" else [10.0, 20.0]),
                 again=dice.choice([0.5, 5.0, 30.0, 60.0]),
                 verb=dice.choice(["token", "token", "token", "get"]),
             )

@@ -36,7 +36,7 @@ def _(world: World) -> str | None:
 
 @promise(AT_THE_END, "everybody is served after a recovery (G8)")
 def _(world: World) -> str | None:
-    waiting = [visit for visit in world.witness.visits.values() if not world.may_fail(visit.key)]
+    waiting = [v for v in world.witness.visits.values() if v.at < world.served_by and not world.may_fail(v.key)]
     if waiting:
         return f"{len(waiting)} calls wait still, {world.now - world.served_by:.0f} s after all should be served"
     unserved = [call for call in world.roll if not call.jwt and not world.may_fail(call.key)]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from colony_pool._core import events as ev
 from colony_pool._core.account import Account, Permit, Waiter
-from colony_pool._core.outcome import Outcome
 
 from .answers import BAD, DENIED, FAULT, OK, THROTTLED, Answer
 from .server import KEY
@@ -20,7 +19,6 @@ MINUTE = 60.0
 HOLD = 60.0  # seconds of a hold of which nothing is known
 HOLD_MAX = 86_400.0
 POSTPONED_MAX = 900.0
-WINDOW = 30.0  # of one-time codes, seconds
 _MARGIN, _MARGIN_RATIO = 60.0, 0.2
 
 
@@ -245,7 +243,3 @@ class Ledger:
         idle = self.now - visit.at - (self.busy(visit.key) - visit.busy_then)
         limit = visit.waiter.max_wait * 1.01 if visit.waiter.max_wait > 0 else 30.0
         return limit - idle
-
-    def verdict_of(self, outcome: Outcome, answer: Answer | None) -> str:
-        """The class of a verdict that had no answer of the server behind it, or one."""
-        return outcome.kind if answer is None else answer.means

@@ -154,7 +154,7 @@ class Witness(Ledger):
         if attempt is not None and answer is not None:
             self.learn(attempt, answer)
             return attempt
-        self.verdicts[self.verdict_of(outcome, answer)] += 1
+        self.verdicts[outcome.kind if answer is None else answer.means] += 1
         if attempt is None:  # its lease had run out
             self.late += 1
             self.met["late answer"] += 1
@@ -198,13 +198,13 @@ class Witness(Ledger):
 
     def _emitted(self, event: ev.Event, attempt: Attempt | None) -> None:
         self.untold.append(event)
-        self.heard_of(event)
+        self._count(event)
         if isinstance(event, ev.StateChanged):
             self.note(event.new, f"was {event.old}; {event.cause}; next probe in {event.next_probe_in:.2f} s")
             self.check("move", (event, attempt))
             self.move(event)
 
-    def heard_of(self, event: ev.Event) -> None:
+    def _count(self, event: ev.Event) -> None:
         """Count it, for the books and for the table of what was met."""
         self.events[type(event)] += 1
         if (words := _MET.get(type(event))) is not None:

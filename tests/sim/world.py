@@ -144,6 +144,8 @@ class World:
         self._judge(AT_THE_END)
 
     def _answer_roll(self, key: int) -> None:
+        if self.may_fail(key):
+            return
         call = Call(key, "roll", self.now, None)
         ask(self.pool.agent(key_name(key)), call, None)
         self.roll.append(call)
