@@ -177,3 +177,36 @@ def test_g14_a_denied_key_says_for_how_long_it_rests() -> None:
     assert (401, "AUTH_2FA_INVALID", True) == (denied.status, denied.code, denied.code_only)
     assert denied.seconds == pytest.approx(window)
     assert account.totp_at == 1.5 + window
+
+
+def test_g5_attempts_of_an_older_period_take_room_until_they_land_and_nobody_spins_for_them() -> None:
+    desk, _ = served(maxsize=2)
+    for _ in range(2):
+        desk.ask(patience=FOREVER)
+    desk.force("closed")
+    desk.ask(patience=FOREVER)
+    assert len(desk.out) == 2
+    assert desk.wake == desk.out[0].deadline
+    desk.later(0.5, GOOD)
+    assert len(desk.out) == 2, "the third one has left"
+
+
+def test_g12_a_first_attempt_earns_retries_and_a_retry_costs_one() -> None:
+    desk = Told()
+    budget = desk.desk.budget
+    desk.ask(patience=FOREVER)
+    assert budget.balance(desk.now) == 12.0
+    desk.later(0.5, DOWN_502)
+    desk.at(3.5)
+    assert (11.0, [True]) == (budget.balance(desk.now), [permit.is_retry for permit in desk.out])
+
+
+def test_g8_forgiveness_knows_who_holds_a_token() -> None:
+    desk, holder = served(maxsize=1)
+    desk.at(86_400.0 - 30.0)
+    desk.ask(holder, 25.0)
+    desk.later(0.0, Outcome(DOWN, 502, "HTTP 502"))
+    other = desk.ask(patience=FOREVER)
+    assert desk.out == [], "the failure cools its slot"
+    desk.force("closed")
+    assert [other.account] == [permit.account for permit in desk.out], "who holds none is first"

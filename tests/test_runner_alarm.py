@@ -44,6 +44,14 @@ def test_it_rings_in_time_and_once() -> None:
     assert len(made.runtime.timers) == 2, "the one that has rung is forgotten"
 
 
+def test_a_timer_that_rings_though_it_was_cancelled_does_no_harm() -> None:
+    made = Set()
+    made.arm(7.5)
+    made.arm(math.inf)
+    made.runtime.timers[0].fire()
+    assert made.rings == 1
+
+
 @pytest.mark.parametrize(("then", "pending"), [(9.0, [2.5]), (7.5, [2.5]), (6.0, [1.0]), (math.inf, [])])
 def test_a_timer_that_rings_early_enough_stays(then: float, pending: list[float]) -> None:
     made = Set()
