@@ -133,7 +133,7 @@ def test_g6_a_503_postpones_the_probe_by_what_it_asks_for() -> None:
     desk.at(21.5)
     desk.later(0.5, BUSY_503)
     assert desk.desk.circuit.probe_at == 42.0
-    assert desk.desk.circuit.failures == 2
+    assert (2, 503) == (desk.desk.circuit.failures, desk.desk.circuit.last_status)
 
 
 def test_a_throttled_probe_opens_it_anew_for_the_same_time() -> None:
@@ -210,3 +210,11 @@ def test_g8_forgiveness_knows_who_holds_a_token() -> None:
     assert desk.out == [], "the failure cools its slot"
     desk.force("closed")
     assert [other.account] == [permit.account for permit in desk.out], "who holds none is first"
+
+
+@pytest.mark.parametrize(("status", "lost"), [(502, 1.0), (503, 0.0), (504, 1.0)])
+def test_g8_only_a_503_says_that_it_was_too_much(status: int, lost: float) -> None:
+    desk = Told()
+    desk.ask(patience=FOREVER)
+    desk.later(0.5, Outcome(DOWN, status, f"HTTP {status}"))
+    assert (lost, 1.0) == (sum(level.bad for level in desk.desk.window._levels), desk.desk.window._luck.bad)

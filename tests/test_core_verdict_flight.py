@@ -184,3 +184,13 @@ def test_an_attempts_replay_and_actions_come_in_order() -> None:
     names = [type(action).__name__ for action in actions]
     assert names == ["AttemptFinished", "WindowCut", "Replay", "StateChanged", "Replay", "WakeAt"]
     assert actions[-1] == act.WakeAt(3.5)
+
+
+def test_a_key_that_fails_for_ever_overflows_nothing() -> None:
+    desk, _ = served()
+    desk.desk._loss = 1.0
+    assert again(desk, DOWN_502, fails=1_000_000) == pytest.approx(desk.desk.window.rtt)
+
+
+def test_a_failure_that_asks_for_nothing_rests_as_long_as_the_schedule_says() -> None:
+    assert again(Told(retry=RetryConfig(base_delay=0.5)), DOWN_502) == 0.5

@@ -118,7 +118,8 @@ def test_a_dispatcher_that_fails_is_logged_and_the_next_input_is_served(caplog: 
 
     bench.runner.feed(broken)
     assert [EVENT] == bench.told
-    assert caplog.records[0].getMessage().startswith("the dispatcher failed; this is a bug, please report it")
+    words = "colony_pool: the dispatcher failed; this is a bug, please report it: ValueError"
+    assert caplog.records[0].getMessage().startswith(words)
 
 
 def test_g3_what_cannot_be_carried_out_keeps_nothing_else_from_being_so(caplog: pytest.LogCaptureFixture) -> None:
