@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from colony_pool._core.account import Account, Waiter
 from colony_pool._core.outcome import LOCAL, Outcome
+from colony_pool.config import RetryBudgetConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, SILENCE, WALL, cancel, nothing_left
-from tests.told import QUICK, Told, served
+from tests.told import QUICK, Told, called, served
 
 
 def words(waiter: Waiter) -> str:
@@ -221,3 +224,68 @@ def test_g9_one_that_never_parks_leaves_and_the_other_still_never_parks() -> Non
     desk.later(0.5, DOWN_502)
     assert stays.done
     assert desk.desk._no_parking == {}
+
+
+def test_g9_what_is_over_this_very_moment_is_no_reason_any_more() -> None:
+    desk, account = Told(maxsize=1), Account()
+    desk.ask(patience=FOREVER)
+    waiter = desk.ask(account, FOREVER)
+    assert account.flight is not None
+    desk.desk.hold_until = account.held_until = account.totp_at = desk.now
+    assert "got none" in desk.desk._why_not(account.flight, waiter, desk.now).message
+
+
+def test_g12_whose_retry_the_budget_refuses_to_the_end_hears_of_its_failure() -> None:
+    desk = Told(budget=RetryBudgetConfig(ratio=0.0, reserve=0))
+    waiter = desk.ask(patience=10.0)
+    desk.later(0.5, DOWN_502)
+    desk.at(12.0)
+    assert words(waiter).startswith("/auth/token: HTTP 502 (")
+
+
+def test_g9_while_a_probe_is_out_the_next_one_may_leave_at_once() -> None:
+    desk, account = served(breaker=QUICK)
+    old = account.token
+    assert old is not None
+    desk.at(90_000.0)
+    desk.force("half_open")
+    desk.ask(patience=FOREVER)
+    waiter = desk.ask(account, 0.0)
+    assert waiter.failure is not None
+    assert (0.0, old.ends_wall) == (waiter.failure.extra["retry_after"], waiter.failure.extra["token_valid_until"])
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_g9_who_cannot_wait_probes_the_very_moment_that_it_may(held: bool) -> None:
+    desk = Told(breaker=QUICK)
+    desk.force("open")
+    desk.at(3.0)
+    desk.desk.hold_until = 3.0 if held else -1.0
+    assert desk.desk.circuit.probe_at == 3.0
+    assert not desk.ask(patience=0.0).done
+    assert [True] == [permit.is_probe for permit in desk.out]
+
+
+def test_g12_a_probe_is_no_retry_whatever_its_flight_has_seen() -> None:
+    desk = Told(breaker=QUICK)
+    desk.ask(patience=FOREVER)
+    desk.later(0.5, DOWN_502)
+    desk.at(3.5)
+    assert [(True, False)] == [(permit.is_probe, permit.is_retry) for permit in desk.out]
+
+
+def test_who_leaves_during_an_outage_was_parked() -> None:
+    desk = Told(breaker=QUICK)
+    desk.force("open")
+    waiter = desk.ask(patience=FOREVER)
+    desk.at(2.0)
+    desk.hear()
+    cancel(desk, waiter)
+    assert [called("cancelled", 1.0, parked=True)] == desk.hear()
+
+
+def test_g9_a_patient_call_may_leave_those_that_never_park() -> None:
+    desk, account = Told(), Account()
+    stays, gone = desk.ask(account, 0.0), desk.ask(account, 60.0)
+    cancel(desk, gone)
+    assert [[stays]] == [list(impatient) for impatient in desk.desk._no_parking.values()]

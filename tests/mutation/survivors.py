@@ -79,6 +79,51 @@ SURVIVORS: tuple[Survivor, ...] = (
         "delay = min(self._config.open_delay * 2.0 ** min(self.level, 60), self._config.open_delay_max)",
         "delay = min(self._config.open_delay * 2.0 ** min(self.level, 61), self._config.open_delay_max)",
     ),
+    *because(
+        "it only tells permits of one deadline apart", CORE + "dispatch.py", "Dispatcher._start",
+        "self._started += 1", "self._started -= 1", "self._started += 2",
+    ),
+    *because(
+        "a chance that is exactly one in a million does not occur", CORE + "verdict.py", "Verdicts._judge",
+        "quiet = now - self._last_success >= breaker.quiet or window.chance(breaker.fail_max) < _TRIP_CHANCE",
+        "quiet = now - self._last_success >= breaker.quiet or window.chance(breaker.fail_max) <= _TRIP_CHANCE",
+    ),
+    *because(
+        "a chance that is exactly one in a million does not occur", CORE + "verdict.py", "Verdicts._not_before",
+        "poisoned = fails >= _POISON_FAILS and likely**fails < _POISON_CHANCE",
+        "poisoned = fails >= _POISON_FAILS and likely**fails <= _POISON_CHANCE",
+    ),
+    *because(
+        _FALSE, CORE + "verdict.py", "Verdicts._judge_probe",
+        'self._open_circuit(now, "HTTP 429", 429, grow=False)', 'self._open_circuit(now, "HTTP 429", 429, grow=None)',
+    ),
+    *because(
+        "an empty text is as false as None, and it is asked nothing else", CORE + "verdict.py", "Verdicts._requeue",
+        "failure: Failure | None = None", 'failure: Failure | None = ""',
+    ),
+    *because(
+        "no generation of a breaker is below 0", CORE + "verdict.py", "Verdicts._conclude_local",
+        "flight.tried_in = -1  # it is still to make its first attempt",
+        "flight.tried_in = -2  # it is still to make its first attempt",
+    ),
+    *because(
+        "no generation of a breaker is below 0", CORE + "account.py", "Flight.__init__",
+        "self.tried_in = -1  # the breaker's generation in which it was tried last",
+        "self.tried_in = -2  # the breaker's generation in which it was tried last",
+    ),
+    *because(
+        "neither is any time, and it is compared with one and nothing else", "colony_pool/_shell/alarm.py",
+        "Alarm.arm", "at = math.nan", "at = None",
+    ),
+    *because(
+        "a chance that is exactly one in ten thousand does not occur", CORE + "pace.py", "Window.failed",
+        "if not shed and self.chance(self._streak) < _DOWN_CHANCE:",
+        "if not shed and self.chance(self._streak) <= _DOWN_CHANCE:",
+    ),
+    *because(
+        "who is given a token has not failed, fast or not; and whoever fails says which", CORE + "settle.py",
+        "Settlement._finish", "retried: bool = False, fast: bool = False,", "retried: bool = False, fast: bool = True,",
+    ),
     *because(_STAMP, CORE + "queue.py", "Queue.take", "flight.stamp += 1", "flight.stamp += 2"),
     *because(_STAMP, CORE + "queue.py", "Queue.take_for_probe", "best[5].stamp += 1", "best[5].stamp += 2"),
     *because(_STAMP, CORE + "queue.py", "Queue.drop", "flight.stamp += 1", "flight.stamp += 2"),
