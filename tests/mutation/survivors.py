@@ -122,7 +122,8 @@ SURVIVORS: tuple[Survivor, ...] = (
     ),
     *because(
         "who is given a token has not failed, fast or not; and whoever fails says which", CORE + "settle.py",
-        "Settlement._finish", "retried: bool = False, fast: bool = False,", "retried: bool = False, fast: bool = True,",
+        "Settlement._finish",
+        "retried: bool = False, fast: bool = False,", "retried: bool = False, fast: bool = True,",
     ),
     *because(_STAMP, CORE + "queue.py", "Queue.take", "flight.stamp += 1", "flight.stamp += 2"),
     *because(_STAMP, CORE + "queue.py", "Queue.take_for_probe", "best[5].stamp += 1", "best[5].stamp += 2"),
