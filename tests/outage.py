@@ -4,8 +4,8 @@
 line. Requests are counted by the server. The clients are those of ``tests.bench.peers``, and have the same schedule.
 
 The tokens run out one by one before the outage is over. Then the server comes back with a capacity of N/4 requests a
-second and can be knocked over. A supervisor restarts a lost agent after a scaled minute; an agent is counted as lost
-each time that its call failed.
+second, 500 at most, and can be knocked over. A supervisor restarts a lost agent after a scaled minute; an agent is
+counted as lost each time that its call failed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ import threading
 import time
 from typing import Any
 
-from colony_pool._demo.run import Plan, Run, spawner
+from colony_pool._demo.run import Plan, Run, capacity, spawner
 from colony_pool.testing import FakeColony, FakeRequest
 from tests.bench.peers import NAMES, client
 from tests.bench.space import resident
 
 SCALE = 180.0
 LATENCY = 0.01  # what the server takes for an answer, seconds
+MOST = 500.0  # requests a second; one process of a client must be able to send more, or nothing is knocked over
 STARTS = 1000.0  # agents a second that any client can start
 WATCHED = 0.9  # the part of the outage after which memory is looked at: by then every token has run out
 
@@ -41,6 +42,11 @@ def plan(n: int, outage: float) -> Plan:
     down_at = warm_up + 2.5
     # The first soft point, at 0.6 of a life, comes after the outage has begun.
     return Plan(warm_up, life=max(12.0, down_at / 0.6), down_at=down_at, outage=outage)
+
+
+def rate(n: int) -> float:
+    """Requests a second that the server bears once it is back."""
+    return min(capacity(n), MOST)
 
 
 def play(
@@ -56,6 +62,7 @@ def play(
         joins = run.begin(spawner(runtime))
         _wait(when.down_at)
         run.go_down()
+        colony.capacity(rate(n))
         back = colony.now() + outage
         _wait(WATCHED * outage)
         large = resident()
@@ -63,22 +70,22 @@ def play(
             join()
         worked = time.process_time() - worked
         close()
+        row = run.outcome().as_dict()
         return {
-            **run.outcome().as_dict(),
-            **_recovery(colony.requests(since=back), back, n),
+            **row,
+            **_recovery(colony.requests(since=back - outage / 2), back, n, row["requests_after"]),
+            "ideal_s": n / rate(n),
             "cpu_s": round(worked, 2),
             "kib_per_agent": round((large - small) / n / 1024, 1),
         }
 
 
-def _recovery(requests: list[FakeRequest], back: float, n: int) -> dict[str, float | None]:
-    """How the ``n`` agents came by their tokens once the server was back; ``None``: that many never did."""
+def _recovery(requests: list[FakeRequest], back: float, n: int, sent: int) -> dict[str, float | None]:
+    """How ``n`` agents came by new tokens with ``sent`` requests once the server was back; ``None``: never."""
+    tokens = [request for request in requests if request.status == 200]
     served: dict[str, float] = {}
-    tokens = 0
-    for request in requests:
-        if request.status == 200:
-            tokens += 1
-            served.setdefault(request.agent, request.at + request.seconds - back)
+    for token in tokens:
+        served.setdefault(token.agent, max(0.0, token.at + token.seconds - back))
     waits = sorted(served.values())
 
     def at(ratio: float) -> float | None:
@@ -86,7 +93,8 @@ def _recovery(requests: list[FakeRequest], back: float, n: int) -> dict[str, flo
         return round(waits[rank - 1], 2) if rank <= len(waits) else None
 
     return {
-        "requests_per_token": round(len(requests) / tokens, 2) if tokens else None,
+        "without_token": n - len(waits),
+        "requests_per_token": round(sent / len(tokens), 2) if tokens else None,
         "p50_back_s": at(0.5),
         "p99_back_s": at(0.99),
         "all_back_s": at(1.0),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from colony_pool._core.account import Account
 from colony_pool._core.outcome import DENIED, LOCAL, Outcome
+from colony_pool._core.quota import Quota
 from colony_pool._core.token import issue
 from colony_pool.config import RetryBudgetConfig, TokenConfig
 from colony_pool.errors import ColonyRateLimitError, ColonyServerError
@@ -227,3 +230,30 @@ def test_g18_a_refused_key_is_served_its_valid_token_in_the_margin() -> None:
     assert waiter.token is account.token
     desk.at(31.0)
     assert desk.ask(account).failure is not None
+
+
+def test_g13_no_more_attempts_are_out_than_the_headers_have_left() -> None:
+    """Ten are allowed; the window would let more out at once, and each of them would be refused, and counted."""
+    desk = Desk()
+    for _ in range(40):
+        desk.ask(patience=36_000.0)
+    served = 0
+    while desk.out:
+        served += 1
+        told = {"exhausted_for": 600.0} if served == 10 else {"left": (10 - served, 600.0)}
+        desk.answer(desk.out[0], Outcome("ok", 200, jwt="x", life=86_400.0, **told))
+        assert served + len(desk.out) <= 10
+        desk.at(desk.now + 0.05)
+    assert served == 10
+    desk.at(desk.now + 601.0)
+    desk.ask()
+    assert len(desk.out) == 1, "the server counts anew"
+
+
+def test_g13_what_is_left_holds_until_the_server_counts_anew() -> None:
+    quota = Quota()
+    quota.told(3, 10.0, 0.0)
+    quota.told(5, 10.0, 1.0)
+    assert (3.0, math.inf) == (quota.left(1.0), quota.left(11.0))
+    quota.told(30, 60.0, 11.0)
+    assert quota.left(12.0) == 30.0

@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import colony_pool as cp
-from colony_pool._core.outcome import classify
+from colony_pool._core.outcome import MAX_LIFE, classify
+from colony_pool._shell.token_cache import TokenCache
 from colony_pool.testing import FakeColony
 from tests.fuzz import targets
 from tests.fuzz.__main__ import SEEDS
@@ -155,6 +156,29 @@ def test_g23_a_server_cannot_write_into_logs_and_terminals(text: str) -> None:
     for content in ({"detail": text}, {"error": text}, {"detail": {"message": text, "code": text}}):
         targets.token_answer(b"\x96" + json.dumps(content).encode())  # 0x96: status 400
     targets.check_outcome(classify(200, {"content-type": text}, b"", targets.WALL))
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [("A" * 100, "A" * 100), ("A" * 101, None), ("A\nB", None), (7, None), ("", "")]
+)
+def test_g23_a_code_is_a_short_word_or_none(code: object, told: str | None) -> None:
+    said = json.dumps({"detail": {"message": "no\r\nway\u202e!", "code": code}}).encode()
+    outcome = classify(400, {}, said, targets.WALL)
+    assert ("no  way !", told) == (outcome.detail, outcome.code)
+
+
+def test_g11_a_content_type_is_told_in_one_line() -> None:
+    outcome = classify(200, {"content-type": "text\x1b[2J; charset=x"}, b"", targets.WALL)
+    assert "HTTP 200, but the body (text [2J) holds no access_token" == outcome.detail
+
+
+@pytest.mark.parametrize(("life", "kept"), [(MAX_LIFE, MAX_LIFE), (MAX_LIFE + 1.0, None)])
+def test_g17_g21_ten_years_are_the_longest_life(life: float, kept: float | None) -> None:
+    said = json.dumps({"access_token": "a.b.c", "expires_in": life}).encode()
+    assert kept == classify(200, {}, said, targets.WALL).life
+    cache = TokenCache("https://example.org")
+    cache.save(KEY, "a.b.c", targets.WALL + life)
+    assert (kept and ("a.b.c", targets.WALL + life)) == cache.load(KEY, targets.WALL)
 
 
 @pytest.mark.parametrize("fields", [{"expires_in": 1e10}, {"access_token": _jwt({"exp": 1.79e10})}])

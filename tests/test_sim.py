@@ -18,8 +18,9 @@ from tests.sim.invariants import AT
 from tests.sim.tasks import GreenSim
 from tests.sim.world import World, disk
 
-SEEDS, BLOCK = 2000, 200
-PROMISES = {name for promises in (*AT.values(), AT_THE_END, AFTER_CLOSE) for name, _ in promises}
+SEEDS, BLOCK = 2000, 400
+PROMISES = {name for promises in AT.values() for name, _ in promises}
+PROMISES |= {name for name, _ in (*AT_THE_END, *AFTER_CLOSE)}
 # What a scenario may meet, beside its theme, and each block of seeds does.
 EVENTS = {
     "401 forced a refresh", "breaker opened", "budget refused a retry", "close", "end", "half_open", "hold",

@@ -248,7 +248,7 @@ class Dispatcher(Verdicts):
     def _admit_closed(self, now: float) -> float:
         while (flight := self.queue.first()) is not None:
             opens = self.window.opens_at(now)
-            if opens > now or len(self.live) >= self.config.maxsize:
+            if opens > now or len(self.live) >= min(self.config.maxsize, self.quota.left(now)):
                 return opens if opens > now else math.inf
             retry = flight.tried_in == self.circuit.generation
             if retry and not self.budget.withdraw(now):

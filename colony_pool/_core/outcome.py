@@ -23,7 +23,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .backoff import http_date, rate_limit, retry_after
@@ -50,6 +50,7 @@ class Outcome:
     response: Mapping[str, Any] = field(default_factory=dict, repr=False)
     retry_after: float | None = None
     exhausted_for: float | None = None  # the headers say: no request left for that many seconds
+    left: tuple[int, float] | None = None  # the headers say: so many requests left, for so many seconds
     jwt: str = field(default="", repr=False)
     life: float | None = None  # seconds the token lives from now, None when nobody said
     code_burnt: bool = False  # a TOTP code reached the socket
@@ -65,6 +66,13 @@ class Outcome:
 def classify(status: int, headers: Mapping[str, str], body: bytes, wall: float) -> Outcome:
     """Give one HTTP answer its class. ``headers`` have lower-case names; ``wall`` is unix time now."""
     remaining, reset = rate_limit(headers, wall)
+    outcome = _by_status(status, headers, body, wall, remaining, reset)
+    return replace(outcome, left=(remaining, reset)) if remaining and reset else outcome
+
+
+def _by_status(
+    status: int, headers: Mapping[str, str], body: bytes, wall: float, remaining: int | None, reset: float | None
+) -> Outcome:
     after = retry_after(headers, wall)
     exhausted = reset if remaining == 0 else None
     if 200 <= status < 300:

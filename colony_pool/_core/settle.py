@@ -17,6 +17,7 @@ from .failure import Failure, circuit_open, held, no_code, overdue
 from .outcome import Outcome
 from .pace import Window
 from .queue import Queue
+from .quota import Quota
 from .token import Token, issue
 
 
@@ -28,6 +29,7 @@ class Settlement:
         self.circuit = Circuit(config.breaker)
         self.window = Window(config.window, config.maxsize)
         self.budget = RetryBudget(config.budget)
+        self.quota = Quota()
         self.denials = DenialDesk(config.denial)
         self.queue = Queue()
         self.live: set[Permit] = set()

@@ -159,6 +159,8 @@ class Verdicts(Settlement):
             self._emit(ev.KeyDenied(outcome.status, outcome.code, denial.until - now, denial.code_only))
         elif outcome.kind == THROTTLED:
             self._throttle(flight, outcome, now)
+        if outcome.left is not None:
+            self.quota.told(*outcome.left, now)
         if outcome.exhausted_for is not None:
             self._hold(outcome.exhausted_for, "the rate limit is used up", "exhausted", now)
         if outcome.kind == OK:

@@ -30,6 +30,8 @@ from urllib3.util.wait import wait_for_read, wait_for_write
 
 # One piece of a request's body: each gets what is left of the deadline, which TLS else grants anew each time.
 _PIECE = 65_536
+# Bytes of an answer's headers, interim answers included; http.client would take 100 lines of 64 KiB.
+_MAX_HEAD = 131_072
 
 
 class _DeadlineIO(io.RawIOBase):
@@ -40,6 +42,7 @@ class _DeadlineIO(io.RawIOBase):
         self._sock = sock
         self.at_end = False
         self.broke_off = False
+        self.in_head = True
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """What http.client asks a socket for."""
@@ -54,6 +57,8 @@ class _DeadlineIO(io.RawIOBase):
         count = self._guard.receive(self._sock, buffer)
         self._guard.colony_heard += count
         self.broke_off = count == 0
+        if self.in_head and self._guard.colony_heard > _MAX_HEAD:
+            raise HTTPException("the headers are too long")
         return count
 
 
@@ -64,7 +69,9 @@ class _Reply(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        if self.fp.raw.broke_off:  # type: ignore[attr-defined] # http.client takes an early end for that of the head
+        reader: Any = self.fp.raw
+        reader.in_head = False
+        if reader.broke_off:  # http.client takes an early end for that of the head
             raise ConnectionResetError("the connection ended within the headers")
 
     def _close_conn(self) -> None:

@@ -28,7 +28,7 @@ N = 1_000
 CASES = (*((name, N) for name in NAMES if name != "retry budget alone"), ("colony_pool", 10_000))
 SCALE = 0.1  # the first backoff takes twenty seconds
 PATIENCE = 1e6
-QUIET = 1.0  # seconds without a request after which all are taken to wait
+QUIET = 2.0  # seconds without a request after which all are taken to wait
 _PULSE = 0.25
 
 
@@ -58,8 +58,11 @@ def _parked(calls: list[Callable[[], object]], settle: Callable[[], object]) -> 
     import gevent
 
     before = _traced()
-    greenlets = [gevent.spawn(_quietly, call) for call in calls]
+    begun: list[None] = []
+    greenlets = [gevent.spawn(_quietly, call, begun) for call in calls]
     _greenlets.extend(greenlets)
+    while len(begun) < len(calls):
+        time.sleep(_PULSE)
     settle()
     grown = _traced() - before
     parked = sum(not greenlet.ready() for greenlet in greenlets)
@@ -72,7 +75,8 @@ def _traced() -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
-def _quietly(call: Callable[[], object]) -> None:
+def _quietly(call: Callable[[], object], begun: list[None]) -> None:
+    begun.append(None)
     with suppress(Exception):
         call()
 

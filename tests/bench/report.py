@@ -35,7 +35,9 @@ class Column:
 
     def cell(self, row: Row) -> str:
         value = row.get(self.key)
-        return self.absent if value is None else self.form.format(value)
+        if value is None:
+            return NOTHING if FAILED in row else self.absent
+        return self.form.format(value)
 
 
 def lower(key: str, head: str, form: str = "{:,}", absent: str = NOTHING) -> Column:
@@ -87,7 +89,7 @@ class Table:
             for column in self.columns
         ]
         if FAILED in row:  # in place of the first figure
-            first = next(i for i, column in enumerate(self.columns) if column.best is not None)
+            first = next((i for i, column in enumerate(self.columns) if row.get(column.key) is None), 0)
             cells[first] = str(row[FAILED])
         return cells
 

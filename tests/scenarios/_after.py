@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import Any
 
 from . import World
 
 SECRET = "S3CRET"
 _SERIAL = itertools.count()
+
+
+class _Bugs(logging.Handler):
+    """Keeps what the library logs as its own fault."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen.append(record.getMessage())
+
+
+_BUGS = _Bugs()
+logging.getLogger("colony_pool").addHandler(_BUGS)
 
 
 def key(name: object) -> str:
@@ -31,7 +47,7 @@ def assert_documented(error: BaseException | None, *allowed: type[BaseException]
         error = error.__cause__ or error.__context__
 
 
-def assert_recovered(w: World, pool: Any, *, sockets: int | None = None) -> None:
+def assert_recovered(w: World, pool: Any) -> None:
     """Every permit, waiter, slot and socket has come back, and the pool serves keys old and new."""
     from colony_pool.testing import subject
 
@@ -44,5 +60,5 @@ def assert_recovered(w: World, pool: Any, *, sockets: int | None = None) -> None
     for name in (key("before"), new):
         assert pool.agent(name).get("/users/me").json()["id"] == subject(name), "somebody else's answer"
     assert pool.status().breaker.state == "closed"
-    limit = pool._config.maxsize if sockets is None else sockets
-    w.until(lambda: w.sockets() <= limit, "sockets are closed")
+    assert _BUGS.seen == []
+    w.until(lambda: w.sockets() == sum(one.status().connections[1] for one in w.pools), "only idle sockets are open")

@@ -57,15 +57,15 @@ def a_process_without_descriptors_is_told_so_and_recovers(w: World) -> None:
         task.result()
     idle = pool.status().connections[1]
     assert 1 <= idle <= 4
-    w.colony.latency(0.5)
     with _no_descriptors():
+        w.colony.pause()
         calls = [w.spawn(agent.get, "/users/me") for agent in agents]
+        w.until(lambda: sum(call.error is not None for call in calls) == len(calls) - idle, "the others are told")
+        w.colony.resume()
         errors = [call.join().error for call in calls]
-    told = [error for error in errors if error is not None]
-    assert len(calls) - idle == len(told)
-    for error in told:
+    for error in filter(None, errors):
         assert_documented(error, ColonyNetworkError, words="too many open files")
-    w.colony.latency(0.0)
+    assert idle == errors.count(None)
     assert_recovered(w, pool)
 
 

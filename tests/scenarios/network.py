@@ -47,6 +47,6 @@ def lost_and_late_packets_cost_time_and_a_cut_wire_costs_a_documented_error(w: W
         far.wire()
         assert all(task.result() for task in parked)
         for each in (pool, parking):
-            assert_recovered(w, each, sockets=2 * 64)
+            assert_recovered(w, each)
     finally:
         far.close()

@@ -61,10 +61,10 @@ def g22_a_handshake_without_an_end_is_cut_off(w: World) -> None:
     from colony_pool import ColonyNetworkError, Timeout
 
     url = w.colony.base_url.replace("http:", "https:")
-    pool = w.pool(url, timeout=Timeout(connect=0.3, read=0.3, total=0.5))
+    pool = w.pool(url, timeout=Timeout(connect=1.0, read=1.0, total=1.5))
 
     def fails(words: str) -> None:
-        calls = [w.spawn(pool.agent(key(i)).token) for i in range(3)]
+        calls = [w.spawn(pool.agent(key(i)).token) for i in range(2)]
         for call in calls:
             assert_documented(call.join().error, ColonyNetworkError, words=words)
 

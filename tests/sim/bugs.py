@@ -6,9 +6,8 @@ is found within 2,000 seeds, by that promise, and that the library as it is pass
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -30,19 +29,7 @@ from colony_pool._shell.credential import Credential
 from colony_pool._shell.runner import Runner
 from colony_pool.agent import Agent
 
-Bug = Callable[[], contextlib.AbstractContextManager[Any]]
-BUGS: dict[str, tuple[str, Bug]] = {}  # by name: the promise that it breaks, and how to plant it
-
-
-def breaks(promise: str) -> Callable[[Callable[[], Iterator[None]]], Bug]:
-    """The function plants a bug, named as it is, until it is resumed."""
-
-    def register(plant: Callable[[], Iterator[None]]) -> Bug:
-        bug: Bug = contextlib.contextmanager(plant)
-        BUGS[plant.__name__.replace("_", " ")] = (promise, bug)
-        return bug
-
-    return register
+from .planting import BUGS, breaks
 
 
 @breaks("what is decided is done at once")
@@ -300,3 +287,6 @@ def probes_are_not_counted() -> Iterator[None]:
 
     with mock.patch.dict(journal._HANDLERS, {ev.AttemptFinished: selective}):
         yield
+
+
+__all__ = ["BUGS"]

@@ -82,7 +82,7 @@ def _weather(dice: Random, theme: str) -> tuple[tuple[Weather, ...], float]:
     sequence = []
     if theme == "refusing" or (theme != "recovery" and dice.random() < 0.6):
         sequence.append(Weather(0.0))
-        at += dice.choice(_LENGTHS)
+        at += dice.choice(_LENGTHS if theme != "refusing" else [30.0, 60.0])
     for _ in range(dice.choice([2, 3, 4] if theme in ("outage", "slow") else [1, 1, 2, 3])):
         kind = dice.choice(THEMES[theme])
         spell = _spell(dice, kind, at)
@@ -107,7 +107,7 @@ def _spell(dice: Random, kind: str, at: float) -> Weather:
     elif kind in ("counting", "shedding"):
         ratio, left = dice.choice([0.2, 1.0, 1.0]), dice.choice([-1, -1, 0, 3])
     elif kind == "refusing":
-        status, ratio = dice.choice([400, 401, 403, 404, 422]), dice.choice([0.5, 1.0])
+        status, ratio = dice.choice([400, 401, 403, 404, 422]), dice.choice([0.5, 1.0, 1.0])
     elif kind == "fault":
         status, ratio = dice.choice([500, 501]), dice.choice([0.2, 1.0])
     elif kind == "broken":
@@ -137,7 +137,7 @@ def _keys(dice: Random, theme: str) -> tuple[KeyPlan, ...]:
 def _agents(dice: Random, theme: str, keys: int, well_at: float) -> tuple[AgentPlan, ...]:
     """Several agents may share a key; all are there before the weather clears up."""
     count = keys if theme == "recovery" else keys * dice.choice([1, 1, 1, 2, 4])
-    span = dice.choice([0.0, 2.0, well_at / 2, well_at] if theme != "retries" else [0.0, 2.0])
+    span = dice.choice([0.0, 2.0, well_at / 2, well_at] if theme not in ("retries", "refusing") else [0.0, 2.0])
     calls = 1 if theme == "recovery" else dice.choice([1, 2, 4]) if count > 12 else dice.choice([1, 3, 6])
     patience = dice.choice([None, 3600.0]) if theme in ("recovery", "retries") else 0.0
     agents = []
@@ -148,7 +148,7 @@ def _agents(dice: Random, theme: str, keys: int, well_at: float) -> tuple[AgentP
                 at=round(span * dice.random() * 2) / 2,
                 calls=calls,
                 max_wait=dice.choice(_PATIENCE) if patience == 0.0 else patience,
-                pause=dice.choice([0.5, 5.0, 20.0, 60.0]),
+                pause=dice.choice([0.5, 5.0, 20.0, 60.0] if theme != "refusing" else [5.0, 20.0]),
                 again=dice.choice([0.5, 5.0, 30.0, 60.0]),
                 verb=dice.choice(["token", "token", "token", "get"]),
             )

@@ -121,6 +121,6 @@ def _seen(w: Witness) -> dict[str, float]:
     seen["transitions"] = sum(w.moves.values())
     seen["probes"] = w.probes - sum(attempt.probe for attempt in w.out.values())
     seen["holds"] = w.holds
-    seen["refusals"] = w.verdicts[DENIED]
+    seen["refusals"] = w.refusals
     seen["leases lost, probes"], seen["leases lost, attempts"] = w.lost["probe"], w.lost["attempt"]
     return seen

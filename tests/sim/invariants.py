@@ -17,7 +17,7 @@ quiet     nobody can go on until time does                        -
 return    a user's call has come back                             the call
 ========  ======================================================  ======================
 
-What must hold at the end of a scenario stands in ``endings.py``, and how it adds up in ``sums.py``.
+What must hold at the end of a scenario, and how it adds up, stands in ``endings.py``.
 """
 
 from __future__ import annotations
@@ -25,23 +25,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from colony_pool import (
-    CircuitOpenError,
-    ColonyAPIError,
-    ColonyAuthError,
-    ColonyNetworkError,
-    ColonyNotFoundError,
-    ColonyRateLimitError,
-    ColonyServerError,
-    ColonyTwoFactorInvalidError,
-    ColonyTwoFactorRequiredError,
-    ColonyValidationError,
-    PoolClosedError,
-)
+from colony_pool import ColonyAPIError
 from colony_pool._core import events as ev
 
-from .answers import BAD, DENIED, NETWORK
+from .answers import DENIED
 from .ledger import Attempt, Visit
+from .reasons import REASONS, none
 from .server import KEY
 from .users import Call, TotpRaised
 
@@ -50,10 +39,9 @@ if TYPE_CHECKING:
 
 Wrong = Callable[["Witness", Any], str | None]
 AT: dict[str, list[tuple[str, Wrong]]] = {}
-
 _EPSILON = 1e-6
 _CODE_KNOWN = 300.0  # seconds after which the same six digits may come again by chance
-_RECHECK = 1.0  # the hot path looks at the wall clock once in so many seconds
+_RECHECK = 1.0  # the hot path looks at the wall clock once in so many seconds: a step is seen so much later
 _REST = 60.0
 
 
@@ -251,7 +239,7 @@ def _(w: Witness, visit: Visit) -> str | None:
     if failure is None:
         return None
     error = failure.raised or failure.exception()
-    if not _REASONS.get(type(error), _no_reason)(w, visit, error):
+    if not REASONS.get(type(error), none)(w, visit, error):
         return f"a call of key {visit.key} got {type(error).__name__} without a reason: {error}"
     return None
 
@@ -259,75 +247,11 @@ def _(w: Witness, visit: Visit) -> str | None:
 @promise("told", "a valid token is always served (G18)")
 def _(w: Witness, visit: Visit) -> str | None:
     token = w.tokens.get(visit.key)
-    if visit.waiter.failure is None or w.closed or token is None or not token.valid(w.now, w.wall):
+    if visit.waiter.failure is None or w.closed or token is None or token.dropped <= w.now:
         return None
-    if token.dropped <= w.now:  # rejected, at this very moment
+    if not token.valid(w.now, w.wall):
         return None
     return f"a call of key {visit.key} failed, and there was a token for {token.ends - w.now:.3f} s more"
-
-
-def _no_reason(w: Witness, visit: Visit, error: Any) -> bool:
-    return False
-
-
-def _may_not_wait(w: Witness, visit: Visit, until: float) -> bool:
-    return w.now + w.patience_left(visit) <= until + _EPSILON or visit.waiter.max_wait <= 0.0
-
-
-def _refused_like_that(w: Witness, visit: Visit, error: Any) -> bool:
-    answer = w.refused.get(visit.key, (0.0, None))[1] or w.last.get(visit.key)
-    return answer is not None and answer.means == DENIED and answer.status == error.status
-
-
-def _code_is_missing(w: Witness, visit: Visit, error: Any) -> bool:
-    return bool(visit.waiter.account.totp)
-
-
-def _server_counts(w: Witness, visit: Visit, error: Any) -> bool:
-    until = max(w.hold_until, w.key_hold.get(visit.key, 0.0))
-    last = w.last.get(visit.key)
-    return until > w.now or (last is not None and last.means == "throttled")
-
-
-def _next_probe_is_too_late(w: Witness, visit: Visit, error: CircuitOpenError) -> bool:
-    # Alone it keeps its own schedule, for there is nobody whose probe could forgive it.
-    alone = all(other.key == visit.key for other in w.visits.values())
-    too_late = alone or _may_not_wait(w, visit, w.now + (error.retry_after or 0.0))
-    return w.state != ev.CLOSED and too_late
-
-
-def _it_failed(w: Witness, visit: Visit, error: Any) -> bool:
-    last = w.last.get(visit.key)
-    failed = last is not None and (last.means in BAD or w.blamed)
-    return failed or _may_not_wait(w, visit, w.now)
-
-
-def _no_answer(w: Witness, visit: Visit, error: Any) -> bool:
-    last = w.last.get(visit.key)
-    return last is not None and last.means == NETWORK
-
-
-def _pool_is_closed(w: Witness, visit: Visit, error: Any) -> bool:
-    return w.closed
-
-
-def _by_its_own_callable(w: Witness, visit: Visit, error: Any) -> bool:
-    return bool(visit.waiter.account.totp)
-
-
-_REASONS: dict[type, Callable[[Witness, Visit, Any], bool]] = {
-    CircuitOpenError: _next_probe_is_too_late,
-    ColonyAuthError: _refused_like_that,
-    ColonyNetworkError: _no_answer,
-    ColonyNotFoundError: _refused_like_that,
-    ColonyRateLimitError: _server_counts,
-    ColonyServerError: _it_failed,
-    ColonyTwoFactorInvalidError: _refused_like_that,
-    ColonyTwoFactorRequiredError: _code_is_missing,
-    ColonyValidationError: _refused_like_that,
-    PoolClosedError: _pool_is_closed,
-    TotpRaised: _by_its_own_callable,
-}
 
 
 # -- what a user gets -------------------------------------------------------------------------------------
@@ -340,7 +264,6 @@ def _(w: Witness, call: Call) -> str | None:
     token = w.issued.get(call.jwt)
     if token is None or token.key != call.key:
         return f"key {call.key} got a token that is none, or not its own"
-    # The hot path looks at the wall clock once a second; a step is seen a second later.
     wall = 0.0 if w.now <= w.stepped_at + _RECHECK + _EPSILON else w.wall
     if not token.valid(w.now, wall):
         return f"key {call.key} got a token that ended {w.now - token.ends:.3f} s ago, or was rejected"
@@ -374,4 +297,4 @@ def _(w: Witness, call: Call) -> str | None:
 
 @promise("quiet", "the library reports no bug of its own")
 def _(w: Witness, subject: None) -> str | None:
-    return w.complaints[0] if w.complaints else None
+    return next(iter(w.complaints), None)

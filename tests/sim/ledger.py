@@ -108,13 +108,14 @@ class Ledger:
         self.calls: Counter[str] = Counter()
         self.events: Counter[type] = Counter()
         self.moves: Counter[tuple[str, str]] = Counter()
-        self.demands = self.adopted = self.retried = self.late = self.probes = self.holds = 0
+        self.demands = self.adopted = self.retried = self.late = self.probes = self.holds = self.refusals = 0
         self.lost: Counter[str] = Counter()
         self.blamed = False  # whether the last refusal was the server's fault
         self._holding = False
         self._tried: dict[object, int] = {}  # flights: the closed period in which they were last on the wire
         self._busy: defaultdict[int, float] = defaultdict(float)
-        self._judged: dict[int, tuple[float, bool]] = {}  # keys that have worked: when last judged, and refused?
+        self._worked: set[int] = set()  # keys that ever got a token
+        self._judged: dict[int, tuple[float, bool]] = {}  # of these: when last judged since, and refused?
         self._denied_last: tuple[float, int] | None = None
 
     # -- attempts -------------------------------------------------------------------------------------
@@ -165,6 +166,7 @@ class Ledger:
         if means == OK:
             self.receive(key, answer)
         elif means == DENIED:
+            self.refusals += 1
             self.refused[key] = (self.now, answer)
             self._denied_last = (self.now, key)
         elif means == THROTTLED:
@@ -182,7 +184,7 @@ class Ledger:
         token = Issued(answer.jwt, key, self.now + answer.life, self.wall + answer.life, margin)
         self.tokens[key] = self.issued[answer.jwt] = token
         self.refused.pop(key, None)
-        self._judged.setdefault(key, (self.now, False))
+        self._worked.add(key)
 
     def _throttled(self, answer: Answer) -> None:
         asked = answer.wish.from_now(self.wall)
@@ -206,7 +208,7 @@ class Ledger:
 
     def _is_servers_fault(self, key: int, refused: bool) -> bool:
         """Whether more than half of at least five keys that worked were refused within a minute (G14)."""
-        if key in self._judged:
+        if key in self._worked:
             self._judged[key] = (self.now, refused)
         recent = {k: bad for k, (at, bad) in self._judged.items() if at >= self.now - MINUTE}
         if not refused or key not in recent or len(recent) < 5 or sum(recent.values()) * 2 <= len(recent):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from colony_pool._shell.transport import Abort, BadReply, NetworkFailure, Reply
 
@@ -24,10 +24,10 @@ _CODE_KNOWN = 90.0  # seconds for which the server refuses a code that it has se
 class Observer(Protocol):
     """Who is told of each request: the witness of the process that makes it."""
 
-    def sending(self, key: int, code: str) -> object:
+    def sending(self, key: int, code: str) -> Any:
         """A request for a token goes out; returns what ``heard`` wants."""
 
-    def heard(self, sending: object, answer: Answer) -> None:
+    def heard(self, sending: Any, answer: Answer, /) -> None:
         """This is what it is answered, now."""
 
 
@@ -44,6 +44,10 @@ class Server:
         self.capacity = Capacity(scenario.capacity) if scenario.capacity else None
         self._limit = Limit(3, 20.0)
         self._codes: dict[tuple[int, str], float] = {}
+
+    def limit(self, allowed: int, width: float) -> None:
+        """Allow so many requests in each window of ``width`` seconds, while the weather is ``limit``."""
+        self._limit = Limit(allowed, width)
 
     @property
     def wall(self) -> float:

@@ -18,11 +18,12 @@ from colony_pool._core import events as ev
 from colony_pool._core.account import Account, Permit, Waiter
 from colony_pool._core.outcome import LOCAL, Outcome
 from colony_pool._core.token import Token
+from colony_pool.testing.sim import SimTask
 
 from . import invariants
 from .answers import NETWORK, OK, SILENCE, Answer
 from .ledger import Attempt, Breach, Issued, Ledger, Visit, number
-from .tasks import GreenSim, SimTask
+from .tasks import GreenSim
 
 _INPUTS = ("demand", "refresh", "cancel", "tick", "result", "invalidate", "adopt", "force", "close")
 

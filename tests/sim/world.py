@@ -104,6 +104,7 @@ class World:
         """Play it to its end, or to the first promise that is broken."""
         complaints = Complaints(lambda: self.witness)
         _log.addHandler(complaints)
+        propagates, _log.propagate = _log.propagate, False
         try:
             self._begin()
             self._recover()
@@ -116,6 +117,7 @@ class World:
             self.sim.switching = self.sim.quiet = lambda: None
             self.sim.end()
             _log.removeHandler(complaints)
+            _log.propagate = propagates
         return None
 
     def _begin(self) -> None:

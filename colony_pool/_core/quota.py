@@ -1,0 +1,28 @@
+"""What the server says is left of its rate limit: never more attempts out than it will serve.
+
+``X-RateLimit-Remaining: 3`` while four are out means that one of them is refused, and counted. So no attempt starts
+while as many are out as the last answer has left. At 0 a hold takes over (G13).
+"""
+
+from __future__ import annotations
+
+import math
+
+
+class Quota:
+    """Requests left, as the headers tell. Times are monotonic seconds."""
+
+    __slots__ = ("_left", "_until")
+
+    def __init__(self) -> None:
+        self._left = math.inf
+        self._until = -math.inf  # when the server counts anew, and nothing is known any more
+
+    def told(self, left: int, seconds: float, now: float) -> None:
+        """An answer says that ``left`` requests remain for ``seconds``; of answers in any order the least counts."""
+        self._left = min(float(left), self.left(now))
+        self._until = now + seconds
+
+    def left(self, now: float) -> float:
+        """How many attempts may be out; inf while nothing is known."""
+        return self._left if now < self._until else math.inf

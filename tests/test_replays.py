@@ -1,0 +1,36 @@
+"""2026-05-21, and a week behind a rate limit, at full scale on virtual time (``tests/sim``)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim import incident, week
+from tests.sim.world import disk
+
+AGENTS = 1000
+# Until the probe that finds the server well: the open delay, and what the probe before took.
+PROBE = 61.0
+
+
+@pytest.mark.parametrize("max_wait", [3600.0, None], ids=["patience covers it", "default patience"])
+def test_g1_g8_g9_the_incident_of_2026_05_21(max_wait: float | None) -> None:
+    """An hour of 502 costs a hundred attempts; the server that recovers is not knocked over, and all are back."""
+    result = incident.play(AGENTS, max_wait)
+    assert result.attempts <= 110
+    assert (0, 0) == (result.knocks, result.never_back)
+    assert result.closed_after <= PROBE
+    drained = 1.5 * result.ideal
+    if max_wait is None:  # who was sent away comes back with the supervisor
+        assert result.last_back <= result.closed_after + incident.RESTART + drained
+    else:
+        assert 0 == result.lost
+        assert result.last_back <= result.closed_after + drained
+
+
+def test_g13_a_week_behind_a_rate_limit_provokes_no_refusal_that_the_headers_foretold() -> None:
+    """Two days of it: 700 agents, 30 exchanges an hour, a restart every 20 minutes, an outage of an hour each day."""
+    with disk():
+        result = week.play(days=2.0)
+    assert 0 == result.foretold
+    assert result.unforeseen <= result.processes
+    assert result.longest_without <= result.needed
