@@ -176,7 +176,7 @@ class Verdicts(Settlement):
             rest = self.config.token.rest_max - self.config.token.rest_min
             flight.account.rest_until = now + self.config.token.rest_min + rest * self._rand()
         if outcome.kind in (DENIED, THROTTLED):
-            self._fail(flight, from_outcome(outcome, flight.asked), now)
+            self._fail(flight, from_outcome(outcome), now)
         elif outcome.kind == LOCAL:
             self._conclude_local(permit, flight, outcome, now)
         else:

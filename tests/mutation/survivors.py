@@ -64,6 +64,10 @@ SURVIVORS: tuple[Survivor, ...] = (
         "self.queue.put(flight, now, self._wall)", "self.queue.put(flight, now, None)",
     ),
     *because(
+        _NO_WALL + "who comes back rests first", CORE + "verdict.py", "Verdicts._requeue",
+        "self.queue.put(flight, now, self._wall)", "self.queue.put(flight, now, None)",
+    ),
+    *because(
         _NO_WALL + "nobody waits for a refresh, so it is last anyway", CORE + "dispatch.py", "Dispatcher._background",
         "self.queue.put(flight, now, self._wall)", "self.queue.put(flight, now, None)",
     ),
