@@ -37,7 +37,7 @@ class Mutex:
         self.held = False
 
     def acquire(self, blocking: bool = True) -> bool:
-        assert not blocking, "nobody waits for the dispatcher"
+        assert blocking is False, "nobody waits for the dispatcher"
         free, self.held = not self.held, True
         return free
 

@@ -256,6 +256,7 @@ def test_g8_a_round_trip_that_grew_does_not_stretch_the_pace() -> None:
     ("levels", "known"),
     [
         ([], (0, 0)),
+        ([(20, 0), (40, 0)], (60, 0)),
         ([(20, 0), (40, 15)], (20, 0)),  # an overloaded level does not teach the next one that failing is normal
         ([(20, 6), (40, 15)], (60, 21)),
         ([(20, 6), (0, 0), (40, 30), (40, 15)], (60, 21)),

@@ -117,6 +117,7 @@ def test_a_flight_that_was_dropped_is_not_there_any_more() -> None:
     gone, stays, sleeps = flight(5.0), flight(9.0), flight(9.0)
     sleeps.not_before = 4.0
     queue = queue_of(gone, stays, sleeps)
+    queue.put(gone, 0.0, WALL)
     queue.drop(gone)
     queue.drop(sleeps)
     assert queue.next_sleeper() == math.inf
@@ -131,6 +132,16 @@ def test_g7_a_probe_is_taken_once_and_the_others_stay() -> None:
     assert queue.take_for_probe() is proven
     assert [plain, second_factor] == drain(queue)
     assert queue.take_for_probe() is None
+
+
+def test_g7_a_probe_that_slept_before_does_not_sleep_on() -> None:
+    probe = flight(9.0)
+    probe.not_before = 5.0
+    queue = queue_of(probe)
+    probe.not_before = 0.0
+    queue.put(probe, 0.0, WALL)
+    assert queue.take_for_probe() is probe
+    assert queue.next_sleeper() == math.inf
 
 
 def test_g7_of_equals_the_foremost_probes() -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from colony_pool._core.account import Account, Waiter
 from colony_pool._core.outcome import LOCAL, Outcome
-from colony_pool.config import DenialConfig, RetryConfig
+from colony_pool.config import RetryBudgetConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, SILENCE, WALL, cancel, nothing_left
-from tests.told import QUICK, Told, served
+from tests.told import QUICK, Told, called, served
 
 
 def words(waiter: Waiter) -> str:
@@ -75,111 +75,6 @@ def test_g9_a_call_whose_patience_ends_while_open_says_how_long_it_waited() -> N
     assert patient.failure is not None
     assert (patient.failure.extra["waited"], patient.failure.extra["retry_after"]) == (3.0, 4.0)
     assert patient.failure.extra["token_valid_until"] is None
-
-
-def test_g13_who_cannot_wait_for_the_end_of_a_hold_is_told_of_it() -> None:
-    desk = Told()
-    desk.ask()
-    desk.later(0.5, COUNTING)
-    assert "on hold for 30 s (HTTP 429 from the rate limit)" in words(desk.ask(patience=10.0))
-
-
-def test_g13_a_key_that_is_held_longer_is_told_why() -> None:
-    desk, culprit = Told(), Account()
-    desk.ask(culprit)
-    desk.later(0.5, REFUSED)
-    culprit.denial = None
-    desk.ask()
-    desk.later(0.5, COUNTING)
-    desk.at(33.0)
-    assert "on hold for 29 s (this key was refused just before)" in words(desk.ask(culprit, 10.0))
-
-
-@pytest.mark.parametrize(("seconds", "factor"), [(59.5, 60.0), (60.0, 60.0), (60.5, 0.0)])
-def test_g13_only_a_refusal_within_the_last_minute_is_blamed(seconds: float, factor: float) -> None:
-    desk, culprit = Told(), Account()
-    desk.ask(culprit)
-    desk.later(0.5, REFUSED)
-    refused_at = desk.now
-    desk.at(refused_at + seconds)
-    desk.ask()
-    desk.answer(desk.out[0], COUNTING)
-    assert max(0.0, culprit.held_until - desk.now) == pytest.approx(factor)
-    assert (desk.desk.denials.last is None) == (factor > 0.0)
-
-
-def test_g13_the_key_that_is_throttled_itself_is_told_of_the_429() -> None:
-    desk, culprit = Told(), Account(totp=True)
-    culprit.held_until = -1.0
-    desk.desk.denials.last = (desk.now, culprit)
-    waiter = desk.ask(culprit, 40.0)
-    desk.later(0.5, COUNTING)
-    assert words(waiter).startswith("/auth/token: HTTP 429")
-    assert culprit.held_until == desk.now + 60.0
-    assert culprit.flight is None
-
-
-def test_g13_a_refused_key_in_the_queue_whose_callers_cannot_wait_leaves_nothing() -> None:
-    desk, culprit = Told(maxsize=1), Account()
-    desk.desk.denials.last = (desk.now, culprit)
-    desk.ask()
-    waiter = desk.ask(culprit, 40.0)
-    desk.later(0.5, COUNTING)
-    assert "this key was refused just before" not in words(waiter), "the hold of all is the first reason"
-    assert nothing_left(desk)
-
-
-def test_g13_a_shorter_hold_shortens_none() -> None:
-    desk, _ = served()
-    for _ in range(2):
-        desk.ask(patience=FOREVER)
-    desk.later(0.5, COUNTING)
-    until = desk.desk.hold_until
-    desk.later(0.5, Outcome("throttled", 429, retry_after=1.0))
-    assert until == desk.desk.hold_until
-
-
-@pytest.mark.parametrize("seconds", [0.0, -5.0])
-def test_g13_a_hold_of_no_length_is_none(seconds: float) -> None:
-    desk = Told()
-    desk.ask()
-    desk.later(0.5, Outcome("throttled", 429, retry_after=seconds))
-    assert desk.desk.hold_until < desk.now
-    assert not [event for event in desk.hear() if type(event).__name__ == "HoldStarted"]
-
-
-def test_g13_a_hold_that_begins_as_another_ends_is_a_new_one() -> None:
-    desk = Told()
-    desk.ask()
-    desk.ask(patience=FOREVER)
-    desk.later(0.5, COUNTING)
-    desk.at(31.5)
-    desk.hear()
-    desk.answer(desk.out[0], COUNTING)
-    assert "HoldStarted" in [type(event).__name__ for event in desk.hear()]
-
-
-def test_g13_no_hold_is_believed_to_last_for_ever() -> None:
-    desk = Told(denial=DenialConfig(hold_max=100.0))
-    desk.ask()
-    desk.later(0.5, Outcome("throttled", 429, retry_after=1e6))
-    assert desk.desk.hold_until == desk.now + 100.0
-
-
-def test_g13_a_429_that_says_nothing_holds_for_a_minute() -> None:
-    desk = Told(denial=DenialConfig(hold=60.0))
-    desk.ask()
-    desk.later(0.5, Outcome("throttled", 429))
-    assert desk.desk.hold_until == desk.now + 60.0
-
-
-@pytest.mark.parametrize(("seconds", "stays"), [(60.0, True), (60.1, False)])
-def test_g13_a_hold_is_slept_for_a_minute_at_most(seconds: float, stays: bool) -> None:
-    desk = Told(retry=RetryConfig(max_retries=6, base_delay=2.0, max_delay=60.0, max_retry_after=60.0))
-    desk.ask()
-    waiter = desk.ask(patience=FOREVER)
-    desk.later(0.5, Outcome("throttled", 429, retry_after=seconds))
-    assert stays == (not waiter.done)
 
 
 def test_g15_who_cannot_wait_for_the_next_code_is_told_when_it_comes() -> None:
@@ -310,3 +205,87 @@ def test_g17_a_token_without_a_life_lives_for_a_day() -> None:
     desk.later(0.5, Outcome("ok", 200, jwt="j"))
     assert account.token is not None
     assert (account.token.jwt, account.token.ends) == ("j", 1.5 + 86_400.0)
+
+
+def test_g9_who_never_parks_and_is_late_as_well_is_told_once() -> None:
+    desk = Told()
+    waiter = desk.ask(patience=0.0)
+    desk.later(0.5, Outcome("down", 503, "HTTP 503", retry_after=60.0))
+    assert [waiter] == desk.done
+    assert nothing_left(desk)
+    assert desk.desk._no_parking == {}
+
+
+def test_g9_one_that_never_parks_leaves_and_the_other_still_never_parks() -> None:
+    desk, account = Told(), Account()
+    gone, stays = desk.ask(account, 0.0), desk.ask(account, 0.0)
+    cancel(desk, gone)
+    assert [[stays]] == [list(impatient) for impatient in desk.desk._no_parking.values()]
+    desk.later(0.5, DOWN_502)
+    assert stays.done
+    assert desk.desk._no_parking == {}
+
+
+def test_g9_what_is_over_this_very_moment_is_no_reason_any_more() -> None:
+    desk, account = Told(maxsize=1), Account()
+    desk.ask(patience=FOREVER)
+    waiter = desk.ask(account, FOREVER)
+    assert account.flight is not None
+    desk.desk.hold_until = account.held_until = account.totp_at = desk.now
+    assert "got none" in desk.desk._why_not(account.flight, waiter, desk.now).message
+
+
+def test_g12_whose_retry_the_budget_refuses_to_the_end_hears_of_its_failure() -> None:
+    desk = Told(budget=RetryBudgetConfig(ratio=0.0, reserve=0))
+    waiter = desk.ask(patience=10.0)
+    desk.later(0.5, DOWN_502)
+    desk.at(12.0)
+    assert words(waiter).startswith("/auth/token: HTTP 502 (")
+
+
+def test_g9_while_a_probe_is_out_the_next_one_may_leave_at_once() -> None:
+    desk, account = served(breaker=QUICK)
+    old = account.token
+    assert old is not None
+    desk.at(90_000.0)
+    desk.force("half_open")
+    desk.ask(patience=FOREVER)
+    waiter = desk.ask(account, 0.0)
+    assert waiter.failure is not None
+    assert (0.0, old.ends_wall) == (waiter.failure.extra["retry_after"], waiter.failure.extra["token_valid_until"])
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_g9_who_cannot_wait_probes_the_very_moment_that_it_may(held: bool) -> None:
+    desk = Told(breaker=QUICK)
+    desk.force("open")
+    desk.at(3.0)
+    desk.desk.hold_until = 3.0 if held else -1.0
+    assert desk.desk.circuit.probe_at == 3.0
+    assert not desk.ask(patience=0.0).done
+    assert [True] == [permit.is_probe for permit in desk.out]
+
+
+def test_g12_a_probe_is_no_retry_whatever_its_flight_has_seen() -> None:
+    desk = Told(breaker=QUICK)
+    desk.ask(patience=FOREVER)
+    desk.later(0.5, DOWN_502)
+    desk.at(3.5)
+    assert [(True, False)] == [(permit.is_probe, permit.is_retry) for permit in desk.out]
+
+
+def test_who_leaves_during_an_outage_was_parked() -> None:
+    desk = Told(breaker=QUICK)
+    desk.force("open")
+    waiter = desk.ask(patience=FOREVER)
+    desk.at(2.0)
+    desk.hear()
+    cancel(desk, waiter)
+    assert [called("cancelled", 1.0, parked=True)] == desk.hear()
+
+
+def test_g9_a_patient_call_may_leave_those_that_never_park() -> None:
+    desk, account = Told(), Account()
+    stays, gone = desk.ask(account, 0.0), desk.ask(account, 60.0)
+    cancel(desk, gone)
+    assert [[stays]] == [list(impatient) for impatient in desk.desk._no_parking.values()]

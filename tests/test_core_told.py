@@ -158,7 +158,7 @@ def test_g14_a_server_that_refuses_everybody_is_blamed() -> None:
         account.ever_good = True
         waiter = desk.ask(account)
         desk.hear()
-        desk.later(0.5, REFUSED)
+        desk.later(0.5, Outcome("denied", 401, "no", "CODE"))
     assert [ev.ServerBlamed(5), ended("fault", 401, 0.5)] == desk.hear()[:2]
     assert waiter.failure is not None
     assert waiter.failure.message.startswith(

@@ -133,7 +133,7 @@ def test_g6_a_503_postpones_the_probe_by_what_it_asks_for() -> None:
     desk.at(21.5)
     desk.later(0.5, BUSY_503)
     assert desk.desk.circuit.probe_at == 42.0
-    assert desk.desk.circuit.failures == 2
+    assert (2, 503) == (desk.desk.circuit.failures, desk.desk.circuit.last_status)
 
 
 def test_a_throttled_probe_opens_it_anew_for_the_same_time() -> None:
@@ -177,3 +177,44 @@ def test_g14_a_denied_key_says_for_how_long_it_rests() -> None:
     assert (401, "AUTH_2FA_INVALID", True) == (denied.status, denied.code, denied.code_only)
     assert denied.seconds == pytest.approx(window)
     assert account.totp_at == 1.5 + window
+
+
+def test_g5_attempts_of_an_older_period_take_room_until_they_land_and_nobody_spins_for_them() -> None:
+    desk, _ = served(maxsize=2)
+    for _ in range(2):
+        desk.ask(patience=FOREVER)
+    desk.force("closed")
+    desk.ask(patience=FOREVER)
+    assert len(desk.out) == 2
+    assert desk.wake == desk.out[0].deadline
+    desk.later(0.5, GOOD)
+    assert len(desk.out) == 2, "the third one has left"
+
+
+def test_g12_a_first_attempt_earns_retries_and_a_retry_costs_one() -> None:
+    desk = Told()
+    budget = desk.desk.budget
+    desk.ask(patience=FOREVER)
+    assert budget.balance(desk.now) == 12.0
+    desk.later(0.5, DOWN_502)
+    desk.at(3.5)
+    assert (11.0, [True]) == (budget.balance(desk.now), [permit.is_retry for permit in desk.out])
+
+
+def test_g8_forgiveness_knows_who_holds_a_token() -> None:
+    desk, holder = served(maxsize=1)
+    desk.at(86_400.0 - 30.0)
+    desk.ask(holder, 25.0)
+    desk.later(0.0, Outcome(DOWN, 502, "HTTP 502"))
+    other = desk.ask(patience=FOREVER)
+    assert desk.out == [], "the failure cools its slot"
+    desk.force("closed")
+    assert [other.account] == [permit.account for permit in desk.out], "who holds none is first"
+
+
+@pytest.mark.parametrize(("status", "lost"), [(502, 1.0), (503, 0.0), (504, 1.0)])
+def test_g8_only_a_503_says_that_it_was_too_much(status: int, lost: float) -> None:
+    desk = Told()
+    desk.ask(patience=FOREVER)
+    desk.later(0.5, Outcome(DOWN, status, f"HTTP {status}"))
+    assert (lost, 1.0) == (sum(level.bad for level in desk.desk.window._levels), desk.desk.window._luck.bad)

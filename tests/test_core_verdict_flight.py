@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from colony_pool._core import actions as act
+from colony_pool._core import events as ev
 from colony_pool._core.account import Account
 from colony_pool._core.outcome import DOWN, LOCAL, Outcome
 from colony_pool.config import AUTH_TOKEN_RETRY, BreakerConfig, RetryConfig
-from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, SILENCE, WALL
+from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, SILENCE, WALL, cancel, nothing_left
 from tests.told import QUICK, Told, served
 
 BUSY_503 = Outcome(DOWN, 503, "HTTP 503", retry_after=20.0)
@@ -184,3 +185,46 @@ def test_an_attempts_replay_and_actions_come_in_order() -> None:
     names = [type(action).__name__ for action in actions]
     assert names == ["AttemptFinished", "WindowCut", "Replay", "StateChanged", "Replay", "WakeAt"]
     assert actions[-1] == act.WakeAt(3.5)
+
+
+def test_a_key_that_fails_for_ever_overflows_nothing() -> None:
+    desk, _ = served()
+    desk.desk._loss = 1.0
+    assert again(desk, DOWN_502, fails=1_000_000) == pytest.approx(desk.desk.window.rtt)
+
+
+def test_a_failure_that_asks_for_nothing_rests_as_long_as_the_schedule_says() -> None:
+    assert again(Told(retry=RetryConfig(base_delay=0.5)), DOWN_502) == 0.5
+
+
+def test_g11_a_fault_is_told_to_the_probes_caller_with_all_its_attempts() -> None:
+    desk = Told(breaker=QUICK)
+    waiter = desk.ask(patience=FOREVER)
+    permit = desk.out[0]
+    desk.later(0.5, DOWN_502)
+    assert permit.alive is False
+    desk.at(3.5)
+    desk.later(0.5, Outcome("fault", 500, "HTTP 500"))
+    assert waiter.failure is not None
+    assert waiter.failure.message.startswith("/auth/token: HTTP 500 in 2 attempts (")
+
+
+def test_g15_a_probe_without_a_code_says_so() -> None:
+    desk, account = Told(), Account(totp=True)
+    desk.force("half_open")
+    waiter = desk.ask(account, 10.0)
+    desk.later(0.5, Outcome(LOCAL, detail="spent", code_wait=True))
+    assert waiter.failure is not None
+    assert waiter.failure.message == "/auth/token: spent"
+
+
+def test_g3_a_retry_without_a_code_and_without_callers_ends_its_flight() -> None:
+    desk, account = Told(), Account(totp=True)
+    waiter = desk.ask(account, FOREVER)
+    desk.later(0.5, DOWN_502)
+    desk.at(3.5)
+    cancel(desk, waiter)
+    desk.hear()
+    desk.later(0.5, Outcome(LOCAL, code_wait=True))
+    assert ev.RefreshFinished("miss", "failure", 3.0) in desk.hear()
+    assert nothing_left(desk)

@@ -154,6 +154,7 @@ def test_a_cut_to_no_less_is_none(size: float) -> None:
     ("seen", "bad", "streak", "chance"),
     [
         (7.0, 0.0, 16, 1.0),
+        (8.0, 0.0, 1, 0.1 + 2 * math.sqrt(0.1 * 0.9 / 8)),
         (64.0, 0.0, 2, (1 / 66 + 2 * math.sqrt(1 / 66 * 65 / 66 / 64)) ** 2),
         (64.0, 64.0, 16, 1.0),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import Any
 
 import pytest
@@ -117,7 +118,8 @@ def test_a_dispatcher_that_fails_is_logged_and_the_next_input_is_served(caplog: 
 
     bench.runner.feed(broken)
     assert [EVENT] == bench.told
-    assert "the dispatcher failed; this is a bug, please report it" in caplog.records[0].getMessage()
+    words = "colony_pool: the dispatcher failed; this is a bug, please report it: ValueError"
+    assert caplog.records[0].getMessage().startswith(words)
 
 
 def test_g3_what_cannot_be_carried_out_keeps_nothing_else_from_being_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -131,6 +133,20 @@ def test_g3_what_cannot_be_carried_out_keeps_nothing_else_from_being_so(caplog: 
     bench.feed(act.Grant(gone.account, None), act.Done(waiter(flag)))
     assert flag.flag
     assert ["colony_pool: Grant was not carried out"] == [record.getMessage() for record in caplog.records]
+
+
+class Emptied(deque[Any]):
+    """Actions that another thread has carried out just now."""
+
+    def popleft(self) -> Any:
+        raise IndexError
+
+
+def test_g3_who_comes_too_late_for_the_last_action_still_tells_the_story() -> None:
+    bench = Bench()
+    bench.runner._todo = Emptied([act.Done(waiter(Flag()))])
+    bench.feed(EVENT)
+    assert [EVENT] == bench.told
 
 
 def test_g3_a_task_that_is_killed_here_leaves_nothing_undone() -> None:
@@ -167,8 +183,8 @@ def test_an_attempt_without_a_thread_is_given_back_and_says_why() -> None:
     bench.runtime.no_threads = True
     bench.script.says.append([act.Done(waiter(flag))])
     bench.feed(act.Start(mine))
-    [(_, of, outcome, *_)] = bench.script.heard
-    assert (mine, LOCAL, "no thread") == (of, outcome.kind, outcome.detail)
+    [(what, of, outcome, now, wall)] = bench.script.heard
+    assert ("result", mine, LOCAL, "no thread", 5.0, 1e9) == (what, of, outcome.kind, outcome.detail, now, wall)
     assert str(outcome.local_error) == "no thread for an attempt: can't start new thread"
     assert flag.flag
 

@@ -44,12 +44,44 @@ def test_it_rings_in_time_and_once() -> None:
     assert len(made.runtime.timers) == 2, "the one that has rung is forgotten"
 
 
+def test_a_timer_that_rings_though_it_was_cancelled_does_no_harm() -> None:
+    made = Set()
+    made.arm(7.5)
+    made.arm(math.inf)
+    made.runtime.timers[0].fire()
+    assert made.rings == 1
+
+
 @pytest.mark.parametrize(("then", "pending"), [(9.0, [2.5]), (7.5, [2.5]), (6.0, [1.0]), (math.inf, [])])
 def test_a_timer_that_rings_early_enough_stays(then: float, pending: list[float]) -> None:
     made = Set()
     made.arm(7.5)
     made.arm(then)
     assert pending == made.pending
+    assert (1 if then >= 7.5 else 2) == len(made.runtime.timers)
+
+
+def test_a_timer_that_was_cancelled_is_not_taken_for_one_that_rings() -> None:
+    made = Set()
+    made.arm(7.5)
+    made.arm(math.inf)
+    made.arm(9.0)
+    assert [4.0] == made.pending
+
+
+def test_a_timer_may_ring_while_it_is_replaced() -> None:
+    made = Set()
+    made.runtime.here = hub = Hub()
+    made.arm(7.5)
+    [(key, (at, timer, _))] = made.alarm._timers.items()
+
+    def rings_meanwhile() -> Hub:
+        made.alarm._timers.clear()
+        return hub
+
+    made.alarm._timers[key] = (at, timer, rings_meanwhile)
+    made.arm(6.0)
+    assert [1.0] == made.pending
 
 
 def test_without_anything_to_wake_for_there_is_no_timer() -> None:

@@ -176,7 +176,7 @@ class Verdicts(Settlement):
             rest = self.config.token.rest_max - self.config.token.rest_min
             flight.account.rest_until = now + self.config.token.rest_min + rest * self._rand()
         if outcome.kind in (DENIED, THROTTLED):
-            self._end(flight, from_outcome(outcome, flight.asked), now)
+            self._fail(flight, from_outcome(outcome), now)
         elif outcome.kind == LOCAL:
             self._conclude_local(permit, flight, outcome, now)
         else:
@@ -208,7 +208,7 @@ class Verdicts(Settlement):
         else:
             flight.tried_in = -1  # it is still to make its first attempt
         if not outcome.code_wait:
-            self._end(flight, from_outcome(outcome, flight.asked), now)
+            self._fail(flight, from_outcome(outcome), now)
             return
         flight.account.totp_at = next_window(now, self._wall, self.config.denial.totp_window)
         self._requeue(flight, flight.account.totp_at, outcome, now)
@@ -227,7 +227,7 @@ class Verdicts(Settlement):
             again = outcome.kind == DOWN and outcome.retry_status in retry.retry_on
         if not again or retry.max_retries == 0:
             self._emit(ev.RetryDenied("outcome"))
-            self._end(flight, from_outcome(outcome, flight.asked), now)
+            self._fail(flight, from_outcome(outcome, flight.asked), now)
             return
         self._requeue(flight, self._not_before(flight, outcome, now), outcome, now)
 
@@ -257,10 +257,6 @@ class Verdicts(Settlement):
             self.queue.put(flight, now, self._wall)
         else:
             self._drop(flight, now)
-
-    def _end(self, flight: Flight, failure: Failure, now: float) -> None:
-        self._fail(flight, failure, now)
-        self._drop(flight, now)
 
 
 def _finished(permit: Permit, outcome: Outcome, now: float, *, stale: bool, lost: bool = False) -> ev.AttemptFinished:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+CORE = "colony_pool/_core/"
+RUNNER = "colony_pool/_shell/runner.py"
 
 
 @dataclass(frozen=True)
@@ -16,4 +20,128 @@ class Survivor:
     reason: str = ""
 
 
-SURVIVORS: tuple[Survivor, ...] = ()
+def because(reason: str, module: str, function: str, line: str, *becomes: str) -> Iterator[Survivor]:
+    """Several mutants of one line, for one reason."""
+    return (Survivor(module, function, line, one, reason) for one in becomes)
+
+
+_HEADER = "any text that is neither a number nor a date says what an empty one says: nothing"
+_STRICT = "a guard against our own mistakes: a histogram always has one count more than bounds"
+_CAPPED = "2 ** 60 seconds is longer than any cap already; the bound keeps a float from overflowing"
+_FALSE = "None is as false as False, and it is asked nothing else"
+_STAMP = "an entry is dead when the stamp differs, by however much"
+_NO_WALL = "the wall clock is asked only about a token, and here it cannot be: "
+_CUMULATIVE = 'for bound, count in zip((*map(repr, self.bounds), "+Inf"), self.counts, strict=True):'
+
+SURVIVORS: tuple[Survivor, ...] = (
+    *because(
+        _HEADER, CORE + "backoff.py", "retry_after",
+        'text = (headers.get("retry-after") or "").strip()',
+        'text = (headers.get("retry-after") or "XXXX").strip()',
+    ),
+    *because(
+        _HEADER, CORE + "backoff.py", "rate_limit",
+        'left = (headers.get("x-ratelimit-remaining") or "").strip()',
+        'left = (headers.get("x-ratelimit-remaining") or "XXXX").strip()',
+    ),
+    *because(
+        _HEADER, CORE + "backoff.py", "rate_limit",
+        'reset = (headers.get("x-ratelimit-reset") or "").strip()',
+        'reset = (headers.get("x-ratelimit-reset") or "XXXX").strip()',
+    ),
+    *because(
+        _STRICT, CORE + "journal.py", "Histogram.cumulative", _CUMULATIVE,
+        _CUMULATIVE.replace("strict=True", "strict=None"),
+        _CUMULATIVE.replace("strict=True", ""),
+        _CUMULATIVE.replace("strict=True", "strict=False"),
+    ),
+    *because(
+        "no time has passed: nought is added", CORE + "settle.py", "Settlement.waited_at",
+        "if self.waiting and now > self._seen:", "if self.waiting and now >= self._seen:",
+    ),
+    *because(
+        _NO_WALL + "a key that is held goes to those who sleep", CORE + "verdict.py", "Verdicts._hold_key",
+        "self.queue.put(flight, now, self._wall)", "self.queue.put(flight, now, None)",
+    ),
+    *because(
+        _NO_WALL + "who comes back rests first", CORE + "verdict.py", "Verdicts._requeue",
+        "self.queue.put(flight, now, self._wall)", "self.queue.put(flight, now, None)",
+    ),
+    *because(
+        _NO_WALL + "nobody waits for a refresh, so it is last anyway", CORE + "dispatch.py", "Dispatcher._background",
+        "self.queue.put(flight, now, self._wall)", "self.queue.put(flight, now, None)",
+    ),
+    *because(_FALSE, RUNNER, "Runner.__init__", "self._stopping = False", "self._stopping = None"),
+    *because(_FALSE, RUNNER, "Runner.__init__", "self._disowned = False", "self._disowned = None"),
+    *because(
+        _CAPPED, CORE + "denial.py", "DenialDesk.deny",
+        "delay = min(self._config.delay * 2.0 ** min(times - 1, 60), self._config.delay_max)",
+        "delay = min(self._config.delay * 2.0 ** min(times - 1, 61), self._config.delay_max)",
+    ),
+    *because(
+        _CAPPED, CORE + "circuit.py", "Circuit.open",
+        "delay = min(self._config.open_delay * 2.0 ** min(self.level, 60), self._config.open_delay_max)",
+        "delay = min(self._config.open_delay * 2.0 ** min(self.level, 61), self._config.open_delay_max)",
+    ),
+    *because(
+        "it only tells permits of one deadline apart", CORE + "dispatch.py", "Dispatcher._start",
+        "self._started += 1", "self._started -= 1", "self._started += 2",
+    ),
+    *because(
+        "a chance that is exactly one in a million does not occur", CORE + "verdict.py", "Verdicts._judge",
+        "quiet = now - self._last_success >= breaker.quiet or window.chance(breaker.fail_max) < _TRIP_CHANCE",
+        "quiet = now - self._last_success >= breaker.quiet or window.chance(breaker.fail_max) <= _TRIP_CHANCE",
+    ),
+    *because(
+        "a chance that is exactly one in a million does not occur", CORE + "verdict.py", "Verdicts._not_before",
+        "poisoned = fails >= _POISON_FAILS and likely**fails < _POISON_CHANCE",
+        "poisoned = fails >= _POISON_FAILS and likely**fails <= _POISON_CHANCE",
+    ),
+    *because(
+        _FALSE, CORE + "verdict.py", "Verdicts._judge_probe",
+        'self._open_circuit(now, "HTTP 429", 429, grow=False)', 'self._open_circuit(now, "HTTP 429", 429, grow=None)',
+    ),
+    *because(
+        "an empty text is as false as None, and it is asked nothing else", CORE + "verdict.py", "Verdicts._requeue",
+        "failure: Failure | None = None", 'failure: Failure | None = ""',
+    ),
+    *because(
+        "no generation of a breaker is below 0", CORE + "verdict.py", "Verdicts._conclude_local",
+        "flight.tried_in = -1  # it is still to make its first attempt",
+        "flight.tried_in = -2  # it is still to make its first attempt",
+    ),
+    *because(
+        "no generation of a breaker is below 0", CORE + "account.py", "Flight.__init__",
+        "self.tried_in = -1  # the breaker's generation in which it was tried last",
+        "self.tried_in = -2  # the breaker's generation in which it was tried last",
+    ),
+    *because(
+        "neither is any time, and it is compared with one and nothing else", "colony_pool/_shell/alarm.py",
+        "Alarm.arm", "at = math.nan", "at = None",
+    ),
+    *because(
+        "a chance that is exactly one in ten thousand does not occur", CORE + "pace.py", "Window.failed",
+        "if not shed and self.chance(self._streak) < _DOWN_CHANCE:",
+        "if not shed and self.chance(self._streak) <= _DOWN_CHANCE:",
+    ),
+    *because(
+        "who is given a token has not failed, fast or not; and whoever fails says which", CORE + "settle.py",
+        "Settlement._finish",
+        "retried: bool = False, fast: bool = False,", "retried: bool = False, fast: bool = True,",
+    ),
+    *because(_STAMP, CORE + "queue.py", "Queue.take", "flight.stamp += 1", "flight.stamp += 2"),
+    *because(_STAMP, CORE + "queue.py", "Queue.take_for_probe", "best[5].stamp += 1", "best[5].stamp += 2"),
+    *because(_STAMP, CORE + "queue.py", "Queue.drop", "flight.stamp += 1", "flight.stamp += 2"),
+    *because(_STAMP, CORE + "queue.py", "Queue.put", "flight.stamp += 1", "flight.stamp += 2"),
+    *because(
+        "no two entries have the same serial, so the order never comes to the stamp", CORE + "queue.py",
+        "Queue.take_for_probe",
+        "best = min(choice, key=lambda e: (e[5].account.totp, not e[5].account.ever_good, e[:4]))",
+        "best = min(choice, key=lambda e: (e[5].account.totp, not e[5].account.ever_good, e[:5]))",
+    ),
+    *because(
+        "a filler: the heap of deadlines has entries of the same shape as that of sleepers", CORE + "queue.py",
+        "Queue.watch", "heappush(self._expiry, (deadline, flight.serial, 0, flight))",
+        "heappush(self._expiry, (deadline, flight.serial, 1, flight))",
+    ),
+)  # fmt: skip

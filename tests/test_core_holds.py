@@ -1,0 +1,121 @@
+"""Holds by the server: how long, for whom, and what those hear who cannot wait for their end (G13)."""
+
+from __future__ import annotations
+
+import pytest
+
+from colony_pool._core.account import Account, Waiter
+from colony_pool._core.outcome import Outcome
+from colony_pool.config import DenialConfig, RetryConfig
+from tests.desk import COUNTING, FOREVER, REFUSED, nothing_left
+from tests.told import Told, served
+
+
+def words(waiter: Waiter) -> str:
+    assert waiter.failure is not None
+    return waiter.failure.message
+
+
+def test_g13_who_cannot_wait_for_the_end_of_a_hold_is_told_of_it() -> None:
+    desk = Told()
+    desk.ask()
+    desk.later(0.5, COUNTING)
+    assert "on hold for 30 s (HTTP 429 from the rate limit)" in words(desk.ask(patience=10.0))
+
+
+def test_g13_a_key_that_is_held_longer_is_told_why() -> None:
+    desk, culprit = Told(), Account()
+    desk.ask(culprit)
+    desk.later(0.5, REFUSED)
+    culprit.denial = None
+    desk.ask()
+    desk.later(0.5, COUNTING)
+    desk.at(33.0)
+    assert "on hold for 29 s (this key was refused just before)" in words(desk.ask(culprit, 10.0))
+
+
+@pytest.mark.parametrize(("seconds", "factor"), [(59.5, 60.0), (60.0, 60.0), (60.5, 0.0)])
+def test_g13_only_a_refusal_within_the_last_minute_is_blamed(seconds: float, factor: float) -> None:
+    desk, culprit = Told(), Account()
+    desk.ask(culprit)
+    desk.later(0.5, REFUSED)
+    refused_at = desk.now
+    desk.at(refused_at + seconds)
+    desk.ask()
+    desk.answer(desk.out[0], COUNTING)
+    assert max(0.0, culprit.held_until - desk.now) == pytest.approx(factor)
+    assert (desk.desk.denials.last is None) == (factor > 0.0)
+
+
+def test_g13_the_key_that_is_throttled_itself_is_told_of_the_429() -> None:
+    desk, culprit = Told(), Account(totp=True)
+    culprit.held_until = -1.0
+    desk.desk.denials.last = (desk.now, culprit)
+    waiter = desk.ask(culprit, 40.0)
+    desk.later(0.5, COUNTING)
+    assert words(waiter).startswith("/auth/token: HTTP 429")
+    assert culprit.held_until == desk.now + 60.0
+    assert culprit.flight is None
+
+
+def test_g13_a_refused_key_in_the_queue_whose_callers_cannot_wait_leaves_nothing() -> None:
+    desk, culprit = Told(maxsize=1), Account()
+    desk.desk.denials.last = (desk.now, culprit)
+    desk.ask()
+    waiter = desk.ask(culprit, 40.0)
+    desk.later(0.5, COUNTING)
+    assert "this key was refused just before" not in words(waiter), "the hold of all is the first reason"
+    assert nothing_left(desk)
+
+
+def test_g13_a_shorter_hold_shortens_none() -> None:
+    desk, _ = served()
+    for _ in range(2):
+        desk.ask(patience=FOREVER)
+    desk.later(0.5, COUNTING)
+    until = desk.desk.hold_until
+    desk.later(0.5, Outcome("throttled", 429, retry_after=1.0))
+    assert until == desk.desk.hold_until
+
+
+@pytest.mark.parametrize("seconds", [0.0, -5.0])
+def test_g13_a_hold_of_no_length_is_none(seconds: float) -> None:
+    desk = Told()
+    desk.ask()
+    desk.later(0.5, Outcome("throttled", 429, retry_after=seconds))
+    assert desk.desk.hold_until < desk.now
+    assert not [event for event in desk.hear() if type(event).__name__ == "HoldStarted"]
+
+
+def test_g13_a_hold_that_begins_as_another_ends_is_a_new_one() -> None:
+    desk = Told()
+    desk.ask()
+    desk.ask(patience=FOREVER)
+    desk.later(0.5, COUNTING)
+    desk.at(31.5)
+    desk.hear()
+    desk.answer(desk.out[0], COUNTING)
+    assert "HoldStarted" in [type(event).__name__ for event in desk.hear()]
+
+
+def test_g13_no_hold_is_believed_to_last_for_ever() -> None:
+    desk = Told(denial=DenialConfig(hold_max=100.0))
+    desk.ask()
+    desk.later(0.5, Outcome("throttled", 429, retry_after=1e6))
+    assert desk.desk.hold_until == desk.now + 100.0
+
+
+def test_g13_a_429_that_says_nothing_holds_for_a_minute() -> None:
+    desk = Told(denial=DenialConfig(hold=60.0))
+    desk.ask()
+    desk.later(0.5, Outcome("throttled", 429))
+    assert desk.desk.hold_until == desk.now + 60.0
+
+
+@pytest.mark.parametrize(("seconds", "stays"), [(60.0, True), (60.1, False)])
+def test_g13_a_hold_is_slept_for_a_minute_at_most(seconds: float, stays: bool) -> None:
+    desk = Told(retry=RetryConfig(max_retries=6, base_delay=2.0, max_delay=60.0, max_retry_after=60.0))
+    desk.ask()
+    waiter = desk.ask(patience=FOREVER)
+    desk.later(0.5, Outcome("throttled", 429, retry_after=seconds))
+    assert stays == (not waiter.done)

@@ -1,0 +1,40 @@
+"""What the headers say is left of the rate limit bounds the attempts that are out (G13)."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from colony_pool._core.outcome import classify
+from colony_pool._core.quota import Quota
+
+
+def test_g13_while_nothing_is_known_nothing_is_bounded() -> None:
+    assert [math.inf, math.inf] == [Quota().left(0.0), Quota().left(-1e9)]
+
+
+def test_g13_what_is_left_counts_until_the_server_counts_anew() -> None:
+    quota = Quota()
+    quota.told(3, 10.0, 5.0)
+    assert [3.0, 3.0, math.inf] == [quota.left(5.0), quota.left(14.9), quota.left(15.0)]
+
+
+def test_g13_of_answers_in_any_order_the_least_counts() -> None:
+    quota = Quota()
+    for left in (3, 1, 2):
+        quota.told(left, 10.0, 5.0)
+    assert quota.left(5.0) == 1.0
+    quota.told(9, 10.0, 15.0)
+    assert quota.left(15.0) == 9.0, "a new count"
+
+
+@pytest.mark.parametrize(
+    ("remaining", "reset", "left"), [("3", "10", (3, 10.0)), ("0", "10", None), ("3", "", None), ("3", "0", None)]
+)
+@pytest.mark.parametrize("status", [200, 401, 502])
+def test_g13_an_answer_says_what_is_left_if_it_says_for_how_long(
+    status: int, remaining: str, reset: str, left: tuple[int, float] | None
+) -> None:
+    headers = {"x-ratelimit-remaining": remaining, "x-ratelimit-reset": reset}
+    assert left == classify(status, headers, b'{"access_token": "t"}', 0.0).left
