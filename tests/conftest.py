@@ -11,7 +11,6 @@ import urllib3
 
 from colony_pool.testing import FakeColony
 
-
 # What a server counts by the second has the machine to itself.
 ALONE = ("test_outage", "test_cli_demo", "test_multiprocess", "test_faults_soak")
 

@@ -63,11 +63,16 @@ def proofs() -> dict[int, list[str]]:
     return found
 
 
+def _telling(name: str) -> tuple[bool, int]:
+    """What runs over real sockets first, then what is short."""
+    return name.startswith("test_"), len(name)
+
+
 def guarantees() -> str:
     """The table of guarantees, each with the tests that prove it."""
     lines = ["| | what holds | proved by |", "| --- | --- | --- |"]
     for number, names in proofs().items():
-        shown = ", ".join(f"`{name}`" for name in sorted(names, key=len)[:_SHOWN])
+        shown = ", ".join(f"`{name}`" for name in sorted(names, key=_telling)[:_SHOWN])
         rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         lines.append(f"| G{number} | {GUARANTEES[number]} | {shown}{rest} |")
     return "\n".join(lines)
