@@ -212,3 +212,11 @@ def test_g8_without_a_gap_the_floor_is_one() -> None:
     assert (1.0, 0.5) == (made._floor(0.0), made._floor(0.1))
     made.timed(1.0)
     assert made._floor(0.1) == 1.0
+
+
+def test_g8_503s_beyond_two_sigma_of_what_hits_who_leaves_alone_are_load() -> None:
+    made = window(8.0, served=True, alone=_Tally(64.0, 6.4))
+    cuts: list[bool] = []
+    while not any(cuts):
+        cuts.append(made.failed(made.level, made.round, 0.0, RTT, shed=True))
+    assert len(cuts) == math.floor(_Tally(64.0, 6.4).tolerates(16)) + 1
