@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from colony_pool._core.account import Account
 from colony_pool._core.budget import RetryBudget
+from colony_pool._core.outcome import LOCAL, Outcome
 from colony_pool.config import RetryBudgetConfig
 from tests.desk import DOWN_502, GOOD, Desk
 
@@ -100,6 +102,26 @@ def test_g12_a_refund_of_what_is_forgotten_adds_nothing() -> None:
     assert budget.balance(100.0) == 2.0
     budget.refund(0.0)
     assert budget.balance(100.0) == 2.0
+
+
+def test_g12_a_first_attempt_that_never_left_is_counted_when_it_does() -> None:
+    budget = RetryBudget(RetryBudgetConfig(ratio=2.0, reserve=10))
+    budget.deposit(0.0)
+    budget.cancel(0.0)
+    assert budget.balance(1.0) == 10.0
+    budget.deposit(1.0)
+    assert budget.balance(1.0) == 12.0
+    budget.deposit(2.0)
+    assert budget.balance(200.0) == 10.0
+    budget.cancel(2.0)
+    assert budget.balance(200.0) == 10.0, "what is forgotten cannot be taken back"
+
+
+def test_g12_an_attempt_without_an_unspent_code_deposits_nothing() -> None:
+    desk = Desk()
+    desk.ask(Account(totp=True))
+    desk.answer(desk.out[0], Outcome(LOCAL, code_wait=True))
+    assert desk.desk.budget.balance(desk.now) == desk.desk.config.budget.reserve
 
 
 def test_g12_first_attempts_count_for_a_little_less_than_a_window() -> None:

@@ -47,12 +47,11 @@ class RetryBudget:
 
     def refund(self, at: float) -> None:
         """Take back the retry that was withdrawn at ``at``: it never reached the wire."""
-        bucket = math.floor(at / self._width)
-        for entry in reversed(self._retries):
-            if entry[0] <= bucket:
-                entry[1] -= 1
-                self._sum_retries -= 1
-                return
+        self._sum_retries -= self._uncount(self._retries, at)
+
+    def cancel(self, at: float) -> None:
+        """Take back the first attempt that was deposited at ``at``: it did not reach the wire, and comes again."""
+        self._sum_firsts -= self._uncount(self._firsts, at)
 
     def balance(self, now: float) -> float:
         """Retries allowed now."""
@@ -75,6 +74,14 @@ class RetryBudget:
         if not self._retries:
             return math.inf
         return (self._retries[0][0] + _BUCKETS + 1) * self._width
+
+    def _uncount(self, buckets: deque[list[int]], at: float) -> int:
+        bucket = math.floor(at / self._width)
+        for entry in reversed(buckets):
+            if entry[0] <= bucket:
+                entry[1] -= 1
+                return 1
+        return 0  # forgotten already
 
     def _count(self, buckets: deque[list[int]], now: float) -> None:
         bucket = math.floor(now / self._width)

@@ -55,7 +55,7 @@ class Settlement:
         if wall is not None:
             self._wall = wall
         since, self._seen = self._seen, now
-        if self.waiting:
+        if self.waiting and now > since:
             for kind, seconds in self._shares(since, now):
                 self.waited[kind] += seconds * self.waiting
         if self._blocked(since):

@@ -207,6 +207,8 @@ class Verdicts(Settlement):
             self.budget.refund(permit.started)
         else:
             flight.tried_in = -1  # it is still to make its first attempt
+            if not permit.is_probe:
+                self.budget.cancel(permit.started)
         if not outcome.code_wait:
             self._fail(flight, from_outcome(outcome), now)
             return

@@ -14,7 +14,7 @@ from .log import log_raised
 from .transport import Abort, BadReply, NetworkFailure, NoIdleConnection, Transport
 
 MAX_TOKEN_ANSWER = 65_536
-_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+_HEADERS = {"Content-Type": "application/json"}
 # A probe's lease ends at the desk, which then doubles the next one; the transport's own end comes this much later,
 # seconds, or a server slower than the first lease is never found alive.
 _GRACE = 1.0
@@ -76,11 +76,12 @@ class Attempt:
             # Spent before it is sent: a kill in between must not lead to the same code being sent twice.
             credential.burn(code, self._runtime.monotonic())
         burnt = code is not None
+        swift = {"idle_only": True} if idle_only else {}  # a transport of the user's own is never asked for it
         try:
             reply = self._transport.send(
                 "POST", self._path, headers=_HEADERS, body=body, total=min(permit.timeout + _GRACE, self._total),
                 max_body=MAX_TOKEN_ANSWER, abort=abort, priority=True, once=burnt, fresh=burnt,
-                idle_only=idle_only,
+                **swift,
             )  # fmt: skip
         except NetworkFailure as failure:
             return Outcome(NETWORK, detail=f"{failure.kind}: {failure.detail}", code_burnt=burnt and failure.sent)

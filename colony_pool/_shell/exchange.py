@@ -209,10 +209,10 @@ class Exchange:
         broken = self._ask(pool, conn, request, more)
         response = conn.getresponse()
         self._status = response.status
-        data = self._read(response, request.max_body)
+        headers = {name.lower(): value for name, value in response.headers.raw_items()}
+        data = self._read(response, headers.get("content-encoding", ""), request.max_body)
         if broken:
             conn.close()
-        headers = {name.lower(): value for name, value in response.headers.raw_items()}
         return Reply(response.status, headers, data), response
 
     def _connect(self, pool: Any, conn: Any) -> None:
@@ -248,10 +248,10 @@ class Exchange:
         return False
 
     @staticmethod
-    def _read(response: Any, max_body: int) -> bytes:
+    def _read(response: Any, encoding: str, max_body: int) -> bytes:
         chunks, size = [], 0
         while chunk := response.read1(_CHUNK):
-            if response.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+            if encoding and encoding.strip().lower() != "identity":
                 raise BadReply(response.status, "the body is compressed, which nobody asked for")
             size += len(chunk)
             if size > max_body:

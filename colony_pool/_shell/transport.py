@@ -39,7 +39,8 @@ class Transport:
         self._runtime = runtime
         self._maxsize = maxsize
         self._timeout = timeout
-        self._agent = user_agent or _USER_AGENT
+        self._always = {"User-Agent": user_agent or _USER_AGENT, "Accept-Encoding": "identity"}
+        _check(self._always)
         self._offload = runtime.name == "gevent" and not getattr(runtime, "patched", True)
         self._call_later = runtime.call_later if runtime.name == "gevent" and not self._offload else None
         self._pools = Pools(
@@ -76,11 +77,11 @@ class Transport:
 
         Raises ``NetworkFailure`` (no answer), ``BadReply`` (none that is one), ``ValueError`` (a header cannot be).
         """
-        sent = {"User-Agent": self._agent, "Accept-Encoding": "identity", **headers}
+        sent = {**self._always, **headers}
         abort = abort or Abort()
         deadline = monotonic() + (self._timeout.total if total is None else total)
         try:
-            _check(sent)
+            _check(headers)
             if abort.aborted or self._pools.closed:
                 raise NetworkFailure("aborted", "given up before it began", sent=False)
             request = Request(method, path, sent, body, deadline, max_body, once, fresh, idle_only)
