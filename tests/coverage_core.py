@@ -5,6 +5,7 @@ The fast tests are those of the mutation run, without its long random drivers: f
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ PLUGIN = ("-p", "tests.mutation.plugin", "-p", "no:cacheprovider")
 
 def main() -> int:
     """Return 0 when nothing was missed."""
+    argparse.ArgumentParser(prog="python -m tests.coverage_core", description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = f"--data-file={folder}/coverage"
         what = ["--branch", "--source=colony_pool/_core"]

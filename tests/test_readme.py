@@ -20,6 +20,7 @@ from tests.readme import DASHBOARDS, GUARANTEES, README, ROOT, filled, proofs
 TEXT = README.read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```(?:\n```text\n(.*?)```)?", TEXT, re.DOTALL)
 SNIPPETS = [(code, output) for kind, code, output in BLOCKS if kind == "python"]
+INLINE = sorted(set(re.findall(r"`python -m (tests\.[^`]+)`", TEXT)))
 COMMANDS = [line for kind, code, _ in BLOCKS if kind == "sh" for line in code.splitlines() if line.strip()]
 
 
@@ -44,6 +45,17 @@ def test_what_is_generated_is_up_to_date() -> None:
     for path in (README, DASHBOARDS):
         text = path.read_text()
         assert filled(text) == text, "python -m tests.readme"
+
+
+@pytest.mark.parametrize("command", INLINE)
+def test_a_command_in_the_text_is_one(command: str) -> None:
+    """It is not run, since it may take an hour; but there is such a module, and it knows these words."""
+    module, *words = shlex.split(command)
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], check=False, capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert [] == [word for word in words if not word.isdigit() and word not in done.stdout]
 
 
 def test_every_guarantee_has_a_proof() -> None:

@@ -192,11 +192,9 @@ class Dispatcher(Verdicts):
     # -- the pump -------------------------------------------------------------------------------------
 
     def _pump(self, now: float) -> list[act.Action]:
-        if self._deadlines and (self._deadlines[0][0] <= now or not self._deadlines[0][2].alive):
-            self._void(now)
+        self._void(now)
         self.queue.wake(now, self._wall)
-        if self._holding or self.hold_until > now:
-            self._end_hold(now)
+        self._end_hold(now)
         gate = self._admit(now)
         for flight, waiters in self.queue.expired(max(now, self._unreachable(now))):
             self._dismiss(flight, waiters, now)
