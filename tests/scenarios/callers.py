@@ -80,6 +80,6 @@ def g11_a_callers_own_attempt_that_fails_is_retried_by_a_worker(w: World) -> Non
     pool = _warm(w)
     w.colony.behave("status", status=502)
     task = w.spawn(pool.agent("col_a").token)
-    w.until(lambda: w.colony.count("/auth/token", status=502) == 1)
+    w.until(lambda: w.colony.count("/auth/token", status=502) >= 1)
     w.colony.behave("healthy")
     assert task.result()

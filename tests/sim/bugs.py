@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from heapq import heappop
 from typing import Any
 from unittest import mock
 
@@ -239,7 +240,12 @@ def a_503_is_not_left_alone() -> Iterator[None]:
 @breaks("the breaker always makes progress (G4)")
 def a_lease_never_ends() -> Iterator[None]:
     """A probe without a verdict keeps its role."""
-    with mock.patch.object(Dispatcher, "_void", return_value=None):
+
+    def forgotten(self: Dispatcher, now: float) -> None:
+        while self._deadlines and self._deadlines[0][0] <= now:
+            heappop(self._deadlines)
+
+    with mock.patch.object(Dispatcher, "_void", forgotten):
         yield
 
 
