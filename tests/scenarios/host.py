@@ -90,6 +90,7 @@ def _full_disk_costs_only_the_cache(w: World, folder: Path, fault: Callable[[], 
     for path in _entries(folder / "cache"):
         assert json.loads(path.read_text())["v"] == 1
     assert_recovered(w, pool)
+    pool.close()  # whoever still saves must be done before the folder goes
 
 
 @scenario("threads", "gevent")
