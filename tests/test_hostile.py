@@ -237,4 +237,4 @@ def test_nothing_grows_with_hostile_answers(hostile: FakeColony) -> None:
     blocks, descriptors = round_of_all()
     later = [round_of_all() for _ in range(5)]
     assert max(count for count, _ in later) - blocks < len(seeds), (blocks, later)
-    assert min(count for _, count in later) <= descriptors, "one idle more or less, but not one more a round"
+    assert {descriptors} == {count for _, count in later}
