@@ -107,7 +107,7 @@ class Model(World):
     def _reasons(self, key: Key) -> set[str]:
         """What a call may be told that waits no longer."""
         if self.now < max(self.hold, key.held):
-            return {SAID[THROTTLED], SAID[DOWN]}
+            return {SAID[THROTTLED], SAID[DOWN], SAID[SILENCE]}  # or what became of its own attempt meanwhile
         return {"CircuitOpenError"} if self.state != CLOSED else {SAID[DOWN], SAID[SILENCE]}
 
     def _may_leave(self, call: Call) -> None:
