@@ -57,7 +57,7 @@ class BadReply(Exception):
 
 
 class NoIdleConnection(Exception):
-    """The server has not heard of this request, which was not to open a connection."""
+    """There is no idle connection, or it was dead; and this request was not to open one. It has had no answer."""
 
 
 class Abort:

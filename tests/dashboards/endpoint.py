@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from colony_pool._shell.transport import Abort, NetworkFailure, Reply
 from colony_pool.testing.sim import SimRuntime
+from tests.virtual import VirtualTransport
 
 MINUTE = 60.0
 LIFE = 25 * MINUTE  # of a token
@@ -57,34 +58,21 @@ def _outage(at: float, rand: Callable[[], float]) -> Answer:
     return Answer(503 if luck < 0.3 else 502, 0.1 + 0.4 * rand())
 
 
-class Endpoint:
+class Endpoint(VirtualTransport):
     """A transport that answers by the script, in virtual time."""
 
     def __init__(self, sim: SimRuntime) -> None:
+        super().__init__()
         self._sim = sim
-        self._in_use = 0
-        self._opened = 0
         self._serial = 0
         self.revoked: set[str] = set()
 
-    def send(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, max_body: int,
-        total: float | None = None, abort: Abort | None = None, priority: bool = False, once: bool = True,
-        fresh: bool = False,
-    ) -> Reply:  # fmt: skip
-        self._in_use += 1
-        self._opened = max(self._opened, self._in_use)
-        try:
-            if method == "POST" and path.endswith("/auth/token"):
-                return self._token(json.loads(body or b"{}")["api_key"], total or 30.0)
-            self._sim.sleep(0.03)
-            known = headers["Authorization"].removeprefix("Bearer ") not in self.revoked
-            return Reply(200 if known else 401, {}, b"{}")
-        finally:
-            self._in_use -= 1
+    def call(self, jwt: str) -> Reply:
+        self._sim.sleep(0.03)
+        return Reply(401 if jwt in self.revoked else 200, {}, b"{}")
 
-    def _token(self, key: str, total: float) -> Reply:
-        answer = script(self._sim.monotonic(), self._sim.random, key)
+    def token(self, fields: dict[str, str], total: float, abort: Abort) -> Reply:
+        answer = script(self._sim.monotonic(), self._sim.random, fields["api_key"])
         if answer.status < 0:
             self._sim.sleep(total + 5.0)  # a socket that does not even hear its own timeout
         else:
@@ -97,13 +85,3 @@ class Endpoint:
         else:
             body = {"detail": answer.detail}
         return Reply(answer.status, answer.headers or {}, json.dumps(body).encode())
-
-    def connections(self) -> tuple[int, int]:
-        return self._in_use, self._opened - self._in_use
-
-    def opened(self) -> int:
-        return self._opened
-
-    def close(self) -> None: ...
-
-    def after_fork(self) -> None: ...

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Any, Protocol
 
 from colony_pool._shell.transport import Abort, BadReply, NetworkFailure, Reply
+from tests.virtual import VirtualTransport
 
 from .answers import DOWN, FAULT, NETWORK, SILENCE, THROTTLED, Answer, Wish, broken, refusal, retry_after, token
 from .capacity import Capacity, Limit
@@ -152,31 +152,16 @@ def _left(left: int, reset: int) -> dict[str, str]:
     return {} if left < 0 else {"x-ratelimit-remaining": str(left), "x-ratelimit-reset": str(reset)}
 
 
-class Wire:
+class Wire(VirtualTransport):
     """The transport of one process: requests to the server and their answers, in virtual time."""
 
     def __init__(self, server: Server, observer: Observer) -> None:
+        super().__init__()
         self._server = server
         self._sim = server.sim
         self._observer = observer
-        self._in_use = 0
-        self._opened = 0
 
-    def send(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, max_body: int,
-        total: float | None = None, abort: Abort | None = None, priority: bool = False, once: bool = True,
-        fresh: bool = False,
-    ) -> Reply:  # fmt: skip
-        self._in_use += 1
-        self._opened = max(self._opened, self._in_use)
-        try:
-            if path.endswith("/auth/token"):
-                return self._token(json.loads(body or b"{}"), total or 30.0, abort or Abort())
-            return self._call(headers["Authorization"].removeprefix("Bearer "))
-        finally:
-            self._in_use -= 1
-
-    def _token(self, fields: dict[str, str], total: float, abort: Abort) -> Reply:
+    def token(self, fields: dict[str, str], total: float, abort: Abort) -> Reply:
         key, code = int(fields["api_key"].removeprefix(KEY)), fields.get("totp_code", "")
         sending = self._observer.sending(key, code)
         answer = self._server.answer(key, code)
@@ -198,17 +183,7 @@ class Wire:
             raise BadReply(answer.status, "the body broke off")
         return Reply(answer.status, answer.headers, answer.body)
 
-    def _call(self, jwt: str) -> Reply:
+    def call(self, jwt: str) -> Reply:
         self._sim.sleep(0.02)
         known = jwt in self._server.issued and jwt not in self._server.revoked
         return Reply(200 if known else 401, {}, b"{}")
-
-    def connections(self) -> tuple[int, int]:
-        return self._in_use, self._opened - self._in_use
-
-    def opened(self) -> int:
-        return self._opened
-
-    def close(self) -> None: ...
-
-    def after_fork(self) -> None: ...
