@@ -13,6 +13,7 @@ socket waits in its own way, and is left to it.
 from __future__ import annotations
 
 import _socket  # the C sockets, which no monkey patch replaces
+import errno
 import http.client
 import os
 import socket
@@ -29,6 +30,9 @@ from urllib3.util.wait import wait_for_read, wait_for_write
 
 from .reply import DeadlineIO, Reply
 
+# What a failure is called when this host has run out of something: descriptors, ports, memory.
+EXHAUSTED = "exhausted"
+_NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 # One piece of a request's body: each gets what is left of the deadline, which TLS else grants anew each time.
 _PIECE = 65_536
 
@@ -204,7 +208,7 @@ def describe(error: BaseException) -> tuple[str, str]:
         if isinstance(error, classes):
             return kind, detail or _tls_words(error)
     if isinstance(error, OSError) and error.strerror:
-        return "other", error.strerror.lower()
+        return EXHAUSTED if error.errno in _NONE_LEFT else "other", error.strerror.lower()
     return "other", type(error).__name__
 
 
