@@ -49,7 +49,7 @@ def test_g8_the_order_is_who_holds_nothing_then_who_failed_least_then_who_must_l
     holds.account.fails = failed.account.fails = 1
     queue = queue_of(holds, refresh, failed, patient, hasty, twin)
     assert [hasty, twin, patient, failed] == drain(queue)[:4]
-    assert [refresh, holds] == drain(queue_of(holds, refresh)), "of those who can wait, too"
+    assert [holds, refresh] == drain(queue_of(refresh, holds)), "a refresh that nobody waits for, last of all"
 
 
 def test_g8_whose_token_has_run_out_holds_nothing() -> None:

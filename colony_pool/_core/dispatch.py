@@ -102,6 +102,7 @@ class Dispatcher(Verdicts):
             account.denial = None
         if token is not None and (rejected is None or rejected.jwt == token.jwt):
             account.token = None
+            account.lost_at = now
             account.last_expiry = token.ends_wall
             if forced:
                 account.forced_at = now
@@ -153,6 +154,7 @@ class Dispatcher(Verdicts):
         flight = account.flight
         self._emit(ev.TokenAsked("flight" if flight is None else "coalesced"))
         if flight is None:
+            account.lost_at = min(account.lost_at, now)
             flight = account.flight = Flight(account, now)
             self.flights[flight.serial] = flight
         patience = waiter.max_wait * _TOLERANCE
@@ -231,6 +233,8 @@ class Dispatcher(Verdicts):
         """Start what may start; return when the next one may (inf: when something else happens)."""
         if self.hold_until > now:
             return self.hold_until
+        short = self.circuit.state == ev.CLOSED and self.quota.short(len(self.flights), now)
+        self.queue.order(now, self._wall, by_hunger=short)
         if self.circuit.state == ev.CLOSED:
             return self._admit_closed(now)
         if self.circuit.state == ev.OPEN and self.circuit.probe_at > now:
