@@ -77,8 +77,7 @@ class Queue:
         kind = _HOLDS if token is not None and token.valid(now, wall) else _NEEDS
         turn = account.fails
         if self._by_hunger:
-            since = min(account.without_since, flight.born)
-            turn = math.floor((since + account.fails * _FAILURE) / _MINUTE)
+            turn = math.floor((account.without_since + account.fails * _FAILURE) / _MINUTE)
         return (kind, turn, flight.deadline(), flight.serial, flight.stamp, flight)
 
     def watch(self, flight: Flight) -> None:
