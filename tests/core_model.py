@@ -96,7 +96,7 @@ class Model(World):
         return [k for k in hungry if not k.left_early and self._precedes(k, key)]
 
     def _precedes(self, one: Key, other: Key) -> bool:
-        """Whether ``one`` goes before ``other``: by failures or, while the limit is short, by hunger to the minute."""
+        """Whether ``one`` goes before ``other``: by failures or, while the limit is short, by hunger."""
         first, second = ((self._hunger(k) if self.short else k.streak) for k in (one, other))
         if first == second:
             ends, other_ends = (min(call.left for call in k.calls) for k in (one, other))
