@@ -36,6 +36,7 @@ def test_a_new_account_knows_nothing_and_rests_nowhere() -> None:
     assert account.secret is secret
     assert (None, None, None) == (account.token, account.last_expiry, account.listener)
     assert (False, False) == (account.ever_good, account.forced)
+    assert (math.inf, math.inf) == (account.lost_at, account.without_since)
     assert [-math.inf] * 4 == [account.held_until, account.totp_at, account.rest_until, account.forced_at]
 
 

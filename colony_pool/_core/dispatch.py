@@ -102,6 +102,7 @@ class Dispatcher(Verdicts):
             account.denial = None
         if token is not None and (rejected is None or rejected.jwt == token.jwt):
             account.token = None
+            account.lost_at = min(now, token.ends)
             account.last_expiry = token.ends_wall
             if forced:
                 account.forced_at = now
@@ -152,6 +153,7 @@ class Dispatcher(Verdicts):
         account = waiter.account
         flight = account.flight
         self._emit(ev.TokenAsked("flight" if flight is None else "coalesced"))
+        account.lost_at = min(account.lost_at, now)
         if flight is None:
             flight = account.flight = Flight(account, now)
             self.flights[flight.serial] = flight
@@ -164,11 +166,11 @@ class Dispatcher(Verdicts):
                 return
             self._no_parking.setdefault(flight.serial, {})[waiter] = waiter
             patience = self.config.timeout.total
-        was_background = flight.background
+        was_background, before = flight.background, flight.deadline()
         flight.join(waiter, now, patience)
         if flight.permit is None:
             self._dismiss(flight, flight.overdue(rested), now)
-            if flight.waiters and (was_background or flight.stamp == 0):
+            if flight.waiters and (was_background or flight.stamp == 0 or flight.deadline() < before):
                 self.queue.put(flight, now, self._wall)
             else:
                 self.queue.watch(flight)
@@ -231,6 +233,8 @@ class Dispatcher(Verdicts):
         """Start what may start; return when the next one may (inf: when something else happens)."""
         if self.hold_until > now:
             return self.hold_until
+        short = self.circuit.state == ev.CLOSED and self.quota.short(len(self.flights), now)
+        self.queue.order(now, self._wall, by_hunger=short)
         if self.circuit.state == ev.CLOSED:
             return self._admit_closed(now)
         if self.circuit.state == ev.OPEN and self.circuit.probe_at > now:

@@ -181,3 +181,4 @@ class Settlement:
         if self.hold_until <= now:
             self._emit(ev.HoldStarted(seconds, cause, reason, self.waiting))
         self.hold_until, self.hold_cause = now + seconds, cause
+        self.quota.ran_out()
