@@ -262,3 +262,13 @@ def test_g26_close_gives_attempts_up_in_the_order_of_their_flights() -> None:
         desk.ask()
     actions = desk.desk.close(desk.now)
     assert desk.out == [action.permit for action in actions if isinstance(action, act.Abort)]
+
+
+def test_an_operators_opening_has_no_status_of_its_own() -> None:
+    desk = Desk()
+    desk.desk.circuit.last_status = 502
+    desk.feed(desk.desk.force("open", desk.now))
+    assert ("opened by an operator", 0) == (desk.desk.circuit.cause, desk.desk.circuit.last_status)
+    refused = desk.ask(patience=1.0)
+    assert refused.failure is not None
+    assert refused.failure.status == 503

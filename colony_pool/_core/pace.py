@@ -157,7 +157,7 @@ class Window:
         # 1 % of slack: the pace of the floor itself must count, whatever its clock rounds to.
         alone = self.active == 0 and self._config.gap_shed <= pause * 1.01 < math.inf
         if self.active == 0 and _IDLE < pause < math.inf and self.size > 1.0:
-            self.size = max(1.0, self.size * 0.5 ** min(pause, 60.0))
+            self.size = max(1.0, self.size * 0.5**pause)
             self._slow_start = True
         self.active += 1
         self._peak = max(self._peak, self.active + len(self._cooling))

@@ -15,8 +15,8 @@ class Quota:
     __slots__ = ("_left", "_until")
 
     def __init__(self) -> None:
-        self._left = math.inf
-        self._until = -math.inf  # when the server counts anew, and nothing is known any more
+        # What is left, and until when: then the server counts anew. Nothing bounds anybody before the first answer.
+        self._left = self._until = math.inf
 
     def told(self, left: int, seconds: float, now: float) -> None:
         """An answer says that ``left`` requests remain for ``seconds``; of answers in any order the least counts."""
