@@ -29,6 +29,7 @@ _HEADER = "any text that is neither a number nor a date says what an empty one s
 _STRICT = "a guard against our own mistakes: a histogram always has one count more than bounds"
 _CAPPED = "2 ** 60 seconds is longer than any cap already; the bound keeps a float from overflowing"
 _FALSE = "None is as false as False, and it is asked nothing else"
+_NOUGHT = "no time has passed: nought is added"
 _STAMP = "an entry is dead when the stamp differs, by however much"
 _NO_WALL = "the wall clock is asked only about a token, and here it cannot be: "
 _CUMULATIVE = 'for bound, count in zip((*map(repr, self.bounds), "+Inf"), self.counts, strict=True):'
@@ -56,8 +57,24 @@ SURVIVORS: tuple[Survivor, ...] = (
         _CUMULATIVE.replace("strict=True", "strict=False"),
     ),
     *because(
-        "no time has passed: nought is added", CORE + "settle.py", "Settlement.waited_at",
+        _NOUGHT, CORE + "settle.py", "Settlement.waited_at",
         "if self.waiting and now > self._seen:", "if self.waiting and now >= self._seen:",
+    ),
+    *because(
+        _NOUGHT, CORE + "settle.py", "Settlement._enter",
+        "if self.waiting and now > since:", "if self.waiting and now >= since:",
+    ),
+    *because(
+        "it is read during a hold, and whatever begins a hold sets it", CORE + "settle.py", "Settlement.__init__",
+        'self.hold_cause = ""', "self.hold_cause = None", 'self.hold_cause = "XXXX"',
+    ),
+    *because(
+        "the first call tells the wall clock, and before it there is no token to ask about", CORE + "settle.py",
+        "Settlement.__init__", "self._wall = 0.0", "self._wall = None", "self._wall = 1.0",
+    ),
+    *because(
+        "before the desk first looks nobody waits and nothing is blocked", CORE + "settle.py", "Settlement.__init__",
+        "self._seen = -math.inf  # when the desk last looked", "self._seen = +math.inf  # when the desk last looked",
     ),
     *because(
         _NO_WALL + "a key that is held goes to those who sleep", CORE + "verdict.py", "Verdicts._hold_key",
