@@ -1,4 +1,4 @@
-"""How a call joins a flight: who is queued anew, who is not parked, who leaves at once (G8, G9, G16)."""
+"""How a call joins a flight: who is queued anew, who is not parked, who leaves at once (G8, G9)."""
 
 from __future__ import annotations
 
@@ -36,14 +36,6 @@ def test_g8_a_refresh_in_the_queue_that_a_call_joins_leaves_as_a_calls_attempt()
     desk.answer(desk.out[0], GOOD)
     assert [account] == [permit.account for permit in desk.out], "not behind all who wait"
     assert not patient.done
-
-
-def test_g16_a_thousand_calls_that_wait_for_one_attempt_are_one_entry_of_the_queue() -> None:
-    desk, account = Desk(maxsize=1), Account()
-    desk.ask()
-    for _ in range(1000):
-        desk.ask(account)
-    assert len(desk.desk.queue._ready) == 1
 
 
 def test_g9_who_leaves_at_once_leaves_nothing_that_is_started_later() -> None:

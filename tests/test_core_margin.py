@@ -1,4 +1,4 @@
-"""A call whose token is in its last minute: it waits for a new one, and is given the old one sooner than a failure."""
+"""A call whose token is in its last minute: it waits for a new one, and gets the old one before any failure."""
 
 from __future__ import annotations
 
