@@ -7,9 +7,9 @@ from tests.desk import DOWN_502, FOREVER
 from tests.told import Told, called, served
 
 
-def last_minute(**options: int) -> tuple[Told, Account]:
+def last_minute(maxsize: int = 64) -> tuple[Told, Account]:
     """A desk that gave one token, half a minute before it ends."""
-    desk, account = served(**options)
+    desk, account = served(maxsize=maxsize)
     assert account.token is not None
     desk.at(account.token.ends - 30.0)
     return desk, account

@@ -56,7 +56,7 @@ def test_no_reason_is_stale_before_its_module_was_tried() -> None:
 
 
 def test_a_run_of_nothing_is_not_clean() -> None:
-    assert [False, False] == [judge(results, described, ()).is_clean for results in ({}, {"a.py": {}})]
+    assert [False, False] == [judge({}, described, ()).is_clean, judge({"a.py": {}}, described, ()).is_clean]
 
 
 def test_every_survivor_on_record_has_its_reason_and_stands_there_once() -> None:
