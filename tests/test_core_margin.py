@@ -32,6 +32,14 @@ def test_g18_who_got_no_turn_is_given_the_old_token_and_was_not_retried() -> Non
     assert [called("ok", 5.05)] == desk.hear()
 
 
+def test_g18_whose_attempt_failed_is_retried_while_the_old_token_lasts() -> None:
+    desk, account = last_minute()
+    desk.ask(account, FOREVER)
+    desk.later(0.5, DOWN_502)
+    desk.at(desk.now + 3.0)
+    assert [account] == [permit.account for permit in desk.out]
+
+
 def test_g18_whose_attempt_failed_is_given_the_old_token_and_was_retried() -> None:
     desk, account = last_minute()
     waiter = desk.ask(account, 1.0)

@@ -29,6 +29,7 @@ _HEADER = "any text that is neither a number nor a date says what an empty one s
 _STRICT = "a guard against our own mistakes: a histogram always has one count more than bounds"
 _CAPPED = "2 ** 60 seconds is longer than any cap already; the bound keeps a float from overflowing"
 _FALSE = "None is as false as False, and it is asked nothing else"
+_SERIAL = "it only tells permits of one deadline apart"
 _NOUGHT = "no time has passed: nought is added"
 _STAMP = "an entry is dead when the stamp differs, by however much"
 _NO_WALL = "the wall clock is asked only about a token, and here it cannot be: "
@@ -100,9 +101,23 @@ SURVIVORS: tuple[Survivor, ...] = (
         "delay = min(self._config.open_delay * 2.0 ** min(self.level, 60), self._config.open_delay_max)",
         "delay = min(self._config.open_delay * 2.0 ** min(self.level, 61), self._config.open_delay_max)",
     ),
+    *because(_SERIAL, CORE + "dispatch.py", "Dispatcher.__init__", "self._started = 0", "self._started = 1"),
     *because(
-        "it only tells permits of one deadline apart", CORE + "dispatch.py", "Dispatcher._start",
+        _SERIAL, CORE + "dispatch.py", "Dispatcher._start",
         "self._started += 1", "self._started -= 1", "self._started += 2",
+    ),
+    *because(_FALSE, CORE + "dispatch.py", "Dispatcher.__init__", "self._closed = False", "self._closed = None"),
+    *because(_FALSE, CORE + "dispatch.py", "Dispatcher.__init__", "self._holding = False", "self._holding = None"),
+    *because(_FALSE, CORE + "dispatch.py", "Dispatcher._end_hold", "self._holding = False", "self._holding = None"),
+    *because(
+        "it is asked only whether it is a certain flight, and neither is one", CORE + "dispatch.py",
+        "Dispatcher.__init__", "self._without_budget: Flight | None = None  # whose retry the budget refused last",
+        'self._without_budget: Flight | None = ""  # whose retry the budget refused last',
+    ),
+    *because(
+        "a set that keeps its order: nobody reads its values", CORE + "dispatch.py", "Dispatcher._join",
+        "self._no_parking.setdefault(flight.serial, {})[waiter] = waiter",
+        "self._no_parking.setdefault(flight.serial, {})[waiter] = None",
     ),
     *because(
         "a chance that is exactly one in a million does not occur", CORE + "verdict.py", "Verdicts._judge",
