@@ -57,6 +57,10 @@ def test_g1_half_open_with_nobody_waiting_lets_the_next_caller_probe_at_once() -
     assert [permit.is_probe for permit in desk.out] == [True]
 
 
+def test_while_nobody_waits_an_open_breaker_wakes_nobody() -> None:
+    assert opened().wake == float("inf"), "an idle pool does nothing"
+
+
 def test_g1_a_probe_needs_a_free_slot_too_and_gets_one_when_a_lease_ends() -> None:
     desk = Desk(maxsize=2)
     for _ in range(9):

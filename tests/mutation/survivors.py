@@ -101,6 +101,16 @@ SURVIVORS: tuple[Survivor, ...] = (
         "delay = min(self._config.open_delay * 2.0 ** min(self.level, 60), self._config.open_delay_max)",
         "delay = min(self._config.open_delay * 2.0 ** min(self.level, 61), self._config.open_delay_max)",
     ),
+    *because(
+        "2 ** 30 of the shortest leases are twelve days already; the bound keeps a float from overflowing",
+        CORE + "dispatch.py", "Dispatcher._admit",
+        "timeout = min(self.config.probe_timeout * 2.0 ** min(self.circuit.voids, 30), total)",
+        "timeout = min(self.config.probe_timeout * 2.0 ** min(self.circuit.voids, 31), total)",
+    ),
+    *because(
+        "a hold that ends now sends away whose patience ends by now, and they leave by now anyway",
+        CORE + "dispatch.py", "Dispatcher._unreachable", "if self.hold_until > now:", "if self.hold_until >= now:",
+    ),
     *because(_SERIAL, CORE + "dispatch.py", "Dispatcher.__init__", "self._started = 0", "self._started = 1"),
     *because(
         _SERIAL, CORE + "dispatch.py", "Dispatcher._start",
