@@ -113,7 +113,6 @@ class Window:
         self.rtt = _FIRST_RTT  # EWMA of successful attempts
         self._timed = False
         self.round = 0  # a cut ends a round
-        self._peak = 0  # most slots taken at once in this round
         self.restart()
 
     def restart(self) -> None:
@@ -269,4 +268,4 @@ class Window:
 
     def _new_round(self) -> None:
         self._seen = self._lost = self._shed = 0
-        self._peak = self.active + len(self._cooling)
+        self._peak = self.active + len(self._cooling)  # most slots taken at once in this round

@@ -89,6 +89,7 @@ SURVIVORS: tuple[Survivor, ...] = (
         _NO_WALL + "nobody waits for a refresh, so it is last anyway", CORE + "dispatch.py", "Dispatcher._background",
         "self.queue.put(flight, now, self._wall)", "self.queue.put(flight, now, None)",
     ),
+    *because(_FALSE, CORE + "pace.py", "Window.__init__", "self._timed = False", "self._timed = None"),
     *because(_FALSE, RUNNER, "Runner.__init__", "self._stopping = False", "self._stopping = None"),
     *because(_FALSE, RUNNER, "Runner.__init__", "self._disowned = False", "self._disowned = None"),
     *because(
