@@ -268,4 +268,4 @@ class Window:
 
     def _new_round(self) -> None:
         self._seen = self._lost = self._shed = 0
-        self._peak = self.active + len(self._cooling)  # most slots taken at once in this round
+        self._peak: int = self.active + len(self._cooling)  # most slots taken at once in this round
