@@ -106,6 +106,7 @@ class Window:
         "_alone", "_config", "_cooling", "_cuts", "_last_start", "_levels", "_lost", "_luck", "_max", "_peak",
         "_seen", "_served", "_shed", "_slow_start", "_streak", "_timed", "active", "round", "rtt", "size",
     )  # fmt: skip
+    _peak: int  # most slots taken at once in this round
 
     def __init__(self, config: WindowConfig, maxsize: int) -> None:
         self._config = config
@@ -268,4 +269,4 @@ class Window:
 
     def _new_round(self) -> None:
         self._seen = self._lost = self._shed = 0
-        self._peak: int = self.active + len(self._cooling)  # most slots taken at once in this round
+        self._peak = self.active + len(self._cooling)
