@@ -144,6 +144,17 @@ def test_a_flight_that_is_put_again_moves_and_is_there_once() -> None:
     assert [moves] == drain(queue)
 
 
+@pytest.mark.parametrize("take", ["take", "take_for_probe"])
+def test_g16_a_flight_that_moved_to_the_front_is_taken_once(take: str) -> None:
+    moves = flight(5.0, fails=1)
+    queue = queue_of(moves)
+    moves.account.fails = 0
+    queue.put(moves, 0.0, WALL)
+    assert queue.first() is moves
+    getattr(queue, take)()
+    assert queue.first() is None
+
+
 def test_a_flight_that_was_dropped_is_not_there_any_more() -> None:
     gone, stays, sleeps = flight(5.0), flight(9.0), flight(9.0)
     sleeps.not_before = 4.0

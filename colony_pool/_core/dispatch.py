@@ -161,7 +161,6 @@ class Dispatcher(Verdicts):
         rested = self._served_from(flight)
         if waiter.max_wait <= 0.0:
             if flight.permit is None and (rested > now or (self._blocked(now) and not self._may_probe(now))):
-                flight.waiters[waiter] = waiter
                 self._dismiss(flight, [waiter], now)
                 return
             self._no_parking.setdefault(flight.serial, {})[waiter] = waiter
@@ -170,7 +169,7 @@ class Dispatcher(Verdicts):
         flight.join(waiter, now, patience)
         if flight.permit is None:
             self._dismiss(flight, flight.overdue(rested), now)
-            if flight.waiters and (was_background or flight.stamp == 0 or flight.deadline() < before):
+            if flight.waiters and (was_background or flight.deadline() < before):
                 self.queue.put(flight, now, self._wall)
             else:
                 self.queue.watch(flight)

@@ -15,8 +15,8 @@ class Quota:
     __slots__ = ("_left", "_short", "_until")
 
     def __init__(self) -> None:
-        self._left = math.inf
-        self._until = -math.inf  # when the server counts anew, and nothing is known any more
+        # What is left, and until when: then the server counts anew. Nothing bounds anybody before the first answer.
+        self._left = self._until = math.inf
         self._short = False
 
     def told(self, left: int, seconds: float, now: float) -> None:

@@ -143,7 +143,7 @@ class Verdicts(Settlement):
         if old == circuit.state != ev.OPEN:  # an operator asked for what is; to open anew is a new delay, and told
             return
         until = max(0.0, circuit.probe_at - now) if circuit.state == ev.OPEN else 0.0
-        since = max(0.0, now - circuit.opened_at) if old != ev.CLOSED else 0.0
+        since = now - circuit.opened_at  # 0 if it was closed: then this very moment has opened it
         self._emit(ev.StateChanged(old, circuit.state, now, circuit.cause, until, since, self.waiting, by_operator))
 
     # -- the key and its flight -------------------------------------------------------------------------
