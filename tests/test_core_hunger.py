@@ -153,6 +153,16 @@ def test_g17_refreshes_ahead_of_time_leave_last_and_in_the_order_in_which_their_
     assert next_one(desk) is later
 
 
+def test_g18_who_still_holds_a_valid_token_lets_those_without_one_go_first() -> None:
+    """In its last minute: it queues for a new one, and could be served from the old one at any time."""
+    desk, starved = Desk(), hungry(-60.0)
+    holds = with_token(desk, 30.0, 86_370.0)
+    for account in (Account(), holds, starved):
+        desk.ask(account)
+    assert next_one(desk, ONE_LEFT) is starved
+    assert next_one(desk) is holds
+
+
 def test_g7_a_probe_is_chosen_by_failures_whatever_the_limit() -> None:
     desk, starved, fresh = Desk(), hungry(-9 * HOUR), Account()
     starved.fails = 1

@@ -172,6 +172,11 @@ SURVIVORS: tuple[Survivor, ...] = (
         "Settlement._finish",
         "retried: bool = False, fast: bool = False,", "retried: bool = False, fast: bool = True,",
     ),
+    *because(
+        "it differs from both, so that what is in order is ordered once more", CORE + "queue.py", "Queue.__init__",
+        "self._by_hunger = False", "self._by_hunger = None",
+    ),
+    *because(_FALSE, CORE + "quota.py", "Quota.__init__", "self._short = False", "self._short = None"),
     *because(_FALSE, CORE + "quota.py", "Quota.sufficed", "self._short = False", "self._short = None"),
     *because(
         "it is put where it is already", CORE + "dispatch.py", "Dispatcher._join",
