@@ -85,7 +85,7 @@ class Driver:
         for flight in core.flights.values():
             assert flight.account.flight is flight
             assert flight.permit is None or flight.permit in core.live
-            assert not any(w.done for w in flight.waiters.values())
+            assert not any(w.done for w in flight.waiters)
         for waiter in self.waiters[-50:]:
             finished = waiter.token is not None or waiter.failure is not None
             assert waiter.done == (finished or id(waiter) in self.cancelled)

@@ -172,13 +172,13 @@ def test_g7_the_probe_is_one_of_the_foremost_eight_and_of_the_fewest_failures() 
 
 def test_g9_patience_ends_one_after_the_other() -> None:
     both, other = flight(5.0, 9.0), flight(7.0)
-    first, second = both.waiters.values()
+    first, second = both.waiters
     queue = queue_of(both, other)
     assert queue.expired(4.9) == []
     assert queue.next_expiry() == 5.0
     assert [(both, [first])] == queue.expired(5.0)
     assert queue.next_expiry() == 7.0
-    third = next(iter(other.waiters.values()))
+    third = next(iter(other.waiters))
     assert [(other, [third]), (both, [second])] == queue.expired(9.0)
     assert queue.next_expiry() == math.inf
 

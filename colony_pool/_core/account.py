@@ -18,6 +18,7 @@ from .token import Token
 
 _serial = count(1)
 _SLACK = 64
+_NO_HEAP: list[tuple[float, int, Waiter]] = []  # never filled
 _NEVER = -math.inf  # one object for all: a negation makes a new one each time, and an account would have four
 
 
@@ -108,8 +109,8 @@ class Flight:
     """All calls that want one key's token now: one attempt at a time serves them all (single flight)."""
 
     __slots__ = (
-        "_heap", "_paused", "account", "asked", "born", "fails", "last", "not_before", "permit", "serial", "stamp",
-        "tried_in", "trigger", "waiters", "watched",
+        "_heap", "_paused", "_waiting", "account", "asked", "born", "fails", "last", "not_before", "permit", "serial",
+        "stamp", "tried_in", "trigger", "watched",
     )  # fmt: skip
 
     def __init__(self, account: Account, now: float, *, soft: bool = False) -> None:
@@ -117,7 +118,8 @@ class Flight:
         self.born = now
         self.trigger = "soft" if soft else "forced" if account.forced else "miss"
         self.serial = next(_serial)
-        self.waiters: dict[Waiter, Waiter] = {}  # an ordered set
+        # One, which most flights have and no more; or an ordered set, once there was a second.
+        self._waiting: Waiter | dict[Waiter, Waiter] | None = None
         self.fails = 0
         self.asked = 0  # attempts that reached the wire, or may have
         self.tried_in = -1  # the breaker's generation in which it was tried last
@@ -127,33 +129,42 @@ class Flight:
         self.stamp = 0  # an older entry in a heap is dead
         self.watched = math.inf  # the earliest deadline of it that the queue has noted
         self._paused = 0.0
-        self._heap: list[tuple[float, int, Waiter]] | None = None  # by deadline; a lone waiter needs none
+        self._heap = _NO_HEAP  # by deadline; a lone waiter needs none
 
     @property
     def background(self) -> bool:
         """Nobody waits: a refresh ahead of time."""
-        return not self.waiters
+        return not self._waiting
 
     def home(self) -> Hashable | None:
         """Where a waiter of this flight lives: a place that is certainly alive."""
-        return next((waiter.home for waiter in self.waiters.values()), None)
+        waiting = self._waiting
+        first = next(iter(waiting), None) if isinstance(waiting, dict) else waiting
+        return None if first is None else first.home
 
     def join(self, waiter: Waiter, now: float, patience: float) -> None:
         """Let ``waiter`` wait here for ``patience`` seconds of the flight's time."""
         waiter.joined = now
         waiter.deadline = self._time(now) + patience
-        if self._heap is None and self.waiters:
-            self._heap = [(other.deadline, next(_serial), other) for other in self.waiters.values()]
-        self.waiters[waiter] = waiter
-        if self._heap is not None:
-            heappush(self._heap, (waiter.deadline, next(_serial), waiter))
+        if self._waiting is None:
+            self._waiting = waiter
+            return
+        if isinstance(self._waiting, Waiter):
+            first = self._waiting
+            self._waiting = {first: first}
+            self._heap = [(first.deadline, next(_serial), first)]
+        self._waiting[waiter] = waiter
+        heappush(self._heap, (waiter.deadline, next(_serial), waiter))
 
     def leave(self, waiter: Waiter) -> None:
         """Forget ``waiter``; its heap entry dies with ``done``, and dead ones never outnumber the living."""
-        self.waiters.pop(waiter, None)
-        if self._heap is not None and len(self._heap) > 2 * len(self.waiters) + _SLACK:
-            self._heap = [entry for entry in self._heap if not entry[2].done]
-            heapify(self._heap)
+        if isinstance(self._waiting, dict):
+            self._waiting.pop(waiter, None)
+            if len(self._heap) > 2 * len(self._waiting) + _SLACK:
+                self._heap = [entry for entry in self._heap if not entry[2].done]
+                heapify(self._heap)
+        elif self._waiting is waiter:
+            self._waiting = None
 
     def landed(self, now: float) -> None:
         """Its attempt ended: the clock of its waiters goes on."""
@@ -170,25 +181,31 @@ class Flight:
         """Take out the waiters whose patience ends by ``limit`` (monotonic)."""
         late = []
         while (waiter := self._least_patient()) is not None and waiter.deadline + self._paused <= limit:
-            if self._heap is not None:
+            if self._heap:
                 heappop(self._heap)
             self.leave(waiter)
             late.append(waiter)
         return late
 
     def _least_patient(self) -> Waiter | None:
-        if self._heap is None:
-            return next(iter(self.waiters.values()), None)
+        if not isinstance(self._waiting, dict):
+            return self._waiting
         while self._heap and self._heap[0][2].done:
             heappop(self._heap)
         return self._heap[0][2] if self._heap else None
 
     def take_all(self) -> list[Waiter]:
         """Take out every waiter."""
-        waiters = list(self.waiters.values())
-        self.waiters.clear()
-        self._heap = None
+        waiters = self.waiters
+        self._waiting, self._heap = None, _NO_HEAP
         return waiters
+
+    @property
+    def waiters(self) -> list[Waiter]:
+        """All of them, in the order in which they came."""
+        if self._waiting is None:
+            return []
+        return [self._waiting] if isinstance(self._waiting, Waiter) else list(self._waiting.values())
 
     def _time(self, now: float) -> float:
         out = now - self.permit.started if self.permit is not None else 0.0

@@ -79,7 +79,7 @@ class Dispatcher(Verdicts):
             flight = waiter.account.flight
             if flight is not None:  # pragma: no branch - whoever waits has a flight
                 flight.leave(waiter)
-                if not flight.waiters and flight.permit is None:
+                if flight.background and flight.permit is None:
                     self._drop(flight, now)
         return self._pump(now)
 
@@ -169,7 +169,7 @@ class Dispatcher(Verdicts):
         flight.join(waiter, now, patience)
         if flight.permit is None:
             self._dismiss(flight, flight.overdue(rested), now)
-            if flight.waiters and (was_background or flight.deadline() < before):
+            if not flight.background and (was_background or flight.deadline() < before):
                 self.queue.put(flight, now, self._wall)
             else:
                 self.queue.watch(flight)

@@ -86,7 +86,7 @@ class Queue:
         if deadline < flight.watched:
             flight.watched = deadline
             heappush(self._expiry, (deadline, flight.serial, 0, flight))
-            self._sweep(2, self._expiry, lambda entry: bool(entry[0] == entry[3].watched and entry[3].waiters))
+            self._sweep(2, self._expiry, lambda entry: bool(entry[0] == entry[3].watched and not entry[3].background))
 
     def _sweep(self, which: int, heap: list[Any], alive: Callable[[Any], bool]) -> None:
         if len(heap) >= self._limits[which]:

@@ -117,7 +117,7 @@ class Settlement:
             else:
                 reason = failure or self._why_not(flight, waiter, now)
                 self._finish(waiter, now, failure=reason, retried=flight.fails > 1, fast=fast)
-        if not flight.waiters and flight.permit is None:
+        if flight.background and flight.permit is None:
             self._drop(flight, now)
 
     def _finish(

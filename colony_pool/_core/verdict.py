@@ -257,7 +257,7 @@ class Verdicts(Settlement):
             if self.circuit.state == ev.CLOSED or outcome.kind == LOCAL:
                 failure = from_outcome(outcome, flight.asked)
             self._dismiss(flight, late + no_parking, now, failure)
-        if flight.waiters:
+        if not flight.background:
             self.queue.put(flight, now, self._wall)
         else:
             self._drop(flight, now)

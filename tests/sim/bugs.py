@@ -223,8 +223,7 @@ def a_caller_that_is_killed_takes_the_others_of_its_key_along() -> Iterator[None
     def with_all(self: Flight, waiter: Any) -> None:
         leave(self, waiter)
         if waiter.done and waiter.token is None and waiter.failure is None:
-            self.waiters.clear()
-            self._heap = None
+            self.take_all()
 
     with mock.patch.object(Flight, "leave", with_all):
         yield
