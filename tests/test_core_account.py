@@ -106,6 +106,13 @@ def test_g9_patience_ends_at_its_deadline_and_not_before(limit: float, late: int
     assert passengers.background == (late == 3)
 
 
+def test_a_flight_whose_callers_have_all_left_lives_nowhere() -> None:
+    passengers = flight()
+    for waiter in [join(passengers, 5.0), join(passengers, 6.0)]:
+        passengers.leave(waiter)
+    assert passengers.home() is None
+
+
 def test_a_waiter_that_is_done_has_no_deadline_any_more() -> None:
     passengers = flight()
     first, second = join(passengers, 5.0), join(passengers, 6.0)

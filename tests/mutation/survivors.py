@@ -173,6 +173,11 @@ SURVIVORS: tuple[Survivor, ...] = (
         "retried: bool = False, fast: bool = False,", "retried: bool = False, fast: bool = True,",
     ),
     *because(
+        "None is as empty, and the second caller brings a heap of its own", CORE + "account.py", "Flight.__init__",
+        "self._heap = _NO_HEAP  # by deadline; a lone waiter needs none",
+        "self._heap = None  # by deadline; a lone waiter needs none",
+    ),
+    *because(
         "it differs from both, so that what is in order is ordered once more", CORE + "queue.py", "Queue.__init__",
         "self._by_hunger = False", "self._by_hunger = None",
     ),
