@@ -8,6 +8,8 @@ from tests.sim import incident, week
 from tests.sim.stage import HOUR
 from tests.sim.world import disk
 
+pytestmark = pytest.mark.timeout(900)  # some ten seconds each, but nothing is to fail on a busy machine
+
 AGENTS = 1000
 # Until the probe that finds the server well: the open delay, and what the probe before took.
 PROBE = 61.0

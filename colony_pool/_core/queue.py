@@ -14,7 +14,8 @@ ahead of time, which leave in the order in which their tokens end. Among callers
   without a token, to the minute, then the deadline. A failure costs as much as an hour of it: less than "never",
   or a key that failed once would wait for good behind those that did not.
 
-To change from one to the other is O(N). It happens once between two moments at which nobody waits.
+To change from one to the other is O(N). Between two moments at which nobody waits it happens once, and once more
+whenever the breaker opens or closes.
 """
 
 from __future__ import annotations
