@@ -1,0 +1,137 @@
+"""What the processes of a host or a fleet share about one endpoint, and the few verbs in which they do it.
+
+Decisions are shared, not samples: that the breaker is open, who probes, until when the server holds everybody.
+Every process counts its own failures, and nothing here is touched while the breaker is closed and a token is at
+hand. A store is passive: it has one record, it compares and sets, and it supplies the clock. All times that go in
+or come out are *durations* from the moment of the call, in seconds, so that no process needs another's clock.
+
+========== ============================================ =====================================================
+record     written by                                   ends
+========== ============================================ =====================================================
+open       whoever's breaker opens, once a generation    the holder of the lease reports a good probe
+lease      ``claim_probe``, one at a time                at its deadline, or with ``conclude``
+hold       whoever was told by the server                by itself
+member     ``join``, while a process has callers parked  by itself, or with ``leave``
+key        ``claim_key``, one exchange at a time         by itself, or with ``release_key``
+========== ============================================ =====================================================
+
+*Fencing*: each lease has a number, larger than all before it. A prober that was stopped past its lease and resumed
+reports with an old number, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class StoreUnavailable(Exception):
+    """The store did not answer, or not with what it should; its words say why. Decide alone, and ask again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The breaker is open: since when, why, and when the next probe may leave, seconds from now."""
+
+    probe_in: float
+    level: int
+    opened_for: float
+    cause: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the store knows. ``generation`` 0: nobody has ever told it anything.
+
+    Arguments:
+        generation: grows with each opening (again, too) and each closing.
+        opening: ``None`` while the breaker is closed.
+        lease_for: rest of the probe's lease, 0 when nobody probes.
+        hold_for: rest of the hold, 0 without one; ``hold_cause`` in words.
+        members: processes that have callers parked, this one included if it has joined.
+    """
+
+    generation: int = 0
+    opening: Opening | None = None
+    lease_for: float = 0.0
+    hold_for: float = 0.0
+    hold_cause: str = ""
+    members: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A key was refused, and is remembered for ``seconds``."""
+
+    seconds: float
+    times: int
+    status: int
+    code: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """Answer to ``claim_key``.
+
+    Arguments:
+        mine: the claim was granted; exchange the key, and then ``release_key``.
+        busy_for: rest of another process's claim.
+        denial: what the endpoint has said of this key, if it is still to be believed.
+        token: ``(jwt, seconds of life left)`` when the store carries tokens and has one.
+        view: the breaker and the hold, as of the same moment: with an opening or a hold nothing was claimed.
+    """
+
+    mine: bool
+    view: View
+    busy_for: float = 0.0
+    denial: Denial | None = None
+    token: tuple[str, float] | None = None
+
+
+class Store(Protocol):
+    """One endpoint's record. Every verb is atomic, and raises ``StoreUnavailable`` or returns; it may block.
+
+    ``owner`` names a process (and is another one after a fork). Keys are given as the keyed hash of an API key.
+    """
+
+    carries_tokens: bool
+
+    def look(self) -> View:
+        """Read; cheap enough to do several times a second."""
+
+    def open(self, owner: str, generation: int, opening: Opening) -> View:
+        """Open the breaker if the record still is of ``generation``; what is the case then."""
+
+    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, View]:
+        """Take the lease, if the breaker is open, its delay over and nobody probes; the fence, or ``None``."""
+
+    def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
+        """Report the probe: closed (``None``) or open again. An old fence changes nothing."""
+
+    def hold(self, seconds: float, cause: str) -> View:
+        """Hold everybody; a hold is never shortened."""
+
+    def join(self, owner: str, seconds: float) -> View:
+        """Count ``owner`` among the members for so long."""
+
+    def leave(self, owner: str) -> None:
+        """Count it no more; its lease and its claims end, too."""
+
+    def claim_key(self, owner: str, key: str, seconds: float) -> KeyState:
+        """Take the right to exchange ``key``."""
+
+    def release_key(
+        self, owner: str, key: str, *, denial: Denial | None = None, token: tuple[str, float] | None = None
+    ) -> None:
+        """Give the right back, and say what came of it. ``token`` is ignored by a store that carries none."""
+
+    def forget_key(self, key: str) -> None:
+        """Drop the denial and the token of ``key``."""
+
+    def reset(self) -> None:
+        """An operator: closed, no lease, no hold, no denials. The generation grows, so that everybody hears of it."""
+
+    def close(self) -> None:
+        """Close connections and files."""
