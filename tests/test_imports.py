@@ -24,9 +24,10 @@ SEES: dict[str, set[str]] = {
     "status": set(),
     "_runtime": LEAVES | {"_runtime"},
     "_shell": LEAVES | {"_core", "_runtime", "_shell", "status"},
+    "_shared": LEAVES | {"_core", "_runtime", "_shared"},
     "prometheus": LEAVES | {"_core", "_shell", "prometheus"},
     "agent": LEAVES | {"_core", "_shell", "_runtime"},
-    "pool": LEAVES | {"_core", "_shell", "_runtime", "prometheus", "agent", "status"},
+    "pool": LEAVES | {"_core", "_shell", "_runtime", "_shared", "prometheus", "agent", "status"},
     "testing": LEAVES | {"testing", "_core", "_runtime"},
 }
 TOP = {"__init__", "__main__", "cli", "_cli", "_demo"}  # these may see everything

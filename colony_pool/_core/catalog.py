@@ -39,7 +39,7 @@ WAITS = ("probe", "hold", "flight")
 SOURCES = ("flight", "coalesced", "disk", "margin", "refused")
 TRIGGERS = ("miss", "soft", "forced")
 RETRIES_DENIED = ("budget", "deadline", "outcome")
-HOLDS = ("throttled", "exhausted")
+HOLDS = ("throttled", "exhausted", "shared")
 FRESHNESS = ("fresh", "soft", "margin", "expired")
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _WAIT = (0.005, 0.05, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 122.0, 300.0, 900.0, 3600.0)
@@ -157,7 +157,8 @@ METRICS: tuple[Metric, ...] = (
            "Is there one probe?"),
     _histogram("breaker_recovery_seconds", "Seconds from open to closed.", "How long do outages last?", _LONG),
     # -- holds and refusals
-    _counter("holds_total", "Times at which everybody was put on hold: by a 429, or by a rate limit used up.",
+    _counter("holds_total", "Times at which everybody was put on hold: by a 429, a rate limit used up, or a process "
+             "that shares the endpoint.",
              "Does the server count?", reason=HOLDS),
     _gauge("hold_end_timestamp_seconds", "Unix time at which the present hold ends; absent without one.",
            "When does the hold end?", mode=MAX, lazy=True),

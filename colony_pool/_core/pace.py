@@ -65,6 +65,7 @@ _DOWN_CHANCE = 1e-4  # a streak rarer than this is no bad luck
 _DOWN_SIZE = 2.0  # a window in which nothing succeeds needs two in flight at most, and at a short round trip ...
 _DOWN_GAP = 0.04  # ... one start in so many seconds: sixteen failures in a row then still take half a second
 _IDLE = 1.0
+_SHARE_GROWS = 1.25  # with each success: other processes need their share for as long as they recover, too
 
 
 class _Tally:
@@ -104,7 +105,7 @@ class Window:
 
     __slots__ = (
         "_alone", "_config", "_cooling", "_cuts", "_last_start", "_levels", "_lost", "_luck", "_max", "_peak",
-        "_seen", "_served", "_shed", "_slow_start", "_streak", "_timed", "active", "round", "rtt", "size",
+        "_seen", "_served", "_share", "_shed", "_slow_start", "_streak", "_timed", "active", "round", "rtt", "size",
     )  # fmt: skip
 
     def __init__(self, config: WindowConfig, maxsize: int) -> None:
@@ -119,6 +120,7 @@ class Window:
     def restart(self) -> None:
         """Begin anew at 1: a cold start, a closed breaker, the end of a hold. Forgets what was taught."""
         self.size = 1.0
+        self._share = 1.0  # of what a process alone may do
         self.active = 0
         self.round += 1
         self._slow_start = True
@@ -131,6 +133,12 @@ class Window:
         self._cuts = 0  # rounds in a row that ended in a cut
         self._served = False  # whether anything succeeded since the last cut
         self._new_round()
+
+    def restart_shared(self, members: int, now: float, rand: float) -> None:
+        """Begin anew as one of so many ``members``: together they begin at 1, one after the other."""
+        self.restart()
+        self.size = self._share = 1.0 / members
+        self._last_start = now - rand * self._gap()
 
     @property
     def level(self) -> int:
@@ -146,16 +154,20 @@ class Window:
         if held >= max(1, int(self.size)):
             return self._cooling[0] if self._cooling else math.inf
         if self.size < 1.0:
-            # No longer than at the floor, though: the round trip may have grown since the window was cut.
-            longest = max(self._config.gap_max, self._config.gap_shed)
-            return self._last_start + min(self.rtt / self.size, longest)
+            return self._last_start + self._gap()
         return now
+
+    def _gap(self) -> float:
+        """Between two starts of a window below 1."""
+        # No longer than at the floor, though: the round trip may have grown since the window was cut.
+        longest = max(self._config.gap_max, self._config.gap_shed)
+        return min(self.rtt / self.size, longest / self._share)
 
     def start(self, now: float) -> tuple[int, int]:
         """Take a slot and return the permit's ``(level, round)``; level -1 left alone, and cannot be too much."""
         pause = now - self._last_start
         # 1 % of slack: the pace of the floor itself must count, whatever its clock rounds to.
-        alone = self.active == 0 and self._config.gap_shed <= pause * 1.01 < math.inf
+        alone = self.active == 0 and self._config.gap_shed <= pause * self._share * 1.01 < math.inf
         if self.active == 0 and _IDLE < pause < math.inf and self.size > 1.0:
             self.size = max(1.0, self.size * 0.5 ** min(pause, 60.0))
             self._slow_start = True
@@ -179,6 +191,7 @@ class Window:
         held = self.active + len(self._cooling)
         self.active -= 1
         self._streak = 0
+        self._share = min(1.0, self._share * _SHARE_GROWS)
         self.timed(seconds)
         if self.size < 1.0:
             self.size = min(1.0, self.size * (2.0 if self._slow_start else 1.25))
@@ -254,7 +267,7 @@ class Window:
         return 0.7 if self._served else 0.5
 
     def _floor(self, gap: float) -> float:
-        return min(1.0, self.rtt / gap) if gap else 1.0
+        return self._share * (min(1.0, self.rtt / gap) if gap else 1.0)
 
     def _cut_to(self, size: float) -> bool:
         """Shrink to ``size`` and begin a new round; an old window that is as small stays as it is."""
