@@ -77,6 +77,19 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Lead:
+    """Ask to be the one process that goes on while everything fails, for so many ``seconds``."""
+
+    asked: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndLead:
+    """Something succeeded: the others may find out for themselves."""
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """Nobody waits here any more."""
 
@@ -113,6 +126,6 @@ class TellHold:
     cause: str
 
 
-ForStore = Ask | Look | Leave | TellOpen | Conclude | TellReset | TellHold
+ForStore = Ask | Look | Lead | EndLead | Leave | TellOpen | Conclude | TellReset | TellHold
 # An event among the actions is to be told to the listeners.
 Action = Start | Abort | Done | Grant | WakeAt | Replay | ForStore | Event

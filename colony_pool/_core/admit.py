@@ -84,6 +84,8 @@ class Admission(Verdicts):
             opens = self.window.opens_at(now)
             if opens > now or len(self.live) >= min(self.config.maxsize, self.quota.left(now)):
                 return opens if opens > now else math.inf
+            if (goes_on := self._goes_on_at(now)) > now:
+                return goes_on
             retry = flight.tried_in == self.circuit.generation
             if retry and not self.budget.withdraw(now):
                 if self._without_budget is not flight:

@@ -146,6 +146,12 @@ class Dispatcher(Admission):
         self._refused(view, ask.asked, now)
         return self._pump(now)
 
+    def led(self, lead: act.Lead, view: View, *, busy: bool, now: float, wall: float) -> list[act.Action]:
+        """This process is the one that goes on; or, ``busy``, another one is."""
+        self._enter(now, wall)
+        self._led(busy, view, lead.asked, now)
+        return self._pump(now)
+
     def unavailable(self, request: act.ForStore, now: float, wall: float) -> list[act.Action]:
         """The store did not answer: decide alone."""
         self._enter(now, wall)

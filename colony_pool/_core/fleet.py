@@ -18,6 +18,10 @@ Before a probe leaves the desk asks, and half-open begins with the answer: *gran
 its number is the fence with which it reports), *refused* (another one probes: come back when its lease ends), or
 *unavailable* (decide alone). An answer that never comes is the last of these.
 
+While closed each process counts its own failures, and eight of them would need eight times as many as one to see
+that the endpoint is down. So a process that doubts, since everything it tried has failed or fails more often than
+chance explains, asks to *lead*: one goes on, and the others wait for what it finds, but not for long.
+
 Whatever comes back carries the breaker's generation in which it was asked for. One that is older than the last
 change here says how things were before it, and is not believed.
 """
@@ -36,6 +40,9 @@ _ANSWER = 1.0  # a store that has not answered by then does not
 _REPORT = 1.0  # a lease outlives its probe by this: the verdict has a way to go
 _AGAIN = 0.1
 _MEMBER = 30.0
+_LEAD = 3.0
+_FOLLOW = 10.0  # longer than a breaker needs to open where everything fails
+_LOOK_LESS = 8.0  # times the period between looks at a breaker whose probe is not due yet
 _LOOKS = 2000.0  # a second, that a fleet may take of its store
 _ALIKE = 1.0  # holds that end this close are one
 
@@ -99,6 +106,8 @@ class Sharing(Moves):
         if isinstance(request, act.Ask) and fleet.asking:
             fleet.answer_by = math.inf
             fleet.lease_until = now + request.seconds
+        elif isinstance(request, act.Lead):
+            fleet.lead_answer_by, fleet.lead_until = math.inf, now + request.seconds
         elif isinstance(request, act.Look):
             fleet.looking = False
             fleet.joined_until = -math.inf if request.join_for else fleet.joined_until
@@ -118,6 +127,34 @@ class Sharing(Moves):
             fleet.answer_by = now + _ANSWER
             self._out.append(act.Ask(self.circuit.generation, seconds + _REPORT))
         return fleet.answer_by if fleet.asking else fleet.ask_at
+
+    def _goes_on_at(self, now: float) -> float:
+        """When the next attempt may start while closed: later, if another process finds out what this one doubts."""
+        fleet = self.fleet
+        if fleet is None or not self.window.doubtful or now < fleet.lead_until or now >= fleet.follow_until:
+            return now
+        if fleet.lead_answer_by <= now:
+            fleet.lead_answer_by, fleet.lead_until = math.inf, now + _LEAD
+            return now
+        if fleet.lead_answer_by == math.inf and fleet.lead_at <= now:
+            fleet.lead_answer_by = now + _ANSWER
+            self._out.append(act.Lead(self.circuit.generation, _LEAD))
+        return min(fleet.lead_answer_by, max(fleet.lead_at, now + _AGAIN), fleet.follow_until)
+
+    def _led(self, busy: bool, view: View, asked: int, now: float) -> None:
+        self._learn(view, asked, now)
+        fleet = self.fleet
+        assert fleet is not None  # noqa: S101 - else nobody has asked
+        fleet.lead_answer_by = math.inf
+        if busy:
+            fleet.follow_until = min(fleet.follow_until, now + _FOLLOW)
+            fleet.lead_at = now + self._pause(fleet)
+        else:
+            fleet.lead_until = now + _LEAD
+
+    def _end_doubt(self, *, tell: bool) -> None:
+        if self.fleet is not None and self.fleet.end_doubt() and tell:
+            self._out.append(act.EndLead())
 
     def _look(self, now: float) -> float:
         """Look at the store while calls are parked; return when to do so next (inf: not by the clock)."""
@@ -142,4 +179,7 @@ class Sharing(Moves):
 
     def _pause(self, fleet: Fleet) -> float:
         """Until the next look: longer in a large fleet, and never in step with the others."""
-        return max(fleet.period, fleet.members / _LOOKS) * (0.75 + 0.5 * self._rand())
+        pause = max(fleet.period, fleet.members / _LOOKS)
+        if self.circuit.state == ev.OPEN and self.lease is None:  # nothing happens before a probe is due
+            pause = min(max(self.circuit.probe_at - self._seen, pause), _LOOK_LESS * pause)
+        return pause * (0.75 + 0.5 * self._rand())

@@ -51,6 +51,8 @@ class Moves(Settlement):
         """Be open as another process says; whoever was open already takes over when it probes."""
         old = self.circuit.state
         self.circuit.follow(now, opening)
+        if self.fleet is not None:
+            self.fleet.end_doubt()
         if old != ev.OPEN:
             self._changed(old, now, learnt=True)
             self._out.append(act.Replay(act.TO_OPEN))
@@ -78,6 +80,7 @@ class Moves(Settlement):
     def _tell(self, fleet: Fleet, now: float, *, by_operator: bool) -> None:
         """Let the other processes know: the holder of the lease reports, anybody may open."""
         circuit = self.circuit
+        fleet.end_doubt()
         if circuit.state == ev.HALF_OPEN:
             if by_operator:  # who does not wait for the fleet, either
                 fleet.lease_until = math.inf

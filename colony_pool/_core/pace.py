@@ -64,6 +64,8 @@ _SPENT = 0.9  # what is left of a spotless tally when a cut has leant on it
 _DOWN_CHANCE = 1e-4  # a streak rarer than this is no bad luck
 _DOWN_SIZE = 2.0  # a window in which nothing succeeds needs two in flight at most, and at a short round trip ...
 _DOWN_GAP = 0.04  # ... one start in so many seconds: sixteen failures in a row then still take half a second
+_DOUBT = 1
+_DOUBT_CHANCE = 0.05
 _IDLE = 1.0
 _SHARE_GROWS = 1.25  # with each success: other processes need their share for as long as they recover, too
 
@@ -223,6 +225,13 @@ class Window:
             return 1.0
         ratio = (luck.bad + 1) / (luck.seen + 2)
         return float(min(1.0, ratio + _SIGMA * math.sqrt(ratio * (1 - ratio) / luck.seen)) ** streak)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the last failures in a row may well be more than bad luck: the endpoint may be down."""
+        if self._streak < _DOUBT:
+            return False
+        return self._luck.bad == self._luck.seen or self.chance(self._streak) < _DOUBT_CHANCE
 
     def _learn(self, level: int, *, lost: bool = False, shed: bool = False) -> None:
         if level < 0:

@@ -71,6 +71,7 @@ class Verdicts(Sharing):
             self._loss -= _LOSS_GAIN * self._loss
             window.succeeded(permit.level, permit.round, now - permit.started)
             circuit.succeeded()
+            self._end_doubt(tell=True)
             self._out.append(act.Replay(act.SUCCESS))
         elif outcome.kind in _BAD:
             self._loss += _LOSS_GAIN * (1.0 - self._loss)

@@ -23,6 +23,7 @@ from .calls import Call, Calls, Health
 from .store import KeyState, Store, StoreUnavailable
 
 _CLAIM = 10.0  # seconds that others wait for an exchange of ours
+_LEADER = "lead"  # the name of what one process at a time has that goes on while everything fails; no key's
 _ALIKE = 1.0  # tokens that end this close are one
 Step = Callable[[float, float], list[act.Action]]
 Feed = Callable[[Step], object]
@@ -30,6 +31,8 @@ Feed = Callable[[Step], object]
 _VERBS: dict[type, Callable[[Store, str, Any], Any]] = {
     act.Ask: lambda store, owner, ask: store.claim_probe(owner, ask.seconds),
     act.Look: lambda store, owner, look: store.join(owner, look.join_for) if look.join_for else store.look(),
+    act.Lead: lambda store, owner, lead: store.claim_key(owner, _LEADER, lead.seconds),
+    act.EndLead: lambda store, owner, _: store.release_key(owner, _LEADER),
     act.Leave: lambda store, owner, _: store.leave(owner),
     act.TellOpen: lambda store, owner, told: store.open(owner, told.generation, told.opening),
     act.Conclude: lambda store, owner, told: store.conclude(owner, told.fence, told.opening),
@@ -84,6 +87,10 @@ class Link:
             return
         if isinstance(action, act.Ask):
             self._answer_to(action, *answer)
+        elif isinstance(action, act.Lead):
+            state: KeyState = answer
+            busy = state.busy_for > 0.0
+            self.feed(lambda now, wall: desk.led(action, state.view, busy=busy, now=now, wall=wall))
         elif isinstance(action, (act.Look, act.TellOpen, act.Conclude, act.TellHold)):
             view: View = answer
             self.feed(lambda now, wall: desk.learn(view, action.asked, now, wall))

@@ -25,6 +25,7 @@ class Endpoint:
         self.sim = sim
         self.latency = latency
         self.capacity: Capacity | None = None
+        self.loss = 0.0
         self.down: list[tuple[float, float]] = []  # from, until
         self.answers: dict[str, tuple[int, dict[str, str]]] = {}  # of one key
         self.arrivals: list[tuple[float, str, int]] = []  # when, key, by which process
@@ -43,13 +44,17 @@ class Endpoint:
             status = 502
         elif status == 200 and self.capacity is not None and (refused := self.capacity.refuse(now, self.inside)):
             status, seconds = refused, 0.005
+        elif status == 200 and self.sim.random() < self.loss:
+            status = 502
         self.inside += 1
         self.sim.sleep(seconds)
         self.inside -= 1
         if status != 200:
             return Reply(status, headers, b"{}")
         self.served[key] = self.served.get(key, 0) + 1
-        return Reply(200, headers, json.dumps({"access_token": _jwt(key, self.served[key]), "expires_in": LIFE}).encode())
+        return Reply(
+            200, headers, json.dumps({"access_token": _jwt(key, self.served[key]), "expires_in": LIFE}).encode()
+        )
 
 
 def _jwt(key: str, serial: int) -> str:
