@@ -55,7 +55,6 @@ class Sharing(Moves):
         fleet = self.fleet
         assert fleet is not None  # noqa: S101 - else nobody was asked
         looked, fleet.looking = fleet.looking, False
-        fleet.look_at = now + self._pause(fleet)
         fleet.members = max(1, view.members)
         if asked == self.circuit.generation and self.lease is None:
             self._follow(fleet, view, now, tell=looked)
@@ -63,6 +62,7 @@ class Sharing(Moves):
             self._hold(view.hold_for, view.hold_cause, "shared", now)
         if looked and self.hold_until - now > view.hold_for + _ALIKE:
             self._out.append(act.TellHold(self.circuit.generation, self.hold_until - now, self.hold_cause))
+        fleet.look_at = now + self._pause(fleet)
 
     def _follow(self, fleet: Fleet, view: View, now: float, *, tell: bool) -> None:
         news = view.generation not in (0, fleet.generation)
