@@ -411,9 +411,9 @@ def test_g8_the_share_grows_back_with_success() -> None:
 # -- while everything fails -------------------------------------------------------------------------------
 
 
-def doubting(**options: float) -> tuple[FleetDesk, act.Lead]:
+def doubting() -> tuple[FleetDesk, act.Lead]:
     """Closed, and the first attempt has failed."""
-    desk = FleetDesk(**options)
+    desk = FleetDesk()
     for _ in range(40):
         desk.ask(patience=1000.0)
     desk.answer(desk.out[0], DOWN_502)

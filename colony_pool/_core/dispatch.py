@@ -143,7 +143,7 @@ class Dispatcher(Admission):
     def refused(self, ask: act.Ask, view: View, now: float, wall: float) -> list[act.Action]:
         """Another process probes, or the breaker is not open any more."""
         self._enter(now, wall)
-        self._refused(view, ask.asked, now)
+        self._refused(ask, view, now)
         return self._pump(now)
 
     def led(self, lead: act.Lead, view: View, *, busy: bool, now: float, wall: float) -> list[act.Action]:

@@ -92,13 +92,19 @@ class Sharing(Moves):
             self._out.append(act.Conclude(self.circuit.generation, fence, opening))
         fleet.answer_by = math.inf
 
-    def _refused(self, view: View, asked: int, now: float) -> None:
-        self._learn(view, asked, now)
+    def _refused(self, ask: act.Ask, view: View, now: float) -> None:
+        self._learn(view, ask.asked, now)
         fleet = self.fleet
         assert fleet is not None  # noqa: S101 - as above
         fleet.answer_by = math.inf
+        unheard = view.opening is None and self.circuit.state != ev.CLOSED and view.hold_for == 0.0
+        if unheard and fleet.unheard:  # it cannot be told, and would refuse for ever
+            fleet.lease_until = now + ask.seconds
+        elif unheard:
+            self._out.append(act.TellOpen(self.circuit.generation, view.generation, self.circuit.opening(now)))
+        fleet.unheard = unheard and not fleet.unheard
         again = view.opening.probe_in if view.opening is not None else 0.0
-        fleet.ask_at = now + max(again, view.lease_for, _AGAIN)
+        fleet.ask_at = now + max(again, view.lease_for, view.hold_for, _AGAIN)
 
     def _decide_alone(self, request: act.ForStore, now: float) -> None:
         fleet = self.fleet
@@ -110,7 +116,7 @@ class Sharing(Moves):
             fleet.lead_answer_by, fleet.lead_until = math.inf, now + request.seconds
         elif isinstance(request, act.Look):
             fleet.looking = False
-            fleet.joined_until = -math.inf if request.join_for else fleet.joined_until
+            fleet.ask_at = -math.inf  # whether another one still probes is not known any more
             fleet.look_at = now + self._pause(fleet)
 
     def _permitted_at(self, now: float, seconds: float) -> float:

@@ -11,6 +11,7 @@ class Fleet:
     __slots__ = (
         "answer_by", "ask_at", "fence", "follow_until", "generation", "joined_until", "lead_answer_by", "lead_at",
         "lead_until", "lease_until", "look_at", "looking", "members", "period",
+        "unheard",
     )  # fmt: skip
 
     def __init__(self, period: float) -> None:
@@ -20,6 +21,7 @@ class Fleet:
         self.answer_by = math.inf  # an Ask is out; whether or not it is answered, the probe leaves then
         self.ask_at = -math.inf  # another process probes until then
         self.fence: int | None = None  # of the lease that was granted
+        self.unheard = False  # the store refuses, since it has not heard that the breaker is open
         self.lease_until = -math.inf  # a probe may leave until then, by that lease or without anybody's leave
         self.lead_answer_by = math.inf  # a Lead is out
         self.lead_at = -math.inf  # not to be asked for before
