@@ -172,7 +172,7 @@ class ColonyPool:
         self._observer = Observer(
             desk, self.journal, self._runtime.monotonic, self._runtime.now, self._transport.connections,
             lambda: [agent._account for agent in tuple(self._agents.values())], self._transport.opened,
-            lambda: self.breaker.listener_errors,
+            lambda: self.breaker.listener_errors, self._link.health if self._link is not None else None,
         )  # fmt: skip
 
     def __enter__(self) -> ColonyPool:

@@ -67,6 +67,7 @@ _DOWN_GAP = 0.04  # ... one start in so many seconds: sixteen failures in a row 
 _DOUBT = 1
 _DOUBT_CHANCE = 0.05
 _IDLE = 1.0
+_BEGIN_SHARED = 4.0  # a share grows this much with a success of its own: all together double then, roughly
 _SHARE_GROWS = 1.25  # with each success: other processes need their share for as long as they recover, too
 
 
@@ -193,15 +194,16 @@ class Window:
         held = self.active + len(self._cooling)
         self.active -= 1
         self._streak = 0
-        self._share = min(1.0, self._share * _SHARE_GROWS)
         self.timed(seconds)
         if self.size < 1.0:
-            self.size = min(1.0, self.size * (2.0 if self._slow_start else 1.25))
+            begin = _BEGIN_SHARED if self._share < 1.0 else 2.0
+            self.size = min(1.0, self.size * (begin if self._slow_start else 1.25))
         elif self._slow_start:
             self.size += 1.0 if 2 * held >= self.size else 0.0
         elif held >= int(self.size):
             self.size += 0.25 / self.size + 1 / 16
         self.size = min(self.size, self._max)
+        self._share = min(1.0, self._share * _SHARE_GROWS)
         self._learn(level)
         self._count(started_round)
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from .._core.catalog import STORE_FAILURES, STORES
 from .._runtime.protocol import Runtime
 from .store import Store, StoreUnavailable
 
@@ -19,9 +20,8 @@ log = logging.getLogger("colony_pool")
 
 PATIENCE = 0.2  # seconds that anybody waits for a store
 _REST, _REST_MAX = 1.0, 30.0
-UNKNOWN, WORKING, UNAVAILABLE = "unknown", "working", "unavailable"
-STATES = (UNKNOWN, WORKING, UNAVAILABLE)
-SLOW, FAILED = "slow", "failed"
+UNKNOWN, WORKING, UNAVAILABLE = STORES
+SLOW, FAILED = STORE_FAILURES
 
 T = TypeVar("T")
 
