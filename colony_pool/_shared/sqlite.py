@@ -175,7 +175,11 @@ class _Keys:
 
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA synchronous = OFF")
+    try:
+        db.execute("PRAGMA synchronous = OFF")  # reads the file
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
 
 
