@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .keys import check_sealing
-from .redis import ALLOWED, SCHEMES, RedisStore, shown
+from .redis import ALLOWED, SCHEMES, RedisStore, problem_with, shown
 from .sqlite import HostStore
 from .store import Store
 
@@ -23,23 +23,30 @@ def open_store(shared: str | Store | None, base_url: str, *, share_tokens: bool 
         ImportError: what it needs is not installed.
     """
     is_url = isinstance(shared, str) and shared.partition("://")[0] in SCHEMES and "://" in shared
-    if share_tokens and not is_url:
-        del shared
-        raise ValueError(
+    problem = _problem(shared, is_url, share_tokens)
+    if problem is not None:
+        del shared  # no traceback of ours holds a password
+        raise problem
+    if share_tokens:
+        check_sealing()
+    if shared == "host":
+        return HostStore(base_url)
+    if isinstance(shared, str):
+        return RedisStore(shared, base_url, share_tokens=share_tokens)
+    return shared
+
+
+def _problem(shared: object, is_url: bool, share_tokens: bool) -> Exception | None:
+    if is_url and isinstance(shared, str):
+        return problem_with(shared)
+    if shared not in (None, "host") and (isinstance(shared, str) or not isinstance(shared, Store)):
+        return ValueError(f"shared={_shown(shared)}: must be {_ALLOWED}")
+    if share_tokens:
+        return ValueError(
             f"share_tokens=True: must go with shared= a URL that begins with {ALLOWED}; "
             "on one host tokens are shared by the token cache on disk"
         )
-    if share_tokens:
-        check_sealing()
-    if shared is None or (not isinstance(shared, str) and isinstance(shared, Store)):
-        return shared
-    if shared == "host":
-        return HostStore(base_url)
-    if is_url and isinstance(shared, str):
-        return RedisStore(shared, base_url, share_tokens=share_tokens)
-    problem = ValueError(f"shared={_shown(shared)}: must be {_ALLOWED}")
-    del shared
-    raise problem
+    return None
 
 
 def _shown(shared: object) -> str:

@@ -30,7 +30,6 @@ from .store import Denial, KeyState, Opening, StoreUnavailable, View
 SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
 ALLOWED = "redis://, rediss:// or valkey://"
 TIMEOUT = 0.1  # seconds
-_MISSING = "shared=: a Redis or Valkey store needs redis-py; pip install 'colony-pool[redis]'"
 
 _Answer = TypeVar("_Answer")
 
@@ -50,18 +49,15 @@ class RedisStore:
     """
 
     def __init__(self, url: str, base_url: str, *, share_tokens: bool = False) -> None:
-        self.carries_tokens = share_tokens
-        try:
-            import redis
-        except ImportError as exc:
-            del url
-            raise ImportError(_MISSING) from exc
-        problem = _problem(url)
+        problem = problem_with(url)
         if problem is not None:
             del url  # no traceback of ours holds a secret
             raise problem
+        from redis import RedisError
+
+        self.carries_tokens = share_tokens
         self._where = shown(url)
-        self._errors = (redis.RedisError, OSError, ValueError, KeyError, TypeError)
+        self._errors = (RedisError, OSError, ValueError, KeyError, TypeError)
         self._client = _client(url)
         # redis-py loads a script that the server does not know, as after its restart.
         self._scripts = {script: self._client.register_script(script) for script in lua.SCRIPTS}
@@ -160,15 +156,19 @@ def shown(url: str) -> str:
     return f"{scheme}://{'***@' if '@' in rest else ''}{rest.rpartition('@')[2].partition('?')[0]}"
 
 
-def _problem(url: str) -> ValueError | None:
-    """Say what is wrong with the URL."""
+def problem_with(url: str) -> Exception | None:
+    """Say why there can be no store with this URL: it is none, or redis-py is not installed."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        return ValueError(f"shared={shown(url)!r}: its host or its port cannot be read")
+        return ValueError(f"shared={shown(url)!r}: its host or its port cannot be read; it must begin with {ALLOWED}")
     if parts.scheme not in SCHEMES or not host:
         return ValueError(f"shared={shown(url)!r}: must be a URL with a host that begins with {ALLOWED}")
+    try:
+        import redis  # noqa: F401 - whether it is there
+    except ImportError:
+        return ImportError(f"shared={shown(url)!r} needs redis-py; pip install 'colony-pool[redis]'")
     return None
 
 
