@@ -57,18 +57,25 @@ def host_file(base_url: str) -> Path:
         raise StoreUnavailable(f"no place for the host's record: {exc}; set COLONY_POOL_STATE_DIR") from exc
 
 
-def prepare(path: Path, make: Callable[[Path], None]) -> None:
-    """See that ``path`` is there, made by ``make`` if need be, and that it may be trusted."""
+@contextmanager
+def opening(path: Path, make: Callable[[Path], None]) -> Iterator[None]:
+    """See that ``path`` is there, made by ``make`` if need be, and to be trusted; it stays the same meanwhile.
+
+    SQLite opens the journal after the file, by its name. Were the file replaced between the two, it would go on with
+    the old file and the journal of the new one.
+    """
     try:
         if not os.path.lexists(path.parent):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check(path.parent, stat.S_ISDIR, "folder", 0o700)
         _check_file_system(path.parent)
         if not os.path.lexists(path):
-            with _alone(path):
+            with _locked(path):
                 if not os.path.lexists(path):
                     _make(path, make)
-        _check(path, stat.S_ISREG, "file", 0o600)
+        with _locked(path, shared=True):
+            _check(path, stat.S_ISREG, "file", 0o600)
+            yield
     except OSError as exc:
         raise StoreUnavailable(f"{path.parent}: {exc.strerror or exc}") from exc
 
@@ -85,7 +92,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 def put_aside(path: Path, broken: tuple[int, int] | None) -> None:
     """Rename the ``broken`` file, in place of the one that was put aside before; unless somebody else already has."""
     try:
-        with _alone(path):
+        with _locked(path):
             if broken is not None and identity(path) == broken:
                 os.replace(path, path.with_suffix(".corrupt"))
     except OSError as exc:
@@ -107,8 +114,8 @@ def _make(path: Path, make: Callable[[Path], None]) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep out the other processes that would make the file or put it aside; not for longer than one busy wait."""
+def _locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Keep out who would replace the file, or (not ``shared``) open it; wait no longer than for a transaction."""
     if fcntl is None:
         yield
         return
@@ -117,11 +124,11 @@ def _alone(path: Path) -> Iterator[None]:
         give_up = time.monotonic() + BUSY
         while True:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() >= give_up:
-                    raise StoreUnavailable(f"{path}: another process has been making it for {BUSY:g} s") from None
+                    raise StoreUnavailable(f"{path}: somebody has been at opening it for {BUSY:g} s") from None
                 time.sleep(BUSY / 50)
         yield
     finally:

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from .._shell.fork import renew_in_children
 from .boot import BootClock
-from .place import BUSY, host_file, identity, prepare, put_aside
+from .place import BUSY, host_file, identity, opening, put_aside
 from .record import Books, Door, Key, RecordStore
 from .store import StoreUnavailable
 
@@ -136,13 +136,10 @@ class HostStore(RecordStore):
         if self._db is not None and self._file is not None and identity(path) == self._file:
             return self._db
         self._close()
-        prepare(path, _make)
-        self._file = identity(path)
-        self._db = _connect(path)
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if identity(path) != self._file:
-            self._close()
-            raise StoreUnavailable(f"{path}: was replaced while it was opened")
+        with opening(path, _make):
+            self._file = identity(path)
+            self._db = _connect(path)
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]  # opens the journal, too
         if version != SCHEMA:
             self._close()
             raise StoreUnavailable(f"{path}: is of version {version}, and this colony_pool knows version {SCHEMA}")
@@ -174,7 +171,9 @@ class _Keys:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    # By a URI, since SQLite would otherwise make a file that was put aside just now, empty and open to others.
+    where = f"{path.absolute().as_uri()}?mode=rw"
+    db = sqlite3.connect(where, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA synchronous = OFF")  # reads the file
     except sqlite3.Error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import sqlite3
 import stat
 import threading
@@ -148,8 +149,7 @@ def test_links_are_refused(path: Path, tmp_path: Path, make: Make) -> None:
     (tmp_path / "elsewhere").touch(0o600)
     path.symlink_to(tmp_path / "elsewhere")
     assert "no link" in refused(make(URL))
-    path.unlink()
-    path.parent.rmdir()
+    shutil.rmtree(path.parent)
     (tmp_path / "folder").mkdir(mode=0o700)
     path.parent.symlink_to(tmp_path / "folder")
     assert "no link" in refused(make(URL))
@@ -248,9 +248,7 @@ def test_a_removed_file_is_made_anew_by_the_next_verb(store: HostStore, path: Pa
 
 
 def test_a_removed_folder_is_made_anew(store: HostStore, path: Path) -> None:
-    for file in path.parent.iterdir():
-        file.unlink()
-    path.parent.rmdir()
+    shutil.rmtree(path.parent)
     assert View() == store.look()
 
 
@@ -283,8 +281,7 @@ def _read_only(folder: Path) -> None:
     store.hold(LONG, "429")
     store.close()
     run("mount", "-o", "remount,ro", str(folder))
-    refusal = refused(store)
-    assert "read-only" in refusal or "readonly" in refusal or "unable to open" in refusal, refusal
+    assert "Read-only" in refused(store)
     run("mount", "-o", "remount,rw", str(folder))
     assert "429" == store.look().hold_cause
 
