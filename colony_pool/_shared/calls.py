@@ -74,17 +74,13 @@ class Call(Generic[T]):
 
 
 class Calls:
-    """The calls of one process to its store, which is opened with the first.
+    """The calls of one process to its store."""
 
-    Arguments:
-        open_store: makes the store; may block, and raises ``StoreUnavailable``.
-    """
-
-    def __init__(self, open_store: Callable[[], Store], runtime: Runtime, health: Health) -> None:
-        self._open_store = open_store
+    def __init__(self, store: Store, runtime: Runtime, health: Health) -> None:
+        self.made = False  # any call, whatever came of it
+        self._store = store
         self._runtime = runtime
         self._health = health
-        self._store: Store | None = None
         self._waiting: deque[Call[Any]] = deque()
         self._free = deque([True])  # who takes it out is the one that calls; ``deque`` lets only one have it
 
@@ -107,11 +103,6 @@ class Calls:
         if call.answer:
             return call.answer[0]
         raise StoreUnavailable(call.problem or "it did not answer in time")
-
-    @property
-    def opened(self) -> bool:
-        """Whether there was any call yet."""
-        return self._store is not None
 
     def _work(self) -> None:
         try:
@@ -142,8 +133,7 @@ class Calls:
         if call.given_up:
             return
         try:
-            if self._store is None:
-                self._store = self._open_store()
+            self.made = True
             call.answer.append(call.verb(self._store))
             if not call.given_up:
                 self._health.good()

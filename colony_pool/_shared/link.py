@@ -7,7 +7,6 @@ exchanges it, and afterwards it says what came of it.
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from .._core.outcome import DENIED, OK, Outcome
 from .._core.view import Denial, Elsewhere, View
 from .._runtime.protocol import Runtime
 from .calls import Call, Calls, Health
+from .keys import Sealer, key_name
 from .store import KeyState, Store, StoreUnavailable
 
 _CLAIM = 10.0  # seconds that others wait for an exchange of ours
@@ -45,25 +45,27 @@ class Link:
     """One process at its store.
 
     Arguments:
-        open_store: makes the store when it is first wanted.
+        store: has its first call when something is first wanted of it.
         desk: whose actions are carried, and who hears of the answers.
-        scope: what the names of keys are bound to: the API.
+        name: the pool's, for the log.
+        base_url: the API, to which the names of keys are bound.
         on_disk: ``(jwt, expiry in unix time)`` that another process has left on this host for an API key.
         claims: keys are claimed before they are exchanged: the others can find what comes of it.
         owns_store: the store is closed with the link.
     """
 
     def __init__(
-        self, open_store: Callable[[], Store], desk: Dispatcher, runtime: Runtime, *, name: str, scope: str,
+        self, store: Store, desk: Dispatcher, runtime: Runtime, *, name: str, base_url: str,
         on_disk: Callable[[str], tuple[str, float] | None], claims: bool, owns_store: bool,
     ) -> None:  # fmt: skip
         self.owner = uuid.uuid4().hex
         self.health = Health(name, runtime)
-        self._calls = Calls(open_store, runtime, self.health)
+        self._calls = Calls(store, runtime, self.health)
         self._desk = desk
         self._runtime = runtime
         self.feed: Feed = lambda step: None  # puts one input to the desk
-        self._scope = scope
+        self._base_url = base_url
+        self._seals = store.carries_tokens
         self._on_disk = on_disk
         self._owns_store = owns_store
         self.claims = claims
@@ -109,7 +111,7 @@ class Link:
         if not self.claims or permit.is_probe:  # a probe has the lease
             return None
         key = permit.account.secret.key
-        name = self._name(key)
+        name = key_name(key, self._base_url)
         try:
             state = self._calls.wait(self._calls.begin(lambda store: store.claim_key(self.owner, name, _CLAIM)))
         except StoreUnavailable:
@@ -123,7 +125,9 @@ class Link:
     def _found(self, permit: Permit, key: str, state: KeyState) -> Elsewhere | None:
         wall, known = self._runtime.now(), _known_end(permit)
         if state.token is not None and wall + state.token[1] > known + _ALIKE:
-            return Elsewhere(token=state.token)
+            jwt = Sealer(key, self._base_url).unseal(state.token[0])
+            if jwt is not None:
+                return Elsewhere(token=(jwt, state.token[1]))
         if state.denial is not None:
             return Elsewhere(denial=state.denial)
         if not state.mine and self._is_news(state.view):
@@ -142,31 +146,31 @@ class Link:
         if not permit.claimed:
             return
         permit.claimed = False
-        name, account = self._name(permit.account.secret.key), permit.account
+        account = permit.account
+        key = account.secret.key
+        name = key_name(key, self._base_url)
         denial, token = None, None
         known = account.denial
         if outcome is not None and outcome.kind == DENIED and known is not None and not known.code_only:
             rest = known.until - self._runtime.monotonic()
             denial = Denial(rest, known.times, outcome.status, outcome.code, outcome.detail)
-        elif outcome is not None and outcome.kind == OK and account.token is not None:
-            token = (account.token.jwt, account.token.ends - self._runtime.monotonic())
+        elif self._seals and outcome is not None and outcome.kind == OK and account.token is not None:
+            sealed = Sealer(key, self._base_url).seal(account.token.jwt)
+            token = (sealed, account.token.ends - self._runtime.monotonic())
         self._calls.begin(lambda store: store.release_key(self.owner, name, denial=denial, token=token))
 
     def forget(self, key: str) -> None:
         """Have the others forget what came of ``key`` the last time; never waits."""
         if self.claims:
-            name = self._name(key)
+            name = key_name(key, self._base_url)
             self._calls.begin(lambda store: store.forget_key(name))
 
     def close(self) -> None:
         """Leave; what the store keeps of this process ends by itself, should there be no time."""
-        if self._calls.opened:
+        if self._calls.made:
             self._calls.begin(lambda store: store.leave(self.owner))
             if self._owns_store:
                 self._calls.begin(lambda store: store.close())
-
-    def _name(self, key: str) -> str:
-        return hashlib.blake2b(self._scope.encode(), key=hashlib.sha256(key.encode()).digest()).hexdigest()[:32]
 
 
 def _known_end(permit: Permit) -> float:

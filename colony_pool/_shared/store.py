@@ -9,20 +9,27 @@ or come out are *durations* from the moment of the call, in seconds, so that no 
 record     written by                                   ends
 ========== ============================================ =====================================================
 open       whoever's breaker opens, once a generation    the holder of the lease reports a good probe
-lease      ``claim_probe``, one at a time                at its deadline, or with ``conclude``
+lease      ``claim_probe``, one at a time                at its deadline, or with its generation
 hold       whoever was told by the server                by itself
 member     ``join``, while a process has callers parked  by itself, or with ``leave``
 key        ``claim_key``, one exchange at a time         by itself, or with ``release_key``
 ========== ============================================ =====================================================
 
 *Fencing*: each lease has a number, larger than all before it. A prober that was stopped past its lease and resumed
-reports with an old number, and changes nothing.
+reports with an old number, or after its deadline, and changes nothing. Nor does a lease outlive the generation that
+it was given in: who opens or resets over it, ends it.
+
+*Lost answers*: a verb that raised may have been carried out. So an owner that asks again for what it has already, a
+lease or a claim, gets it: the lease with a new number, which makes the old one void.
+
+*Lost records*: a store that was emptied knows nothing, but repeats neither a generation nor a fence: what grows,
+grows from the store's clock. Compare generations for equality alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from .._core.view import Denial, Opening, View
 
@@ -52,10 +59,12 @@ class KeyState:
     token: tuple[str, float] | None = None
 
 
+@runtime_checkable
 class Store(Protocol):
     """One endpoint's record. Every verb is atomic, and raises ``StoreUnavailable`` or returns; it may block.
 
-    ``owner`` names a process (and is another one after a fork). Keys are given as the keyed hash of an API key.
+    ``owner`` names a process (and is another one after a fork). Keys are given as the keyed hash of an API key
+    (``keys.key_name``), and tokens sealed (``keys.Sealer``): to a store they are mere text.
     """
 
     carries_tokens: bool
@@ -67,10 +76,10 @@ class Store(Protocol):
         """Open the breaker if the record still is of ``generation``; what is the case then."""
 
     def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, View]:
-        """Take the lease, if the breaker is open, its delay over and nobody probes; the fence, or ``None``."""
+        """Take the lease, if the breaker is open, its delay over, no hold on and nobody else probes; the fence."""
 
     def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
-        """Report the probe: closed (``None``) or open again. An old fence changes nothing."""
+        """Report the probe: closed (``None``) or open again. An old fence, or one that is over, changes nothing."""
 
     def hold(self, seconds: float, cause: str) -> View:
         """Hold everybody; a hold is never shortened."""
@@ -82,12 +91,15 @@ class Store(Protocol):
         """Count it no more; its lease and its claims end, too."""
 
     def claim_key(self, owner: str, key: str, seconds: float) -> KeyState:
-        """Take the right to exchange ``key``."""
+        """Take the right to exchange ``key``: unless others have it, or there is a denial or a token already."""
 
     def release_key(
         self, owner: str, key: str, *, denial: Denial | None = None, token: tuple[str, float] | None = None
     ) -> None:
-        """Give the right back, and say what came of it. ``token`` is ignored by a store that carries none."""
+        """Give the right back, and say what came of it; nothing if another process has the right by now.
+
+        A ``token`` ends a denial, and is kept by a store that carries tokens.
+        """
 
     def forget_key(self, key: str) -> None:
         """Drop the denial and the token of ``key``."""
