@@ -391,7 +391,7 @@ def test_g8_ten_thousand_processes_have_a_ten_thousandth_each() -> None:
     assert 1e-4 == window.size
     window.start(desk.now)
     window.give_back()
-    assert 500.0 == pytest.approx(window.opens_at(desk.now) - desk.now)  # a round trip is taken for 50 ms
+    assert 10.0 == pytest.approx(window.opens_at(desk.now) - desk.now), "and not the 500 s that it comes to"
     window.start(desk.now)
     window.failed(0, window.round, desk.now, desk.now, shed=True)
     assert 0.0 < window.size <= 1e-4
@@ -441,7 +441,7 @@ def test_g10_the_others_wait_for_what_it_finds_but_not_for_long() -> None:
     while not desk.out:
         lead(desk, asked, busy=True)
         desk.at(desk.wake)
-    assert 10.0 == pytest.approx(desk.now - start, abs=0.3)
+    assert 30.0 == pytest.approx(desk.now - start, abs=0.3)
 
 
 def test_g10_what_the_leader_finds_is_learnt_at_once() -> None:

@@ -67,7 +67,8 @@ _DOWN_GAP = 0.04  # ... one start in so many seconds: sixteen failures in a row 
 _DOUBT = 1
 _DOUBT_CHANCE = 0.05
 _IDLE = 1.0
-_BEGIN_SHARED = 4.0  # a share grows this much with a success of its own: all together double then, roughly
+_GAP_SHARED = 10.0  # longest between two starts in a large fleet: callers do not wait for ever
+_BEGIN_SHARED = 4.0  # by how much a share grows with a success in slow start: those of others are not seen
 _SHARE_GROWS = 1.25  # with each success: other processes need their share for as long as they recover, too
 
 
@@ -164,7 +165,7 @@ class Window:
         """Between two starts of a window below 1."""
         # No longer than at the floor, though: the round trip may have grown since the window was cut.
         longest = max(self._config.gap_max, self._config.gap_shed)
-        return min(self.rtt / self.size, longest / self._share)
+        return min(self.rtt / self.size, max(longest, min(longest / self._share, _GAP_SHARED)))
 
     def start(self, now: float) -> tuple[int, int]:
         """Take a slot and return the permit's ``(level, round)``; level -1 left alone, and cannot be too much."""

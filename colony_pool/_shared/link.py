@@ -28,7 +28,7 @@ _ALIKE = 1.0  # tokens that end this close are one
 Step = Callable[[float, float], list[act.Action]]
 Feed = Callable[[Step], object]
 
-_VERBS: dict[type, Callable[[Store, str, Any], Any]] = {
+VERBS: dict[type, Callable[[Store, str, Any], Any]] = {
     act.Ask: lambda store, owner, ask: store.claim_probe(owner, ask.seconds),
     act.Look: lambda store, owner, look: store.join(owner, look.join_for) if look.join_for else store.look(),
     act.Lead: lambda store, owner, lead: store.claim_key(owner, _LEADER, lead.seconds),
@@ -74,7 +74,7 @@ class Link:
 
     def carry(self, action: act.ForStore) -> None:
         """Carry ``action`` to the store; never waits."""
-        call = self._calls.begin(lambda store: _VERBS[type(action)](store, self.owner, action))
+        call = self._calls.begin(lambda store: VERBS[type(action)](store, self.owner, action))
         with suppress(RuntimeError):  # no thread: the desk has a deadline of its own
             self._runtime.spawn(self._bring_back, action, call, home=self._runtime.home())
 
