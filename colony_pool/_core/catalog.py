@@ -40,7 +40,7 @@ SOURCES = ("flight", "coalesced", "disk", "margin", "refused")
 TRIGGERS = ("miss", "soft", "forced")
 RETRIES_DENIED = ("budget", "deadline", "outcome")
 HOLDS = ("throttled", "exhausted", "shared")
-STORES = ("unknown", "working", "unavailable")
+STORES = ("none", "unknown", "working", "unavailable")
 STORE_FAILURES = ("slow", "failed")
 FRESHNESS = ("fresh", "soft", "margin", "expired")
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -190,8 +190,8 @@ METRICS: tuple[Metric, ...] = (
     _gauge("connections_limit", "Requests allowed at once (maxsize).", "Out of how many?"),
     _counter("connections_opened_total", "Connections opened.", "Are connections used again?"),
     # -- the store that processes share
-    _gauge("shared_store_state", "Processes whose shared store is in this state; absent where nothing is shared.",
-           "Do processes share one probe?", lazy=True, state=STORES),
+    _gauge("shared_store_state", "Processes whose shared store is in this state; none: they share nothing.",
+           "Do processes share one probe?", state=STORES),
     _counter("shared_store_failures_total", "Times at which the shared store failed, or was too slow to wait for.",
              "How often does a process decide alone?", kind=STORE_FAILURES),
     # -- the library itself

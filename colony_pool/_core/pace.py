@@ -67,7 +67,7 @@ _DOWN_GAP = 0.04  # ... one start in so many seconds: sixteen failures in a row 
 _DOUBT = 1
 _DOUBT_CHANCE = 0.05
 _IDLE = 1.0
-_GAP_SHARED = 10.0  # longest between two starts in a large fleet: callers do not wait for ever
+_GAP_SHARED = 20.0  # longest between two starts in a large fleet: callers do not wait for ever
 _BEGIN_SHARED = 4.0  # by how much a share grows with a success in slow start: those of others are not seen
 _SHARE_GROWS = 1.25  # with each success: other processes need their share for as long as they recover, too
 

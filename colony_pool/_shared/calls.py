@@ -20,7 +20,7 @@ log = logging.getLogger("colony_pool")
 
 PATIENCE = 0.2  # seconds that anybody waits for a store
 _REST, _REST_MAX = 1.0, 30.0
-UNKNOWN, WORKING, UNAVAILABLE = STORES
+_, UNKNOWN, WORKING, UNAVAILABLE = STORES
 SLOW, FAILED = STORE_FAILURES
 
 T = TypeVar("T")

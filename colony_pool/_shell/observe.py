@@ -77,7 +77,7 @@ class Observer:
             retry_budget_limit=desk.budget.limit_at(now),
             connections=self.connections(),
             closed=closed,
-            shared=self.shared.state if self.shared is not None else "none",
+            shared=self._store(),
         )
 
     def observe(self) -> Observation:
@@ -102,9 +102,8 @@ class Observer:
             "tokens": {(age,): float(count) for age, count in ages.items()},
             "connections": {("in_use",): float(in_use), ("idle",): float(idle)},
             "connections_limit": _one(desk.config.maxsize),
+            "shared_store_state": {(state,): float(state == self._store()) for state in STORES},
         }
-        if self.shared is not None:
-            gauges["shared_store_state"] = {(state,): float(state == self.shared.state) for state in STORES}
         if desk.circuit.state != CLOSED:
             gauges["breaker_opened_timestamp_seconds"] = _one(wall + desk.circuit.opened_at - now)
             gauges["breaker_next_probe_timestamp_seconds"] = _one(
@@ -117,6 +116,9 @@ class Observer:
         if desk.granted_at > float("-inf"):
             gauges["token_last_refresh_timestamp_seconds"] = _one(wall + desk.granted_at - now)
         return Observation(gauges, self.running())
+
+    def _store(self) -> str:
+        return self.shared.state if self.shared is not None else STORES[0]
 
     def running(self) -> dict[str, Series]:
         """What counters have grown by since their last event, or are counted elsewhere."""
