@@ -43,14 +43,16 @@ def test_calls_are_made_one_after_the_other_in_a_native_thread_and_answered(runt
 
 
 def test_a_call_that_is_not_answered_in_time_is_given_up_and_one_behind_it_is_never_made(runtime: Runtime) -> None:
-    go_on, made = threading.Event(), []
+    go_on = threading.Event()
+    made: list[int] = []
     health = Health("p", runtime)
     calls = Calls(MemoryStore(), runtime, health)
     stuck = calls.begin(lambda store: go_on.wait(60.0))
     behind = calls.begin(lambda store: made.append(1))
-    for call in (stuck, behind):
-        with pytest.raises(StoreUnavailable):
-            calls.wait(call)
+    with pytest.raises(StoreUnavailable):
+        calls.wait(stuck)
+    with pytest.raises(StoreUnavailable):
+        calls.wait(behind)
     assert ("unavailable", {"slow": 1, "failed": 0}) == (health.state, health.failures)
     go_on.set()
     assert stuck.done.wait(60.0)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
+from typing import cast
 
 from colony_pool._core import actions as act
 from colony_pool._core import events as ev
@@ -19,6 +20,8 @@ from colony_pool._core.dispatch import Dispatcher
 from colony_pool._core.outcome import DOWN, OK, Outcome
 from colony_pool._shared.link import VERBS
 from colony_pool._shared.memory import MemoryStore
+from colony_pool._shared.record import Door
+from colony_pool._shared.store import KeyState, View
 from colony_pool.config import DeskConfig
 from tests.sim.capacity import Capacity
 
@@ -50,6 +53,7 @@ class Sky:
         self.dice = random.Random(plan.seed)
         self.capacity = Capacity(plan.rate)
         self.store = MemoryStore(lambda: self.now)
+        self.store._door = _Door()
         self.sent: list[float] = []
         self.served: list[float] = []
         self.store_calls: Counter[int] = Counter()  # in each second
@@ -76,6 +80,21 @@ class Sky:
     @property
     def agents(self) -> int:
         return self.plan.hosts * self.plan.agents
+
+
+class _Door(Door):
+    """Counts its members once a second: ten thousand of them at each look would be most of the play."""
+
+    counted: tuple[float, int] = (-1.0, 0)
+
+    def view(self, now: float) -> View:
+        members = self.members
+        if now >= self.counted[0] + 1.0:
+            self.counted = (now, sum(until > now for until in members.values()))
+        self.members = {}
+        seen = replace(super().view(now), members=self.counted[1])
+        self.members = members
+        return seen
 
 
 class Host:
@@ -139,14 +158,16 @@ class Host:
         desk, now, wall = self._desk, self._sky.now, WALL + self._sky.now
         said: list[act.Action] = []
         if isinstance(action, act.Ask):
-            fence, view = answer  # type: ignore[misc]
-            granted = fence is not None
-            said = desk.granted(action, fence, now, wall) if granted else desk.refused(action, view, now, wall)
+            fence, view = cast("tuple[int | None, View]", answer)
+            if fence is not None:
+                said = desk.granted(action, fence, now, wall)
+            else:
+                said = desk.refused(action, view, now, wall)
         elif isinstance(action, act.Lead):
-            busy = answer.busy_for > 0.0  # type: ignore[attr-defined]
-            said = desk.led(action, answer.view, busy=busy, now=now, wall=wall)  # type: ignore[attr-defined]
+            state = cast(KeyState, answer)
+            said = desk.led(action, state.view, busy=state.busy_for > 0.0, now=now, wall=wall)
         elif isinstance(action, (act.Look, act.TellOpen, act.Conclude, act.TellHold)):
-            said = desk.learn(answer, action.asked, now, wall)  # type: ignore[arg-type]
+            said = desk.learn(cast(View, answer), action.asked, now, wall)
         self._do(said)
 
 
