@@ -488,3 +488,34 @@ def test_times_are_never_in_the_past_and_no_state_is_left() -> None:
     fleet = desk.desk.fleet
     assert fleet is not None
     assert (None, -math.inf, math.inf, False) == (fleet.fence, fleet.lease_until, fleet.answer_by, fleet.asking)
+
+
+def test_a_store_that_cannot_be_told_of_the_opening_does_not_keep_the_probe() -> None:
+    desk = opened()
+    desk.refuse(desk.to_ask(), NOTHING)
+    assert [] == desk.started, "it is told first"
+    desk.refuse(desk.to_ask(), NOTHING)
+    assert [True] == [permit.is_probe for permit in desk.started]
+
+
+def test_who_cannot_look_any_more_does_not_wait_for_anothers_probe() -> None:
+    desk = opened()
+    desk.refuse(desk.to_ask(), View(generation=1, opening=replace(OPENING, probe_in=0.0), lease_for=60.0))
+    looks = len(desk.all(act.Look))
+    while len(desk.all(act.Look)) == looks:
+        desk.at(desk.wake)
+    desk.lose(desk.all(act.Look)[-1])
+    assert 2 == len(desk.all(act.Ask))
+
+
+def test_g8_an_attempt_in_a_fleet_has_left_alone_only_if_no_other_process_can_have_made_one() -> None:
+    """503s to attempts that left alone are the baseline, and in a fleet others may have caused them."""
+    desk = opened()
+    desk.learn(View(generation=1, opening=OPENING, members=10))
+    desk.learn(View(generation=2, members=10))
+    window = desk.desk.window
+    window.start(100.0)
+    window.give_back()
+    assert 0 <= window.start(100.3)[0]
+    window.give_back()
+    assert -1 == window.start(103.0)[0]
