@@ -207,6 +207,10 @@ def test_everything_ends_by_itself(server: Server, make: Make) -> None:
     store.open("a", 0, OPENING)
     store.claim_probe("a", 1.0)
     store.join("a", LONG)
+    (members,) = plain.keys("*:members")
+    plain.zadd(members, {"one that ended": 1.0})
+    store.join("b", 1.0)
+    assert {"a", "b"} == set(plain.zrange(members, 0, -1))
     store.hold(month, "429")
     left = {name.partition("}:")[2]: plain.ttl(name) for name in plain.keys("*")}
     assert {"door", "members", "key:claimed", "key:token", "key:denied", "claims:a"} == set(left)
