@@ -10,7 +10,13 @@ what is kept        for an endpoint, a hash and a sorted set; for a key, a hash 
 secrets             API keys appear as a keyed hash; tokens only with ``share_tokens=True``, and then as ciphertext
 lost record         a server that was restarted empty knows nothing; generations and fences begin at its clock's
                     milliseconds, so none comes again
+cost                a verb takes the server 30 to 40 us (Redis 7.0 and Valkey 9.1, one core), and a client on
+                    loopback 0.1 ms: ``python -m tests.bench stores``
 =================== ==============================================================================================
+
+At the scale of 10,000 hosts: while the breakers are closed and tokens at hand, nothing is asked. In an outage each
+process looks, joins and now and then claims; one verb a second of each makes 10,000 a second, which is a third of
+what one server can do. The set of members takes 1.5 MB then, and a key that is claimed or refused 0.2 kB.
 
 Redis 6 or later, or Valkey; one server, or what looks like one.
 """

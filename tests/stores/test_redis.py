@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from colony_pool._shared.keys import Sealer, key_name
 from colony_pool._shared.redis import RedisStore
 from colony_pool._shared.store import Denial, Opening, StoreUnavailable, View
 
 from .conftest import LONG
-from .servers import KINDS, Server
+from .servers import KINDS, Server, free_port
 
 OPENING = Opening(0.0, 1, 40.0, "502", 502)
 Make = Callable[..., RedisStore]
@@ -266,3 +267,24 @@ def test_a_forked_child_has_connections_of_its_own(server: Server, make: Make) -
     child.join()
     assert 0 == child.exitcode
     assert 2 == store.look().members
+
+
+def test_tls_is_verified(tmp_path: Path, make: Make) -> None:
+    """G22: a server with a certificate of nobody's is told no password."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    port = str(free_port())
+    files = [f"--tls-{kind}-file" for kind in ("key", "cert")]
+    server = Server(
+        "redis", tmp_path, "--tls-port", port, "--tls-auth-clients", "no",
+        files[0], str(tmp_path / "key.pem"), files[1], str(tmp_path / "cert.pem"),
+    )  # fmt: skip
+    try:
+        url = f"rediss://localhost:{port}"
+        assert "certificate verify failed" in refused(make(url))
+        assert View() == make(f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}").look()
+    finally:
+        server.kill()
