@@ -118,13 +118,13 @@ def test_another_version_is_left_alone(store: HostStore, path: Path, version: in
     assert "429" == store.look().hold_cause
 
 
-def test_a_removed_file_is_made_anew_by_the_next_verb(store: HostStore, path: Path, make: Make) -> None:
-    """And all who have the old one open meet in the new one."""
-    other = make(URL)
-    before = other.open("b", other.look().generation, OPENING)
-    store.reset()
-    other.open("b", other.look().generation, OPENING)
+def test_a_removed_file_is_made_anew_by_the_next_verb(path: Path, make: Make) -> None:
+    """And all who have the old one open meet in the new one, whose numbers are none of the old one's."""
+    clock = Start("x", 5000.0)
+    store, other = make(URL, clock=clock), make(URL, clock=clock)
+    before = other.open("b", 0, OPENING)
     old, _ = other.claim_probe("b", LONG)
+    clock.at += 1.0
     path.unlink()
     assert View() == store.look()
     after = store.open("a", 0, OPENING)
