@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, fields
@@ -29,6 +28,7 @@ from pathlib import Path
 
 from .._shell.fork import renew_in_children
 from .boot import BootClock
+from .lock import SharedLock
 from .place import BUSY, host_file, identity, opening, put_aside
 from .record import Books, Door, Key, RecordStore
 from .store import StoreUnavailable
@@ -54,7 +54,7 @@ class HostStore(RecordStore):
     def __init__(self, base_url: str, *, clock: BootClock | None = None) -> None:
         self._base_url = base_url
         self._clock = clock or BootClock()
-        self._lock = threading.Lock()  # guards all that follow
+        self._lock = SharedLock(BUSY)  # guards all that follow
         self._path: Path | None = None
         self._db: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None  # which file the connection is to
@@ -63,7 +63,7 @@ class HostStore(RecordStore):
     def _after_fork(self) -> None:
         if self._db is not None:
             _inherited.append(self._db)
-        self._lock = threading.Lock()
+        self._lock = SharedLock(BUSY)
         self._db = None
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ import pytest
 from colony_pool._shared import place
 from colony_pool._shared.boot import BootClock
 from colony_pool._shared.sqlite import SCHEMA, HostStore
-from colony_pool._shared.store import Opening, StoreUnavailable, View
+from colony_pool._shared.store import Denial, Opening, StoreUnavailable, View
 
 from ..namespaces import Impossible, mount_tmpfs, private_mounts, run
 from .conftest import LONG, URL, Make, refused
@@ -71,6 +71,20 @@ def test_a_locked_file_is_not_waited_for(store: HostStore, path: Path) -> None:
     other.execute("ROLLBACK")
     other.close()
     assert "x" == store.hold(2 * LONG, "x").hold_cause
+
+
+def test_a_verb_keeps_others_out_from_its_beginning(store: HostStore, path: Path) -> None:
+    """Or two that had read the same would fail at writing, instead of waiting for each other."""
+    other = sqlite3.connect(path, isolation_level=None, timeout=0)
+    with store._writing(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
+    other.close()
+
+
+def test_threads_that_come_together_are_told_in_the_end(store: HostStore) -> None:
+    with store._writing(), pytest.raises(StoreUnavailable, match="other threads"):
+        store.look()
+    assert "429" == store.look().hold_cause
 
 
 @pytest.mark.parametrize("rubbish", [b"no database at all " * 500, None])
@@ -182,19 +196,21 @@ def test_a_disk_that_takes_nothing_is_told_and_used_again_when_it_does(
     in_a_child(work, path.parent.parent)
 
 
-def test_a_record_of_another_start_of_the_host_is_void(path: Path, make: Make) -> None:
+@pytest.mark.parametrize("at", [10.0, 5000.0, 5001.0])
+def test_a_record_of_another_start_of_the_host_is_void(make: Make, at: float) -> None:
     """Rebooted: no lease, hold, opening, denial or claim survives, whatever the clock says."""
     before = make(URL, clock=Start("first", 5000.0))
-    before.open("a", 0, Opening(0.0, 1, 0.0, "502", 502))
+    before.claim_key("a", "claimed", LONG)
+    before.release_key("a", "denied", denial=Denial(LONG, 1, 401, None, "no"))
+    before.open("a", 0, OPENING)
     before.claim_probe("a", LONG)
     before.hold(LONG, "429")
     before.close()
-    for at in (10.0, 5000.0, 9000.0):
-        after = make(URL, clock=Start(f"second, {at}", at))
-        assert View() == after.look()
-        assert after.claim_key("b", "k", LONG).mine
-        assert not after.claim_key("c", "k", LONG).mine
-        after.hold(LONG, "429")
+    after = make(URL, clock=Start("second", at))
+    assert View() == after.look()
+    assert [True, True] == [after.claim_key("b", key, LONG).mine for key in ("claimed", "denied")]
+    assert not after.claim_key("c", "claimed", LONG).mine
+    assert "429" == after.hold(LONG, "429").hold_cause
 
 
 def test_without_a_boot_id_a_record_of_the_future_is_void(path: Path, make: Make) -> None:

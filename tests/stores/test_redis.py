@@ -269,6 +269,16 @@ def test_a_forked_child_has_connections_of_its_own(server: Server, make: Make) -
     assert 2 == store.look().members
 
 
+def test_threads_that_end_leave_few_connections(server: Server, make: Make) -> None:
+    store = make(server.url)
+    for number in range(40):
+        thread = threading.Thread(target=store.join, args=(f"thread {number}", LONG))
+        thread.start()
+        thread.join()
+    assert 40 == store.look().members
+    assert len(server.client().client_list()) <= 20
+
+
 def test_tls_is_verified(tmp_path: Path, make: Make) -> None:
     """G22: a server with a certificate of nobody's is told no password."""
     authority = trustme.CA()
