@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -158,13 +159,9 @@ def _full(folder: Path) -> None:
     mount_tmpfs(folder, "size=256k,mode=0700")
     store = HostStore(URL)
     store.hold(LONG, "429")
-    with (folder / "ballast").open("wb") as ballast:
-        try:
-            while True:
-                ballast.write(b"x" * 4096)
-                ballast.flush()
-        except OSError:
-            pass
+    with (folder / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+        while True:
+            ballast.write(b"x" * 4096)
 
     def until_full() -> None:  # its journal has some room left
         for number in count():
