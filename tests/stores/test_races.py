@@ -134,7 +134,7 @@ def test_a_process_killed_within_a_verb_has_done_nothing(writer: int) -> None:
     store.close()
 
 
-def test_a_process_stopped_within_a_verb_keeps_others_from_deciding_together_alone(writer: int) -> None:
+def test_a_process_stopped_within_a_verb_is_not_waited_for(writer: int) -> None:
     """They read on, they are told at once that they cannot write, and all goes on when it does."""
     store = HostStore("u")
     os.kill(writer, signal.SIGSTOP)
