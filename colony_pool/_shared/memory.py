@@ -9,7 +9,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from .lock import SharedLock
 from .record import Books, Door, Key, RecordStore
@@ -49,7 +48,7 @@ class _Keys:
         self._claims: defaultdict[str, set[str]] = defaultdict(set)  # an owner's; some of them may be over
 
     def get(self, name: str) -> Key:
-        return replace(self._known.get(name, Key()))
+        return self._known.get(name, Key())
 
     def put(self, name: str, key: Key) -> None:
         self._known[name] = key
