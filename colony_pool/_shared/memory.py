@@ -5,13 +5,12 @@ Everybody who is to share has the same object. It loses nothing, so its generati
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
+from .lock import SharedLock
 from .record import Books, Door, Key, RecordStore
 
 
@@ -26,7 +25,7 @@ class MemoryStore(RecordStore):
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, carries_tokens: bool = False) -> None:
         self.carries_tokens = carries_tokens
         self._clock = clock
-        self._lock = threading.Lock()  # guards _door and _keys
+        self._lock = SharedLock(patience=60.0)  # guards _door and _keys
         self._door = Door()
         self._keys = _Keys()
 
@@ -49,7 +48,7 @@ class _Keys:
         self._claims: defaultdict[str, set[str]] = defaultdict(set)  # an owner's; some of them may be over
 
     def get(self, name: str) -> Key:
-        return replace(self._known.get(name, Key()))
+        return self._known.get(name, Key())
 
     def put(self, name: str, key: Key) -> None:
         self._known[name] = key

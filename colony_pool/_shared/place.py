@@ -132,6 +132,7 @@ def _locked(path: Path, *, shared: bool = False) -> Iterator[None]:
                 time.sleep(BUSY / 50)
         yield
     finally:
+        fcntl.flock(handle, fcntl.LOCK_UN)  # closing alone would leave it to a child that was forked meanwhile
         os.close(handle)
 
 

@@ -10,18 +10,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from colony_pool._shared.boot import BootClock
 from colony_pool._shared.memory import MemoryStore
+from colony_pool._shared.place import host_file
 from colony_pool._shared.redis import RedisStore
 from colony_pool._shared.sqlite import HostStore
-from colony_pool._shared.store import Store
+from colony_pool._shared.store import Store, StoreUnavailable
 
 from .servers import KINDS, Server, until
 
 LONG, SHORT = 1000.0, 1 / 16
+URL = "https://api.example/v1"
+Make = Callable[..., HostStore]
 _urls = (f"https://api.example/{n}" for n in count())
 
 
@@ -103,3 +107,43 @@ def _world(
     yield World(a, b, lapse)
     a.close()
     b.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the host keeps the record of URL."""
+    monkeypatch.setenv("COLONY_POOL_STATE_DIR", str(tmp_path / "state"))
+    return host_file(URL)
+
+
+@pytest.fixture
+def make(path: Path) -> Iterator[Make]:
+    """Stores of this host, closed in the end."""
+    del path  # it moved the state
+    made: list[HostStore] = []
+
+    def new(base_url: str, **options: Any) -> HostStore:
+        made.append(HostStore(base_url, **options))
+        return made[-1]
+
+    yield new
+    for store in made:
+        store.close()
+
+
+@pytest.fixture
+def store(make: Make) -> HostStore:
+    """A store that knows of a hold."""
+    store = make(URL)
+    store.hold(LONG, "429")
+    return store
+
+
+def refused(store: Store) -> str:
+    """What both a reading and a writing verb say."""
+    with pytest.raises(StoreUnavailable) as reading:
+        store.look()
+    with pytest.raises(StoreUnavailable) as writing:
+        store.hold(1.0, "x")
+    assert str(reading.value) == str(writing.value)
+    return str(writing.value)

@@ -47,7 +47,7 @@ class Server:
 
     def __init__(self, kind: str, folder: Path, *options: str) -> None:
         self.kind = kind
-        self.port = _free_port()
+        self.port = free_port()
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,7 +95,7 @@ class Server:
         return redis.Redis(port=self.port, decode_responses=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

@@ -52,10 +52,20 @@ def test_a_bad_value_is_told_what_is_allowed_without_its_password(bad: object, s
         open_store(bad, URL)  # type: ignore[arg-type]
     assert f"shared={shown}: " in str(caught.value)
     assert "redis://" in str(caught.value)
-    told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert "s3cret" not in locals_of_ours(caught.value)
+
+
+def test_a_bad_url_is_in_no_local_of_the_store_either() -> None:
+    with pytest.raises(ValueError, match="shared=") as caught:
+        RedisStore("redis://:s3cret@", URL)
+    assert "s3cret" not in locals_of_ours(caught.value)
+
+
+def locals_of_ours(exc: BaseException) -> str:
+    told = traceback.TracebackException.from_exception(exc, capture_locals=True)
     ours = [frame for frame in told.stack if "colony_pool/_shared" in frame.filename]
     assert ours
-    assert "s3cret" not in str([frame.locals for frame in ours])
+    return str([frame.locals for frame in ours])
 
 
 @pytest.mark.parametrize("shared", [None, "host", MemoryStore()])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import shutil
 import sqlite3
-import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,14 @@ import pytest
 
 from colony_pool._shared import place
 from colony_pool._shared.boot import BootClock
-from colony_pool._shared.place import host_file, state_directory
 from colony_pool._shared.sqlite import SCHEMA, HostStore
-from colony_pool._shared.store import Opening, StoreUnavailable, View
+from colony_pool._shared.store import Denial, Opening, StoreUnavailable, View
 
 from ..namespaces import Impossible, mount_tmpfs, private_mounts, run
+from .conftest import LONG, URL, Make, refused
 
-URL = "https://api.example/v1"
-LONG = 1000.0
-OPENING = Opening(LONG, 1, 0.0, "502", 502)
-Make = Callable[..., HostStore]
+OPENING = Opening(0.0, 1, 0.0, "502", 502)
+pytestmark = pytest.mark.usefixtures("path")
 _fork = multiprocessing.get_context("fork")
 
 
@@ -40,43 +37,6 @@ class Start(BootClock):
 
     def now(self) -> float:
         return self.at
-
-
-@pytest.fixture(autouse=True)
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("COLONY_POOL_STATE_DIR", str(tmp_path / "state"))
-    return host_file(URL)
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    made: list[HostStore] = []
-
-    def new(base_url: str, **options: Any) -> HostStore:
-        made.append(HostStore(base_url, **options))
-        return made[-1]
-
-    yield new
-    for store in made:
-        store.close()
-
-
-@pytest.fixture
-def store(make: Make) -> HostStore:
-    """A store that knows of a hold."""
-    store = make(URL)
-    store.hold(LONG, "429")
-    return store
-
-
-def refused(store: HostStore) -> str:
-    """What both a reading and a writing verb say."""
-    with pytest.raises(StoreUnavailable) as reading:
-        store.look()
-    with pytest.raises(StoreUnavailable) as writing:
-        store.hold(1.0, "x")
-    assert str(reading.value) == str(writing.value)
-    return str(writing.value)
 
 
 def in_a_child(work: Callable[[Path], object], folder: Path) -> None:
@@ -102,84 +62,6 @@ def in_a_child(work: Callable[[Path], object], folder: Path) -> None:
     assert "ok" == answer
 
 
-def test_nothing_is_made_before_the_first_verb(path: Path, make: Make) -> None:
-    make(URL)
-    assert not path.parent.exists()
-
-
-def test_folder_and_files_are_the_users_alone(store: HostStore, path: Path) -> None:
-    assert 0o700 == stat.S_IMODE(path.parent.stat().st_mode)
-    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
-    assert {f"{path.name}-wal", f"{path.name}-shm", path.name, f"{path.stem}.lock"} == set(modes)
-    assert {0o600} == set(modes.values())
-
-
-def test_each_api_has_a_file_of_its_own(store: HostStore, make: Make) -> None:
-    assert View() == make("https://other.example").look()
-    assert "429" == make(URL + "/").look().hold_cause
-
-
-def test_where_the_state_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert tmp_path / "state" == state_directory()
-    monkeypatch.delenv("COLONY_POOL_STATE_DIR")
-    monkeypatch.setenv("XDG_STATE_HOME", "/var/of/mine")
-    monkeypatch.setattr("sys.platform", "linux")
-    assert Path("/var/of/mine/colony-pool") == state_directory()
-    monkeypatch.setenv("XDG_STATE_HOME", "relative")
-    assert Path.home() / ".local/state/colony-pool" == state_directory()
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert Path.home() / "Library/Application Support/colony-pool" == state_directory()
-    monkeypatch.setattr("sys.platform", "win32")
-    monkeypatch.setenv("LOCALAPPDATA", "/local")
-    assert Path("/local/colony-pool") == state_directory()
-
-
-@pytest.mark.parametrize("what", ["folder", "file"])
-def test_what_is_open_to_others_is_refused_until_it_is_not(path: Path, store: HostStore, what: str) -> None:
-    store.close()
-    target, right = (path.parent, 0o700) if what == "folder" else (path, 0o600)
-    target.chmod(0o777)
-    assert f"chmod {right:o}" in refused(store)
-    target.chmod(right)
-    assert "429" == store.look().hold_cause
-
-
-def test_links_are_refused(path: Path, tmp_path: Path, make: Make) -> None:
-    path.parent.mkdir(parents=True, mode=0o700)
-    (tmp_path / "elsewhere").touch(0o600)
-    path.symlink_to(tmp_path / "elsewhere")
-    assert "no link" in refused(make(URL))
-    shutil.rmtree(path.parent)
-    (tmp_path / "folder").mkdir(mode=0o700)
-    path.parent.symlink_to(tmp_path / "folder")
-    assert "no link" in refused(make(URL))
-
-
-def test_another_users_folder_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
-    path.parent.mkdir(parents=True, mode=0o700)
-    other = os.geteuid() + 1
-    monkeypatch.setattr("os.geteuid", lambda: other)
-    assert "another user" in refused(make(URL))
-
-
-def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path, make: Make) -> None:
-    (tmp_path / "state").touch()
-    assert "Not a directory" in refused(make(URL))
-
-
-@pytest.mark.parametrize("kind", ["nfs4", "fuse.sshfs"])
-def test_a_network_file_system_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, path: Path, make: Make
-) -> None:
-    mounts = tmp_path / "mounts"
-    mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/x {os.path.realpath(tmp_path)} {kind} rw 0 0\n")
-    monkeypatch.setattr(place, "_MOUNTS", mounts)
-    assert f"lies on {kind}" in refused(make(URL))
-    with mounts.open("a") as file:
-        file.write(f"/dev/sdb {os.path.realpath(tmp_path)}/state ext4 rw 0 0\n")
-    assert View() == make(URL).look()
-
-
 def test_a_locked_file_is_not_waited_for(store: HostStore, path: Path) -> None:
     """Reading goes on; who must write is told at once, and again when it is free."""
     other = sqlite3.connect(path, isolation_level=None)
@@ -190,6 +72,20 @@ def test_a_locked_file_is_not_waited_for(store: HostStore, path: Path) -> None:
     other.execute("ROLLBACK")
     other.close()
     assert "x" == store.hold(2 * LONG, "x").hold_cause
+
+
+def test_a_verb_keeps_others_out_from_its_beginning(store: HostStore, path: Path) -> None:
+    """Or two that had read the same would fail at writing, instead of waiting for each other."""
+    other = sqlite3.connect(path, isolation_level=None, timeout=0)
+    with store._writing(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
+    other.close()
+
+
+def test_threads_that_come_together_are_told_in_the_end(store: HostStore) -> None:
+    with store._writing(), pytest.raises(StoreUnavailable, match="other threads"):
+        store.look()
+    assert "429" == store.look().hold_cause
 
 
 @pytest.mark.parametrize("rubbish", [b"no database at all " * 500, None])
@@ -237,14 +133,21 @@ def test_another_version_is_left_alone(store: HostStore, path: Path, version: in
     assert "429" == store.look().hold_cause
 
 
-def test_a_removed_file_is_made_anew_by_the_next_verb(store: HostStore, path: Path, make: Make) -> None:
-    """And all who have the old one open meet in the new one."""
-    other = make(URL)
-    before = other.open("b", other.look().generation, OPENING)
+def test_a_removed_file_is_made_anew_by_the_next_verb(path: Path, make: Make) -> None:
+    """And all who have the old one open meet in the new one, whose numbers are none of the old one's."""
+    clock = Start("x", 5000.0)
+    store, other = make(URL, clock=clock), make(URL, clock=clock)
+    before = other.open("b", 0, OPENING)
+    old, _ = other.claim_probe("b", LONG)
+    clock.at += 1.0
     path.unlink()
     assert View() == store.look()
     after = store.open("a", 0, OPENING)
+    new, _ = store.claim_probe("a", LONG)
     assert after.generation == other.look().generation > before.generation
+    assert old is not None
+    assert new is not None
+    assert new > old
 
 
 def test_a_removed_folder_is_made_anew(store: HostStore, path: Path) -> None:
@@ -256,13 +159,9 @@ def _full(folder: Path) -> None:
     mount_tmpfs(folder, "size=256k,mode=0700")
     store = HostStore(URL)
     store.hold(LONG, "429")
-    with (folder / "ballast").open("wb") as ballast:
-        try:
-            while True:
-                ballast.write(b"x" * 4096)
-                ballast.flush()
-        except OSError:
-            pass
+    with (folder / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+        while True:
+            ballast.write(b"x" * 4096)
 
     def until_full() -> None:  # its journal has some room left
         for number in count():
@@ -294,19 +193,21 @@ def test_a_disk_that_takes_nothing_is_told_and_used_again_when_it_does(
     in_a_child(work, path.parent.parent)
 
 
-def test_a_record_of_another_start_of_the_host_is_void(path: Path, make: Make) -> None:
+@pytest.mark.parametrize("at", [10.0, 5000.0, 5001.0])
+def test_a_record_of_another_start_of_the_host_is_void(make: Make, at: float) -> None:
     """Rebooted: no lease, hold, opening, denial or claim survives, whatever the clock says."""
     before = make(URL, clock=Start("first", 5000.0))
-    before.open("a", 0, Opening(0.0, 1, 0.0, "502", 502))
+    before.claim_key("a", "claimed", LONG)
+    before.release_key("a", "denied", denial=Denial(LONG, 1, 401, None, "no"))
+    before.open("a", 0, OPENING)
     before.claim_probe("a", LONG)
     before.hold(LONG, "429")
     before.close()
-    for at in (10.0, 5000.0, 9000.0):
-        after = make(URL, clock=Start(f"second, {at}", at))
-        assert View() == after.look()
-        assert after.claim_key("b", "k", LONG).mine
-        assert not after.claim_key("c", "k", LONG).mine
-        after.hold(LONG, "429")
+    after = make(URL, clock=Start("second", at))
+    assert View() == after.look()
+    assert [True, True] == [after.claim_key("b", key, LONG).mine for key in ("claimed", "denied")]
+    assert not after.claim_key("c", "claimed", LONG).mine
+    assert "429" == after.hold(LONG, "429").hold_cause
 
 
 def test_without_a_boot_id_a_record_of_the_future_is_void(path: Path, make: Make) -> None:
@@ -356,7 +257,9 @@ def test_what_has_ended_is_not_kept(path: Path, make: Make) -> None:
     store = make(URL, clock=clock)
     for number in range(10):
         store.claim_key("a", f"k{number}", 10.0)
+        store.join(f"owner {number}", 10.0)
         clock.at += 20.0
     reader = sqlite3.connect(path)
     assert 1 == reader.execute("SELECT count(*) FROM keys").fetchone()[0]
+    assert ["owner 9"] == list(json.loads(reader.execute("SELECT record FROM door").fetchone()[0])["members"])
     reader.close()

@@ -29,6 +29,7 @@ def test_a_claim_ends_at_its_deadline(world: World) -> None:
     assert world.b.claim_key("b", "k", LONG).mine
     world.a.release_key("a", "k", denial=DENIAL)  # too late: it is another's
     assert None is world.b.claim_key("b", "k", LONG).denial
+    world.a.leave("a")
     assert not world.a.claim_key("a", "k", LONG).mine
 
 

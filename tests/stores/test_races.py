@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
@@ -132,7 +134,7 @@ def test_a_process_killed_within_a_verb_has_done_nothing(writer: int) -> None:
     store.close()
 
 
-def test_a_process_stopped_within_a_verb_keeps_others_from_deciding_together_alone(writer: int) -> None:
+def test_a_process_stopped_within_a_verb_is_not_waited_for(writer: int) -> None:
     """They read on, they are told at once that they cannot write, and all goes on when it does."""
     store = HostStore("u")
     os.kill(writer, signal.SIGSTOP)
@@ -159,3 +161,9 @@ def test_a_corrupt_file_is_put_aside_once_by_many(tmp_path: Path, monkeypatch: p
 
     for round_ in race("host", deed):
         assert 1 == sum(map(bool, round_)), round_
+
+
+def test_greenlets_and_threads_may_share_a_store(shared: str) -> None:
+    """In a process that gevent has patched its own locks would wait for ever where these meet."""
+    command = [sys.executable, "-m", "tests.stores.gevent_threads", shared]
+    assert "40\n" == subprocess.run(command, check=True, capture_output=True, text=True, timeout=100).stdout

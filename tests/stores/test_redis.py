@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from colony_pool._shared.keys import Sealer, key_name
 from colony_pool._shared.redis import RedisStore
 from colony_pool._shared.store import Denial, Opening, StoreUnavailable, View
 
 from .conftest import LONG
-from .servers import KINDS, Server
+from .servers import KINDS, Server, free_port
 
 OPENING = Opening(0.0, 1, 40.0, "502", 502)
 Make = Callable[..., RedisStore]
@@ -63,6 +64,7 @@ def test_a_server_that_was_killed_is_used_again_when_it_is_back(server: Server, 
     fence, _ = store.claim_probe("a", LONG)
     server.kill()
     assert "refused" in refused(store)
+    assert not store._clients  # what failed is not used again
     server.start()
     assert View() == store.look()
     assert store.open("b", 0, OPENING).generation > before.generation
@@ -175,9 +177,8 @@ def test_a_server_whose_clock_was_set_back_prolongs_nothing(server: Server, make
 def test_a_member_outlives_no_clock_that_was_set_back(server: Server, make: Make) -> None:
     store, plain = make(server.url), server.client()
     store.join("a", LONG)
-    name = door(server)
-    members = name.replace(":door", ":members")
-    plain.hincrbyfloat(name, "at", 3600)
+    members = door(server).replace(":door", ":members")
+    plain.hincrbyfloat(door(server), "at", 3600)
     plain.zincrby(members, 3600, "a")
     assert 1 == store.look().members
     assert plain.zscore(members, "a") <= plain.time()[0] + LONG + 1
@@ -207,6 +208,10 @@ def test_everything_ends_by_itself(server: Server, make: Make) -> None:
     store.open("a", 0, OPENING)
     store.claim_probe("a", 1.0)
     store.join("a", LONG)
+    (members,) = plain.keys("*:members")
+    plain.zadd(members, {"one that ended": 1.0})
+    store.join("b", 1.0)
+    assert {"a", "b"} == set(plain.zrange(members, 0, -1))
     store.hold(month, "429")
     left = {name.partition("}:")[2]: plain.ttl(name) for name in plain.keys("*")}
     assert {"door", "members", "key:claimed", "key:token", "key:denied", "claims:a"} == set(left)
@@ -262,3 +267,34 @@ def test_a_forked_child_has_connections_of_its_own(server: Server, make: Make) -
     child.join()
     assert 0 == child.exitcode
     assert 2 == store.look().members
+
+
+def test_threads_that_end_leave_few_connections(server: Server, make: Make) -> None:
+    store = make(server.url)
+    for number in range(40):
+        thread = threading.Thread(target=store.join, args=(f"thread {number}", LONG))
+        thread.start()
+        thread.join()
+    assert 40 == store.look().members
+    assert len(server.client().client_list()) <= 20
+
+
+def test_tls_is_verified(tmp_path: Path, make: Make) -> None:
+    """G22: a server with a certificate of nobody's is told no password."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    port = str(free_port())
+    files = [f"--tls-{kind}-file" for kind in ("key", "cert")]
+    server = Server(
+        "redis", tmp_path, "--tls-port", port, "--tls-auth-clients", "no",
+        files[0], str(tmp_path / "key.pem"), files[1], str(tmp_path / "cert.pem"),
+    )  # fmt: skip
+    try:
+        url = f"rediss://localhost:{port}"
+        assert "certificate verify failed" in refused(make(url))
+        assert View() == make(f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}").look()
+    finally:
+        server.kill()
