@@ -63,12 +63,11 @@ local function is_held() return number('hold_until') > now end
 local function view()
   local v = {
     generation = number('generation'),
-    lease_for = 0,
+    lease_for = rest(number('lease_until')),
     hold_for = rest(number('hold_until')),
     hold_cause = '',
     members = redis.call('ZCOUNT', MEMBERS, '(' .. string.format('%.6f', now), '+inf'),
   }
-  if (door.prober or NOBODY) ~= NOBODY then v.lease_for = rest(number('lease_until')) end
   if v.hold_for > 0 then v.hold_cause = door.hold_cause end
   if is_open() then
     v.opening = {
@@ -242,7 +241,6 @@ if denial ~= cjson.null then
   changes.resets = number('resets')
   changes.token, changes.token_until = nil, end_token()
 end
-redis.call('HDEL', KEY, 'owner')
 redis.call('SREM', KEYS[4], name)
 keep(changes)
 """

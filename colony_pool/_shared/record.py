@@ -50,7 +50,7 @@ class Door:
         return View(
             generation=self.generation,
             opening=opening,
-            lease_for=max(0.0, self.lease_until - now) if self.prober is not None else 0.0,
+            lease_for=max(0.0, self.lease_until - now),
             hold_for=hold_for,
             hold_cause=self.hold_cause if hold_for else "",
             members=sum(until > now for until in self.members.values()),

@@ -59,12 +59,12 @@ class RedisStore:
     """
 
     def __init__(self, url: str, base_url: str, *, share_tokens: bool = False) -> None:
+        self._where = shown(url)
         problem = problem_with(url)
         if problem is not None:
             del url  # no traceback of ours holds a secret
             raise problem
         self.carries_tokens = share_tokens
-        self._where = shown(url)
         self._connect = partial(_client, url)
         self._clients: dict[int, _Client] = {}  # of each thread, the newest last
         tag = hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]

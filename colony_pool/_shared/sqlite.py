@@ -9,7 +9,7 @@ time                ``BootClock``; what another start of the host has written is
 removed, replaced   noticed by the next verb, which opens what is there now, or makes it anew
 corrupt             put aside as ``.corrupt``; this verb fails, the next begins with an empty record
 another version     ``StoreUnavailable``; two versions must not take turns with one file
-cost                20 us for a ``look``, 0.1 to 0.2 ms for what may write: ``python -m tests.bench stores``
+cost                20 us for a ``look``, 40 to 60 us for what may write: ``python -m tests.bench stores``
 fork                a child forgets the connection without touching it, and makes its own
 =================== ==============================================================================================
 
