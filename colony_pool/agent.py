@@ -140,6 +140,9 @@ class Agent:
         if token is not None and token.usable(now, wall):
             self._use(token, now, wall)
             return token.jwt
+        if token is None and pool._cache is not None and self._account.lost_at == math.inf:
+            hunger = pool._cache.without(self._credential.key, wall)
+            self._account.lost_at = now - min(hunger, pool._config.token.life)
         waiter = Waiter(self._account, patience, runtime.event(), runtime.home())
         runner = pool._runner
         desk = runner.dispatcher

@@ -67,6 +67,7 @@ class Model(World):
         else:
             self._admitted(retry)
         self.births += 1
+        assert probe or not self._overtaken(key), "somebody else's turn"
         key.tried = self.period
         key.attempt = Attempt(key, probe, self.period, self.now, self.now + timeout, self.births, retry)
         self.wire.append(key.attempt)
@@ -83,6 +84,28 @@ class Model(World):
         """What the budget still allows, counting first attempts and retries of so many seconds."""
         first = sum(not retry for at, retry in self.spent if at > self.now - firsts)
         return RATIO * first + self.reserve - sum(retry for at, retry in self.spent if at > self.now - retries)
+
+    def _overtaken(self, key: Key) -> list[Key]:
+        """Who should have been served before ``key``, beyond doubt."""
+        ready = [k for k in self.keys if k.calls and not k.attempt and max(k.rests, k.held, k.denied) <= self.now]
+        hungry = [k for k in ready if k is not key and k.expiry <= k.came]  # had no token all the time
+        if not key.calls or self.now < key.expiry:
+            return hungry
+        if key.left_early or key.expiry > key.came or self.short is None:
+            return []
+        return [k for k in hungry if not k.left_early and self._precedes(k, key)]
+
+    def _precedes(self, one: Key, other: Key) -> bool:
+        """Whether ``one`` goes before ``other``: by failures or, while the limit is short, by hunger."""
+        first, second = ((self._hunger(k) if self.short else k.streak) for k in (one, other))
+        if first == second:
+            ends, other_ends = (min(call.left for call in k.calls) for k in (one, other))
+            return ends < other_ends - EPS
+        return first < second - (60.0 if self.short else 0.0)
+
+    def _hunger(self, key: Key) -> float:
+        """Since when there has been no token; a failure takes an hour off it."""
+        return (key.lost if key.expiry == -math.inf else key.expiry) + 3600.0 * key.streak
 
     def gives_up(self, attempt: Attempt) -> None:
         """An attempt is aborted: its time was up, which is no answer."""

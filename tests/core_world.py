@@ -58,6 +58,10 @@ class Key:
     margin: float = -math.inf  # its token's last minutes begin
     expiry: float = -math.inf
     refreshes: bool = False  # one attempt may be made though nobody waits
+    streak: int = 0  # failures since its last token
+    lost: float = math.inf  # since when it has had none, if it was not one that ended
+    came: float = 0.0  # when the first of those who wait now came
+    left_early: bool = False  # one of them has gone: how urgent they are is not known to the second
 
 
 @dataclass
@@ -73,6 +77,7 @@ class World:
     asked: float = 0.0  # by the Retry-After of the last failure
     hold: float = -math.inf
     holding: bool = False
+    short: bool | None = False  # of what the server allows, since it said so until all were served; None: unknown
     failures: int = 0  # since the last success
     in_turn: int = 0  # of them, those whose attempt began after the failure before
     successes: int = 0  # in this period
@@ -102,6 +107,9 @@ class World:
             key.refreshes = self.now >= key.margin
         elif refused:
             self.owed[call] = SAID[REFUSED]
+        if not key.calls:
+            key.came = self.now
+        key.lost = min(key.lost, self.now)
         key.calls.append(call)
 
     def leaves(self, call: Call) -> None:
@@ -111,6 +119,8 @@ class World:
 
     def forgets(self, key: Key) -> None:
         """Its token and its refusals are forgotten."""
+        if key.expiry > -math.inf:
+            key.lost = min(self.now, key.expiry)
         key.margin = key.expiry = key.denied = -math.inf
         key.denials = 0
 
@@ -152,7 +162,13 @@ class World:
                 self.spent.remove((attempt.began, True))
         if kind != GOOD:
             self._failed(attempt, kind, seconds)
+        elif CLOSED in (self.state, self.due) and self.now >= self.hold and not self._wanted(key):
+            self.short = None if any(other.refreshes for other in self.keys) else False
         self._forget(key)
+
+    def _wanted(self, served: Key) -> bool:
+        """Whether anybody waits but for ``served``."""
+        return any(key.calls or key.attempt for key in self.keys if key is not served)
 
     def _judge(self, attempt: Attempt, kind: str) -> None:
         """What a verdict does to the breaker."""
@@ -177,12 +193,12 @@ class World:
 
     def _granted(self, key: Key, life: float) -> None:
         key.margin, key.expiry = self.now + life - min(60.0, 0.2 * life), self.now + life
-        key.denied, key.denials = -math.inf, 0
+        key.denied, key.denials, key.streak = -math.inf, 0, 0
         self.owed.update(dict.fromkeys(key.calls, "token"))
 
     def _throttled(self, seconds: float) -> None:
         """Everybody is held, and whoever was refused within the minute before twice as long."""
-        self.hold, self.holding = max(self.hold, self.now + seconds), True
+        self.hold, self.holding, self.short = max(self.hold, self.now + seconds), True, True
         if self.refused and self.now - self.refused[0] <= 60.0:
             self.refused[1].held = self.now + 2 * (self.hold - self.now)
             self.refused = None
@@ -192,6 +208,7 @@ class World:
         key = attempt.key
         parks = kind == DOWN or (kind == SILENCE and attempt.probe)
         key.fails += kind in (DOWN, FAULT, SILENCE)
+        key.streak += kind in (DOWN, FAULT, SILENCE)
         if parks:
             delay = min(2.0 * 2.0 ** (key.fails - 1), 60.0)
             key.rests = self.now + max(delay, self.longest, seconds)
@@ -214,9 +231,10 @@ class World:
 
     def _gone(self, call: Call) -> None:
         call.key.calls.remove(call)
+        call.key.left_early = True
         self._forget(call.key)
 
     def _forget(self, key: Key) -> None:
         """Whoever comes when nobody waits and nothing is out begins anew."""
         if not key.calls and key.attempt is None:
-            key.fails, key.tried, key.rests = 0, -1, -math.inf
+            key.fails, key.tried, key.rests, key.left_early = 0, -1, -math.inf, False

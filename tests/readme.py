@@ -26,7 +26,8 @@ GUARANTEES = {
     5: "A verdict of an older generation changes nothing; a token that comes late still serves.",
     6: "The open delay doubles from 2 s to 60 s with 80-100 % jitter: about 100 attempts in an hour for any N.",
     7: "The probe is a waiter's own request, of the key most likely to succeed; a refusal proves that it lives.",
-    8: "A good probe closes the breaker and forgives all backoffs; the queue leaves at the pace the server bears.",
+    8: "A good probe closes the breaker and forgives all backoffs; the queue leaves at the pace the server bears; "
+    "under a rate limit whoever has been without a token longest goes first.",
     9: "A call parks while waiting can help, and fails at once when it cannot; its own attempts do not count.",
     10: "It opens after 16 failures in a row without a success, a herd that fails together counting once.",
     11: "One table classifies every answer: ok, down, network, fault, throttled, denied, local.",

@@ -28,6 +28,7 @@ def test_a_waiter_keeps_the_shells_things_and_its_own_end_is_open() -> None:
     waiter = Waiter(Account(), 5.0, event, "home")
     assert (event, "home", math.inf, False) == (waiter.event, waiter.home, waiter.deadline, waiter.done)
     assert math.isnan(waiter.joined)
+    assert (None, None) == (waiter.token, waiter.failure)
 
 
 def test_a_new_account_knows_nothing_and_rests_nowhere() -> None:
@@ -36,6 +37,7 @@ def test_a_new_account_knows_nothing_and_rests_nowhere() -> None:
     assert account.secret is secret
     assert (None, None, None) == (account.token, account.last_expiry, account.listener)
     assert (False, False) == (account.ever_good, account.forced)
+    assert (math.inf, math.inf) == (account.lost_at, account.without_since)
     assert [-math.inf] * 4 == [account.held_until, account.totp_at, account.rest_until, account.forced_at]
 
 

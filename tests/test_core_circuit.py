@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from colony_pool._core.circuit import Circuit
 from colony_pool.config import BreakerConfig
 
@@ -18,7 +20,7 @@ def test_a_new_breaker_is_closed_and_has_no_past() -> None:
     assert (-math.inf, -math.inf) == (new.opened_at, new.probe_at)
 
 
-def test_g5_every_move_begins_a_generation_that_never_was() -> None:
+def test_g5_every_move_begins_the_next_generation() -> None:
     moving = circuit()
     seen = [moving.generation]
     for step in range(6):
@@ -26,8 +28,7 @@ def test_g5_every_move_begins_a_generation_that_never_was() -> None:
         seen.append(moving.generation)
         (moving.half_open, moving.close)[step % 2]()
         seen.append(moving.generation)
-    assert sorted(set(seen)) == seen
-    assert seen[0] >= 0, "a flight that was never tried says -1"
+    assert list(range(13)) == seen, "it counts the moves, as status() says; and a flight that was never tried says -1"
 
 
 def test_g6_the_delay_doubles_with_each_opening_to_its_cap() -> None:
@@ -73,6 +74,16 @@ def test_g6_a_probe_is_postponed_and_never_brought_forward() -> None:
     assert opening.probe_at == 2.0
     opening.postpone(30.0)
     assert opening.probe_at == 30.0
+
+
+@pytest.mark.parametrize("between", ["half_open", "close"])
+def test_g6_what_a_server_once_asked_for_postpones_no_later_opening(between: str) -> None:
+    opening = circuit()
+    opening.open(0.0, "busy", 503, 0.0)
+    opening.postpone(300.0)
+    getattr(opening, between)()
+    opening.open(10.0, "down", 502, 0.0)
+    assert opening.probe_at == 14.0
 
 
 def test_g10_the_last_straw_is_known_before_it_comes() -> None:

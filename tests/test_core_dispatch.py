@@ -57,6 +57,10 @@ def test_g1_half_open_with_nobody_waiting_lets_the_next_caller_probe_at_once() -
     assert [permit.is_probe for permit in desk.out] == [True]
 
 
+def test_while_nobody_waits_an_open_breaker_wakes_nobody() -> None:
+    assert opened().wake == float("inf"), "an idle pool does nothing"
+
+
 def test_g1_a_probe_needs_a_free_slot_too_and_gets_one_when_a_lease_ends() -> None:
     desk = Desk(maxsize=2)
     for _ in range(9):
@@ -262,3 +266,13 @@ def test_g26_close_gives_attempts_up_in_the_order_of_their_flights() -> None:
         desk.ask()
     actions = desk.desk.close(desk.now)
     assert desk.out == [action.permit for action in actions if isinstance(action, act.Abort)]
+
+
+def test_an_operators_opening_has_no_status_of_its_own() -> None:
+    desk = Desk()
+    desk.desk.circuit.last_status = 502
+    desk.feed(desk.desk.force("open", desk.now))
+    assert ("opened by an operator", 0) == (desk.desk.circuit.cause, desk.desk.circuit.last_status)
+    refused = desk.ask(patience=1.0)
+    assert refused.failure is not None
+    assert refused.failure.status == 503

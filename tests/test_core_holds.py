@@ -7,7 +7,7 @@ import pytest
 from colony_pool._core.account import Account, Waiter
 from colony_pool._core.outcome import Outcome
 from colony_pool.config import DenialConfig, RetryConfig
-from tests.desk import COUNTING, FOREVER, REFUSED, nothing_left
+from tests.desk import COUNTING, DOWN_502, FOREVER, REFUSED, nothing_left
 from tests.told import Told, served
 
 
@@ -96,6 +96,29 @@ def test_g13_a_hold_that_begins_as_another_ends_is_a_new_one() -> None:
     desk.hear()
     desk.answer(desk.out[0], COUNTING)
     assert "HoldStarted" in [type(event).__name__ for event in desk.hear()]
+
+
+def test_g13_a_hold_ends_with_one_attempt_and_what_is_still_out_is_history() -> None:
+    desk = Told()
+    for state in ("open", "closed"):
+        desk.force(state)
+    desk.desk.window.size = 8.0
+    for _ in range(20):
+        desk.ask(patience=FOREVER)
+    before, generation = len(desk.started), desk.desk.circuit.generation
+    desk.later(0.5, COUNTING)
+    desk.at(desk.desk.hold_until)
+    assert (8, 9) == (before, len(desk.started))
+    assert generation + 1 == desk.desk.circuit.generation == desk.started[-1].generation
+    desk.replayed()
+    desk.answer(desk.started[1], DOWN_502)
+    assert ([], 0) == (desk.replayed(), desk.desk.circuit.failures)
+
+
+def test_g13_without_a_hold_the_first_attempt_is_of_the_first_generation() -> None:
+    desk = Told()
+    desk.ask()
+    assert [0] == [permit.generation for permit in desk.out]
 
 
 def test_g13_no_hold_is_believed_to_last_for_ever() -> None:

@@ -298,10 +298,3 @@ def test_g11_g22_no_answer_makes_it_raise_and_every_number_is_sane(
 def test_g21_any_text_from_a_cache_file_has_an_expiry_or_none(text: str) -> None:
     expiry = claims_expiry(text)
     assert expiry is None or isinstance(expiry, float)
-
-
-def test_g11_g13_what_is_left_of_the_rate_limit_is_read() -> None:
-    headers = {"x-ratelimit-remaining": "7", "x-ratelimit-reset": "60"}
-    assert (7, 60.0) == classify(200, headers, b'{"access_token": "x"}', 0.0).left
-    assert (7, 60.0) == classify(401, headers, b"{}", 0.0).left
-    assert classify(200, {"x-ratelimit-remaining": "7"}, b'{"access_token": "x"}', 0.0).left is None

@@ -49,7 +49,38 @@ def test_g8_the_order_is_who_holds_nothing_then_who_failed_least_then_who_must_l
     holds.account.fails = failed.account.fails = 1
     queue = queue_of(holds, refresh, failed, patient, hasty, twin)
     assert [hasty, twin, patient, failed] == drain(queue)[:4]
-    assert [refresh, holds] == drain(queue_of(holds, refresh)), "of those who can wait, too"
+    assert [holds, refresh] == drain(queue_of(refresh, holds)), "a refresh that nobody waits for, last of all"
+
+
+def test_g8_by_hunger_it_is_the_same_three_kinds_and_in_each_who_has_been_without_longest() -> None:
+    holds, refresh, recent, starved = holder(), flight(), flight(1.0, lost_at=-60.0), flight(9.0, lost_at=-7200.0)
+    failed = flight(9.0, lost_at=-3600.0, fails=1)
+    queue = queue_of(refresh, holds, recent, failed, starved)
+    queue.order(0.0, WALL, by_hunger=True)
+    assert [starved, recent, failed, holds, refresh] == drain(queue)
+
+
+def test_g8_hunger_counts_to_the_minute_then_who_must_leave_first() -> None:
+    patient, hasty, hungrier = flight(9.0, lost_at=-119.0), flight(5.0, lost_at=-61.0), flight(9.0, lost_at=-121.0)
+    queue = queue_of(patient, hasty)
+    queue.order(0.0, WALL, by_hunger=True)
+    queue.put(hungrier, 0.0, WALL)
+    assert [hungrier, hasty, patient] == drain(queue)
+
+
+def test_g8_the_order_changes_back_and_whoever_was_taken_stays_away() -> None:
+    hasty, starved, gone = flight(1.0, lost_at=0.0), flight(9.0, lost_at=-7200.0), flight(5.0, lost_at=-9000.0)
+    queue = queue_of(hasty, starved, gone)
+    queue.drop(gone)
+    queue.order(0.0, WALL, by_hunger=True)
+    assert queue.first() is starved
+    queue.order(0.0, WALL, by_hunger=False)
+    assert [hasty, starved] == drain(queue)
+
+
+def test_g17_refreshes_leave_in_the_order_in_which_their_tokens_end() -> None:
+    later, sooner = (flight(token=issue("j", life, 0.0, 0.0, 0.0, WALL, TokenConfig())) for life in (7200.0, 3600.0))
+    assert [sooner, later] == drain(queue_of(later, sooner))
 
 
 def test_g8_whose_token_has_run_out_holds_nothing() -> None:
@@ -111,6 +142,17 @@ def test_a_flight_that_is_put_again_moves_and_is_there_once() -> None:
     assert queue.next_sleeper() == 3.0
     queue.wake(9.0, WALL)
     assert [moves] == drain(queue)
+
+
+@pytest.mark.parametrize("take", ["take", "take_for_probe"])
+def test_g16_a_flight_that_moved_to_the_front_is_taken_once(take: str) -> None:
+    moves = flight(5.0, fails=1)
+    queue = queue_of(moves)
+    moves.account.fails = 0
+    queue.put(moves, 0.0, WALL)
+    assert queue.first() is moves
+    getattr(queue, take)()
+    assert queue.first() is None
 
 
 def test_a_flight_that_was_dropped_is_not_there_any_more() -> None:

@@ -29,6 +29,18 @@ def test_g13_of_answers_in_any_order_the_least_counts() -> None:
     assert quota.left(15.0) == 9.0, "a new count"
 
 
+def test_g13_it_is_short_from_when_it_says_so_until_all_have_been_served() -> None:
+    quota = Quota()
+    assert not quota.short(1000, 0.0)
+    quota.told(3, 10.0, 5.0)
+    assert [False, True] == [quota.short(wanted, 5.0) for wanted in (3, 4)]
+    assert quota.short(0, 100.0), "what is left then is not known"
+    quota.sufficed()
+    assert not quota.short(1000, 100.0)
+    quota.ran_out()
+    assert quota.short(0, 100.0)
+
+
 @pytest.mark.parametrize(
     ("remaining", "reset", "left"), [("3", "10", (3, 10.0)), ("0", "10", None), ("3", "", None), ("3", "0", None)]
 )

@@ -79,6 +79,20 @@ def test_g12_a_retry_that_the_budget_refuses_is_told_once() -> None:
     assert desk.desk.budget.balance(desk.now) == 0.0
 
 
+def test_g12_a_refill_that_rounding_puts_at_this_very_moment_is_asked_for_a_moment_later() -> None:
+    desk = Told(budget=RetryBudgetConfig(ratio=0.0, reserve=1, window=21.0))
+    desk.desk.budget.withdraw(desk.now)
+    desk.ask(patience=FOREVER)
+    desk.later(0.5, DOWN_502)
+    desk.at(5.0)
+    refill = desk.wake
+    desk.at(refill)
+    assert [] == desk.out, "63 sixtieths of the window, divided by a sixtieth, are a little less than 63"
+    assert refill < desk.wake < refill + 0.001
+    desk.at(desk.wake)
+    assert [True] == [permit.is_retry for permit in desk.out]
+
+
 def test_g12_each_flight_that_the_budget_refuses_is_told() -> None:
     desk = Told(budget=RetryBudgetConfig(ratio=0.0, reserve=0))
     for _ in range(2):

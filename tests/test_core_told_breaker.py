@@ -6,6 +6,7 @@ import pytest
 
 from colony_pool._core import events as ev
 from colony_pool._core.outcome import DOWN, Outcome
+from colony_pool.config import BreakerConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, MINE, REFUSED, SILENCE
 from tests.told import QUICK, Told, begun, called, ended, served
 
@@ -58,6 +59,12 @@ def test_an_operators_move_is_told_as_such(state: str, seconds: float) -> None:
     since = 1.0 if state == "closed" else 1.5
     moved = ev.StateChanged("half_open", "closed", 2.5, cause, 0.0, since, 0, by_operator=True)
     assert [moved] == desk.hear()
+
+
+def test_g6_a_probe_in_less_than_a_second_is_told_to_the_fraction() -> None:
+    desk = Told(breaker=BreakerConfig(open_delay=0.25, jitter=0.0))
+    desk.force("open")
+    assert [0.25] == [event.next_probe_in for event in desk.hear()]
 
 
 def test_g4_a_lease_that_ran_out_is_told_as_lost_and_its_late_verdict_as_stale() -> None:

@@ -116,6 +116,13 @@ def test_g9_without_retries_nobody_parks() -> None:
     assert waiter.done
 
 
+def test_g9_while_closed_whose_backoff_is_beyond_its_patience_leaves_though_others_wait() -> None:
+    desk = Told()
+    hasty, other = desk.ask(patience=1.0), desk.ask(patience=FOREVER)
+    desk.later(0.5, DOWN_502)
+    assert (True, False) == (hasty.done, other.done)
+
+
 def again(desk: Told, outcome: Outcome, fails: int = 0) -> float:
     """How long a flight rests after this outcome."""
     account = Account()

@@ -125,6 +125,13 @@ def test_who_leaves_long_after_the_last_one_left_alone(pause: float, alone: bool
     assert alone == (made.start(10.0 + pause)[0] == -1)
 
 
+def test_without_a_gap_whoever_leaves_when_nobody_is_out_leaves_alone() -> None:
+    made = Window(WindowConfig(gap_shed=0.0), 8)
+    made.start(10.0)
+    made.give_back()
+    assert made.start(10.0)[0] == -1
+
+
 def test_neither_the_very_first_nor_who_has_company_leaves_alone() -> None:
     made = window(4.0)
     assert made.start(10.0)[0] == made.level
@@ -132,7 +139,8 @@ def test_neither_the_very_first_nor_who_has_company_leaves_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "pause", "left"), [(8.0, 1.0, 8.0), (8.0, 2.0, 2.0), (8.0, 1e9, 1.0), (1.0, 9.0, 1.0), (0.5, 9.0, 0.5)]
+    ("size", "pause", "left"),
+    [(8.0, 1.0, 8.0), (8.0, 2.0, 2.0), (8.0, 1e9, 1.0), (2.0, 2.0, 1.0), (1.0, 9.0, 1.0), (0.5, 9.0, 0.5)],
 )
 def test_a_window_halves_for_each_second_without_a_start(size: float, pause: float, left: float) -> None:
     made = window(size, slow_start=False)

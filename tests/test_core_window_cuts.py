@@ -63,6 +63,14 @@ def test_g8_losses_that_the_floor_knows_cut_nothing() -> None:
     assert made._lost == 8
 
 
+@pytest.mark.parametrize("shed", [True, False])
+def test_g8_a_round_that_is_all_bad_luck_cuts_nothing_if_all_luck_is_bad(shed: bool) -> None:
+    made = window(8.0, alone=_Tally(16.0, 16.0))
+    floor_knows(made, 16.0, 16.0)
+    assert not any(made.failed(made.level, made.round, 0.0, RTT, shed=shed) for _ in range(16))
+    assert made._seen == 0, "the round is over"
+
+
 def test_g8_losses_beyond_two_sigma_of_what_the_floor_knows_are_load() -> None:
     made = window(8.0, served=True)
     floor_knows(made, 64.0, 6.4)
@@ -83,10 +91,10 @@ def test_g8_the_second_cut_in_a_row_asks_the_floor_if_it_was_never_asked() -> No
     assert made.size == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize(("served", "seen"), [(False, 0.0), (True, 20.0)])
-def test_g8_it_is_not_asked_when_nobody_is_served_or_when_it_is_known(served: bool, seen: float) -> None:
+@pytest.mark.parametrize(("served", "seen", "bad"), [(False, 0.0, 0.0), (True, 20.0, 0.0), (True, 8.0, 0.01)])
+def test_g8_it_is_not_asked_when_nobody_is_served_or_when_it_is_known(served: bool, seen: float, bad: float) -> None:
     made = window(8.0, served=True)
-    floor_knows(made, seen)
+    floor_knows(made, seen, bad)
     made.failed(made.level, made.round, 0.0, RTT)
     made._served = served
     made.failed(made.level, made.round, 0.0, RTT)

@@ -53,7 +53,7 @@ class Account:
 
     __slots__ = (
         "__weakref__", "denial", "ever_good", "fails", "flight", "forced", "forced_at", "held_until", "last_expiry",
-        "listener", "rest_until", "secret", "serial", "spread", "token", "totp", "totp_at",
+        "listener", "lost_at", "rest_until", "secret", "serial", "spread", "token", "totp", "totp_at",
     )  # fmt: skip
 
     def __init__(self, *, spread: float = 0.0, totp: bool = False, secret: Any = None) -> None:
@@ -72,7 +72,13 @@ class Account:
         self.forced_at = _NEVER  # last refresh forced by a 401
         self.forced = False  # a 401 took the token, and no new one has come yet
         self.last_expiry: float | None = None  # unix time at which a token that was rejected would have ended
+        self.lost_at = math.inf  # since when it has had no token at all; what counts of one that has ended is its end
         self.listener: Callable[[Any], object] | None = None  # told of each Grant
+
+    @property
+    def without_since(self) -> float:
+        """Since when it has been without a token, or from when on it will be. Calls come and go, this stays."""
+        return self.lost_at if self.token is None else self.token.ends
 
 
 class Permit:

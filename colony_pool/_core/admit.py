@@ -57,6 +57,8 @@ class Admission(Verdicts):
         """Start what may start; return when the next one may (inf: when something else happens)."""
         if self.hold_until > now:
             return self.hold_until
+        short = self.circuit.state == ev.CLOSED and self.quota.short(len(self.flights), now)
+        self.queue.order(now, self._wall, by_hunger=short)
         if self.circuit.state == ev.CLOSED:
             return self._admit_closed(now)
         if self.circuit.state == ev.OPEN and self.circuit.probe_at > now:

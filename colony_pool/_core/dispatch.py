@@ -96,6 +96,7 @@ class Dispatcher(Admission):
             account.denial = None
         if token is not None and (rejected is None or rejected.jwt == token.jwt):
             account.token = None
+            account.lost_at = min(now, token.ends)
             account.last_expiry = token.ends_wall
             if forced:
                 account.forced_at = now
@@ -178,6 +179,7 @@ class Dispatcher(Admission):
         account = waiter.account
         flight = account.flight
         self._emit(ev.TokenAsked("flight" if flight is None else "coalesced"))
+        account.lost_at = min(account.lost_at, now)
         if flight is None:
             flight = account.flight = Flight(account, now)
             self.flights[flight.serial] = flight
@@ -185,16 +187,15 @@ class Dispatcher(Admission):
         rested = self._served_from(flight)
         if waiter.max_wait <= 0.0:
             if flight.permit is None and (rested > now or (self._blocked(now) and not self._may_probe(now))):
-                flight.waiters[waiter] = waiter
                 self._dismiss(flight, [waiter], now)
                 return
             self._no_parking.setdefault(flight.serial, {})[waiter] = waiter
             patience = self.config.timeout.total
-        was_background = flight.background
+        was_background, before = flight.background, flight.deadline()
         flight.join(waiter, now, patience)
         if flight.permit is None:
             self._dismiss(flight, flight.overdue(rested), now)
-            if flight.waiters and (was_background or flight.stamp == 0):
+            if flight.waiters and (was_background or flight.deadline() < before):
                 self.queue.put(flight, now, self._wall)
             else:
                 self.queue.watch(flight)

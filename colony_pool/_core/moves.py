@@ -69,7 +69,8 @@ class Moves(Settlement):
         if old == circuit.state != ev.OPEN:  # an operator asked for what is; to open anew is a new delay, and told
             return
         until = max(0.0, circuit.probe_at - now) if circuit.state == ev.OPEN else 0.0
-        since = max(0.0, now - circuit.opened_at) if old != ev.CLOSED else 0.0
+        # 0 if it was closed: then this very moment has opened it, or another process has before.
+        since = now - circuit.opened_at
         told = ev.StateChanged(
             old, circuit.state, now, circuit.cause, until, since, self.waiting, by_operator, learnt
         )

@@ -111,6 +111,7 @@ class Window:
         "_alone", "_config", "_cooling", "_cuts", "_last_start", "_levels", "_lost", "_luck", "_max", "_peak",
         "_seen", "_served", "_share", "_shed", "_slow_start", "_streak", "_timed", "active", "round", "rtt", "size",
     )  # fmt: skip
+    _peak: int  # most slots taken at once in this round
 
     def __init__(self, config: WindowConfig, maxsize: int) -> None:
         self._config = config
@@ -118,7 +119,6 @@ class Window:
         self.rtt = _FIRST_RTT  # EWMA of successful attempts
         self._timed = False
         self.round = 0  # a cut ends a round
-        self._peak = 0  # most slots taken at once in this round
         self.restart()
 
     def restart(self) -> None:
@@ -173,7 +173,7 @@ class Window:
         # 1 % of slack: the pace of the floor itself must count, whatever its clock rounds to.
         alone = self.active == 0 and self._config.gap_shed <= pause * self._share * 1.01 < math.inf
         if self.active == 0 and _IDLE < pause < math.inf and self.size > 1.0:
-            self.size = max(1.0, self.size * 0.5 ** min(pause, 60.0))
+            self.size = max(1.0, self.size * 0.5**pause)
             self._slow_start = True
         self.active += 1
         self._peak = max(self._peak, self.active + len(self._cooling))

@@ -3,6 +3,18 @@
 Three heaps with lazy deletion, so that every operation is O(log N): *ready* in the order of admission,
 *sleeping* by the end of each flight's own backoff, *expiry* by the least patient waiter's deadline. A flight has
 one live entry at most in each, and dead ones are swept before they outnumber the living.
+
+The order of admission. Whose callers have no token comes before who holds a valid one, and both before refreshes
+ahead of time, which leave in the order in which their tokens end. Among callers:
+
+- as long as the endpoint serves everybody who waits, all are served within seconds, and what counts is patience:
+  (failures so far, deadline), so that nobody leaves whom a better order had served;
+- when it serves fewer (a rate limit), whoever is not served comes back when its window is over, and the order of
+  arrival would serve some twice before others once. What counts then is *hunger*: since when the key has been
+  without a token, to the minute, then the deadline. A failure costs as much as an hour of it: less than "never",
+  or a key that failed once would wait for good behind those that did not.
+
+To change from one to the other is O(N). It happens once between two moments at which nobody waits.
 """
 
 from __future__ import annotations
@@ -19,19 +31,23 @@ _PROBE_CHOICE = 8
 
 _SWEEP_AT = 256
 
-_Ready = tuple[bool, int, float, int, int, Flight]
+_NEEDS, _HOLDS, _AHEAD = range(3)  # callers without a token, callers with a valid one, nobody yet
+_MINUTE, _FAILURE = 60.0, 3600.0  # hunger: its grain, and what a failure takes off it
+
+_Ready = tuple[int, int, float, int, int, Flight]
 _Timed = tuple[float, int, int, Flight]
 
 
 class Queue:
     """Flights that wait for an attempt. Times are monotonic seconds."""
 
-    __slots__ = ("_expiry", "_limits", "_ready", "_sleeping")
+    __slots__ = ("_by_hunger", "_expiry", "_limits", "_ready", "_sleeping")
 
     def __init__(self) -> None:
         self._ready: list[_Ready] = []
         self._sleeping: list[_Timed] = []
         self._expiry: list[_Timed] = []
+        self._by_hunger = False
         self._limits = [_SWEEP_AT] * 3  # lengths at which ready, sleeping and expiry are swept
 
     def put(self, flight: Flight, now: float, wall: float) -> None:
@@ -43,12 +59,26 @@ class Queue:
             heappush(self._sleeping, (not_before, flight.serial, flight.stamp, flight))
             self._sweep(1, self._sleeping, _is_current)
         else:
-            token = account.token
-            holder = flight.background or (token is not None and token.valid(now, wall))
-            rank = (holder, account.fails, flight.deadline(), flight.serial, flight.stamp, flight)
-            heappush(self._ready, rank)
+            heappush(self._ready, self._ranked(flight, now, wall))
             self._sweep(0, self._ready, _is_current)
         self.watch(flight)
+
+    def order(self, now: float, wall: float, *, by_hunger: bool) -> None:
+        """Order the ready ones by hunger, or by failures and deadline."""
+        if by_hunger != self._by_hunger:
+            self._by_hunger = by_hunger
+            self._ready = [self._ranked(entry[-1], now, wall) for entry in self._ready if _is_current(entry)]
+            heapify(self._ready)
+
+    def _ranked(self, flight: Flight, now: float, wall: float) -> _Ready:
+        account, token = flight.account, flight.account.token
+        if flight.background:
+            return (_AHEAD, account.fails, account.without_since, flight.serial, flight.stamp, flight)
+        kind = _HOLDS if token is not None and token.valid(now, wall) else _NEEDS
+        turn = account.fails
+        if self._by_hunger:
+            turn = math.floor((account.without_since + account.fails * _FAILURE) / _MINUTE)
+        return (kind, turn, flight.deadline(), flight.serial, flight.stamp, flight)
 
     def watch(self, flight: Flight) -> None:
         """Note the deadline of ``flight``'s least patient waiter."""

@@ -12,11 +12,12 @@ import math
 class Quota:
     """Requests left, as the headers tell. Times are monotonic seconds."""
 
-    __slots__ = ("_left", "_until")
+    __slots__ = ("_left", "_short", "_until")
 
     def __init__(self) -> None:
-        self._left = math.inf
-        self._until = -math.inf  # when the server counts anew, and nothing is known any more
+        # What is left, and until when: then the server counts anew. Nothing bounds anybody before the first answer.
+        self._left = self._until = math.inf
+        self._short = False
 
     def told(self, left: int, seconds: float, now: float) -> None:
         """An answer says that ``left`` requests remain for ``seconds``; of answers in any order the least counts."""
@@ -26,3 +27,16 @@ class Quota:
     def left(self, now: float) -> float:
         """How many attempts may be out; inf while nothing is known."""
         return self._left if now < self._until else math.inf
+
+    def short(self, wanted: int, now: float) -> bool:
+        """Say whether it serves fewer than ``wanted``: from when it says so until all have been served."""
+        self._short = self._short or self.left(now) < wanted
+        return self._short
+
+    def ran_out(self) -> None:
+        """Nobody is served for a while, and all come back at once."""
+        self._short = True
+
+    def sufficed(self) -> None:
+        """Everybody has been served."""
+        self._short = False

@@ -191,5 +191,6 @@ class Settlement:
         if self.hold_until <= now:
             self._emit(ev.HoldStarted(seconds, cause, reason, self.waiting))
         self.hold_until, self.hold_cause = now + seconds, cause
+        self.quota.ran_out()
         if self.fleet is not None and reason != "shared":
             self._out.append(act.TellHold(self.circuit.generation, seconds, cause))

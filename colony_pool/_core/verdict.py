@@ -131,6 +131,8 @@ class Verdicts(Sharing):
             self._serve(account, now)
             if not self.flights and self.circuit.state == ev.CLOSED:
                 self.circuit.drained()
+                if self.hold_until <= now:
+                    self.quota.sufficed()
         else:
             self._return(permit, flight, outcome, now)
 

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from .._core.account import Permit
+from .._core.failure import from_outcome
 from .._core.outcome import LOCAL, NETWORK, Outcome, bad_answer, classify
 from .._core.view import Elsewhere
 from .._runtime.protocol import Runtime
 from ..errors import ColonyAPIError
+from .connections import EXHAUSTED
 from .credential import CodeSpent, Credential
 from .log import log_raised
 from .transport import Abort, BadReply, NetworkFailure, NoIdleConnection, Transport
@@ -95,7 +97,7 @@ class Attempt:
                 **swift,
             )  # fmt: skip
         except NetworkFailure as failure:
-            return Outcome(NETWORK, detail=f"{failure.kind}: {failure.detail}", code_burnt=burnt and failure.sent)
+            return _unanswered(failure, burnt and failure.sent, is_probe=permit.is_probe)
         except BadReply as bad:
             outcome = bad_answer(bad.status, bad.reason)
         else:
@@ -104,6 +106,15 @@ class Attempt:
         finally:
             del fields, body
         return replace(outcome, code_burnt=True) if burnt else outcome
+
+
+def _unanswered(failure: NetworkFailure, code_burnt: bool, *, is_probe: bool) -> Outcome:
+    outcome = Outcome(NETWORK, detail=f"{failure.kind}: {failure.detail}", code_burnt=code_burnt)
+    if failure.kind != EXHAUSTED or is_probe:
+        return outcome
+    # That this host has no descriptor left says nothing of the endpoint. A probe has failed all the same: were it
+    # given back, the next one would leave at once, and everybody who waits would be sent away.
+    return replace(outcome, kind=LOCAL, local_error=from_outcome(outcome).exception())
 
 
 def _spent(credential: Credential) -> Outcome:

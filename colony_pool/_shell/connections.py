@@ -13,8 +13,8 @@ socket waits in its own way, and is left to it.
 from __future__ import annotations
 
 import _socket  # the C sockets, which no monkey patch replaces
+import errno
 import http.client
-import io
 import os
 import socket
 import ssl
@@ -28,59 +28,13 @@ from urllib3 import exceptions as u3
 from urllib3.util.ssl_match_hostname import CertificateError
 from urllib3.util.wait import wait_for_read, wait_for_write
 
+from .reply import DeadlineIO, Reply
+
+# What a failure is called when this host has run out of something: descriptors, ports, memory.
+EXHAUSTED = "exhausted"
+_NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 # One piece of a request's body: each gets what is left of the deadline, which TLS else grants anew each time.
 _PIECE = 65_536
-# Bytes of an answer's headers, interim answers included; http.client would take 100 lines of 64 KiB.
-_MAX_HEAD = 131_072
-
-
-class _DeadlineIO(io.RawIOBase):
-    """Reads a socket and gives each read no more time than the whole answer has left."""
-
-    def __init__(self, guard: _Guarded, sock: Any) -> None:
-        self._guard = guard
-        self._sock = sock
-        self.at_end = False
-        self.broke_off = False
-        self.in_head = True
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """What http.client asks a socket for."""
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if self.at_end:
-            return 0
-        count = self._guard.receive(self._sock, buffer)
-        self._guard.colony_heard += count
-        self.broke_off = count == 0
-        if self.in_head and self._guard.colony_heard > _MAX_HEAD:
-            raise HTTPException("the headers are too long")
-        return count
-
-
-class _Reply(http.client.HTTPResponse):
-    """An answer that notices when more came than was announced: its connection is out of step."""
-
-    colony_guard: _Guarded | None
-
-    def begin(self) -> None:
-        super().begin()
-        reader: Any = self.fp.raw
-        reader.in_head = False
-        if reader.broke_off:  # http.client takes an early end for that of the head
-            raise ConnectionResetError("the connection ended within the headers")
-
-    def _close_conn(self) -> None:
-        fp: Any = self.fp
-        guard, self.colony_guard = self.colony_guard, None  # no cycle: a lost connection must close at once
-        if guard is not None and fp is not None and not fp.closed:
-            fp.raw.at_end = True
-            guard.colony_surplus = bool(fp.peek(1))
-        super()._close_conn()  # type: ignore[misc] # not in the stubs
 
 
 class _Guarded:
@@ -101,8 +55,8 @@ class _Guarded:
             raise TimeoutError("no time left")
         return min(left, self.colony_deadline[1])
 
-    def response_class(self, sock: Any, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
-        reply = _Reply(_DeadlineIO(self, sock), *args, **kwargs)  # type: ignore[arg-type] # all it needs of a socket
+    def response_class(self, sock: Any, *args: Any, **kwargs: Any) -> Reply:
+        reply = Reply(DeadlineIO(self, sock), *args, **kwargs)  # type: ignore[arg-type] # all it needs of a socket
         reply.colony_guard = self
         return reply
 
@@ -254,7 +208,7 @@ def describe(error: BaseException) -> tuple[str, str]:
         if isinstance(error, classes):
             return kind, detail or _tls_words(error)
     if isinstance(error, OSError) and error.strerror:
-        return "other", error.strerror.lower()
+        return EXHAUSTED if error.errno in _NONE_LEFT else "other", error.strerror.lower()
     return "other", type(error).__name__
 
 

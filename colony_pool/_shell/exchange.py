@@ -209,7 +209,7 @@ class Exchange:
         broken = self._ask(pool, conn, request, more)
         response = conn.getresponse()
         self._status = response.status
-        headers = {name.lower(): value for name, value in response.headers.raw_items()}
+        headers: dict[str, str] = response.headers
         data = self._read(response, headers.get("content-encoding", ""), request.max_body)
         if broken:
             conn.close()

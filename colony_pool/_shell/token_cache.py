@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 import tempfile
@@ -29,6 +30,18 @@ class TokenCache:
 
     def load(self, key: str, wall: float) -> tuple[str, float] | None:
         """``(jwt, expiry in unix time)`` of a token good for more than a minute, or ``None``."""
+        found = self._read(key)
+        return found if found is not None and _MARGIN < found[1] - wall <= MAX_LIFE else None
+
+    def without(self, key: str, wall: float) -> float:
+        """Seconds since the last token of ``key`` ended: inf if none has left a trace, 0 if the cache is off."""
+        if not enabled():
+            return 0.0
+        found = self._read(key)
+        return math.inf if found is None else max(0.0, wall - found[1])
+
+    def _read(self, key: str) -> tuple[str, float] | None:
+        """The token that was saved last and its expiry, however long ago that was."""
         try:
             path = self._path(key)
             if not enabled() or path.stat().st_size > _MAX_FILE:
@@ -38,10 +51,8 @@ class TokenCache:
         except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError, RuntimeError):
             return None
         good = entry.get("v") == _VERSION and isinstance(jwt, str) and jwt.isascii() and jwt.isprintable()
-        good = good and len(jwt) <= MAX_TOKEN_CHARS
-        if not good or not jwt or " " in jwt or not _MARGIN < expiry - wall <= MAX_LIFE:
-            return None
-        return jwt, expiry
+        good = good and len(jwt) <= MAX_TOKEN_CHARS and math.isfinite(expiry)
+        return (jwt, expiry) if good and jwt and " " not in jwt else None
 
     def save(self, key: str, jwt: str, expiry: float) -> None:
         """Write atomically, readable by the owner alone."""

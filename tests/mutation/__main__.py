@@ -1,7 +1,8 @@
 """``python -m tests.mutation``: break the deciding code in every small way, and see that a test minds.
 
 mutmut makes the mutants and runs the tests that are named under ``[tool.mutmut]``; this adds the record of the
-mutants that may survive, each with its reason, and fails if any other does. It goes on where it was interrupted.
+mutants that may survive, each with its reason, and fails if any other does, if any was not tried, and if a reason is
+on record that no survivor needs. It goes on where it was interrupted.
 Mutants that survived are tried again, since there may be new tests; those that were killed are not, until their
 function changes or ``--fresh`` is given.
 """
@@ -13,13 +14,12 @@ import json
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 from .survivors import SURVIVORS, Survivor
+from .verdict import KILLED, judge, lines
 
 MUTANTS = Path("mutants")
-KILLED, SURVIVED, NOT_RUN = (1, 3), 0, None  # exit codes of the tests
 
 
 def metas() -> list[Path]:
@@ -27,7 +27,7 @@ def metas() -> list[Path]:
     return sorted(MUTANTS.glob("colony_pool/**/*.meta"))
 
 
-def verdicts(meta: Path) -> dict[str, int | None]:
+def exit_codes(meta: Path) -> dict[str, int | None]:
     """The exit code of the tests, by mutant."""
     codes: dict[str, int | None] = json.loads(meta.read_text())["exit_code_by_key"]
     return codes
@@ -55,38 +55,10 @@ def described(name: str, module: str) -> Survivor:
 
 def report() -> bool:
     """Print what became of the mutants of each module, and say whether all is well."""
-    explained = {(s.module, s.function, s.line, s.becomes) for s in SURVIVORS}
-    unexplained, met, everything = [], set(), Counter[str]()
-    print(f"{'':34}{'killed':>8}{'explained':>11}{'unexplained':>13}{'not run':>9}")
-    for meta in metas():
-        module = str(meta.relative_to(MUTANTS).with_suffix(""))
-        counts = Counter[str]()
-        for name, code in verdicts(meta).items():
-            if code in KILLED or code is NOT_RUN:
-                counts["killed" if code in KILLED else "not run"] += 1
-                continue
-            mutant = described(name, module)
-            known = (module, mutant.function, mutant.line, mutant.becomes)
-            met.add(known)
-            counts["explained" if known in explained else "unexplained"] += 1
-            if known not in explained:
-                unexplained.append((mutant, code))
-        if counts:
-            row(module, counts)
-        everything.update(counts)
-    row("in all", everything)
-    for mutant, code in unexplained:
-        print(f"\n{mutant.module}: {mutant.function}" + ("" if code == SURVIVED else f" (ended with {code})"))
-        print(f"  - {mutant.line}\n  + {mutant.becomes}")
-    killed = sorted(explained - met) if not everything["not run"] else []
-    for module, function, line, becomes in killed:
-        print(f"\nexplained, but killed or gone: {module}: {function}\n  - {line}\n  + {becomes}")
-    return not (unexplained or killed or everything["not run"])
-
-
-def row(name: str, counts: Counter[str]) -> None:
-    """Print one line of the table."""
-    print(f"{name:34}{counts['killed']:>8}{counts['explained']:>11}{counts['unexplained']:>13}{counts['not run']:>9}")
+    results = {str(meta.relative_to(MUTANTS).with_suffix("")): exit_codes(meta) for meta in metas()}
+    verdict = judge(results, described, SURVIVORS)
+    print(*lines(verdict), sep="\n")
+    return verdict.is_clean
 
 
 def main() -> int:

@@ -29,6 +29,8 @@ _HEADER = "any text that is neither a number nor a date says what an empty one s
 _STRICT = "a guard against our own mistakes: a histogram always has one count more than bounds"
 _CAPPED = "2 ** 60 seconds is longer than any cap already; the bound keeps a float from overflowing"
 _FALSE = "None is as false as False, and it is asked nothing else"
+_SERIAL = "it only tells permits of one deadline apart"
+_NOUGHT = "no time has passed: nought is added"
 _STAMP = "an entry is dead when the stamp differs, by however much"
 _NO_WALL = "the wall clock is asked only about a token, and here it cannot be: "
 _CUMULATIVE = 'for bound, count in zip((*map(repr, self.bounds), "+Inf"), self.counts, strict=True):'
@@ -56,8 +58,24 @@ SURVIVORS: tuple[Survivor, ...] = (
         _CUMULATIVE.replace("strict=True", "strict=False"),
     ),
     *because(
-        "no time has passed: nought is added", CORE + "settle.py", "Settlement.waited_at",
+        _NOUGHT, CORE + "settle.py", "Settlement.waited_at",
         "if self.waiting and now > self._seen:", "if self.waiting and now >= self._seen:",
+    ),
+    *because(
+        _NOUGHT, CORE + "settle.py", "Settlement._enter",
+        "if self.waiting and now > since:", "if self.waiting and now >= since:",
+    ),
+    *because(
+        "it is read during a hold, and whatever begins a hold sets it", CORE + "settle.py", "Settlement.__init__",
+        'self.hold_cause = ""', "self.hold_cause = None", 'self.hold_cause = "XXXX"',
+    ),
+    *because(
+        "the first call tells the wall clock, and before it there is no token to ask about", CORE + "settle.py",
+        "Settlement.__init__", "self._wall = 0.0", "self._wall = None", "self._wall = 1.0",
+    ),
+    *because(
+        "before the desk first looks nobody waits and nothing is blocked", CORE + "settle.py", "Settlement.__init__",
+        "self._seen = -math.inf  # when the desk last looked", "self._seen = +math.inf  # when the desk last looked",
     ),
     *because(
         _NO_WALL + "a key that is held goes to those who sleep", CORE + "verdict.py", "Verdicts._hold_key",
@@ -71,6 +89,7 @@ SURVIVORS: tuple[Survivor, ...] = (
         _NO_WALL + "nobody waits for a refresh, so it is last anyway", CORE + "dispatch.py", "Dispatcher._background",
         "self.queue.put(flight, now, self._wall)", "self.queue.put(flight, now, None)",
     ),
+    *because(_FALSE, CORE + "pace.py", "Window.__init__", "self._timed = False", "self._timed = None"),
     *because(_FALSE, RUNNER, "Runner.__init__", "self._stopping = False", "self._stopping = None"),
     *because(_FALSE, RUNNER, "Runner.__init__", "self._disowned = False", "self._disowned = None"),
     *because(
@@ -84,8 +103,32 @@ SURVIVORS: tuple[Survivor, ...] = (
         "delay = min(self._config.open_delay * 2.0 ** min(self.level, 61), self._config.open_delay_max)",
     ),
     *because(
-        "it only tells permits of one deadline apart", CORE + "dispatch.py", "Dispatcher._start",
+        "2 ** 30 of the shortest leases are twelve days already; the bound keeps a float from overflowing",
+        CORE + "dispatch.py", "Dispatcher._admit",
+        "timeout = min(self.config.probe_timeout * 2.0 ** min(self.circuit.voids, 30), total)",
+        "timeout = min(self.config.probe_timeout * 2.0 ** min(self.circuit.voids, 31), total)",
+    ),
+    *because(
+        "a hold that ends now sends away whose patience ends by now, and they leave by now anyway",
+        CORE + "dispatch.py", "Dispatcher._unreachable", "if self.hold_until > now:", "if self.hold_until >= now:",
+    ),
+    *because(_SERIAL, CORE + "dispatch.py", "Dispatcher.__init__", "self._started = 0", "self._started = 1"),
+    *because(
+        _SERIAL, CORE + "dispatch.py", "Dispatcher._start",
         "self._started += 1", "self._started -= 1", "self._started += 2",
+    ),
+    *because(_FALSE, CORE + "dispatch.py", "Dispatcher.__init__", "self._closed = False", "self._closed = None"),
+    *because(_FALSE, CORE + "dispatch.py", "Dispatcher.__init__", "self._holding = False", "self._holding = None"),
+    *because(_FALSE, CORE + "dispatch.py", "Dispatcher._end_hold", "self._holding = False", "self._holding = None"),
+    *because(
+        "it is asked only whether it is a certain flight, and neither is one", CORE + "dispatch.py",
+        "Dispatcher.__init__", "self._without_budget: Flight | None = None  # whose retry the budget refused last",
+        'self._without_budget: Flight | None = ""  # whose retry the budget refused last',
+    ),
+    *because(
+        "a set that keeps its order: nobody reads its values", CORE + "dispatch.py", "Dispatcher._join",
+        "self._no_parking.setdefault(flight.serial, {})[waiter] = waiter",
+        "self._no_parking.setdefault(flight.serial, {})[waiter] = None",
     ),
     *because(
         "a chance that is exactly one in a million does not occur", CORE + "verdict.py", "Verdicts._judge",

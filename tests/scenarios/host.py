@@ -45,11 +45,11 @@ def _no_descriptors() -> Iterator[None]:
 
 
 @scenario("threads", "gevent", "gevent-unpatched")
-def a_process_without_descriptors_is_told_so_and_recovers(w: World) -> None:
+def g11_a_process_without_descriptors_is_told_so_and_recovers(w: World) -> None:
     """Who has an idle connection is served; the others get one documented error, and nothing is left of them."""
     from colony_pool import ColonyNetworkError, RetryConfig
 
-    pool = w.pool(auth_token_retry=RetryConfig(max_retries=0))
+    pool, fresh = (w.pool(auth_token_retry=RetryConfig(max_retries=0)) for _ in range(2))
     agents = [pool.agent(key(i)) for i in range(20)]
     for agent in agents:
         agent.token()
@@ -63,10 +63,14 @@ def a_process_without_descriptors_is_told_so_and_recovers(w: World) -> None:
         w.until(lambda: sum(call.error is not None for call in calls) == len(calls) - idle, "the others are told")
         w.colony.resume()
         errors = [call.join().error for call in calls]
-    for error in filter(None, errors):
-        assert_documented(error, ColonyNetworkError, words="too many open files")
+        cold = [w.spawn(fresh.agent(key(i)).token).join().error for i in range(20)]
+        assert fresh.status().breaker.state == "closed", "what this host lacks says nothing of the endpoint"
     assert idle == errors.count(None)
+    assert 0 == cold.count(None)
+    for error in filter(None, errors + cold):
+        assert_documented(error, ColonyNetworkError, words="too many open files")
     assert_recovered(w, pool)
+    assert_recovered(w, fresh)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -41,7 +41,9 @@ FAULTS: list[Fault] = [  # (what, behaviour, class of G11, words of the error)
     ("silence in the body", _raw(_answer(f"Content-Length: {SIZE + 1}"), "hang"), "network", "timeout: "),
     ("a length too short", _raw(_answer(f"Content-Length: {SIZE - 1}"), "keep"), "down", "HTTP 200, but"),
     ("a length beyond all bounds", _raw(_answer(f"Content-Length: {10**30}")), "down", "HTTP 200, but"),
-    ("two lengths", _raw(_answer("Content-Length: 5", f"Content-Length: {SIZE}"), "keep"), "down", "HTTP 200, but"),
+    ("two lengths", _raw(_answer("Content-Length: 5", f"Content-Length: {SIZE}"), "keep"), "network", "not HTTP"),
+    ("a line that is no header", _raw(_answer(f"Content-Length: {SIZE}", "no colon here")), "network", "not HTTP"),
+    ("a name that ends in a space", _raw(_answer(f"Content-Length : {SIZE}"), "keep"), "network", "not HTTP"),
     ("a chunk that breaks off", _raw(_answer(CHUNKED, body=f"{SIZE + 9:x}\r\n{BODY}")), "down", "HTTP 200, but"),
     ("a chunk that is no number", _raw(_answer(CHUNKED, body=f"zz\r\n{BODY}\r\n0\r\n\r\n")), "down", "HTTP 200, but"),
     ("chunks without an end", _raw(_answer(CHUNKED, body=f"{SIZE:x}\r\n{BODY}\r\n")), "down", "HTTP 200, but"),
@@ -60,6 +62,22 @@ def _pool(w: World, base_url: str | None = None, **options: Any) -> Any:
     once = RetryConfig(max_retries=0)
     timeout = Timeout(connect=1.0, read=1.0, total=1.5)
     return w.pool(base_url, auth_token_retry=once, retry=once, timeout=timeout, **options)
+
+
+@scenario(*RUNTIMES)
+def g11_interim_answers_and_odd_but_lawful_heads_are_understood(w: World) -> None:
+    """RFC 9110 15.2 and RFC 9112 5.2, 6.3: any number of 1xx first, a folded line, the same length twice."""
+    hints = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\nContent-Length: 7\r\n\r\n"
+    lawful = [
+        hints + _answer(f"Content-Length: {SIZE}"),
+        _answer("X-Long: one", "\ttwo", f"CONTENT-LENGTH:{SIZE}"),
+        _answer(f"Content-Length: {SIZE}", f"Content-Length: {SIZE}"),
+        _answer(f"Content-Length: {SIZE}").replace("\r\n", "\n"),
+    ]
+    pool = _pool(w)
+    for number, data in enumerate(lawful):
+        w.colony.behave("raw", data=data, then="keep")
+        assert pool.agent(key(number)).token() == "evil.evil.evil", data
 
 
 @scenario(*RUNTIMES)

@@ -98,7 +98,7 @@ class Ledger:
         self.retries: deque[float] = deque()  # ... and that do
         self.state = ev.CLOSED
         self.period = 0
-        self.failures = 0  # in a row, in this closed period
+        self.failures = 0  # in a row, since the breaker closed
         self.hold_until = self.probe_not_before = -math.inf
         self.key_hold: dict[int, float] = {}  # keys that were refused just before a 429
         self.wished: dict[int, float] = {}  # keys whose failures asked for time
@@ -171,7 +171,7 @@ class Ledger:
             self._throttled(answer)
         elif (asked := answer.wish.from_now(self.wall)) is not None:
             self.wished[key] = self.now + min(asked, POSTPONED_MAX)
-            if attempt.probe:
+            if attempt.probe and attempt.period == self.period:
                 self.probe_not_before = max(self.probe_not_before, self.wished[key])
         if answer.used_up_for is not None and means != THROTTLED:
             self._hold(answer.used_up_for)
@@ -202,7 +202,7 @@ class Ledger:
         if self._holding and self.hold_until <= self.now:
             self._holding = False
             if self.state == ev.CLOSED:
-                self._new_period()
+                self.period += 1  # but its failures in a row go on
 
     def _is_servers_fault(self, key: int, refused: bool) -> bool:
         """Whether more than half of at least five keys that worked were refused within a minute (G14)."""
@@ -225,11 +225,9 @@ class Ledger:
             self.probe_not_before = max(self.probe_not_before, self.now + event.next_probe_in)
         elif event.by_operator or event.new == ev.CLOSED:
             self.probe_not_before = -math.inf
-        self._new_period()
-
-    def _new_period(self) -> None:
+        if event.new == ev.CLOSED:
+            self.failures = 0
         self.period += 1
-        self.failures = 0
 
     # -- tokens and waiting -----------------------------------------------------------------------------
 

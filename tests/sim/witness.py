@@ -124,7 +124,8 @@ class Witness(Ledger):
 
     def _forced(self, state: str, now: float) -> None:
         if state == self.state:  # nothing changes, and so nothing is told; but all begins anew
-            self._new_period()
+            self.period += 1
+            self.failures = 0
 
     def _closing(self, now: float) -> None:
         self.closed = True
@@ -144,7 +145,8 @@ class Witness(Ledger):
         if account.token is None or account.token.ends < token.ends:
             self.adopted += 1
             self.met["token from the disk"] += 1
-            known = Issued(token.jwt, number(account), math.inf, token.ends_wall, token.margin)
+            ends = now + token.ends_wall - wall  # from here on a step of the wall clock prolongs nothing (G20)
+            known = Issued(token.jwt, number(account), ends, token.ends_wall, token.margin)
             self.tokens[known.key] = self.issued[token.jwt] = known
 
     def _judged_by(self, permit: Permit, outcome: Outcome, now: float, wall: float) -> Attempt | None:
