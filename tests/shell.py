@@ -17,7 +17,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 def environment(tmp_path: Path, colony: FakeColony | None = None) -> dict[str, str]:
-    """A user's variables: a key, the API's address, and a cache of tokens that is this test's own."""
+    """A user's variables: a key, the API's address, and a cache and a host's record that are this test's own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("COLONY_")}
     if colony is not None:
         kept["COLONY_BASE_URL"] = colony.base_url
@@ -25,6 +25,7 @@ def environment(tmp_path: Path, colony: FakeColony | None = None) -> dict[str, s
         **kept,
         "COLONY_API_KEY": KEY,
         "COLONY_SDK_TOKEN_CACHE_DIR": str(tmp_path / "cache"),
+        "COLONY_POOL_STATE_DIR": str(tmp_path / "state"),
         "COLUMNS": "100",
     }
 

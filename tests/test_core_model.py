@@ -61,8 +61,9 @@ OUTCOMES: list[tuple[Outcome, float]] = [
     (Outcome(NETWORK, detail="refused"), 0.0),
 ]
 GOOD, COUNTING = OUTCOMES[1], OUTCOMES[3]
-# Nothing yet; everybody has had a token and the window has grown; the same, and a 429 holds everybody.
-PASTS = ["new", "busy", "held"]
+# Nothing yet; everybody has had a token and the window has grown; the same, and a 429 holds everybody; the same, and
+# everybody has been served since.
+PASTS = ["new", "busy", "held", "over"]
 
 
 class DeskBesideModel(RuleBasedStateMachine):
@@ -84,10 +85,15 @@ class DeskBesideModel(RuleBasedStateMachine):
             while self.attempts:
                 self.answer_all(GOOD)
             self.forget_all_tokens()
-        if past == "held":
+        if past in ("held", "over"):
             self.ask(0, 122.0)
             self.answer_all(COUNTING)
             self.everybody_asks(122.0)
+        if past == "over":
+            while self.desk.flights:
+                self.wait_for_the_next_alarm()
+                self.answer_all(GOOD)
+            self.forget_all_tokens()
 
     # -- the world's moves
 

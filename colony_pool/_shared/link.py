@@ -7,6 +7,8 @@ exchanges it, and afterwards it says what came of it.
 
 from __future__ import annotations
 
+import os
+import platform
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -58,7 +60,7 @@ class Link:
         self, store: Store, desk: Dispatcher, runtime: Runtime, *, name: str, base_url: str,
         on_disk: Callable[[str], tuple[str, float] | None], claims: bool, owns_store: bool,
     ) -> None:  # fmt: skip
-        self.owner = uuid.uuid4().hex
+        self.owner = _owner()
         self.health = Health(name, runtime)
         self._calls = Calls(store, runtime, self.health)
         self._desk = desk
@@ -171,6 +173,11 @@ class Link:
             self._calls.begin(lambda store: store.leave(self.owner))
             if self._owns_store:
                 self._calls.begin(lambda store: store.close())
+
+
+def _owner() -> str:
+    """Name this process so that no other has the name, and an operator finds it."""
+    return f"{platform.node() or 'somewhere'}/{os.getpid()}/{uuid.uuid4().hex[:12]}"
 
 
 def _known_end(permit: Permit) -> float:

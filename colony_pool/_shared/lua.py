@@ -1,8 +1,10 @@
 """The verbs in Lua, as Redis and Valkey run them: each a script of its own, atomic, by the server's clock.
 
 KEYS are ``door`` (a hash with the fields of ``record.Door``), ``members`` (a sorted set, by the end of membership)
-and, for what concerns a key or an owner, a second hash or the set of the owner's claims. All of an endpoint have one
-hash tag, so a cluster keeps them together. Everything has a time to live, after which the server forgets it.
+and, for what concerns a key or an owner, a second hash or the set of the owner's claims. ``denied`` is a sorted set
+of the keys that are refused, by the end of that: operators have it counted, and nothing else depends on it. All of an
+endpoint have one hash tag, so a cluster keeps them together. Everything has a time to live, after which the server
+forgets it.
 
 The server's clock is its wall clock, which an operator may set back. Each record therefore says when it was last
 written (``at``); where that lies in the future, its times are moved back by as much, so that a lease or a hold is
@@ -52,6 +54,10 @@ local function write(changes)
   redis.call('EXPIRE', DOOR, math.ceil(math.max(KEEP, rest(number('hold_until')))))
 end
 
+local function outlast(key, seconds)
+  if redis.call('TTL', key) < seconds then redis.call('EXPIRE', key, math.ceil(seconds)) end
+end
+
 local function after(n)
   if n == 0 then n = math.floor(now * 1000) end
   return n + 1
@@ -94,6 +100,18 @@ LOOK = (
     _BEGIN
     + """
 return cjson.encode(view())
+"""
+)
+
+SURVEY = (
+    _BEGIN
+    + """
+local prober = door.prober or NOBODY
+return cjson.encode({
+  view = view(),
+  prober = prober ~= NOBODY and number('lease_until') > now and prober or nil,
+  denied = redis.call('ZCOUNT', KEYS[3], '(' .. string.format('%.6f', now), '+inf'),
+})
 """
 )
 
@@ -147,7 +165,7 @@ local owner, seconds = ARGV[1], tonumber(ARGV[2])
 redis.call('ZREMRANGEBYSCORE', MEMBERS, '-inf', now)
 redis.call('ZADD', MEMBERS, now + seconds, owner)
 write({})
-if redis.call('TTL', MEMBERS) < seconds then redis.call('EXPIRE', MEMBERS, math.ceil(seconds)) end
+outlast(MEMBERS, seconds)
 return cjson.encode(view())
 """
 )
@@ -171,6 +189,7 @@ RESET = (
     + """
 move(nil)
 write({hold_until = 0, resets = number('resets') + 1})
+redis.call('DEL', KEYS[3])
 """
 )
 
@@ -217,7 +236,7 @@ if not (is_open() or is_held() or s.busy_for > 0 or s.denial or s.token) then
   s.mine = true
   keep({owner = owner, claimed_until = now + seconds})
   redis.call('SADD', KEYS[4], name)
-  if redis.call('TTL', KEYS[4]) < seconds then redis.call('EXPIRE', KEYS[4], math.ceil(seconds)) end
+  outlast(KEYS[4], seconds)
 end
 return cjson.encode(s)
 """
@@ -232,6 +251,7 @@ if is_busy(owner) then return end
 local changes = {claimed_until = 0}
 if token ~= cjson.null then
   changes.denied_until = 0
+  redis.call('ZREM', KEYS[5], name)
   if carries then changes.token, changes.token_until = token[1], now + token[2] end
 end
 if denial ~= cjson.null then
@@ -240,6 +260,9 @@ if denial ~= cjson.null then
   changes.code = denial.code ~= cjson.null and denial.code or NOBODY
   changes.resets = number('resets')
   changes.token, changes.token_until = nil, end_token()
+  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now)
+  redis.call('ZADD', KEYS[5], changes.denied_until, name)
+  outlast(KEYS[5], denial.seconds)
 end
 redis.call('SREM', KEYS[4], name)
 keep(changes)
@@ -250,7 +273,8 @@ FORGET_KEY = (
     _KEY
     + """
 keep({denied_until = 0, token_until = end_token()})
+redis.call('ZREM', KEYS[4], ARGV[1])
 """
 )
 
-SCRIPTS = (LOOK, OPEN, CLAIM_PROBE, CONCLUDE, HOLD, JOIN, LEAVE, CLAIM_KEY, RELEASE_KEY, FORGET_KEY, RESET)
+SCRIPTS = (LOOK, SURVEY, OPEN, CLAIM_PROBE, CONCLUDE, HOLD, JOIN, LEAVE, CLAIM_KEY, RELEASE_KEY, FORGET_KEY, RESET)

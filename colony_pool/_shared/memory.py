@@ -59,6 +59,9 @@ class _Keys:
         for name in self._claims.pop(owner, ()):
             self._known[name].end_claim(owner)
 
+    def denied(self, now: float) -> int:
+        return sum(now < key.denied_until for key in self._known.values())
+
     def pardon(self) -> None:
         for key in self._known.values():
             key.denied_until = 0.0

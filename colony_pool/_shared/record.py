@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .store import Denial, KeyState, Opening, View
+from .store import Denial, KeyState, Opening, Survey, View
 
 
 @dataclass(slots=True)
@@ -79,6 +79,10 @@ class Door:
     def has_lease(self, owner: str, fence: int, now: float) -> bool:
         """Whether ``fence`` is the lease that runs."""
         return self.prober == owner and self.fence == fence and now < self.lease_until
+
+    def prober_at(self, now: float) -> str | None:
+        """Who probes."""
+        return self.prober if now < self.lease_until else None
 
     def part(self, owner: str) -> None:
         """Count ``owner`` no more, and end its lease."""
@@ -151,6 +155,9 @@ class Keys(Protocol):
     def free(self, owner: str) -> None:
         """End all claims of ``owner``."""
 
+    def denied(self, now: float) -> int:
+        """How many are refused."""
+
     def pardon(self) -> None:
         """End all denials."""
 
@@ -185,6 +192,10 @@ class RecordStore(abc.ABC):
     def look(self) -> View:
         with self._reading() as (now, door):
             return door.view(now)
+
+    def survey(self) -> Survey:
+        with self._writing() as books:
+            return Survey(books.door.view(books.now), books.door.prober_at(books.now), books.keys.denied(books.now))
 
     def open(self, owner: str, generation: int, opening: Opening) -> View:
         with self._changing() as (now, door):

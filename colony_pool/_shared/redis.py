@@ -5,8 +5,8 @@ verbs               one Lua script each (``lua.py``): one round trip, atomic, on
 waiting             0.1 s for a connection and 0.1 s for an answer, no retries. A server that stands still costs one
                     of the two: what cannot be connected to is asked nothing. A look-up of the host's name, which
                     nothing can interrupt, and TLS come on top
-what is kept        for an endpoint, a hash and a sorted set; for a key, a hash while it is claimed, refused, or has
-                    a token. All with a time to live, and named ``colony_pool:1:{hash of base_url}:...``
+what is kept        for an endpoint, a hash and two sorted sets; for a key, a hash while it is claimed or refused,
+                    or has a token. All with a time to live, and named ``colony_pool:1:{hash of base_url}:...``
 secrets             API keys appear as a keyed hash; tokens only with ``share_tokens=True``, and then as ciphertext
 lost record         a server that was restarted empty knows nothing; generations and fences begin at its clock's
                     milliseconds, so none comes again
@@ -34,7 +34,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from . import lua
-from .store import Denial, KeyState, Opening, StoreUnavailable, View
+from .store import Denial, KeyState, Opening, StoreUnavailable, Survey, View
 
 SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
 ALLOWED = "redis://, rediss:// or valkey://"
@@ -76,6 +76,9 @@ class RedisStore:
     def look(self) -> View:
         return self._run(lua.LOOK, read=_view)
 
+    def survey(self) -> Survey:
+        return self._run(lua.SURVEY, keys=("denied",), read=_survey)
+
     def open(self, owner: str, generation: int, opening: Opening) -> View:
         del owner
         return self._run(lua.OPEN, generation, json.dumps(asdict(opening)), read=_view)
@@ -105,14 +108,14 @@ class RedisStore:
         # A store that carries no tokens is not sent one: only that there was one, which ends a denial.
         carried = token if self.carries_tokens else token is not None or None
         came_of_it = json.dumps(denial and asdict(denial)), json.dumps(carried)
-        keys = (f"key:{key}", f"claims:{owner}")
+        keys = (f"key:{key}", f"claims:{owner}", "denied")
         self._run(lua.RELEASE_KEY, owner, key, int(self.carries_tokens), *came_of_it, keys=keys, read=_nothing)
 
     def forget_key(self, key: str) -> None:
-        self._run(lua.FORGET_KEY, keys=(f"key:{key}",), read=_nothing)
+        self._run(lua.FORGET_KEY, key, keys=(f"key:{key}", "denied"), read=_nothing)
 
     def reset(self) -> None:
-        self._run(lua.RESET, read=_nothing)
+        self._run(lua.RESET, keys=("denied",), read=_nothing)
 
     def close(self) -> None:
         """Close the connections; a later verb would make new ones."""
@@ -155,6 +158,10 @@ def _nothing(answer: object) -> None:
 def _view(answer: dict[str, Any]) -> View:
     opening = answer.pop("opening", None)
     return View(**answer, opening=Opening(**opening) if opening else None)
+
+
+def _survey(answer: dict[str, Any]) -> Survey:
+    return Survey(_view(answer["view"]), answer.get("prober"), answer["denied"])
 
 
 def _lease(answer: dict[str, Any]) -> tuple[int | None, View]:

@@ -165,6 +165,9 @@ class _Keys:
     def free(self, owner: str) -> None:
         self._db.execute("UPDATE keys SET owner = NULL, claimed_until = 0 WHERE owner = ?", (owner,))
 
+    def denied(self, now: float) -> int:
+        return int(self._db.execute("SELECT count(*) FROM keys WHERE denied_until > ?", (now,)).fetchone()[0])
+
     def pardon(self) -> None:
         self._db.execute("UPDATE keys SET denied_until = 0")
 

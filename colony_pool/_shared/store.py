@@ -33,7 +33,7 @@ from typing import Protocol, runtime_checkable
 
 from .._core.view import Denial, Opening, View
 
-__all__ = ["Denial", "KeyState", "Opening", "Store", "StoreUnavailable", "View"]
+__all__ = ["Denial", "KeyState", "Opening", "Store", "StoreUnavailable", "Survey", "View"]
 
 
 class StoreUnavailable(Exception):
@@ -59,6 +59,21 @@ class KeyState:
     token: tuple[str, float] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What an operator asks for.
+
+    Arguments:
+        view: the breaker, the hold and the members.
+        prober: the owner of the lease, ``None`` while nobody probes.
+        denied: keys that are refused for the time being.
+    """
+
+    view: View
+    prober: str | None = None
+    denied: int = 0
+
+
 @runtime_checkable
 class Store(Protocol):
     """One endpoint's record. Every verb is atomic, and raises ``StoreUnavailable`` or returns; it may block.
@@ -71,6 +86,9 @@ class Store(Protocol):
 
     def look(self) -> View:
         """Read; cheap enough to do several times a second."""
+
+    def survey(self) -> Survey:
+        """Read more than any process at work needs."""
 
     def open(self, owner: str, generation: int, opening: Opening) -> View:
         """Open the breaker if the record still is of ``generation``; what is the case then."""

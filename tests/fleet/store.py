@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from colony_pool._shared.memory import MemoryStore
-from colony_pool._shared.store import Denial, KeyState, Opening, StoreUnavailable, View
+from colony_pool._shared.store import Denial, KeyState, Opening, StoreUnavailable, Survey, View
 
 
 class FaultyStore(MemoryStore):
@@ -37,6 +37,10 @@ class FaultyStore(MemoryStore):
     def look(self) -> View:
         self._meet("look")
         return super().look()
+
+    def survey(self) -> Survey:
+        self._meet("survey")
+        return super().survey()
 
     def open(self, owner: str, generation: int, opening: Opening) -> View:
         self._meet("open")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from colony_pool._shared.store import Denial, Opening, Store, View
+from colony_pool._shared.store import Denial, Opening, Store, Survey, View
 
 from .conftest import LONG, SHORT, World
 
@@ -208,6 +208,38 @@ def test_a_reset_ends_everything_that_stops_anybody(world: World) -> None:
 def test_a_reset_of_a_closed_store_is_heard_of(world: World) -> None:
     world.a.reset()
     assert world.b.look().generation > 0
+
+
+def test_a_survey_says_who_probes_and_how_many_keys_are_refused(world: World) -> None:
+    assert Survey(View()) == world.a.survey()
+    open_up(world)
+    fence = fence_of(world, "a")
+    told = world.b.survey()
+    assert ("a", 0) == (told.prober, told.denied)
+    assert told.view.opening is not None
+    assert LONG - 60 < told.view.lease_for <= LONG
+    world.a.conclude("a", fence, None)
+    assert None is world.b.survey().prober
+
+
+def test_a_survey_knows_nobody_whose_lease_is_over(world: World) -> None:
+    open_up(world)
+    fence_of(world, "a", SHORT)
+    world.lapse()
+    assert None is world.b.survey().prober
+
+
+def test_a_survey_counts_the_keys_that_are_refused_now(world: World) -> None:
+    for key in ("k1", "k2", "k3", "k4"):
+        world.a.release_key("a", key, denial=DENIAL)
+    world.a.release_key("a", "k5", denial=replace(DENIAL, seconds=SHORT))
+    world.a.release_key("a", "k1", denial=DENIAL)
+    world.a.forget_key("k2")
+    world.a.release_key("a", "k3", token=("t", LONG))
+    world.lapse()
+    assert 2 == world.b.survey().denied
+    world.a.reset()
+    assert 0 == world.b.survey().denied
 
 
 def test_a_store_says_that_it_is_one(world: World) -> None:
