@@ -261,7 +261,7 @@ def test_the_model_finds_an_error_that_was_planted(
 ) -> None:
     monkeypatch.setattr(owner, name, wrong)
     quick = settings(
-        max_examples=5000, stateful_step_count=50, deadline=None, derandomize=True, database=None,
+        max_examples=20_000, stateful_step_count=50, deadline=None, derandomize=True, database=None,
         phases=[Phase.generate], print_blob=False,
     )  # fmt: skip
     with pytest.raises(AssertionError):

@@ -18,8 +18,8 @@ from .status import picture
 HELP = """Close the breaker of this host, or of a fleet, and end its hold and its refusals.
 
 All processes that share it hear of it when they look the next time, within seconds, and whoever waits goes on at \
-the pace of a recovery. It is rarely needed: all three end by themselves. If the server still counts requests, to end \
-its hold prolongs it; if it is still down, the breakers open again.
+the pace of a recovery. It is rarely needed: all three end by themselves. If the server still counts requests, to \
+end its hold prolongs it; if it is still down, the breakers open again.
 
 Example: colony-pool reset --yes
 """

@@ -121,7 +121,7 @@ def _explained(error: ColonyAPIError, key: str) -> Failed:
     if isinstance(error, _REFUSALS):
         return Failed(DENIED, f"denied: {said}; coming back helps only once that is put right", status=error.status)
     if isinstance(error, ColonyRateLimitError):
-        said = said.partition(" (the server counts")[0]
+        said = said.partition(" (the server counts")[0].partition(": the server is counting")[0]
         line = f"throttled: {said}. Come back {when}, not sooner: trying prolongs it; the API key is fine"
         return Failed(THROTTLED, line, status=error.status, retry_after=after)
     if isinstance(error, CircuitOpenError):
