@@ -37,6 +37,17 @@ def without(env: dict[str, str], package: str, tmp_path: Path) -> dict[str, str]
     return {**env, "PYTHONPATH": path}
 
 
+def patient(env: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The same where what is shared is waited for as long as it takes: a busy machine is not what is tested."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "from colony_pool._core import fleet\n"
+        "from colony_pool._shared import calls, place, sqlite\n"
+        "calls.PATIENCE = place.BUSY = sqlite.BUSY = fleet._ANSWER = 60.0\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [env.get("PYTHONPATH")])])
+    return {**env, "PYTHONPATH": path}
+
+
 def start(env: dict[str, str], *args: str) -> subprocess.Popen[str]:
     """Start it; its stdin is empty and it has no terminal."""
     return subprocess.Popen(

@@ -20,7 +20,7 @@ from colony_pool._shared.store import Denial, Opening, Store, View
 from colony_pool._shell.token_cache import TokenCache
 from colony_pool.testing import FakeColony
 
-from .shell import KEY, Done, assert_failed, assert_told, cli, environment, finish, start
+from .shell import KEY, Done, assert_failed, assert_told, cli, environment, finish, patient, start
 from .stores.servers import Server
 
 URL = "https://api.example/v1"
@@ -58,7 +58,7 @@ def lines(done: Done) -> dict[str, str]:
     """What a person reads, by the word that it begins with."""
     assert (0, "") == (done.returncode, done.stderr)
     told = (line.rstrip().split(maxsplit=1) for line in done.stdout.splitlines()[1:])
-    return {word: rest for word, rest in told}
+    return dict(told)
 
 
 # -- status -----------------------------------------------------------------------------------------------
@@ -232,9 +232,9 @@ def test_reset_does_not_ask_who_has_said_yes(env: dict[str, str], store: HostSto
 
 
 @pytest.fixture
-def colony(env: dict[str, str]) -> Iterator[FakeColony]:
+def colony(env: dict[str, str], tmp_path: Path) -> Iterator[FakeColony]:
     with FakeColony() as colony:
-        env["COLONY_BASE_URL"] = colony.base_url
+        env.update(patient(env, tmp_path), COLONY_BASE_URL=colony.base_url)
         yield colony
 
 
