@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 from colony_pool import BreakerConfig, ColonyPool
 
@@ -14,7 +15,7 @@ LEASE, INTERVAL = 4.0, 0.25
 
 
 def main(url: str, key: str) -> None:
-    """Serve until the input ends."""
+    """Serve until the input ends: whoever started it may be killed while it waits."""
     breaker = BreakerConfig(open_delay=INTERVAL, open_delay_max=INTERVAL)
     with ColonyPool(
         url, shared="host", registry=None, runtime="threads", breaker=breaker, probe_timeout=LEASE, max_wait=3600.0
@@ -25,7 +26,7 @@ def main(url: str, key: str) -> None:
             if line.strip() == "open":
                 pool.breaker.open()
             else:
-                print(agent.token(), flush=True)
+                threading.Thread(target=lambda: print(agent.token(), flush=True), daemon=True).start()
 
 
 if __name__ == "__main__":
