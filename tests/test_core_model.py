@@ -61,9 +61,8 @@ OUTCOMES: list[tuple[Outcome, float]] = [
     (Outcome(NETWORK, detail="refused"), 0.0),
 ]
 GOOD, COUNTING = OUTCOMES[1], OUTCOMES[3]
-# Nothing yet; everybody has had a token and the window has grown; the same, and a 429 holds everybody; the same, and
-# everybody has been served since.
-PASTS = ["new", "busy", "held", "over"]
+# Nothing yet; everybody has had a token and the window has grown; the same, and a 429 holds everybody.
+PASTS = ["new", "busy", "held"]
 
 
 class DeskBesideModel(RuleBasedStateMachine):
@@ -85,15 +84,10 @@ class DeskBesideModel(RuleBasedStateMachine):
             while self.attempts:
                 self.answer_all(GOOD)
             self.forget_all_tokens()
-        if past in ("held", "over"):
+        if past == "held":
             self.ask(0, 122.0)
             self.answer_all(COUNTING)
             self.everybody_asks(122.0)
-        if past == "over":
-            while self.desk.flights:
-                self.wait_for_the_next_alarm()
-                self.answer_all(GOOD)
-            self.forget_all_tokens()
 
     # -- the world's moves
 
@@ -261,7 +255,7 @@ def test_the_model_finds_an_error_that_was_planted(
 ) -> None:
     monkeypatch.setattr(owner, name, wrong)
     quick = settings(
-        max_examples=20_000, stateful_step_count=50, deadline=None, derandomize=True, database=None,
+        max_examples=5000, stateful_step_count=50, deadline=None, derandomize=True, database=None,
         phases=[Phase.generate], print_blob=False,
     )  # fmt: skip
     with pytest.raises(AssertionError):
