@@ -69,6 +69,20 @@ def test_g8_when_all_have_been_served_patience_counts_again() -> None:
     assert next_one(desk) is hasty
 
 
+def test_g8_who_is_served_in_the_moment_in_which_a_hold_ends_may_be_the_last_of_all() -> None:
+    desk, starved, hasty = Desk(), hungry(-9 * HOUR), Account()
+    desk.ask()
+    desk.answer(desk.out[0], GOOD)
+    for _ in range(2):
+        desk.ask()
+    desk.answer(desk.out[0], replace(GOOD, exhausted_for=10.0))
+    desk.at(10.0)
+    desk.answer(desk.out[0], GOOD)
+    for account, patience in ((Account(), 122.0), (starved, 122.0), (hasty, 5.0)):
+        desk.ask(account, patience)
+    assert next_one(desk) is hasty
+
+
 def test_g13_who_was_sent_away_by_a_hold_finds_its_place_when_it_comes_back() -> None:
     desk, early = Desk(), Account()
     desk.ask()

@@ -23,7 +23,6 @@ from hypothesis.stateful import (
 
 from colony_pool._core import actions as act
 from colony_pool._core.account import Account, Flight, Permit, Waiter
-from colony_pool._core.budget import RetryBudget
 from colony_pool._core.circuit import Circuit
 from colony_pool._core.denial import DenialDesk
 from colony_pool._core.dispatch import Dispatcher
@@ -31,7 +30,6 @@ from colony_pool._core.events import StateChanged
 from colony_pool._core.outcome import DENIED, DOWN, FAULT, LOCAL, NETWORK, OK, THROTTLED, Outcome
 from colony_pool._core.pace import Window
 from colony_pool._core.queue import Queue
-from colony_pool._core.quota import Quota
 from colony_pool.config import BreakerConfig, DeskConfig, RetryBudgetConfig, TokenConfig
 from tests import core_world as ref
 from tests.core_model import Model
@@ -238,14 +236,11 @@ PLANTED: list[tuple[type, str, Callable[..., Any]]] = [
     (Window, "opens_at", lambda window, now: now),  # a window without a limit
     (Circuit, "failed", lambda circuit: False),  # a breaker that never opens
     (Circuit, "postpone", nothing),  # a Retry-After that no probe minds
-    (RetryBudget, "withdraw", always),  # a budget without a bottom
     (DenialDesk, "standing", nothing),  # a refusal that is not remembered
     (Dispatcher, "_void", nothing),  # a lease without an end
     (Dispatcher, "_end_hold", nothing),  # a hold that ends with everyone
     (Dispatcher, "_serve", nothing),  # a token that is kept from those who wait
-    (Queue, "order", nothing),  # a rate limit that changes nobody's turn
     (Flight, "deadline", lambda flight: math.inf),  # a patience that is not known
-    (Quota, "sufficed", nothing),  # a rate limit that is short for good
 ]
 
 

@@ -6,41 +6,11 @@ import math
 
 import pytest
 
-from colony_pool._core.account import Account, Flight, Permit, Waiter
+from colony_pool._core.account import Permit, Waiter
 from colony_pool._core.queue import Queue
 from colony_pool._core.token import issue
 from colony_pool.config import TokenConfig
-
-WALL = 1_000_000_000.0
-
-
-def flight(*patience: float, **facts: object) -> Flight:
-    """A flight of so many callers; ``facts`` are its account's."""
-    account = Account()
-    for name, value in facts.items():
-        setattr(account, name, value)
-    made = Flight(account, 0.0)
-    for seconds in patience:
-        made.join(Waiter(account, seconds, None, None), 0.0, seconds)
-    return made
-
-
-def queue_of(*flights: Flight) -> Queue:
-    queue = Queue()
-    for one in flights:
-        queue.put(one, 0.0, WALL)
-    return queue
-
-
-def holder() -> Flight:
-    return flight(1.0, token=issue("j", 3600.0, 0.0, 0.0, 0.0, WALL, TokenConfig()))
-
-
-def drain(queue: Queue) -> list[Flight]:
-    order = []
-    while queue.first() is not None:
-        order.append(queue.take())
-    return order
+from tests.queues import WALL, drain, flight, holder, queue_of
 
 
 def test_g8_the_order_is_who_holds_nothing_then_who_failed_least_then_who_must_leave_first() -> None:

@@ -172,6 +172,12 @@ SURVIVORS: tuple[Survivor, ...] = (
         "Settlement._finish",
         "retried: bool = False, fast: bool = False,", "retried: bool = False, fast: bool = True,",
     ),
+    *because(_FALSE, CORE + "quota.py", "Quota.sufficed", "self._short = False", "self._short = None"),
+    *because(
+        "it is put where it is already", CORE + "dispatch.py", "Dispatcher._join",
+        "if flight.waiters and (was_background or flight.deadline() < before):",
+        "if flight.waiters and (was_background or flight.deadline() <= before):",
+    ),
     *because(_STAMP, CORE + "queue.py", "Queue.take", "flight.stamp += 1", "flight.stamp += 2"),
     *because(_STAMP, CORE + "queue.py", "Queue.take_for_probe", "best[5].stamp += 1", "best[5].stamp += 2"),
     *because(_STAMP, CORE + "queue.py", "Queue.drop", "flight.stamp += 1", "flight.stamp += 2"),

@@ -1,0 +1,39 @@
+"""Flights and queues for the tests of the queue by itself."""
+
+from __future__ import annotations
+
+from colony_pool._core.account import Account, Flight, Waiter
+from colony_pool._core.queue import Queue
+from colony_pool._core.token import issue
+from colony_pool.config import TokenConfig
+
+WALL = 1_000_000_000.0
+
+
+def flight(*patience: float, **facts: object) -> Flight:
+    """A flight of so many callers; ``facts`` are its account's."""
+    account = Account()
+    for name, value in facts.items():
+        setattr(account, name, value)
+    made = Flight(account, 0.0)
+    for seconds in patience:
+        made.join(Waiter(account, seconds, None, None), 0.0, seconds)
+    return made
+
+
+def queue_of(*flights: Flight) -> Queue:
+    queue = Queue()
+    for one in flights:
+        queue.put(one, 0.0, WALL)
+    return queue
+
+
+def holder() -> Flight:
+    return flight(1.0, token=issue("j", 3600.0, 0.0, 0.0, 0.0, WALL, TokenConfig()))
+
+
+def drain(queue: Queue) -> list[Flight]:
+    order = []
+    while queue.first() is not None:
+        order.append(queue.take())
+    return order
