@@ -20,7 +20,7 @@ from colony_pool._shared.store import Denial, Opening, Store, View
 from colony_pool._shell.token_cache import TokenCache
 from colony_pool.testing import FakeColony
 
-from .shell import KEY, Done, assert_failed, assert_told, cli, environment, finish, patient, start
+from .shell import KEY, Done, assert_failed, assert_told, cli, environment, finish, patient, start, without
 from .stores.servers import Server
 
 URL = "https://api.example/v1"
@@ -177,6 +177,12 @@ def test_status_and_reset_of_a_fleet(env: dict[str, str], tmp_path: Path) -> Non
     done = cli(env, "status")
     assert_failed(done, 5, "unavailable")
     assert "pass-word" not in done.stderr
+
+
+def test_a_fleet_without_its_extra_says_what_to_install(env: dict[str, str], tmp_path: Path) -> None:
+    env = without(env, "redis", tmp_path)
+    for command in ("token", "status", "reset"):
+        assert_failed(cli(env, command, "--shared", "redis://h"), 2, "--shared", "colony-pool[redis]")
 
 
 def test_what_is_told_of_one_token_and_of_one_process() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from colony_pool._runtime.gevent import GeventRuntime
 from colony_pool._runtime.protocol import Runtime
 from colony_pool._runtime.threads import ThreadRuntime
 from colony_pool._shared.calls import PATIENCE, Calls, Health
+from colony_pool._shared.keys import key_name
 from colony_pool._shared.memory import MemoryStore
+from colony_pool._shared.sqlite import HostStore
 from colony_pool._shared.store import Store, StoreUnavailable, View
 from colony_pool.testing import FakeColony, SimRuntime
 from tests.fleet.store import FaultyStore
@@ -148,6 +151,21 @@ def test_g16_pools_of_one_host_make_one_exchange_for_a_key(tmp_path: Path, monke
         finally:
             for pool in pools:
                 pool.close()
+
+
+@pytest.mark.parametrize("no_cache", ["COLONY_SDK_NO_TOKEN_CACHE", None])
+def test_who_would_find_nothing_on_disk_does_not_wait_for_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_cache: str | None
+) -> None:
+    monkeypatch.setenv("COLONY_SDK_TOKEN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLONY_POOL_STATE_DIR", str(tmp_path / "state"))
+    if no_cache:
+        monkeypatch.setenv(no_cache, "1")
+    with FakeColony() as colony, closing(HostStore(colony.base_url)) as other:
+        assert other.claim_key("other", key_name("col_one", colony.base_url), 1000.0).mine
+        cache = "disk" if no_cache else None
+        with ColonyPool(colony.base_url, shared="host", registry=None, token_cache=cache) as pool:
+            assert pool.agent("col_one").token(max_wait=0)
 
 
 def test_a_pool_that_shares_nothing_says_so_and_leaves_no_trace(

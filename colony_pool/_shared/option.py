@@ -6,6 +6,7 @@ from typing import Protocol
 
 from .._core.dispatch import Dispatcher
 from .._runtime.protocol import Runtime
+from .._shell.token_cache import enabled
 from .choose import open_store
 from .keys import check_sealing
 from .link import Link
@@ -45,7 +46,7 @@ class Shared:
         if store is None:
             return None
         # Whoever is told "elsewhere" must be able to find there what came of it: a disk is one host's alone.
-        on_host = cache is not None and (self._shared == "host" or not isinstance(self._shared, str))
+        on_host = cache is not None and enabled() and (self._shared == "host" or not isinstance(self._shared, str))
         return Link(
             store, desk, runtime, name=name, base_url=self._base_url, claims=store.carries_tokens or on_host,
             on_disk=lambda key: None if cache is None else cache.load(key, runtime.now()),
