@@ -122,6 +122,8 @@ class Agent:
         desk = self._pool._runner.dispatcher
         if self._pool._cache is not None:
             self._pool._cache.remove(self._credential.key, None)
+        if self._pool._link is not None:
+            self._pool._link.forget(self._credential.key)
         self._pool._runner.settle(lambda now, wall: desk.invalidate(self._account, None, False, now))
 
     # -- the slow path --------------------------------------------------------------------------------
@@ -175,6 +177,8 @@ class Agent:
             self._fresh_until = -math.inf
             if action.lost is not None and self._pool._cache is not None:
                 self._pool._cache.remove(self._credential.key, action.lost.jwt)
+            if action.lost is not None and self._pool._link is not None:
+                self._pool._link.forget(self._credential.key)
         elif token is self._account.token and not self._pool._closed:
             now = self._monotonic()
             self._jwt = token.jwt
@@ -218,5 +222,7 @@ class Agent:
                 self._account.secret = self._credential
                 self._account.totp = True
                 self._account.denial = None
+                if self._pool._link is not None:
+                    self._pool._link.forget(self._credential.key)
         finally:
             del totp  # no traceback of ours holds a secret

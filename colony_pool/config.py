@@ -270,6 +270,7 @@ class DeskConfig:
     max_wait: float = AUTH_TOKEN_RETRY.patience
     probe_timeout: float = 5.0
     maxsize: int = 64
+    look: float | None = None  # seconds between two looks at the store that processes share, if there is one
 
     def __post_init__(self) -> None:
         _number(self, "max_wait", 0.0)

@@ -16,6 +16,8 @@ from ._core.journal import Journal
 from ._core.outcome import OK, Outcome
 from ._runtime.protocol import Runtime
 from ._runtime.select import gevent_has_patched, make_runtime
+from ._shared.option import Shared
+from ._shared.store import Store
 from ._shell.api import Api
 from ._shell.attempt import Attempt
 from ._shell.breaker import PoolBreaker
@@ -41,7 +43,7 @@ from .config import (
     TokenConfig,
     WindowConfig,
 )
-from .prometheus import REGISTRY, CollectorRegistry, Exporter, serve, watch
+from .prometheus import REGISTRY, CollectorRegistry, Exporter, MetricsServers, watch
 from .status import PoolStatus
 
 __all__ = ["ColonyPool"]
@@ -79,6 +81,10 @@ class ColonyPool:
         window: the admission window.
         denial: how long refused keys and throttled pools rest.
         transport: something that sends, instead of the network; for tests.
+        shared: who stands behind one door: ``"host"`` all processes of this user on this host, a ``redis://`` or
+            ``valkey://`` URL all that use that server, a ``Store`` all pools that are given it. Default: ``None``,
+            this pool alone, which writes no file and opens no connection that nobody has asked for.
+        share_tokens: let that server hold tokens, too, each encrypted with what only its API key opens.
     """
 
     def __init__(
@@ -105,23 +111,19 @@ class ColonyPool:
         window: WindowConfig = WindowConfig(),
         denial: DenialConfig = DenialConfig(),
         transport: Transport | None = None,
+        shared: str | Store | None = None,
+        share_tokens: bool = False,
     ) -> None:
         given = base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL
         self.base_url = check_base_url(given, allow_insecure=allow_insecure)
         if token_cache not in ("disk", None):
             raise ValueError(f"token_cache={token_cache!r}: must be 'disk' or None")
+        self._shared = Shared(shared, share_tokens=share_tokens, base_url=self.base_url)
         self._config = DeskConfig(
-            retry=auth_token_retry,
-            breaker=breaker,
-            budget=retry_budget,
-            window=window,
-            token=tokens,
-            denial=denial,
-            timeout=timeout,
-            max_wait=auth_token_retry.patience if max_wait is None else max_wait,
-            probe_timeout=probe_timeout,
-            maxsize=maxsize,
-        )
+            retry=auth_token_retry, breaker=breaker, budget=retry_budget, window=window, token=tokens, denial=denial,
+            timeout=timeout, max_wait=auth_token_retry.patience if max_wait is None else max_wait,
+            probe_timeout=probe_timeout, maxsize=maxsize, look=self._shared.look,
+        )  # fmt: skip
         self.name = check_name(name) if name is not None else urlsplit(self.base_url).netloc
         self._api_retry = retry
         self._runtime_choice = runtime
@@ -130,7 +132,7 @@ class ColonyPool:
         self._cache = TokenCache(self.base_url) if token_cache == "disk" else None
         self._agents: dict[str, Agent] = {}
         self._closed = False
-        self._metrics_servers: list[Any] = []
+        self._metrics_servers = MetricsServers()
         self._registry = registry
         self._exporter: Exporter | None = None
         self._exported_as = ""
@@ -147,19 +149,22 @@ class ColonyPool:
         choice = self._runtime_choice
         self._runtime = make_runtime(choice) if isinstance(choice, str) else choice
         self._transport = self._transport_given or Transport(
-            self.base_url,
-            runtime=self._runtime,
-            maxsize=self._config.maxsize,
-            timeout=self._config.timeout,
+            self.base_url, runtime=self._runtime, maxsize=self._config.maxsize, timeout=self._config.timeout,
             **self._transport_options,
-        )
-        base_path = urlsplit(self.base_url).path
-        attempt = Attempt(self._transport, self._runtime, base_path + _TOKEN_PATH, self._config.timeout.total)
-        desk = Dispatcher(self._config, self._runtime.random)
-        self._runner = Runner(
-            desk, self._runtime, attempt, self.breaker, [self._note], self._save if self._cache else None,
-            attempt.swift if self._transport_given is None else None,
         )  # fmt: skip
+        base_path = urlsplit(self.base_url).path
+        desk = Dispatcher(self._config, self._runtime.random)
+        self._link = self._shared.link(desk, self._runtime, name=self.name, cache=self._cache)
+        claim = self._link.claim if self._link is not None else None
+        path = base_path + _TOKEN_PATH
+        attempt = Attempt(self._transport, self._runtime, path, self._config.timeout.total, claim)
+        alone = self._transport_given is None and claim is None
+        self._runner = Runner(
+            desk, self._runtime, attempt, self.breaker, [self._note],
+            self._save if self._cache or claim else None, attempt.swift if alone else None,
+        )  # fmt: skip
+        if self._link is not None:
+            self._link.feed, self._runner.carry = self._runner.feed, self._link.carry
         self.breaker.steer_with(lambda state: self._runner.settle(lambda now, wall: desk.force(state, now)))
         self._closing = self._runtime.event()
         self._api = Api(self._transport, self._runtime, base_path, self._api_retry, self._closing)
@@ -167,7 +172,7 @@ class ColonyPool:
         self._observer = Observer(
             desk, self.journal, self._runtime.monotonic, self._runtime.now, self._transport.connections,
             lambda: [agent._account for agent in tuple(self._agents.values())], self._transport.opened,
-            lambda: self.breaker.listener_errors,
+            lambda: self.breaker.listener_errors, self._link.health if self._link is not None else None,
         )  # fmt: skip
 
     def __enter__(self) -> ColonyPool:
@@ -216,11 +221,7 @@ class ColonyPool:
 
         The server ends with the pool. Raises ``RuntimeError`` for a pool with ``registry=None``.
         """
-        if self._registry is None:
-            raise RuntimeError("start_metrics_server: this pool was made with registry=None and has no metrics")
-        server, thread = serve(port, addr, self._registry)
-        self._metrics_servers.append((server, thread))
-        return int(server.server_port)
+        return self._metrics_servers.start(port, addr, self._registry)
 
     def close(self) -> None:
         """Wake every waiter with ``PoolClosedError`` and end attempts, tasks and sockets within a second."""
@@ -233,15 +234,13 @@ class ColonyPool:
             agent._fresh_until = float("-inf")
         self._closing.set()
         self._runner.stop(_CLOSE_WITHIN)
+        if self._link is not None:
+            self._link.close()
         self._transport.close()
         self._runtime.close(_CLOSE_WITHIN)
         if self._exporter is not None:
             self._exporter.end(self._exported_as, self)
-        while self._metrics_servers:
-            server, thread = self._metrics_servers.pop()
-            server.shutdown()
-            server.server_close()
-            thread.join(_CLOSE_WITHIN)
+        self._metrics_servers.close(_CLOSE_WITHIN)
 
     # -- for the parts --------------------------------------------------------------------------------
 
@@ -271,11 +270,13 @@ class ColonyPool:
             self._exporter.note(event, self)
 
     def _save(self, permit: Permit, outcome: Outcome) -> None:
-        """After a token was handed out: leave it on disk for the next process."""
+        """After a token was handed out: leave it on disk for the next process, and the key to it."""
         token = permit.account.token
         if self._cache is not None and outcome.kind == OK and token is not None and token.jwt == outcome.jwt:
             credential: Credential = permit.account.secret
             self._cache.save(credential.key, token.jwt, token.ends_wall)
+        if self._link is not None:
+            self._link.release(permit, outcome)
 
     def _after_fork(self) -> None:
         """In a forked child: fresh locks, sockets and desk, no waiters; the tokens stay (G24)."""
@@ -283,7 +284,7 @@ class ColonyPool:
             return
         self._runner.after_fork()
         self._transport.after_fork()
-        self._metrics_servers.clear()
+        self._metrics_servers.forget()
         self.journal.reset(self._runtime.monotonic())
         self._begin_anew()
 

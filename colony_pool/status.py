@@ -59,6 +59,8 @@ class PoolStatus:
         retry_budget_limit: what that would be without any retry.
         connections: ``(in use, idle)``.
         closed: the pool is closed.
+        shared: the store that processes share: ``"working"``, ``"unavailable"`` (this process decides alone),
+            ``"unknown"`` (not asked yet), or ``"none"``.
     """
 
     breaker: BreakerStatus
@@ -74,6 +76,7 @@ class PoolStatus:
     retry_budget_limit: float
     connections: tuple[int, int]
     closed: bool
+    shared: str = "none"
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""

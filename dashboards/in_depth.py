@@ -161,6 +161,14 @@ CONNECTIONS = Section("Connections, and the library itself", (
         steps=(Step(5, ORANGE),),
     ),
     Panel(
+        kind="timeseries", title="Shared store", runbook="colonypoolprobestuck",
+        says="Processes by what they know of the store that they share. Where it is unavailable each process decides "
+        "alone, and sends probes of its own; failures say how often it did not answer, or not in time.",
+        queries=(Query("sum by (state)(@shared_store_state)", "{{state}}"),
+                 Query(f"sum by (kind)(increase(@shared_store_failures_total{R}))", "failures: {{kind}}")),
+        steps=(Step(1000, ORANGE),),
+    ),
+    Panel(
         kind="timeseries", title="Errors of listeners and of scrapes", bars=True, width=12, height=6,
         says="Exceptions of users' listeners, and pools that a scrape could not read. Any is somebody's bug.",
         queries=(Query(f"sum(increase(@listener_errors_total{R}))", "listeners"),

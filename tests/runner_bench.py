@@ -115,6 +115,9 @@ class StillRuntime:
     def offload(self, fn: Callable[..., Any], *args: Any) -> Any:
         return fn(*args)
 
+    def aside(self, fn: Callable[[], object]) -> None:
+        fn()
+
     def after_fork(self) -> None:
         self.forked = True
 

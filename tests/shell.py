@@ -17,7 +17,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 def environment(tmp_path: Path, colony: FakeColony | None = None) -> dict[str, str]:
-    """A user's variables: a key, the API's address, and a cache of tokens that is this test's own."""
+    """A user's variables: a key, the API's address, and a cache and a host's record that are this test's own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("COLONY_")}
     if colony is not None:
         kept["COLONY_BASE_URL"] = colony.base_url
@@ -25,6 +25,7 @@ def environment(tmp_path: Path, colony: FakeColony | None = None) -> dict[str, s
         **kept,
         "COLONY_API_KEY": KEY,
         "COLONY_SDK_TOKEN_CACHE_DIR": str(tmp_path / "cache"),
+        "COLONY_POOL_STATE_DIR": str(tmp_path / "state"),
         "COLUMNS": "100",
     }
 
@@ -32,6 +33,17 @@ def environment(tmp_path: Path, colony: FakeColony | None = None) -> dict[str, s
 def without(env: dict[str, str], package: str, tmp_path: Path) -> dict[str, str]:
     """The same where ``package`` is not installed."""
     (tmp_path / f"{package}.py").write_text("raise ImportError('not here')")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [env.get("PYTHONPATH")])])
+    return {**env, "PYTHONPATH": path}
+
+
+def patient(env: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The same where what is shared is waited for as long as it takes: a busy machine is not what is tested."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "from colony_pool._core import fleet\n"
+        "from colony_pool._shared import calls, place, sqlite\n"
+        "calls.PATIENCE = place.BUSY = sqlite.BUSY = fleet._ANSWER = 60.0\n"
+    )
     path = os.pathsep.join([str(tmp_path), *filter(None, [env.get("PYTHONPATH")])])
     return {**env, "PYTHONPATH": path}
 

@@ -106,7 +106,7 @@ def test_a_server_that_quotes_the_key_does_not_get_it_printed(env: dict[str, str
 
 def test_a_failure_is_json_on_request(env: dict[str, str], colony: FakeColony) -> None:
     colony.behave("status", status=429, headers={"Retry-After": "600"})
-    facts = assert_told(cli(env, "token", "--json"), 4, "throttled")
+    facts = assert_told(cli(env, "token", "--json", "--shared", "none"), 4, "throttled")
     assert (facts["status"], facts["retry_after"]) == (429, 600)
     colony.behave("status", status=502)
     facts = assert_told(cli(env, "token", "--json", "--max-wait", "0"), 5, "unavailable")
@@ -147,6 +147,13 @@ def test_a_key_that_cannot_be_one_is_misuse_and_is_not_shown(env: dict[str, str]
         (("token", "--max-wait", "-1"), "--max-wait"),
         (("token", "--max-wait", "nan"), "--max-wait"),
         (("token", "--key", "x"), "token --help"),
+        (("token", "--shared", "hots"), "--shared hots"),
+        (("token", "--shared", "redis://:secret@:1"), "--shared"),
+        (("status", "--shared", "none"), "--shared none"),
+        (("status", "--shared", "http://h"), "--shared http://h"),
+        (("status", "--base-url", "example.com"), "--base-url"),
+        (("status", "--interval", "0"), "--interval"),
+        (("reset", "everything"), "reset --help"),
         (("token", "more"), "token --help"),
         (("tokens",), "colony-pool --help"),
         (("demo", "--runtime", "asyncio"), "--runtime asyncio"),
@@ -190,7 +197,9 @@ def test_output_that_cannot_be_written_is_1(env: dict[str, str]) -> None:
 # -- all of it --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("args", [("--help",), ("-h",), ("token", "--help"), ("demo", "--help")])
+@pytest.mark.parametrize(
+    "args", [("--help",), ("-h",), *((name, "--help") for name in ("token", "status", "reset", "demo"))]
+)
 def test_help(env: dict[str, str], args: tuple[str, ...]) -> None:
     done = cli(env, *args)
     assert (done.returncode, done.stderr) == (0, "")

@@ -23,11 +23,12 @@ SEES: dict[str, set[str]] = {
     "_core": LEAVES | {"_core"},
     "status": set(),
     "_runtime": LEAVES | {"_runtime"},
+    "_shared": LEAVES | {"_core", "_runtime", "_shared", "_shell"},
     "_shell": LEAVES | {"_core", "_runtime", "_shell", "status"},
     "prometheus": LEAVES | {"_core", "_shell", "prometheus"},
     "agent": LEAVES | {"_core", "_shell", "_runtime"},
-    "pool": LEAVES | {"_core", "_shell", "_runtime", "prometheus", "agent", "status"},
-    "testing": LEAVES | {"testing", "_core", "_runtime"},
+    "pool": LEAVES | {"_core", "_shell", "_runtime", "_shared", "prometheus", "agent", "status"},
+    "testing": LEAVES | {"testing", "_core", "_runtime", "_shared"},
 }
 TOP = {"__init__", "__main__", "cli", "_cli", "_demo"}  # these may see everything
 DOORS = {
@@ -37,6 +38,8 @@ DOORS = {
         "prometheus/__init__.py", "prometheus/_collector.py", "prometheus/_mirror.py", "prometheus/_reader.py",
         "prometheus/_sidecar.py",
     },
+    "redis": {"_shared/redis.py"},
+    "cryptography": {"_shared/keys.py"},
     "gevent": {"_runtime/gevent.py", "_demo/run.py", "_demo/beside.py", "cli.py"},
 }  # fmt: skip
 WORLD = {"time", "threading", "random", "logging", "socket", "os", "asyncio", "select", "subprocess"}

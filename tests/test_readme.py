@@ -38,6 +38,7 @@ def environment(colony: FakeColony, tmp_path: Path) -> dict[str, str]:
         "COLONY_BASE_URL": colony.base_url,
         "COLONY_API_KEY": "col_of_the_readme",
         "COLONY_SDK_TOKEN_CACHE_DIR": str(tmp_path),
+        "COLONY_POOL_STATE_DIR": str(tmp_path / "state"),
     }
 
 

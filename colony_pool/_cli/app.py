@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import demo, metrics, token, top
+from . import demo, metrics, reset, status, token, top
 from .exits import BROKEN, INTERRUPTED, MISUSED, Failed
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("token", help=token.HELP, epilog=token.EXIT_CODES)(token.command)
+app.command("status", help=status.HELP, epilog=status.EXIT_CODES)(status.command)
+app.command("reset", help=reset.HELP, epilog=reset.EXIT_CODES)(reset.command)
 app.command("demo", help=demo.HELP, epilog=demo.EXIT_CODES)(demo.command)
 app.command("top", help=top.HELP, epilog=top.EXIT_CODES)(top.command)
 app.add_typer(metrics.app)

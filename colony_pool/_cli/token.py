@@ -23,12 +23,14 @@ from ..errors import (
     ColonyValidationError,
 )
 from .exits import DENIED, INTERRUPTED, MISUSED, THROTTLED, UNAVAILABLE, Failed
+from .shared import HOST, VARIABLE, BaseUrl, checked
 
 HELP = """Print a JWT for an API key: for shell scripts and cron.
 
 A token in the cache on disk (shared with colony-sdk) is printed at once; otherwise the server is asked, and while \
-it is down this waits for it. The key comes from COLONY_API_KEY or from a file, never from the command line, where \
-every user of the host could read it.
+it is down this waits for it, as one with all that share this host's door: cron jobs and shell scripts send one \
+probe among them, and one request for each key. The key comes from COLONY_API_KEY or from a file, never from the \
+command line, where every user of the host could read it.
 
 Example: curl -H "Authorization: Bearer $(colony-pool token)" https://thecolony.ai/api/v1/users/me
 """
@@ -47,12 +49,7 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="File with the API key. Default: COLONY_API_KEY.", show_default=False),
     ] = None,
-    base_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="The API. Default: COLONY_BASE_URL, else the public one.", show_default=False
-        ),
-    ] = None,
+    base_url: BaseUrl = None,
     max_wait: Annotated[
         float,
         typer.Option(
@@ -61,13 +58,21 @@ def command(
             help="How long to wait while the API is down. 3600 rides out an hour, 0 never waits.",
         ),
     ] = 122.0,
+    shared: Annotated[
+        str,
+        typer.Option(
+            metavar="none|host|URL",
+            envvar=VARIABLE,
+            help="With whom it shares one door: nobody, this host, or all who use that Redis or Valkey.",
+        ),
+    ] = HOST,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, on failure too.")] = False,
 ) -> None:
     """Carry out ``colony-pool token``; ``HELP`` says what it does."""
     key = _key(api_key_file)
     logging.getLogger("colony_pool").addHandler(logging.NullHandler())  # one line is all that stderr gets
     try:
-        jwt, expires = _fetch(key, base_url, max_wait)
+        jwt, expires = _fetch(key, base_url, max_wait, checked(shared))
     except ValueError as error:
         raise Failed(MISUSED, _in_shell_terms(str(error), key)) from None
     except ColonyAPIError as error:
@@ -75,8 +80,8 @@ def command(
     print(json.dumps({"token": jwt, "expires_at": expires}) if as_json else jwt)
 
 
-def _fetch(key: str, base_url: str | None, max_wait: float) -> tuple[str, float | None]:
-    with ColonyPool(base_url, runtime="threads", registry=None) as pool:
+def _fetch(key: str, base_url: str | None, max_wait: float, shared: str | None) -> tuple[str, float | None]:
+    with ColonyPool(base_url, runtime="threads", registry=None, shared=shared) as pool:
         try:
             jwt = pool.agent(key).token(max_wait=max_wait)
         except KeyboardInterrupt:
@@ -116,7 +121,7 @@ def _explained(error: ColonyAPIError, key: str) -> Failed:
     if isinstance(error, _REFUSALS):
         return Failed(DENIED, f"denied: {said}; coming back helps only once that is put right", status=error.status)
     if isinstance(error, ColonyRateLimitError):
-        said = said.partition(" (the server counts")[0]
+        said = said.partition(" (the server counts")[0].partition(": the server is counting")[0]
         line = f"throttled: {said}. Come back {when}, not sooner: trying prolongs it; the API key is fine"
         return Failed(THROTTLED, line, status=error.status, retry_after=after)
     if isinstance(error, CircuitOpenError):

@@ -86,8 +86,8 @@ class Permit:
     """The right to make one attempt. A probe's is a lease; each has a deadline."""
 
     __slots__ = (
-        "account", "alive", "deadline", "flight", "generation", "home", "is_probe", "is_retry", "level", "round",
-        "shell", "started", "timeout",
+        "account", "alive", "claimed", "deadline", "flight", "generation", "home", "is_probe", "is_retry", "level",
+        "round", "shell", "started", "timeout",
     )  # fmt: skip
 
     def __init__(self, flight: Flight, generation: int, now: float, timeout: float, *, is_probe: bool) -> None:
@@ -101,6 +101,7 @@ class Permit:
         self.is_retry = False
         self.level = self.round = 0
         self.alive = True
+        self.claimed = False  # the key is this process's to exchange, says the store that it shares
         self.home = flight.home()
         self.shell: Any = None  # the attempt's abort handle, the shell's
 
@@ -109,8 +110,8 @@ class Flight:
     """All calls that want one key's token now: one attempt at a time serves them all (single flight)."""
 
     __slots__ = (
-        "_heap", "_paused", "_waiting", "account", "asked", "born", "fails", "last", "not_before", "permit", "serial",
-        "stamp", "tried_in", "trigger", "watched",
+        "_heap", "_paused", "_waiting", "account", "asked", "born", "fails", "last", "not_before", "permit",
+        "put_off", "serial", "stamp", "tried_in", "trigger", "watched",
     )  # fmt: skip
 
     def __init__(self, account: Account, now: float, *, soft: bool = False) -> None:
@@ -121,6 +122,7 @@ class Flight:
         # One, which most flights have and no more; or an ordered set, once there was a second.
         self._waiting: Waiter | dict[Waiter, Waiter] | None = None
         self.fails = 0
+        self.put_off = 0  # times in a row that another process had its key
         self.asked = 0  # attempts that reached the wire, or may have
         self.tried_in = -1  # the breaker's generation in which it was tried last
         self.not_before = _NEVER

@@ -39,7 +39,9 @@ WAITS = ("probe", "hold", "flight")
 SOURCES = ("flight", "coalesced", "disk", "margin", "refused")
 TRIGGERS = ("miss", "soft", "forced")
 RETRIES_DENIED = ("budget", "deadline", "outcome")
-HOLDS = ("throttled", "exhausted")
+HOLDS = ("throttled", "exhausted", "shared")
+STORES = ("none", "unknown", "working", "unavailable")
+STORE_FAILURES = ("slow", "failed")
 FRESHNESS = ("fresh", "soft", "margin", "expired")
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _WAIT = (0.005, 0.05, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 122.0, 300.0, 900.0, 3600.0)
@@ -157,7 +159,8 @@ METRICS: tuple[Metric, ...] = (
            "Is there one probe?"),
     _histogram("breaker_recovery_seconds", "Seconds from open to closed.", "How long do outages last?", _LONG),
     # -- holds and refusals
-    _counter("holds_total", "Times at which everybody was put on hold: by a 429, or by a rate limit used up.",
+    _counter("holds_total", "Times at which everybody was put on hold: by a 429, a rate limit used up, or a process "
+             "that shares the endpoint.",
              "Does the server count?", reason=HOLDS),
     _gauge("hold_end_timestamp_seconds", "Unix time at which the present hold ends; absent without one.",
            "When does the hold end?", mode=MAX, lazy=True),
@@ -186,6 +189,11 @@ METRICS: tuple[Metric, ...] = (
            state=("in_use", "idle")),
     _gauge("connections_limit", "Requests allowed at once (maxsize).", "Out of how many?"),
     _counter("connections_opened_total", "Connections opened.", "Are connections used again?"),
+    # -- the store that processes share
+    _gauge("shared_store_state", "Processes whose shared store is in this state; none: they share nothing.",
+           "Do processes share one probe?", state=STORES),
+    _counter("shared_store_failures_total", "Times at which the shared store failed, or was too slow to wait for.",
+             "How often does a process decide alone?", kind=STORE_FAILURES),
     # -- the library itself
     _counter("stale_results_total", "Verdicts of an older generation: they changed nothing.",
              "Do late answers come?"),

@@ -19,6 +19,7 @@ import math
 from ..config import BreakerConfig
 from .backoff import jittered
 from .events import CLOSED, HALF_OPEN, OPEN
+from .view import Opening
 
 
 class Circuit:
@@ -76,6 +77,19 @@ class Circuit:
     def postpone(self, until: float) -> None:
         """Let no probe leave before ``until``."""
         self.probe_at = max(self.probe_at, until)
+
+    def follow(self, now: float, opening: Opening) -> None:
+        """Be as open as another process says."""
+        self.opened_at = now - opening.opened_for
+        self.cause, self.last_status = opening.cause, opening.status
+        self.probe_at = now + opening.probe_in
+        self.level = opening.level
+        self._move(OPEN)
+
+    def opening(self, now: float) -> Opening:
+        """What other processes are to know of it while it is not closed."""
+        opened_for = max(0.0, now - self.opened_at)
+        return Opening(max(0.0, self.probe_at - now), self.level, opened_for, self.cause, self.last_status)
 
     def half_open(self) -> None:
         """Let one probe leave."""

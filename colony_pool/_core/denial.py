@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..config import DenialConfig
+from . import view
 from .account import Account, Denial
-from .failure import Failure, from_outcome
+from .failure import Failure, from_outcome, from_status
 from .outcome import Outcome
 
 _CODE_REFUSED = "AUTH_2FA_INVALID"
@@ -58,6 +59,12 @@ class DenialDesk:
             del self._recent[oldest]
             self._refused.discard(oldest)
             self._resting.pop(oldest, None)
+
+    def learn(self, account: Account, told: view.Denial, now: float) -> Failure:
+        """Remember a refusal that another process has met; nothing is said of the server by it."""
+        failure = from_status(told.status, told.detail, told.code, {}, None, "/auth/token")
+        account.denial = Denial(now + told.seconds, told.times, failure, code_only=False)
+        return failure
 
     def deny(self, account: Account, outcome: Outcome, now: float, wall: float) -> Denial:
         """Remember the refusal of ``account``."""

@@ -12,33 +12,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from heapq import heappop, heappush
 
 from ..config import DeskConfig
 from . import actions as act
 from . import events as ev
 from .account import Account, Flight, Permit, Waiter
+from .admit import Admission
 from .failure import closed
-from .outcome import NETWORK, Outcome
+from .outcome import Outcome
 from .token import Token
-from .verdict import Verdicts
+from .view import View
 
 # max_wait counts to within 1 %: the last retry of a schedule leaves just when the patience is used up.
 _TOLERANCE = 1.01
-# A transport ends its attempt by itself; one that has not after this many seconds more is given up.
-_GRACE = 1.0
 
 
-class Dispatcher(Verdicts):
+class Dispatcher(Admission):
     """The desk. ``now`` is monotonic seconds, ``wall`` unix time, ``rand`` draws from [0, 1)."""
 
     def __init__(self, config: DeskConfig, rand: Callable[[], float]) -> None:
         super().__init__(config, rand)
         self._closed = False
-        self._holding = False
-        self._deadlines: list[tuple[float, int, Permit]] = []  # of every permit, probes' leases included
-        self._started = 0
-        self._without_budget: Flight | None = None  # whose retry the budget refused last
 
     def demand(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
         """A call wants a token that its account does not have fresh."""
@@ -133,6 +127,38 @@ class Dispatcher(Verdicts):
             self._half_open(now, by_operator=True)
         return self._pump(now)
 
+    # -- what the store of the fleet answers ----------------------------------------------------------
+
+    def learn(self, view: View, asked: int, now: float, wall: float) -> list[act.Action]:
+        """The store says this; ``asked`` is the breaker's generation of then."""
+        self._enter(now, wall)
+        self._learn(view, asked, now)
+        return self._pump(now)
+
+    def granted(self, ask: act.Ask, fence: int, now: float, wall: float) -> list[act.Action]:
+        """The probe may leave: the lease is ours, and ``fence`` its number."""
+        self._enter(now, wall)
+        self._granted(ask, fence, now)
+        return self._pump(now)
+
+    def refused(self, ask: act.Ask, view: View, now: float, wall: float) -> list[act.Action]:
+        """Another process probes, or the breaker is not open any more."""
+        self._enter(now, wall)
+        self._refused(ask, view, now)
+        return self._pump(now)
+
+    def led(self, lead: act.Lead, view: View, *, busy: bool, now: float, wall: float) -> list[act.Action]:
+        """This process is the one that goes on; or, ``busy``, another one is."""
+        self._enter(now, wall)
+        self._led(busy, view, lead.asked, now)
+        return self._pump(now)
+
+    def unavailable(self, request: act.ForStore, now: float, wall: float) -> list[act.Action]:
+        """The store did not answer: decide alone."""
+        self._enter(now, wall)
+        self._decide_alone(request, now)
+        return self._pump(now)
+
     def close(self, now: float) -> list[act.Action]:
         """The pool closes: every waiter is told, every attempt is given up."""
         self._enter(now)
@@ -185,11 +211,6 @@ class Dispatcher(Verdicts):
             self.flights[flight.serial] = flight
             self.queue.put(flight, now, self._wall)
 
-    def _may_probe(self, now: float) -> bool:
-        """Whether a call that cannot wait may be the probe now: else such calls alone never end an outage."""
-        due = self.circuit.state == ev.HALF_OPEN or self.circuit.probe_at <= now
-        return due and self.lease is None and self.hold_until <= now
-
     # -- the pump -------------------------------------------------------------------------------------
 
     def _pump(self, now: float) -> list[act.Action]:
@@ -199,88 +220,14 @@ class Dispatcher(Verdicts):
         gate = self._admit(now)
         for flight, waiters in self.queue.expired(max(now, self._unreachable(now))):
             self._dismiss(flight, waiters, now)
-        if self._no_parking and self._blocked(now):
+        # Whose probe the fleet has still to allow does not park: the answer comes at once, or is done without.
+        if self._no_parking and self._blocked(now) and not (self.fleet is not None and self.fleet.asking):
             for serial, impatient in list(self._no_parking.items()):
                 if self.flights[serial].permit is None:
                     self._dismiss(self.flights[serial], list(impatient), now)
-        self._out.append(act.WakeAt(self._next_wake(now, gate)))
+        self._out.append(act.WakeAt(self._next_wake(now, min(gate, self._look(now)))))
         out, self._out = self._out, []
         return out
-
-    def _void(self, now: float) -> None:
-        """Give up attempts that are past their deadline: the breaker always makes progress (G4)."""
-        while self._deadlines and (self._deadlines[0][0] <= now or not self._deadlines[0][2].alive):
-            permit = heappop(self._deadlines)[2]
-            if permit.alive:
-                if permit.is_probe:
-                    self.circuit.voids += 1
-                self._out.append(act.Abort(permit))
-                words = f"no verdict within {permit.timeout:g} s"
-                self._land(permit, Outcome(NETWORK, detail=words), now, lost=True)
-
-    def _end_hold(self, now: float) -> None:
-        if self.hold_until > now:
-            self._holding = True
-        elif self._holding:
-            self._holding = False
-            if self.circuit.state == ev.CLOSED:
-                # The hold ends with one attempt, not with everyone; what is still out is history.
-                self.circuit.generation += 1
-                self.window.restart()
-
-    def _admit(self, now: float) -> float:
-        """Start what may start; return when the next one may (inf: when something else happens)."""
-        if self.hold_until > now:
-            return self.hold_until
-        short = self.circuit.state == ev.CLOSED and self.quota.short(len(self.flights), now)
-        self.queue.order(now, self._wall, by_hunger=short)
-        if self.circuit.state == ev.CLOSED:
-            return self._admit_closed(now)
-        if self.circuit.state == ev.OPEN and self.circuit.probe_at > now:
-            return self.circuit.probe_at if self.queue.first() else math.inf
-        if self.lease is not None or len(self.live) >= self.config.maxsize:
-            return math.inf
-        if (flight := self.queue.take_for_probe()) is not None:
-            if self.circuit.state == ev.OPEN:
-                self._half_open(now)
-            total = self.config.timeout.total
-            timeout = min(self.config.probe_timeout * 2.0 ** min(self.circuit.voids, 30), total)
-            self.lease = self._start(flight, now, timeout, is_probe=True)
-        return math.inf
-
-    def _admit_closed(self, now: float) -> float:
-        while (flight := self.queue.first()) is not None:
-            opens = self.window.opens_at(now)
-            if opens > now or len(self.live) >= min(self.config.maxsize, self.quota.left(now)):
-                return opens if opens > now else math.inf
-            retry = flight.tried_in == self.circuit.generation
-            if retry and not self.budget.withdraw(now):
-                if self._without_budget is not flight:
-                    self._without_budget = flight
-                    self._emit(ev.RetryDenied("budget"))
-                return self.budget.next_refill()
-            self.queue.take()
-            if not retry:
-                self.budget.deposit(now)
-            permit = self._start(flight, now, self.config.timeout.total + _GRACE, is_retry=retry)
-            permit.level, permit.round = self.window.start(now)
-        return math.inf
-
-    def _start(
-        self, flight: Flight, now: float, timeout: float, *, is_probe: bool = False, is_retry: bool = False
-    ) -> Permit:
-        permit = Permit(flight, self.circuit.generation, now, timeout, is_probe=is_probe)
-        permit.is_retry = is_retry
-        flight.permit = permit
-        flight.tried_in = self.circuit.generation
-        flight.asked += 1
-        self.live.add(permit)
-        self._started += 1
-        heappush(self._deadlines, (permit.deadline, self._started, permit))
-        retry_of = flight.last.kind if is_retry and flight.last is not None else ""
-        self._emit(ev.AttemptStarted(retry_of, is_probe))
-        self._out.append(act.Start(permit))
-        return permit
 
     def _unreachable(self, now: float) -> float:
         """Nobody can be served before this; who cannot wait that long leaves now (G9)."""

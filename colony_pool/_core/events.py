@@ -13,7 +13,7 @@ STATES = (CLOSED, OPEN, HALF_OPEN)
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The breaker moved, ``at`` monotonic seconds; ``cause`` is in words."""
+    """The breaker moved, ``at`` monotonic seconds; ``cause`` is in words. ``learnt``: from another process."""
 
     old: str
     new: str
@@ -23,6 +23,7 @@ class StateChanged:
     since_open: float = 0.0
     waiters: int = 0
     by_operator: bool = False
+    learnt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class RetryDenied:
 
 @dataclass(frozen=True, slots=True)
 class HoldStarted:
-    """Nothing starts for ``seconds``: the server is counting. ``reason`` is throttled or exhausted."""
+    """Nothing starts for ``seconds``: the server is counting. ``reason`` is throttled, exhausted or shared."""
 
     seconds: float
     cause: str

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .backoff import http_date, rate_limit, retry_after
+from .view import Elsewhere
 
 OK, DOWN, NETWORK, FAULT = "ok", "down", "network", "fault"
 THROTTLED, DENIED, LOCAL = "throttled", "denied", "local"
@@ -55,6 +56,7 @@ class Outcome:
     life: float | None = None  # seconds the token lives from now, None when nobody said
     code_burnt: bool = False  # a TOTP code reached the socket
     code_wait: bool = False  # local: no unspent code before the next TOTP window
+    elsewhere: Elsewhere | None = None  # local: another process makes this attempt, or has made it
     local_error: BaseException | None = field(default=None, repr=False)
 
     @property

@@ -64,7 +64,12 @@ _SPENT = 0.9  # what is left of a spotless tally when a cut has leant on it
 _DOWN_CHANCE = 1e-4  # a streak rarer than this is no bad luck
 _DOWN_SIZE = 2.0  # a window in which nothing succeeds needs two in flight at most, and at a short round trip ...
 _DOWN_GAP = 0.04  # ... one start in so many seconds: sixteen failures in a row then still take half a second
+_DOUBT = 1
+_DOUBT_CHANCE = 0.05
 _IDLE = 1.0
+_GAP_SHARED = 20.0  # longest between two starts in a large fleet: callers do not wait for ever
+_BEGIN_SHARED = 4.0  # by how much a share grows with a success in slow start: those of others are not seen
+_SHARE_GROWS = 1.25  # with each success: other processes need their share for as long as they recover, too
 
 
 class _Tally:
@@ -104,7 +109,7 @@ class Window:
 
     __slots__ = (
         "_alone", "_config", "_cooling", "_cuts", "_last_start", "_levels", "_lost", "_luck", "_max", "_peak",
-        "_seen", "_served", "_shed", "_slow_start", "_streak", "_timed", "active", "round", "rtt", "size",
+        "_seen", "_served", "_share", "_shed", "_slow_start", "_streak", "_timed", "active", "round", "rtt", "size",
     )  # fmt: skip
     _peak: int  # most slots taken at once in this round
 
@@ -119,6 +124,7 @@ class Window:
     def restart(self) -> None:
         """Begin anew at 1: a cold start, a closed breaker, the end of a hold. Forgets what was taught."""
         self.size = 1.0
+        self._share = 1.0  # of what a process alone may do
         self.active = 0
         self.round += 1
         self._slow_start = True
@@ -131,6 +137,12 @@ class Window:
         self._cuts = 0  # rounds in a row that ended in a cut
         self._served = False  # whether anything succeeded since the last cut
         self._new_round()
+
+    def restart_shared(self, members: int, now: float, rand: float) -> None:
+        """Begin anew as one of so many ``members``: together they begin at 1, one after the other."""
+        self.restart()
+        self.size = self._share = 1.0 / members
+        self._last_start = now - rand * self._gap()
 
     @property
     def level(self) -> int:
@@ -146,16 +158,20 @@ class Window:
         if held >= max(1, int(self.size)):
             return self._cooling[0] if self._cooling else math.inf
         if self.size < 1.0:
-            # No longer than at the floor, though: the round trip may have grown since the window was cut.
-            longest = max(self._config.gap_max, self._config.gap_shed)
-            return self._last_start + min(self.rtt / self.size, longest)
+            return self._last_start + self._gap()
         return now
+
+    def _gap(self) -> float:
+        """Between two starts of a window below 1."""
+        # No longer than at the floor, though: the round trip may have grown since the window was cut.
+        longest = max(self._config.gap_max, self._config.gap_shed)
+        return min(self.rtt / self.size, max(longest, min(longest / self._share, _GAP_SHARED)))
 
     def start(self, now: float) -> tuple[int, int]:
         """Take a slot and return the permit's ``(level, round)``; level -1 left alone, and cannot be too much."""
         pause = now - self._last_start
         # 1 % of slack: the pace of the floor itself must count, whatever its clock rounds to.
-        alone = self.active == 0 and self._config.gap_shed <= pause * 1.01 < math.inf
+        alone = self.active == 0 and self._config.gap_shed <= pause * self._share * 1.01 < math.inf
         if self.active == 0 and _IDLE < pause < math.inf and self.size > 1.0:
             self.size = max(1.0, self.size * 0.5**pause)
             self._slow_start = True
@@ -181,12 +197,14 @@ class Window:
         self._streak = 0
         self.timed(seconds)
         if self.size < 1.0:
-            self.size = min(1.0, self.size * (2.0 if self._slow_start else 1.25))
+            begin = _BEGIN_SHARED if self._share < 1.0 else 2.0
+            self.size = min(1.0, self.size * (begin if self._slow_start else 1.25))
         elif self._slow_start:
             self.size += 1.0 if 2 * held >= self.size else 0.0
         elif held >= int(self.size):
             self.size += 0.25 / self.size + 1 / 16
         self.size = min(self.size, self._max)
+        self._share = min(1.0, self._share * _SHARE_GROWS)
         self._learn(level)
         self._count(started_round)
 
@@ -210,6 +228,13 @@ class Window:
             return 1.0
         ratio = (luck.bad + 1) / (luck.seen + 2)
         return float(min(1.0, ratio + _SIGMA * math.sqrt(ratio * (1 - ratio) / luck.seen)) ** streak)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the last failures in a row may well be more than bad luck: the endpoint may be down."""
+        if self._streak < _DOUBT:
+            return False
+        return self._luck.bad == self._luck.seen or self.chance(self._streak) < _DOUBT_CHANCE
 
     def _learn(self, level: int, *, lost: bool = False, shed: bool = False) -> None:
         if level < 0:
@@ -254,7 +279,7 @@ class Window:
         return 0.7 if self._served else 0.5
 
     def _floor(self, gap: float) -> float:
-        return min(1.0, self.rtt / gap) if gap else 1.0
+        return self._share * (min(1.0, self.rtt / gap) if gap else 1.0)
 
     def _cut_to(self, size: float) -> bool:
         """Shrink to ``size`` and begin a new round; an old window that is as small stays as it is."""

@@ -14,6 +14,7 @@ from .catalog import WAITS
 from .circuit import Circuit
 from .denial import DenialDesk
 from .failure import Failure, circuit_open, held, no_code, overdue
+from .members import Fleet
 from .outcome import Outcome
 from .pace import Window
 from .queue import Queue
@@ -36,6 +37,7 @@ class Settlement:
         self.lease: Permit | None = None
         self.flights: dict[int, Flight] = {}
         self.waiting = 0
+        self.fleet = Fleet(config.look) if config.look is not None else None
         self.hold_until = -math.inf
         self.hold_cause = ""
         self._rand = rand
@@ -93,6 +95,14 @@ class Settlement:
         account.fails = 0
         account.ever_good = True
         self.granted_at = now
+        account.forced = False
+        self._out.append(act.Grant(account, account.token))
+
+    def _receive(self, account: Account, jwt: str, life: float, now: float) -> None:
+        """Take a token that another process was given."""
+        age = max(0.0, self.config.token.life - life)
+        account.token = issue(jwt, life, age, account.spread, now, self._wall, self.config.token)
+        account.denial = None
         account.forced = False
         self._out.append(act.Grant(account, account.token))
 
@@ -182,3 +192,5 @@ class Settlement:
             self._emit(ev.HoldStarted(seconds, cause, reason, self.waiting))
         self.hold_until, self.hold_cause = now + seconds, cause
         self.quota.ran_out()
+        if self.fleet is not None and reason != "shared":
+            self._out.append(act.TellHold(self.circuit.generation, seconds, cause))

@@ -11,8 +11,9 @@ from .account import Account, Flight, Permit
 from .backoff import jittered
 from .denial import next_window
 from .failure import Failure, from_outcome
+from .fleet import Sharing
 from .outcome import DENIED, DOWN, FAULT, LOCAL, NETWORK, OK, THROTTLED, Outcome
-from .settle import Settlement
+from .view import Elsewhere
 
 _LOSS_GAIN = 1 / 64
 # A key that failed this often rests, if luck as bad as that is rarer than one in a million.
@@ -21,13 +22,13 @@ _POISON_CHANCE = 1e-6
 _TRIP_CHANCE = 1e-6
 _SHED = 503  # "the server is currently unable to handle the request due to a temporary overload" (RFC 9110)
 _BAD = (DOWN, NETWORK, FAULT)
+# Another process exchanges the key: it is asked again after so many seconds, twice as many, at most so many.
+_PUT_OFF = 0.1
+_PUT_OFF_MAX = 1.0
 
 
-class Verdicts(Settlement):
+class Verdicts(Sharing):
     """The desk's judgement of results."""
-
-    _loss = 0.0  # EWMA of failures among the attempts of closed periods
-    _last_success = -math.inf
 
     def _land(self, permit: Permit, outcome: Outcome, now: float, *, lost: bool = False) -> None:
         """Take the outcome of ``permit``; ``lost`` when it is the desk that gave the attempt up."""
@@ -70,6 +71,7 @@ class Verdicts(Settlement):
             self._loss -= _LOSS_GAIN * self._loss
             window.succeeded(permit.level, permit.round, now - permit.started)
             circuit.succeeded()
+            self._end_doubt(tell=True)
             self._out.append(act.Replay(act.SUCCESS))
         elif outcome.kind in _BAD:
             self._loss += _LOSS_GAIN * (1.0 - self._loss)
@@ -108,44 +110,6 @@ class Verdicts(Settlement):
             self._out.append(act.Replay(act.FAILURE))
             self._open_circuit(now, outcome.detail, outcome.status, after=outcome.retry_after)
 
-    def _open_circuit(
-        self, now: float, cause: str, status: int, *, after: float | None = None, grow: bool = True,
-        by_operator: bool = False,
-    ) -> None:  # fmt: skip
-        circuit, old = self.circuit, self.circuit.state
-        circuit.open(now, cause, status, self._rand(), grow=grow)
-        if after is not None:
-            circuit.postpone(now + min(after, self.config.breaker.retry_after_max))
-        self._changed(old, now, by_operator=by_operator)
-        self._out.append(act.Replay(act.TO_OPEN))
-
-    def _half_open(self, now: float, *, by_operator: bool = False) -> None:
-        old = self.circuit.state
-        if old == ev.CLOSED:
-            self.circuit.opened_at = now
-        if old != ev.HALF_OPEN:  # a probe that is out already is the one that was asked for
-            self.circuit.half_open()
-        self._changed(old, now, by_operator=by_operator)
-        self._out.append(act.Replay(act.TO_HALF_OPEN))
-
-    def _close_circuit(self, now: float, *, by_operator: bool = False) -> None:
-        """Close and forgive: every flight's own backoff ends (G8)."""
-        old = self.circuit.state
-        self.circuit.close()
-        self.window.restart()
-        self._loss = 0.0
-        self.queue.forgive(now, self._wall)
-        self._changed(old, now, by_operator=by_operator)
-        self._out.append(act.Replay(act.TO_CLOSED))
-
-    def _changed(self, old: str, now: float, *, by_operator: bool) -> None:
-        circuit = self.circuit
-        if old == circuit.state != ev.OPEN:  # an operator asked for what is; to open anew is a new delay, and told
-            return
-        until = max(0.0, circuit.probe_at - now) if circuit.state == ev.OPEN else 0.0
-        since = now - circuit.opened_at  # 0 if it was closed: then this very moment has opened it
-        self._emit(ev.StateChanged(old, circuit.state, now, circuit.cause, until, since, self.waiting, by_operator))
-
     # -- the key and its flight -------------------------------------------------------------------------
 
     def _conclude(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
@@ -174,7 +138,7 @@ class Verdicts(Settlement):
 
     def _return(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
         """A flight comes back without a token."""
-        if flight.background and not outcome.code_wait:
+        if flight.background and not outcome.code_wait and outcome.elsewhere is None:
             rest = self.config.token.rest_max - self.config.token.rest_min
             flight.account.rest_until = now + self.config.token.rest_min + rest * self._rand()
         if outcome.kind in (DENIED, THROTTLED):
@@ -211,11 +175,33 @@ class Verdicts(Settlement):
             flight.tried_in = -1  # it is still to make its first attempt
             if not permit.is_probe:
                 self.budget.cancel(permit.started)
+        if outcome.elsewhere is not None:
+            self._conclude_elsewhere(permit, flight, outcome.elsewhere, now)
+            return
         if not outcome.code_wait:
             self._fail(flight, from_outcome(outcome), now)
             return
         flight.account.totp_at = next_window(now, self._wall, self.config.denial.totp_window)
         self._requeue(flight, flight.account.totp_at, outcome, now)
+
+    def _conclude_elsewhere(self, permit: Permit, flight: Flight, found: Elsewhere, now: float) -> None:
+        """Another process has asked for this key, or asks now; of the endpoint that says nothing."""
+        account = flight.account
+        if found.view is not None:
+            self._learn(found.view, permit.generation, now)
+        if found.token is not None:
+            self._receive(account, *found.token, now)
+            self._serve(account, now)
+        elif found.denial is not None:
+            self._fail(flight, self.denials.learn(account, found.denial, now), now)
+        elif flight.waiters or flight.trigger == "soft":
+            flight.not_before = now + min(_PUT_OFF * 2.0 ** min(flight.put_off, 10), _PUT_OFF_MAX) * (
+                1.0 - self._rand() / 2
+            )
+            flight.put_off += 1
+            self.queue.put(flight, now, self._wall)
+        else:
+            self._drop(flight, now)
 
     def _conclude_bad(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
         account, retry = flight.account, self.config.retry

@@ -234,6 +234,10 @@ class GeventRuntime:
             raise error.pop()
         return answer.pop()
 
+    def aside(self, fn: Callable[[], object]) -> None:
+        """Run ``fn()`` in a native thread, patched or not: what blocks there stops no hub of a caller's."""
+        self._workers.submit(fn)
+
     def after_fork(self) -> None:
         """Give the hub a kernel queue of its own: sharing the parent's, the two steal each other's wake-ups.
 

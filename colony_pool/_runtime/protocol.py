@@ -83,6 +83,9 @@ class Runtime(Protocol):
     def offload(self, fn: Callable[..., T], *args: Any) -> T:
         """Run blocking ``fn(*args)`` so that only the current task waits for it."""
 
+    def aside(self, fn: Callable[[], object]) -> None:
+        """Run ``fn()``, which may block, in a native thread that no task waits in. It must not raise."""
+
     def after_fork(self) -> None:
         """In a forked child: forget the parent's tasks, and make what was copied along usable."""
 

@@ -106,6 +106,10 @@ class ThreadRuntime:
         """Run ``fn(*args)`` on a worker thread, an idle one if there is one."""
         self._workers.submit(lambda: fn(*args))
 
+    def aside(self, fn: Callable[[], object]) -> None:
+        """Run ``fn()`` on a worker thread, as any other task."""
+        self._workers.submit(fn)
+
     def killable(self) -> bool:
         """Only the main thread, where Ctrl-C may raise between any two steps."""
         return threading.get_ident() == threading.main_thread().ident

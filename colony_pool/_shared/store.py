@@ -9,66 +9,35 @@ or come out are *durations* from the moment of the call, in seconds, so that no 
 record     written by                                   ends
 ========== ============================================ =====================================================
 open       whoever's breaker opens, once a generation    the holder of the lease reports a good probe
-lease      ``claim_probe``, one at a time                at its deadline, or with ``conclude``
+lease      ``claim_probe``, one at a time                at its deadline, or with its generation
 hold       whoever was told by the server                by itself
 member     ``join``, while a process has callers parked  by itself, or with ``leave``
 key        ``claim_key``, one exchange at a time         by itself, or with ``release_key``
 ========== ============================================ =====================================================
 
 *Fencing*: each lease has a number, larger than all before it. A prober that was stopped past its lease and resumed
-reports with an old number, and changes nothing.
+reports with an old number, or after its deadline, and changes nothing. Nor does a lease outlive the generation that
+it was given in: who opens or resets over it, ends it.
+
+*Lost answers*: a verb that raised may have been carried out. So an owner that asks again for what it has already, a
+lease or a claim, gets it: the lease with a new number, which makes the old one void.
+
+*Lost records*: a store that was emptied knows nothing, but repeats neither a generation nor a fence: what grows,
+grows from the store's clock. Compare generations for equality alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from .._core.view import Denial, Opening, View
+
+__all__ = ["Denial", "KeyState", "Opening", "Store", "StoreUnavailable", "Survey", "View"]
 
 
 class StoreUnavailable(Exception):
     """The store did not answer, or not with what it should; its words say why. Decide alone, and ask again later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """The breaker is open: since when, why, and when the next probe may leave, seconds from now."""
-
-    probe_in: float
-    level: int
-    opened_for: float
-    cause: str
-    status: int
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What the store knows. ``generation`` 0: nobody has ever told it anything.
-
-    Arguments:
-        generation: grows with each opening (again, too) and each closing.
-        opening: ``None`` while the breaker is closed.
-        lease_for: rest of the probe's lease, 0 when nobody probes.
-        hold_for: rest of the hold, 0 without one; ``hold_cause`` in words.
-        members: processes that have callers parked, this one included if it has joined.
-    """
-
-    generation: int = 0
-    opening: Opening | None = None
-    lease_for: float = 0.0
-    hold_for: float = 0.0
-    hold_cause: str = ""
-    members: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Denial:
-    """A key was refused, and is remembered for ``seconds``."""
-
-    seconds: float
-    times: int
-    status: int
-    code: str | None
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +59,27 @@ class KeyState:
     token: tuple[str, float] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What an operator asks for.
+
+    Arguments:
+        view: the breaker, the hold and the members.
+        prober: the owner of the lease, ``None`` while nobody probes.
+        denied: keys that are refused for the time being.
+    """
+
+    view: View
+    prober: str | None = None
+    denied: int = 0
+
+
+@runtime_checkable
 class Store(Protocol):
     """One endpoint's record. Every verb is atomic, and raises ``StoreUnavailable`` or returns; it may block.
 
-    ``owner`` names a process (and is another one after a fork). Keys are given as the keyed hash of an API key.
+    ``owner`` names a process (and is another one after a fork). Keys are given as the keyed hash of an API key
+    (``keys.key_name``), and tokens sealed (``keys.Sealer``): to a store they are mere text.
     """
 
     carries_tokens: bool
@@ -101,14 +87,17 @@ class Store(Protocol):
     def look(self) -> View:
         """Read; cheap enough to do several times a second."""
 
+    def survey(self) -> Survey:
+        """Read more than any process at work needs."""
+
     def open(self, owner: str, generation: int, opening: Opening) -> View:
         """Open the breaker if the record still is of ``generation``; what is the case then."""
 
     def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, View]:
-        """Take the lease, if the breaker is open, its delay over and nobody probes; the fence, or ``None``."""
+        """Take the lease, if the breaker is open, its delay over, no hold on and nobody else probes; the fence."""
 
     def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
-        """Report the probe: closed (``None``) or open again. An old fence changes nothing."""
+        """Report the probe: closed (``None``) or open again. An old fence, or one that is over, changes nothing."""
 
     def hold(self, seconds: float, cause: str) -> View:
         """Hold everybody; a hold is never shortened."""
@@ -120,12 +109,15 @@ class Store(Protocol):
         """Count it no more; its lease and its claims end, too."""
 
     def claim_key(self, owner: str, key: str, seconds: float) -> KeyState:
-        """Take the right to exchange ``key``."""
+        """Take the right to exchange ``key``: unless others have it, or there is a denial or a token already."""
 
     def release_key(
         self, owner: str, key: str, *, denial: Denial | None = None, token: tuple[str, float] | None = None
     ) -> None:
-        """Give the right back, and say what came of it. ``token`` is ignored by a store that carries none."""
+        """Give the right back, and say what came of it; nothing if another process has the right by now.
+
+        A ``token`` ends a denial, and is kept by a store that carries tokens.
+        """
 
     def forget_key(self, key: str) -> None:
         """Drop the denial and the token of ``key``."""

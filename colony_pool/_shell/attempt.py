@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 from .._core.account import Permit
 from .._core.failure import from_outcome
 from .._core.outcome import LOCAL, NETWORK, Outcome, bad_answer, classify
+from .._core.view import Elsewhere
 from .._runtime.protocol import Runtime
 from ..errors import ColonyAPIError
 from .connections import EXHAUSTED
@@ -24,9 +26,16 @@ _ABANDONED = Outcome(LOCAL, detail="the attempt was given up before it began")
 
 
 class Attempt:
-    """Makes attempts. ``total`` bounds one, in seconds; a probe's permit may allow less."""
+    """Makes attempts. ``total`` bounds one, in seconds; a probe's permit may allow less.
 
-    def __init__(self, transport: Transport, runtime: Runtime, path: str, total: float) -> None:
+    ``claim`` says whether this process may make it, or where to look for what came of another's.
+    """
+
+    def __init__(
+        self, transport: Transport, runtime: Runtime, path: str, total: float,
+        claim: Callable[[Permit], Elsewhere | None] | None = None,
+    ) -> None:  # fmt: skip
+        self._claim = claim
         self._transport = transport
         self._runtime = runtime
         self._path = path
@@ -34,6 +43,8 @@ class Attempt:
 
     def __call__(self, permit: Permit) -> Outcome:
         """Use ``permit`` once. Never raises for anything that the endpoint, the network or a callback did."""
+        if self._claim is not None and permit.alive and (elsewhere := self._claim(permit)) is not None:
+            return Outcome(LOCAL, detail="another process has asked for this key", elsewhere=elsewhere)
         outcome = self._make(permit, idle_only=False)
         assert outcome is not None  # noqa: S101 - a connection can be opened
         return outcome

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from .._core.account import Account
+from .._core.catalog import STORES
 from .._core.dispatch import Dispatcher
 from .._core.events import CLOSED, STATES
 from .._core.journal import Journal, Series
@@ -25,6 +27,13 @@ class Observation:
     running: dict[str, Series]
 
 
+class Sharing(Protocol):
+    """What is known of the store that processes share."""
+
+    state: str
+    failures: dict[str, int]
+
+
 @dataclass(slots=True)
 class Observer:
     """Looks at a pool. ``monotonic`` and ``wall`` are its clocks, ``connections`` says (in use, idle)."""
@@ -37,6 +46,7 @@ class Observer:
     accounts: Callable[[], Iterable[Account]]
     opened: Callable[[], int]
     listener_errors: Callable[[], int]
+    shared: Sharing | None = None
 
     def status(self, *, closed: bool) -> PoolStatus:
         """The pool's state, for ``ColonyPool.status``."""
@@ -67,6 +77,7 @@ class Observer:
             retry_budget_limit=desk.budget.limit_at(now),
             connections=self.connections(),
             closed=closed,
+            shared=self._store(),
         )
 
     def observe(self) -> Observation:
@@ -91,6 +102,7 @@ class Observer:
             "tokens": {(age,): float(count) for age, count in ages.items()},
             "connections": {("in_use",): float(in_use), ("idle",): float(idle)},
             "connections_limit": _one(desk.config.maxsize),
+            "shared_store_state": {(state,): float(state == self._store()) for state in STORES},
         }
         if desk.circuit.state != CLOSED:
             gauges["breaker_opened_timestamp_seconds"] = _one(wall + desk.circuit.opened_at - now)
@@ -105,14 +117,18 @@ class Observer:
             gauges["token_last_refresh_timestamp_seconds"] = _one(wall + desk.granted_at - now)
         return Observation(gauges, self.running())
 
+    def _store(self) -> str:
+        return self.shared.state if self.shared is not None else STORES[0]
+
     def running(self) -> dict[str, Series]:
         """What counters have grown by since their last event, or are counted elsewhere."""
-        now = self.monotonic()
+        now, failures = self.monotonic(), self.shared.failures if self.shared is not None else {}
         return {
             "breaker_state_seconds_total": {(self.journal.state,): max(0.0, now - self.journal.state_since)},
             "wait_seconds_total": {(kind,): seconds for kind, seconds in self.desk.waited_at(now).items()},
             "connections_opened_total": _one(self.opened()),
             "listener_errors_total": _one(self.listener_errors()),
+            "shared_store_failures_total": {(kind,): float(n) for kind, n in failures.items()},
         }
 
 

@@ -38,7 +38,8 @@ log = logging.getLogger("colony_pool")
 # Longest wait for a task that was interrupted between a decision and its execution, seconds.
 _SETTLED = 1.0
 
-_TO_DO = frozenset({act.Start, act.Abort, act.Done, act.Grant})
+_FOR_STORE = act.ForStore.__args__
+_TO_DO = frozenset({act.Start, act.Abort, act.Done, act.Grant, *_FOR_STORE})
 
 Step = Callable[[float, float], list[act.Action]]
 
@@ -87,13 +88,14 @@ class Runner:
     ) -> None:
         self.dispatcher = dispatcher
         self.runtime = runtime
+        self.carry: Callable[[act.ForStore], object] = lambda action: None  # to the store that processes share
         self.listeners = listeners if listeners is not None else []
         self._attempt = attempt
         self._after = after
         self._swift = swift
         self._breaker = breaker
         self._inbox: deque[Step] = deque()
-        self._todo: deque[act.Start | act.Abort | act.Done | act.Grant] = deque()
+        self._todo: deque[act.Start | act.Abort | act.Done | act.Grant | act.ForStore] = deque()
         self._story: deque[act.Replay | Event] = deque()
         self._deciding = runtime.lock()  # guards dispatcher
         self._telling = runtime.lock()  # guards the order in which _story is told
@@ -180,7 +182,7 @@ class Runner:
             self._tell()
         return mine
 
-    def _do(self, action: act.Start | act.Abort | act.Done | act.Grant) -> None:
+    def _do(self, action: act.Start | act.Abort | act.Done | act.Grant | act.ForStore) -> None:
         if isinstance(action, act.Start):
             self._start(action.permit)
         elif isinstance(action, act.Done):
@@ -189,6 +191,8 @@ class Runner:
             abort = action.permit.shell
             if abort is not None:
                 abort.abort()
+        elif not isinstance(action, act.Grant):
+            self.carry(action)
         elif action.account.listener is not None:
             action.account.listener(action)
 

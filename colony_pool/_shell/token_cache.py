@@ -43,16 +43,9 @@ class TokenCache:
     def _read(self, key: str) -> tuple[str, float] | None:
         """The token that was saved last and its expiry, however long ago that was."""
         try:
-            path = self._path(key)
-            if not enabled() or path.stat().st_size > _MAX_FILE:
-                return None
-            entry = json.loads(path.read_text(encoding="utf-8"))
-            jwt, expiry = entry["token"], float(entry["expiry"])
-        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError, RuntimeError):
+            return _entry(self._path(key)) if enabled() else None
+        except RuntimeError:  # no home directory
             return None
-        good = entry.get("v") == _VERSION and isinstance(jwt, str) and jwt.isascii() and jwt.isprintable()
-        good = good and len(jwt) <= MAX_TOKEN_CHARS and math.isfinite(expiry)
-        return (jwt, expiry) if good and jwt and " " not in jwt else None
 
     def save(self, key: str, jwt: str, expiry: float) -> None:
         """Write atomically, readable by the owner alone."""
@@ -81,6 +74,28 @@ class TokenCache:
     def _path(self, key: str) -> Path:
         name = hashlib.sha256(f"{self._base_url}|{key}".encode()).hexdigest()[:16]
         return directory() / f"{name}.json"
+
+
+def _entry(path: Path) -> tuple[str, float] | None:
+    try:
+        if path.stat().st_size > _MAX_FILE:
+            return None
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        jwt, expiry = entry["token"], float(entry["expiry"])
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None
+    good = entry.get("v") == _VERSION and isinstance(jwt, str) and jwt.isascii() and jwt.isprintable()
+    good = good and len(jwt) <= MAX_TOKEN_CHARS and math.isfinite(expiry)
+    return (jwt, expiry) if good and jwt and " " not in jwt else None
+
+
+def lives(wall: float) -> list[float]:
+    """Seconds that are left of each token on this host's disk, of whatever API: the files' names do not tell."""
+    try:
+        found = [_entry(path) for path in directory().glob("*.json")] if enabled() else []
+    except (OSError, RuntimeError):
+        return []
+    return [entry[1] - wall for entry in found if entry is not None and entry[1] > wall]
 
 
 def enabled() -> bool:

@@ -28,7 +28,7 @@ from ._pools import Exporter, Source
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
 
-__all__ = ["REGISTRY", "CollectorRegistry", "Exporter", "serve", "watch"]
+__all__ = ["REGISTRY", "CollectorRegistry", "Exporter", "MetricsServers", "serve", "watch"]
 
 # One exporter per registry: two that yield the same families would make the exposition invalid.
 _exporters: weakref.WeakKeyDictionary[CollectorRegistry, Exporter] = weakref.WeakKeyDictionary()
@@ -53,3 +53,30 @@ def serve(port: int, addr: str, registry: CollectorRegistry) -> tuple[WSGIServer
 
         registry = shared_registry(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     return start_http_server(port, addr, registry)
+
+
+class MetricsServers:
+    """The servers of one pool: started one by one, closed together."""
+
+    def __init__(self) -> None:
+        self._servers: list[tuple[WSGIServer, Any]] = []
+
+    def start(self, port: int, addr: str, registry: CollectorRegistry | None) -> int:
+        """Serve ``registry`` and return the port. Raises ``RuntimeError`` without one."""
+        if registry is None:
+            raise RuntimeError("start_metrics_server: this pool was made with registry=None and has no metrics")
+        server, thread = serve(port, addr, registry)
+        self._servers.append((server, thread))
+        return int(server.server_port)
+
+    def close(self, within: float) -> None:
+        """End all of them, each thread within so many seconds."""
+        while self._servers:
+            server, thread = self._servers.pop()
+            server.shutdown()
+            server.server_close()
+            thread.join(within)
+
+    def forget(self) -> None:
+        """In a forked child: they are the parent's."""
+        self._servers.clear()

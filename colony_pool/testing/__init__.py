@@ -1,5 +1,6 @@
-"""For tests of agents: a real server that fails on request, and virtual time for the real pool."""
+"""For tests of agents: a server that fails on request, virtual time for the real pool, a store that is shared."""
 
+from .._shared.memory import MemoryStore
 from .fake_colony import FakeColony, FakeColonyError, FakeRequest, FakeStats, subject, totp_code
 from .sim import SimDeadlock, SimKilled, SimLockHeld, SimRuntime, SimTask
 
@@ -8,6 +9,7 @@ __all__ = [
     "FakeColonyError",
     "FakeRequest",
     "FakeStats",
+    "MemoryStore",
     "SimDeadlock",
     "SimKilled",
     "SimLockHeld",

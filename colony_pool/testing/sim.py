@@ -103,6 +103,10 @@ class SimRuntime:
         """Run ``fn`` here: nothing blocks in virtual time."""
         return fn(*args)
 
+    def aside(self, fn: Callable[[], object]) -> None:
+        """Run ``fn()`` in a new task; it may sleep."""
+        self.spawn(fn)
+
     def after_fork(self) -> None:
         """Nothing to do: a simulation does not fork."""
 

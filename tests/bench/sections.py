@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests import outage
-from tests.bench import memory
+from tests.bench import memory, stores
 from tests.bench.peers import NAMES
 from tests.bench.report import FAILED, Column, Row, Table, higher, lower, rows_of
 
@@ -61,6 +61,11 @@ def _once(section: str, limit: float = LIMIT) -> Run:
         yield from _child(f"tests.bench.{section}", limit=limit)
 
     return run
+
+
+def _stores(options: Options) -> Iterator[Row]:
+    for store in stores.KINDS:
+        yield from _child("tests.bench.stores", store, store=store)
 
 
 def _memory(options: Options) -> Iterator[Row]:
@@ -134,6 +139,17 @@ SECTIONS: dict[str, tuple[Table, Run]] = {
             (Column("ms", "ms", "{:.2f}"), Column("read_ms", "of it reading", "{:.2f}"), Column("bytes", "bytes")),
         ),
         _once("scrape"),
+    ),
+    "stores": (
+        Table(
+            "The verbs of a store that processes share",
+            (
+                Column("store", "store"), *(Column(verb, f"`{verb}`, µs", "{:.0f}")
+                  for verb in ("look", "claim_probe", "claim_key", "release_key", "join")),
+            ),
+            note="Servers on loopback. `claim_probe` finds another one's lease; the rest do what they say.",
+        ),
+        _stores,
     ),
     "growth": (
         Table(

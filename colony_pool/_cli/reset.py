@@ -1,0 +1,54 @@
+"""``colony-pool reset``: an operator knows better than what the host, or the fleet, remembers."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .._shared.store import StoreUnavailable
+from .exits import MISUSED, UNAVAILABLE, Failed
+from .known import known
+from .shared import HOST, BaseUrl, Shared, opened, place
+from .status import picture
+
+HELP = """Close the breaker of this host, or of a fleet, and end its hold and its refusals.
+
+All processes that share it hear of it when they look the next time, within seconds, and whoever waits goes on at \
+the pace of a recovery. It is rarely needed: all three end by themselves. If the server still counts requests, to \
+end its hold prolongs it; if it is still down, the breakers open again.
+
+Example: colony-pool reset --yes
+"""
+EXIT_CODES = (
+    "Exit codes: 0 ok, 2 misused, or not confirmed; 5 what is shared cannot be reached; 130 Ctrl-C. "
+    "A URL with a password belongs into COLONY_POOL_SHARED."
+)
+
+
+def command(
+    shared: Shared = HOST,
+    base_url: BaseUrl = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Carry out ``colony-pool reset``; ``HELP`` says what it does."""
+    store, api = opened(shared, base_url)
+    try:
+        if not yes:
+            Console(stderr=True).print(picture(known(store, api, place(shared), time.time())))
+            _confirm()
+        store.reset()
+    except StoreUnavailable as error:
+        raise Failed(UNAVAILABLE, f"unavailable: {error}; nothing was reset") from None
+    finally:
+        store.close()
+    print(f"{api}: reset for {place(shared)}")
+
+
+def _confirm() -> None:
+    print("Reset it? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Failed(MISUSED, "not confirmed, and nothing was reset; answer y, or pass --yes")

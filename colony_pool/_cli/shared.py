@@ -1,0 +1,64 @@
+"""``--shared`` and ``--base-url``: which record of an endpoint a command is about."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from .._shared.choose import open_store
+from .._shared.redis import ALLOWED, SCHEMES, problem_with, shown
+from .._shared.store import Store
+from .._shell.url import check_base_url
+from ..config import DEFAULT_BASE_URL
+from .exits import MISUSED, Failed
+
+HOST, NONE = "host", "none"
+VARIABLE = "COLONY_POOL_SHARED"  # a URL may hold a password, and a command line is read by every user of the host
+
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="The API. Default: COLONY_BASE_URL, else the public one.", show_default=False),
+]
+Shared = Annotated[
+    str,
+    typer.Option(
+        "--shared",
+        metavar="host|URL",
+        envvar=VARIABLE,
+        help=f"What this host knows, or what a Redis or Valkey does ({ALLOWED}).",
+    ),
+]
+
+
+def checked(shared: str) -> str | None:
+    """What ``ColonyPool(shared=...)`` makes of it; ``Failed`` if that is nothing."""
+    if shared in (HOST, NONE):
+        return None if shared == NONE else HOST
+    if shared.partition("://")[0] not in SCHEMES or "://" not in shared:
+        raise Failed(
+            MISUSED, f"--shared {shown(shared)}: must be {HOST}, {NONE}, or a URL that begins with {ALLOWED}"
+        )
+    problem = problem_with(shared)
+    if problem is not None:
+        raise Failed(MISUSED, str(problem).replace("shared=", "--shared ", 1))
+    return shared
+
+
+def opened(shared: str, base_url: str | None) -> tuple[Store, str]:
+    """The store of an API, and that API; nothing is read yet."""
+    given = base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL
+    try:
+        api = check_base_url(given, allow_insecure=True)  # no key is sent there
+    except ValueError as error:
+        raise Failed(MISUSED, str(error).replace("base_url", "--base-url")) from None
+    store = open_store(checked(shared), api)
+    if store is None:
+        raise Failed(MISUSED, f"--shared {NONE}: there is nothing to look at")
+    return store, api
+
+
+def place(shared: str) -> str:
+    """Name it without a password."""
+    return "this host" if shared == HOST else shown(shared)

@@ -1,0 +1,118 @@
+"""Who may start: a probe by its lease, all others by the window, the quota and the retry budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+from ..config import DeskConfig
+from . import actions as act
+from . import events as ev
+from .account import Flight, Permit
+from .outcome import NETWORK, Outcome
+from .verdict import Verdicts
+
+# A transport ends its attempt by itself; one that has not after this many seconds more is given up.
+_GRACE = 1.0
+
+
+class Admission(Verdicts):
+    """The desk's admission of attempts, and the end of those that have no verdict in time."""
+
+    def __init__(self, config: DeskConfig, rand: Callable[[], float]) -> None:
+        super().__init__(config, rand)
+        self._holding = False
+        self._deadlines: list[tuple[float, int, Permit]] = []  # of every permit, probes' leases included
+        self._started = 0
+        self._without_budget: Flight | None = None  # whose retry the budget refused last
+
+    def _may_probe(self, now: float) -> bool:
+        """Whether a call that cannot wait may be the probe now: else such calls alone never end an outage."""
+        due = self.circuit.state == ev.HALF_OPEN or self.circuit.probe_at <= now
+        return due and self.lease is None and self.hold_until <= now
+
+    def _void(self, now: float) -> None:
+        """Give up attempts that are past their deadline: the breaker always makes progress (G4)."""
+        while self._deadlines and (self._deadlines[0][0] <= now or not self._deadlines[0][2].alive):
+            permit = heappop(self._deadlines)[2]
+            if permit.alive:
+                if permit.is_probe:
+                    self.circuit.voids += 1
+                self._out.append(act.Abort(permit))
+                words = f"no verdict within {permit.timeout:g} s"
+                self._land(permit, Outcome(NETWORK, detail=words), now, lost=True)
+
+    def _end_hold(self, now: float) -> None:
+        if self.hold_until > now:
+            self._holding = True
+        elif self._holding:
+            self._holding = False
+            if self.circuit.state == ev.CLOSED:
+                # The hold ends with one attempt, not with everyone; what is still out is history.
+                self.circuit.generation += 1
+                self._restart_window(now)
+
+    def _admit(self, now: float) -> float:
+        """Start what may start; return when the next one may (inf: when something else happens)."""
+        if self.hold_until > now:
+            return self.hold_until
+        short = self.circuit.state == ev.CLOSED and self.quota.short(len(self.flights), now)
+        self.queue.order(now, self._wall, by_hunger=short)
+        if self.circuit.state == ev.CLOSED:
+            return self._admit_closed(now)
+        if self.circuit.state == ev.OPEN and self.circuit.probe_at > now:
+            return self.circuit.probe_at if self.queue.first() else math.inf
+        if self.lease is None and len(self.live) < self.config.maxsize and self.queue.first() is not None:
+            return self._probe(now)
+        return math.inf
+
+    def _probe(self, now: float) -> float:
+        """Start the probe, or return when it may leave."""
+        timeout = self.config.probe_timeout * 2.0 ** min(self.circuit.voids, 30)
+        timeout = min(timeout, self.config.timeout.total)
+        permitted = self._permitted_at(now, timeout)
+        if permitted > now:
+            return permitted
+        flight = self.queue.take_for_probe()
+        assert flight is not None  # noqa: S101 - there is a first one
+        if self.circuit.state == ev.OPEN:
+            self._half_open(now)
+        self.lease = self._start(flight, now, timeout, is_probe=True)
+        return math.inf
+
+    def _admit_closed(self, now: float) -> float:
+        while (flight := self.queue.first()) is not None:
+            opens = self.window.opens_at(now)
+            if opens > now or len(self.live) >= min(self.config.maxsize, self.quota.left(now)):
+                return opens if opens > now else math.inf
+            if (goes_on := self._goes_on_at(now)) > now:
+                return goes_on
+            retry = flight.tried_in == self.circuit.generation
+            if retry and not self.budget.withdraw(now):
+                if self._without_budget is not flight:
+                    self._without_budget = flight
+                    self._emit(ev.RetryDenied("budget"))
+                return self.budget.next_refill()
+            self.queue.take()
+            if not retry:
+                self.budget.deposit(now)
+            permit = self._start(flight, now, self.config.timeout.total + _GRACE, is_retry=retry)
+            permit.level, permit.round = self.window.start(now)
+        return math.inf
+
+    def _start(
+        self, flight: Flight, now: float, timeout: float, *, is_probe: bool = False, is_retry: bool = False
+    ) -> Permit:
+        permit = Permit(flight, self.circuit.generation, now, timeout, is_probe=is_probe)
+        permit.is_retry = is_retry
+        flight.permit = permit
+        flight.tried_in = self.circuit.generation
+        flight.asked += 1
+        self.live.add(permit)
+        self._started += 1
+        heappush(self._deadlines, (permit.deadline, self._started, permit))
+        retry_of = flight.last.kind if is_retry and flight.last is not None else ""
+        self._emit(ev.AttemptStarted(retry_of, is_probe))
+        self._out.append(act.Start(permit))
+        return permit

@@ -1,0 +1,48 @@
+"""What one process knows of those with which it shares an endpoint: the state, not the rules (``fleet.py``)."""
+
+from __future__ import annotations
+
+import math
+
+
+class Fleet:
+    """The fleet, as one process sees it. Times are monotonic seconds."""
+
+    __slots__ = (
+        "answer_by", "ask_at", "fence", "follow_until", "generation", "joined_until", "lead_answer_by", "lead_at",
+        "lead_until", "lease_until", "look_at", "looking", "members", "period",
+        "unheard",
+    )  # fmt: skip
+
+    def __init__(self, period: float) -> None:
+        self.period = period  # between two looks at the store
+        self.generation = 0  # of the record that was adopted last; 0: none
+        self.members = 1
+        self.answer_by = math.inf  # an Ask is out; whether or not it is answered, the probe leaves then
+        self.ask_at = -math.inf  # another process probes until then
+        self.fence: int | None = None  # of the lease that was granted
+        self.unheard = False  # the store refuses, since it has not heard that the breaker is open
+        self.lease_until = -math.inf  # a probe may leave until then, by that lease or without anybody's leave
+        self.lead_answer_by = math.inf  # a Lead is out
+        self.lead_at = -math.inf  # not to be asked for before
+        self.lead_until = -math.inf  # this process is the one that goes on
+        self.follow_until = math.inf  # another one is; this is as long as it is waited for
+        self.look_at = -math.inf
+        self.looking = False
+        self.joined_until = -math.inf
+
+    @property
+    def asking(self) -> bool:
+        """Whether the store has still to say if a probe may leave."""
+        return self.answer_by < math.inf
+
+    def end_doubt(self) -> bool:
+        """Forget who leads; whether it was this process."""
+        led, self.lead_until, self.follow_until = self.lead_until > -math.inf, -math.inf, math.inf
+        return led
+
+    def end_lease(self) -> int | None:
+        """Forget the lease, and return its fence."""
+        fence, self.fence = self.fence, None
+        self.lease_until = -math.inf
+        return fence

@@ -1,0 +1,62 @@
+"""What processes tell each other about one endpoint, as values. All times are seconds from the moment of telling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The breaker is open: since when, why, and when the next probe may leave, seconds from now."""
+
+    probe_in: float
+    level: int
+    opened_for: float
+    cause: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the store knows. ``generation`` 0: nobody has ever told it anything.
+
+    Arguments:
+        generation: grows with each opening (again, too) and each closing.
+        opening: ``None`` while the breaker is closed.
+        lease_for: rest of the probe's lease, 0 when nobody probes.
+        hold_for: rest of the hold, 0 without one; ``hold_cause`` in words.
+        members: processes that have callers parked, this one included if it has joined.
+    """
+
+    generation: int = 0
+    opening: Opening | None = None
+    lease_for: float = 0.0
+    hold_for: float = 0.0
+    hold_cause: str = ""
+    members: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A key was refused, and is remembered for ``seconds``."""
+
+    seconds: float
+    times: int
+    status: int
+    code: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Why an attempt was not made: another process makes it, or has made it.
+
+    Arguments:
+        token: ``(jwt, seconds of life left)`` that came of it.
+        denial: the key was refused.
+        view: the breaker is open, or everybody is held, and this process did not know.
+    """
+
+    token: tuple[str, float] | None = field(default=None, repr=False)
+    denial: Denial | None = None
+    view: View | None = None

@@ -1,0 +1,57 @@
+"""``ColonyPool(shared=...)``: from what is asked for to the link between a desk and its store."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .._core.dispatch import Dispatcher
+from .._runtime.protocol import Runtime
+from .._shell.token_cache import enabled
+from .choose import open_store
+from .keys import check_sealing
+from .link import Link
+from .store import Store
+
+_LOOK_NEAR, _LOOK_FAR = 0.25, 1.0  # seconds between two looks: at a file or an object, over a network
+
+
+class Cache(Protocol):
+    """Tokens on this host's disk."""
+
+    def load(self, key: str, wall: float) -> tuple[str, float] | None:
+        """``(jwt, expiry in unix time)``."""
+
+
+class Shared:
+    """The options, checked.
+
+    Raises:
+        ValueError: ``shared`` is none of what it may be, or there is nothing to share tokens through.
+        ImportError: what it needs is not installed.
+    """
+
+    def __init__(self, shared: str | Store | None, *, share_tokens: bool, base_url: str) -> None:
+        self._shared = shared
+        self._share_tokens = share_tokens
+        self._base_url = base_url
+        store = self._open()
+        if store is not None and store.carries_tokens:
+            check_sealing()
+        is_far = isinstance(shared, str) and shared != "host"
+        self.look = None if store is None else _LOOK_FAR if is_far else _LOOK_NEAR
+
+    def link(self, desk: Dispatcher, runtime: Runtime, *, name: str, cache: Cache | None) -> Link | None:
+        """Make the link of ``desk`` to a store of its own; ``None`` if nothing is shared."""
+        store = self._open()
+        if store is None:
+            return None
+        # Whoever is told "elsewhere" must be able to find there what came of it: a disk is one host's alone.
+        on_host = cache is not None and enabled() and (self._shared == "host" or not isinstance(self._shared, str))
+        return Link(
+            store, desk, runtime, name=name, base_url=self._base_url, claims=store.carries_tokens or on_host,
+            on_disk=lambda key: None if cache is None else cache.load(key, runtime.now()),
+            owns_store=isinstance(self._shared, str),
+        )  # fmt: skip
+
+    def _open(self) -> Store | None:
+        return open_store(self._shared, self._base_url, share_tokens=self._share_tokens)

@@ -1,0 +1,271 @@
+"""The record of one endpoint and its verbs as plain data: what MemoryStore and HostStore have in common.
+
+``now`` is the store's clock, and every time in a record is a point on it; a ``View`` tells only durations. ``Books``
+is what a store lays open within one transaction, and ``RecordStore`` has the verbs; a store of this kind adds where
+the books lie and how a transaction is made. RedisStore says the same in Lua, and one suite of tests holds them
+together.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .store import Denial, KeyState, Opening, Survey, View
+
+
+@dataclass(slots=True)
+class Door:
+    """Breaker, lease, hold and members. ``cause`` and ``status`` are of the opening.
+
+    A store that can lose its record gives a new one the ``epoch`` of its clock's milliseconds, so that generations
+    and fences of the lost one do not come again.
+    """
+
+    epoch: int = 0
+    generation: int = 0
+    is_open: bool = False
+    probe_at: float = 0.0
+    level: int = 0
+    opened_at: float = 0.0
+    cause: str = ""
+    status: int = 0
+    fence: int = 0
+    prober: str | None = None
+    lease_until: float = 0.0
+    hold_until: float = 0.0
+    hold_cause: str = ""
+    members: dict[str, float] = field(default_factory=dict)
+
+    def view(self, now: float) -> View:
+        """What the record says, as durations from ``now``."""
+        opening = None
+        if self.is_open:
+            probe_in, opened_for = max(0.0, self.probe_at - now), max(0.0, now - self.opened_at)
+            opening = Opening(probe_in, self.level, opened_for, self.cause, self.status)
+        hold_for = max(0.0, self.hold_until - now)
+        return View(
+            generation=self.generation,
+            opening=opening,
+            lease_for=max(0.0, self.lease_until - now),
+            hold_for=hold_for,
+            hold_cause=self.hold_cause if hold_for else "",
+            members=sum(until > now for until in self.members.values()),
+        )
+
+    def move(self, opening: Opening | None, now: float) -> None:
+        """Open or close: a new generation, in which nobody probes yet."""
+        self.generation = (self.generation or self.epoch) + 1
+        self.prober, self.lease_until = None, 0.0
+        self.is_open = opening is not None
+        if opening is not None:
+            self.probe_at, self.level = now + opening.probe_in, opening.level
+            self.opened_at, self.cause, self.status = now - opening.opened_for, opening.cause, opening.status
+
+    def may_probe(self, owner: str, now: float) -> bool:
+        """Open, its delay over, nobody held, and nobody else probes."""
+        free = self.prober in (None, owner) or now >= self.lease_until
+        return self.is_open and now >= self.probe_at and now >= self.hold_until and free
+
+    def lease(self, owner: str, until: float) -> int:
+        """Give ``owner`` the lease; its fence."""
+        self.fence = (self.fence or self.epoch) + 1
+        self.prober, self.lease_until = owner, until
+        return self.fence
+
+    def has_lease(self, owner: str, fence: int, now: float) -> bool:
+        """Whether ``fence`` is the lease that runs."""
+        return self.prober == owner and self.fence == fence and now < self.lease_until
+
+    def prober_at(self, now: float) -> str | None:
+        """Who probes."""
+        return self.prober if now < self.lease_until else None
+
+    def part(self, owner: str) -> None:
+        """Count ``owner`` no more, and end its lease."""
+        self.members.pop(owner, None)
+        if self.prober == owner:
+            self.prober, self.lease_until = None, 0.0
+
+
+@dataclass(slots=True)
+class Key:
+    """What is known of one API key: who exchanges it, that it was refused, its token."""
+
+    owner: str | None = None
+    claimed_until: float = 0.0
+    denied_until: float = 0.0
+    times: int = 0
+    status: int = 0
+    code: str | None = None
+    detail: str = ""
+    token: str | None = None
+    token_until: float = 0.0
+
+    def is_busy(self, owner: str, now: float) -> bool:
+        """Whether somebody else holds the claim."""
+        return self.owner not in (None, owner) and now < self.claimed_until
+
+    def end_claim(self, owner: str) -> None:
+        """End the claim, if it is of ``owner``."""
+        if self.owner == owner:
+            self.owner, self.claimed_until = None, 0.0
+
+    @property
+    def ends(self) -> float:
+        """When nothing of it is true any more."""
+        return max(self.claimed_until, self.denied_until, self.token_until)
+
+    def state(self, owner: str, view: View, now: float) -> KeyState:
+        """What a process that may not exchange the key is told."""
+        denial = None
+        if now < self.denied_until:
+            denial = Denial(self.denied_until - now, self.times, self.status, self.code, self.detail)
+        return KeyState(
+            mine=False,
+            view=view,
+            busy_for=self.claimed_until - now if self.is_busy(owner, now) else 0.0,
+            denial=denial,
+            token=(self.token, self.token_until - now) if self.token is not None and now < self.token_until else None,
+        )
+
+    def learn(self, denial: Denial | None, token: tuple[str, float] | None, now: float) -> None:
+        """Note what came of an exchange; a token ends a denial."""
+        if token is not None:
+            self.token, self.token_until = token[0], now + token[1]
+            self.denied_until = 0.0
+        if denial is not None:
+            self.denied_until = now + denial.seconds
+            self.times, self.status, self.code, self.detail = denial.times, denial.status, denial.code, denial.detail
+            self.token, self.token_until = None, 0.0
+
+
+class Keys(Protocol):
+    """The keys of an endpoint."""
+
+    def get(self, name: str) -> Key:
+        """Return the record of a key; an empty one, if there is none."""
+
+    def put(self, name: str, key: Key) -> None:
+        """Keep it; until it ends, at least."""
+
+    def free(self, owner: str) -> None:
+        """End all claims of ``owner``."""
+
+    def denied(self, now: float) -> int:
+        """How many are refused."""
+
+    def pardon(self) -> None:
+        """End all denials."""
+
+
+@dataclass(slots=True)
+class Books:
+    """One endpoint within one transaction."""
+
+    now: float
+    door: Door
+    keys: Keys
+
+
+class RecordStore(abc.ABC):
+    """The verbs of ``Store`` over ``Books``."""
+
+    carries_tokens = False
+
+    @abc.abstractmethod
+    def _reading(self) -> AbstractContextManager[tuple[float, Door]]:
+        """``(now, door)``, of which nothing is written back."""
+
+    @abc.abstractmethod
+    def _writing(self) -> AbstractContextManager[Books]:
+        """Keep others out, and write back what was changed, all or nothing."""
+
+    @contextmanager
+    def _changing(self) -> Iterator[tuple[float, Door]]:
+        with self._writing() as books:
+            yield books.now, books.door
+
+    def look(self) -> View:
+        with self._reading() as (now, door):
+            return door.view(now)
+
+    def survey(self) -> Survey:
+        with self._writing() as books:
+            return Survey(books.door.view(books.now), books.door.prober_at(books.now), books.keys.denied(books.now))
+
+    def open(self, owner: str, generation: int, opening: Opening) -> View:
+        with self._changing() as (now, door):
+            if door.generation == generation:
+                door.move(opening, now)
+            return door.view(now)
+
+    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, View]:
+        with self._changing() as (now, door):
+            fence = door.lease(owner, now + seconds) if door.may_probe(owner, now) else None
+            return fence, door.view(now)
+
+    def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
+        with self._changing() as (now, door):
+            if door.has_lease(owner, fence, now):
+                door.move(opening, now)
+            return door.view(now)
+
+    def hold(self, seconds: float, cause: str) -> View:
+        with self._changing() as (now, door):
+            if now + seconds > door.hold_until:
+                door.hold_until, door.hold_cause = now + seconds, cause
+            return door.view(now)
+
+    def join(self, owner: str, seconds: float) -> View:
+        with self._changing() as (now, door):
+            door.members = {name: until for name, until in door.members.items() if until > now}
+            door.members[owner] = now + seconds
+            return door.view(now)
+
+    def leave(self, owner: str) -> None:
+        with self._writing() as books:
+            books.door.part(owner)
+            books.keys.free(owner)
+
+    def claim_key(self, owner: str, key: str, seconds: float) -> KeyState:
+        with self._writing() as books:
+            now, view, record = books.now, books.door.view(books.now), books.keys.get(key)
+            state = record.state(owner, view, now)
+            if view.opening or view.hold_for or state.busy_for or state.denial or state.token:
+                return state
+            record.owner, record.claimed_until = owner, now + seconds
+            books.keys.put(key, record)
+            return KeyState(mine=True, view=view)
+
+    def release_key(
+        self, owner: str, key: str, *, denial: Denial | None = None, token: tuple[str, float] | None = None
+    ) -> None:
+        with self._writing() as books:
+            record = books.keys.get(key)
+            if record.is_busy(owner, books.now):
+                return
+            record.end_claim(owner)
+            record.learn(denial, token, books.now)
+            if not self.carries_tokens:
+                record.token, record.token_until = None, 0.0
+            books.keys.put(key, record)
+
+    def forget_key(self, key: str) -> None:
+        with self._writing() as books:
+            record = books.keys.get(key)
+            record.denied_until = 0.0
+            record.token, record.token_until = None, 0.0
+            books.keys.put(key, record)
+
+    def reset(self) -> None:
+        with self._writing() as books:
+            books.door.move(None, books.now)
+            books.door.hold_until = 0.0
+            books.keys.pardon()
+
+    def close(self) -> None:
+        return

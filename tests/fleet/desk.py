@@ -1,0 +1,80 @@
+"""A dispatcher of a fleet without a store: tests read what it wants of one, and answer."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from colony_pool._core import actions as act
+from colony_pool._core.account import Waiter
+from colony_pool._core.view import Opening, View
+from tests.desk import DOWN_502, Desk
+
+OPENING = Opening(probe_in=8.0, level=3, opened_for=5.0, cause="HTTP 503", status=503)
+A = TypeVar("A", bound=act.ForStore)
+
+
+class FleetDesk(Desk):
+    """Keeps what is for the store apart, in ``told``."""
+
+    def __init__(self, seed: int = 0, **options: Any) -> None:
+        self.told: list[act.ForStore] = []
+        self._led = 0
+        super().__init__(seed, look=0.25, **options)
+
+    def feed(self, actions: list[act.Action]) -> None:
+        self.told += [action for action in actions if isinstance(action, act.ForStore)]
+        super().feed([action for action in actions if not isinstance(action, act.ForStore)])
+
+    def learn(self, view: View, asked: int | None = None) -> None:
+        asked = self.desk.circuit.generation if asked is None else asked
+        self.feed(self.desk.learn(view, asked, self.now, self.wall))
+
+    def all(self, kind: type[A]) -> list[A]:
+        return [action for action in self.told if isinstance(action, kind)]
+
+    def to_ask(self) -> act.Ask:
+        """Go to the moment at which the desk asks for a probe."""
+        before = len(self.all(act.Ask))
+        while len(self.all(act.Ask)) == before:
+            self.at(self.wake)
+        return self.all(act.Ask)[-1]
+
+    def trip(self, n: int = 40) -> list[Waiter]:
+        waiters = [self.ask(patience=36_000.0) for _ in range(n)]
+        self.trip_alone()
+        return waiters
+
+    def grant(self, ask: act.Ask, fence: int = 7) -> None:
+        self.feed(self.desk.granted(ask, fence, self.now, self.wall))
+
+    def refuse(self, ask: act.Ask, view: View) -> None:
+        self.feed(self.desk.refused(ask, view, self.now, self.wall))
+
+    def lose(self, request: act.ForStore) -> None:
+        self.feed(self.desk.unavailable(request, self.now, self.wall))
+
+    def trip_alone(self) -> None:
+        """Fail until the breaker opens; nobody else leads."""
+        if not self.desk.waiting:
+            for _ in range(40):
+                self.ask(patience=36_000.0)
+        while self.state == "closed":
+            while self.out and self.state == "closed":
+                self.answer(self.out[0], DOWN_502)
+            for lead in self.all(act.Lead)[self._led :]:
+                self._led += 1
+                self.lose(lead)
+            self.at(self.now + 0.1)
+
+    @property
+    def state(self) -> str:
+        return self.desk.circuit.state
+
+
+def opened(**options: Any) -> FleetDesk:
+    """Open, and three callers wait."""
+    desk = FleetDesk(**options)
+    desk.feed(desk.desk.force("open", 0.0))
+    for _ in range(3):
+        desk.ask(patience=36_000.0)
+    return desk

@@ -1,0 +1,85 @@
+"""A store in memory, at the other end of a wire, with the faults that such a store has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from colony_pool._shared.memory import MemoryStore
+from colony_pool._shared.store import Denial, KeyState, Opening, StoreUnavailable, Survey, View
+
+
+class FaultyStore(MemoryStore):
+    """``latency`` seconds away (the verbs in ``slow`` are farther), and broken in the verbs of ``failing``."""
+
+    def __init__(self, clock: Callable[[], float], sleep: Callable[[float], None], latency: float = 0.001) -> None:
+        super().__init__(clock, carries_tokens=True)
+        self._sleep = sleep
+        self.latency = latency
+        self.slow: dict[str, float] = {}
+        self.failing: set[str] = set()
+        self.calls: Counter[str] = Counter()
+
+    def forget(self) -> None:
+        """Begin anew, empty: as a server that was restarted."""
+        super().__init__(self._clock, carries_tokens=True)
+
+    def view(self) -> View:
+        """What it knows, for the test that asks."""
+        return super().look()
+
+    def _meet(self, verb: str) -> None:
+        self.calls[verb] += 1
+        self._sleep(self.slow.get(verb, self.latency))
+        if verb in self.failing:
+            raise StoreUnavailable(f"{verb} failed")
+
+    def look(self) -> View:
+        self._meet("look")
+        return super().look()
+
+    def survey(self) -> Survey:
+        self._meet("survey")
+        return super().survey()
+
+    def open(self, owner: str, generation: int, opening: Opening) -> View:
+        self._meet("open")
+        return super().open(owner, generation, opening)
+
+    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, View]:
+        self._meet("claim_probe")
+        return super().claim_probe(owner, seconds)
+
+    def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
+        self._meet("conclude")
+        return super().conclude(owner, fence, opening)
+
+    def hold(self, seconds: float, cause: str) -> View:
+        self._meet("hold")
+        return super().hold(seconds, cause)
+
+    def join(self, owner: str, seconds: float) -> View:
+        self._meet("join")
+        return super().join(owner, seconds)
+
+    def leave(self, owner: str) -> None:
+        self._meet("leave")
+        super().leave(owner)
+
+    def claim_key(self, owner: str, key: str, seconds: float) -> KeyState:
+        self._meet("claim_key")
+        return super().claim_key(owner, key, seconds)
+
+    def release_key(
+        self, owner: str, key: str, *, denial: Denial | None = None, token: tuple[str, float] | None = None
+    ) -> None:
+        self._meet("release_key")
+        super().release_key(owner, key, denial=denial, token=token)
+
+    def forget_key(self, key: str) -> None:
+        self._meet("forget_key")
+        super().forget_key(key)
+
+    def reset(self) -> None:
+        self._meet("reset")
+        super().reset()

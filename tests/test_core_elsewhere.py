@@ -1,0 +1,126 @@
+"""A key that another process exchanges, or was refused: of the endpoint that says nothing (G14, G16)."""
+
+from __future__ import annotations
+
+import pytest
+
+from colony_pool._core import actions as act
+from colony_pool._core.account import Account, Permit
+from colony_pool._core.outcome import LOCAL, Outcome
+from colony_pool._core.view import Denial, Elsewhere, View
+from colony_pool.errors import ColonyAuthError
+from tests.desk import GOOD, WALL
+from tests.fleet.desk import OPENING, FleetDesk
+
+REFUSED = Denial(seconds=45.0, times=2, status=401, code="AUTH_INVALID", detail="no such key")
+
+
+def found(**what: object) -> Outcome:
+    return Outcome(LOCAL, elsewhere=Elsewhere(**what))  # type: ignore[arg-type]
+
+
+BUSY = found()
+
+
+def next_start(desk: FleetDesk) -> Permit:
+    while not desk.out:
+        desk.at(desk.wake)
+    return desk.out[0]
+
+
+def test_a_busy_key_gives_its_permit_back_and_comes_again_ever_later() -> None:
+    desk = FleetDesk()
+    waiter = desk.ask()
+    pauses = []
+    for _ in range(8):
+        left = desk.now
+        desk.answer(next_start(desk), BUSY)
+        assert (0, set()) == (desk.desk.window.active, desk.desk.live)
+        next_start(desk)
+        pauses.append(desk.now - left)
+    for most, pause in zip((0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 1.0), pauses, strict=True):
+        assert most / 2 - 1e-9 <= pause <= most + 1e-9
+    assert not waiter.done
+    assert (0, 0) == (desk.desk.circuit.failures, waiter.account.fails)
+    assert 10.0 == desk.desk.budget.balance(desk.now) - 2.0, "one first attempt is out, none was a retry"
+
+
+def test_a_busy_key_is_no_sign_of_life_and_none_of_death() -> None:
+    desk = FleetDesk()
+    desk.ask()
+    desk.answer(desk.out[0], BUSY)
+    assert ([], -float("inf")) == (desk.replays, desk.desk._last_success)
+
+
+def test_g9_a_call_that_cannot_park_waits_for_another_process_as_for_an_attempt_of_its_own() -> None:
+    desk = FleetDesk()
+    waiter = desk.ask(patience=0.0)
+    desk.answer(desk.out[0], BUSY)
+    assert not waiter.done
+    desk.answer(next_start(desk), GOOD)
+    assert waiter.token is not None
+
+
+def test_a_busy_key_whose_callers_are_gone_is_dropped() -> None:
+    desk = FleetDesk()
+    waiter = desk.ask()
+    desk.feed(desk.desk.cancel(waiter, desk.now, desk.wall))
+    desk.answer(desk.out[0], BUSY)
+    assert {} == desk.desk.flights
+
+
+def test_g17_a_refresh_ahead_of_time_waits_for_the_other_process_too() -> None:
+    desk = FleetDesk()
+    account = desk.ask().account
+    desk.answer(desk.out[0], GOOD)
+    desk.at(80_000.0)
+    desk.feed(desk.desk.refresh(account, desk.now, desk.wall))
+    desk.answer(desk.out[0], BUSY)
+    desk.answer(next_start(desk), found(token=("theirs", 86_000.0)))
+    assert account.token is not None
+    assert ("theirs", {}) == (account.token.jwt, desk.desk.flights)
+
+
+def test_g16_a_token_found_elsewhere_serves_all_who_wait_for_it() -> None:
+    desk = FleetDesk()
+    account = Account(spread=0.5)
+    waiters = [desk.ask(account) for _ in range(3)]
+    desk.answer(desk.out[0], found(token=("theirs", 40_000.0)))
+    assert ["theirs"] * 3 == [waiter.token.jwt for waiter in waiters if waiter.token is not None]
+    assert account.token is not None
+    assert (40_000.0, WALL + 40_000.0) == (account.token.ends, account.token.ends_wall)
+    assert account.token.soft < 40_000.0 * 0.5, "its soft point is that of a token of which more than half is gone"
+    assert ([], {}) == (desk.replays, desk.desk.flights)
+
+
+def test_g14_a_denial_learnt_denies_as_if_the_key_had_been_refused_here() -> None:
+    desk = FleetDesk()
+    waiter = desk.ask()
+    desk.answer(desk.out[0], found(denial=REFUSED))
+    again = desk.ask(waiter.account)
+    for told in (waiter, again):
+        assert told.failure is not None
+        assert (ColonyAuthError, 401, "AUTH_INVALID") == (told.failure.error, told.failure.status, told.failure.code)
+    assert ([], -float("inf")) == (desk.replays, desk.desk._last_success), "it says nothing of the server"
+    desk.at(45.0)
+    desk.ask(waiter.account)
+    assert 1 == len(desk.out)
+    assert waiter.account.denial is not None
+    assert 2 == waiter.account.denial.times
+
+
+@pytest.mark.parametrize(
+    ("view", "state", "held"),
+    [
+        (View(generation=3, opening=OPENING), "open", 0.0),
+        (View(hold_for=20.0, hold_cause="HTTP 429"), "closed", 20.0),
+    ],
+)
+def test_g1_g13_a_claim_that_was_not_granted_says_why(view: View, state: str, held: float) -> None:
+    desk = FleetDesk()
+    waiter = desk.ask()
+    desk.answer(desk.out[0], found(view=view))
+    assert (state, held, False) == (desk.state, max(0.0, desk.desk.hold_until), waiter.done)
+    desk.at(3.0)
+    assert [] == desk.out
+    assert desk.all(act.Look)

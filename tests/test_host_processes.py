@@ -1,0 +1,132 @@
+"""Real processes behind one door, on one host: one exchange, one probe, and a prober that dies or stands still."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from colony_pool._shared.sqlite import HostStore
+from colony_pool.testing import FakeColony
+
+from .shell import environment, patient
+from .stores.servers import until
+
+Worker = subprocess.Popen[str]
+Hire = Callable[[str], Worker]
+
+
+@pytest.fixture
+def colony() -> Iterator[FakeColony]:
+    with FakeColony() as colony:
+        yield colony
+
+
+@pytest.fixture
+def store(tmp_path: Path, colony: FakeColony, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostStore]:
+    """What the workers share."""
+    monkeypatch.setenv("COLONY_POOL_STATE_DIR", environment(tmp_path)["COLONY_POOL_STATE_DIR"])
+    store = HostStore(colony.base_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def hire(tmp_path: Path, colony: FakeColony) -> Iterator[Hire]:
+    """Start a worker for a key; all are ended in the end."""
+    env = patient(environment(tmp_path), tmp_path)
+    hired: list[Worker] = []
+
+    def start(key: str) -> Worker:
+        command = [sys.executable, "-m", "tests.host_worker", colony.base_url, key]
+        worker = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        hired.append(worker)
+        return worker
+
+    yield start
+    for worker in hired:
+        worker.kill()
+        worker.communicate()
+
+
+def tell(worker: Worker, line: str) -> None:
+    assert worker.stdin is not None
+    worker.stdin.write(f"{line}\n")
+    worker.stdin.flush()
+
+
+def hear(worker: Worker) -> str:
+    assert worker.stdout is not None
+    line = worker.stdout.readline().strip()
+    assert line, "the worker has died"
+    return line
+
+
+def probing(hire: Hire, colony: FakeColony, store: HostStore, count: int) -> tuple[Worker, list[Worker]]:
+    """``count`` processes wait in an outage; the one that probes, without an answer, and the others."""
+    workers = [hire(f"col_agent_{number}") for number in range(count)]
+    assert {"ready"} == {hear(worker) for worker in workers}
+    colony.behave("hang", only="/auth/token")
+    tell(workers[0], "open")
+    until(lambda: store.look().opening is not None)
+    for worker in workers:
+        tell(worker, "token")
+    until(lambda: store.look().members == count)  # all of them are parked
+    until(lambda: colony.stats().in_flight)
+    prober = store.survey().prober
+    assert prober is not None
+    pid = int(prober.split("/")[-2])
+    (one,) = [worker for worker in workers if worker.pid == pid]
+    return one, [worker for worker in workers if worker is not one]
+
+
+def test_g16_eight_processes_make_one_exchange_for_a_cold_key(hire: Hire, colony: FakeColony) -> None:
+    colony.latency(0.3)
+    workers = [hire("col_one") for _ in range(8)]
+    assert {"ready"} == {hear(worker) for worker in workers}
+    for worker in workers:
+        tell(worker, "token")
+    assert 1 == len({hear(worker) for worker in workers})
+    assert 1 == colony.count("/auth/token")
+
+
+def test_g1_one_process_probes_for_all(hire: Hire, colony: FakeColony, store: HostStore) -> None:
+    """An outage of several intervals: at no moment is there a second probe on the wire."""
+    prober, others = probing(hire, colony, store, 4)
+    colony.latency(0.1)
+    colony.behave("status", status=502, only="/auth/token")
+    until(lambda: colony.count("/auth/token", status=502) >= 3)
+    assert 1 == colony.stats().max_in_flight
+    colony.behave("healthy")
+    assert 4 == len({hear(worker) for worker in [prober, *others]})
+
+
+def test_g4_a_prober_that_is_killed_keeps_nobody_from_probing(
+    hire: Hire, colony: FakeColony, store: HostStore
+) -> None:
+    """Its lease ends, another process probes, and everybody is served: with one attempt each."""
+    prober, others = probing(hire, colony, store, 4)
+    os.kill(prober.pid, signal.SIGKILL)
+    colony.behave("healthy")
+    assert 3 == len({hear(worker) for worker in others})
+    assert 3 == colony.count("/auth/token", status=200)
+    assert None is store.look().opening
+
+
+def test_g5_a_prober_that_stood_still_past_its_lease_changes_nothing(
+    hire: Hire, colony: FakeColony, store: HostStore
+) -> None:
+    prober, others = probing(hire, colony, store, 3)
+    os.kill(prober.pid, signal.SIGSTOP)
+    colony.behave("healthy")
+    assert 2 == len({hear(worker) for worker in others})
+    closed = store.look()
+    assert None is closed.opening
+    os.kill(prober.pid, signal.SIGCONT)
+    assert hear(prober)
+    assert (closed.generation, None) == (store.look().generation, store.look().opening)

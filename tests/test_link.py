@@ -1,0 +1,184 @@
+"""The link: nobody waits for a store longer than a moment, and no call of it stands in a task's way."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from colony_pool import ColonyPool
+from colony_pool._runtime.gevent import GeventRuntime
+from colony_pool._runtime.protocol import Runtime
+from colony_pool._runtime.threads import ThreadRuntime
+from colony_pool._shared.calls import PATIENCE, Calls, Health
+from colony_pool._shared.keys import key_name
+from colony_pool._shared.memory import MemoryStore
+from colony_pool._shared.sqlite import HostStore
+from colony_pool._shared.store import Store, StoreUnavailable, View
+from colony_pool.testing import FakeColony, SimRuntime
+from tests.fleet.store import FaultyStore
+
+
+@pytest.fixture(params=["threads", "gevent"])
+def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
+    made: Runtime = ThreadRuntime() if request.param == "threads" else GeventRuntime()
+    yield made
+    made.close(1.0)
+
+
+def test_calls_are_made_one_after_the_other_in_a_native_thread_and_answered(runtime: Runtime) -> None:
+    here, seen = threading.get_ident(), []
+
+    def verb(store: Store) -> int:
+        seen.append(threading.get_ident())
+        return len(seen)
+
+    calls = Calls(MemoryStore(), runtime, Health("p", runtime))
+    begun = [calls.begin(verb) for _ in range(20)]
+    for call in begun:
+        assert call.done.wait(60.0)
+    assert [[n] for n in range(1, 21)] == [call.answer for call in begun]
+    assert here not in seen
+
+
+def test_a_call_that_is_not_answered_in_time_is_given_up_and_one_behind_it_is_never_made(runtime: Runtime) -> None:
+    go_on = threading.Event()
+    made: list[int] = []
+    health = Health("p", runtime)
+    calls = Calls(MemoryStore(), runtime, health)
+    stuck = calls.begin(lambda store: go_on.wait(60.0))
+    behind = calls.begin(lambda store: made.append(1))
+    with pytest.raises(StoreUnavailable):
+        calls.wait(stuck)
+    with pytest.raises(StoreUnavailable):
+        calls.wait(behind)
+    assert ("unavailable", {"slow": 1, "failed": 0}) == (health.state, health.failures)
+    go_on.set()
+    assert stuck.done.wait(60.0)
+    assert [] == made
+    assert "unavailable" == health.state, "an answer that came too late is none"
+
+
+# -- in virtual time ----------------------------------------------------------------------------------------
+
+
+def on_time(sim: SimRuntime, store: FaultyStore, pauses: list[float]) -> list[str]:
+    """Look after each pause, and say what came and how long it took."""
+    health = Health("p", sim)
+    calls = Calls(store, sim, health)
+    told = []
+
+    def run() -> None:
+        for pause in pauses:
+            sim.sleep(pause)
+            start = sim.monotonic()
+            try:
+                came = type(calls.wait(calls.begin(lambda store: store.look()))).__name__
+            except StoreUnavailable:
+                came = "nothing"
+            told.append(f"{came} in {sim.monotonic() - start:.3f} s, {health.state}")
+
+    sim.task(run)
+    sim.run()
+    return told
+
+
+def test_a_failing_store_is_left_alone_for_a_second_and_whoever_asks_meanwhile_is_told_at_once() -> None:
+    sim = SimRuntime()
+    store = FaultyStore(sim.monotonic, sim.sleep)
+    store.failing.add("look")
+    sim.call_later(1.5, store.failing.clear)
+    assert [
+        "nothing in 0.001 s, unavailable",
+        "nothing in 0.000 s, unavailable",
+        "View in 0.001 s, working",
+    ] == on_time(sim, store, [0.0, 0.5, 2.0])
+    assert 2 == store.calls["look"]
+
+
+def test_a_slow_store_costs_a_fifth_of_a_second_once() -> None:
+    sim = SimRuntime()
+    store = FaultyStore(sim.monotonic, sim.sleep, latency=5.0)
+    assert [
+        f"nothing in {PATIENCE:.3f} s, unavailable",
+        "nothing in 0.000 s, unavailable",
+    ] == on_time(sim, store, [0.0, 0.1])
+
+
+def test_the_pause_doubles_up_to_half_a_minute() -> None:
+    sim = SimRuntime()
+    store = FaultyStore(sim.monotonic, sim.sleep)
+    store.failing.add("look")
+    on_time(sim, store, [0.1] * 3000)
+    # 1, 2, 4, 8, 16, and then every 30 s, each up to a quarter less
+    assert 14 <= store.calls["look"] <= 20
+
+
+def test_a_bug_in_a_store_is_a_failure_like_any_other(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "colony_pool")
+    sim = SimRuntime()
+    store = FaultyStore(sim.monotonic, sim.sleep)
+    store.look = lambda: View(1 // 0)  # type: ignore[method-assign]
+    assert ["nothing in 0.000 s, unavailable"] == on_time(sim, store, [0.0])
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "ZeroDivisionError" in line
+
+
+# -- through the front door -----------------------------------------------------------------------------------
+
+
+def test_g16_pools_of_one_host_make_one_exchange_for_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLONY_SDK_TOKEN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with FakeColony() as colony:
+        colony.latency(0.05)
+        pools = [ColonyPool(colony.base_url, shared="host", registry=None, runtime="threads") for _ in range(4)]
+        try:
+            assert {"unknown"} == {pool.status().shared for pool in pools}
+            tokens: list[str] = []
+            tasks = [threading.Thread(target=lambda p=p: tokens.append(p.agent("col_one").token())) for p in pools]
+            for task in tasks:
+                task.start()
+            for task in tasks:
+                task.join()
+            assert (4, 1) == (len(tokens), len(set(tokens)))
+            assert 1 == len(colony.requests())
+            assert "working" in {pool.status().shared for pool in pools}
+        finally:
+            for pool in pools:
+                pool.close()
+
+
+@pytest.mark.parametrize("no_cache", ["COLONY_SDK_NO_TOKEN_CACHE", None])
+def test_who_would_find_nothing_on_disk_does_not_wait_for_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_cache: str | None
+) -> None:
+    monkeypatch.setenv("COLONY_SDK_TOKEN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLONY_POOL_STATE_DIR", str(tmp_path / "state"))
+    if no_cache:
+        monkeypatch.setenv(no_cache, "1")
+    with FakeColony() as colony, closing(HostStore(colony.base_url)) as other:
+        assert other.claim_key("other", key_name("col_one", colony.base_url), 1000.0).mine
+        cache = "disk" if no_cache else None
+        with ColonyPool(colony.base_url, shared="host", registry=None, token_cache=cache) as pool:
+            assert pool.agent("col_one").token(max_wait=0)
+
+
+def test_a_pool_that_shares_nothing_says_so_and_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with FakeColony() as colony, ColonyPool(colony.base_url, registry=None, token_cache=None) as pool:
+        pool.agent("col_one").token()
+        assert "none" == pool.status().shared
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("shared", ["hots", "http://localhost", 7])
+def test_shared_is_checked_when_the_pool_is_made(shared: object) -> None:
+    with pytest.raises(ValueError, match="shared"):
+        ColonyPool("http://127.0.0.1:9", registry=None, shared=shared)  # type: ignore[arg-type]
