@@ -12,6 +12,7 @@ import math
 import os
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from .._core.outcome import MAX_LIFE, MAX_TOKEN_CHARS
 _VERSION = 1
 _MARGIN = 60.0
 _MAX_FILE = 65_536
+_ABANDONED = 3600.0  # seconds: no write takes that long, so whoever was at it has been killed
 
 
 class TokenCache:
@@ -27,6 +29,7 @@ class TokenCache:
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url.rstrip("/")
+        self._swept = False
 
     def load(self, key: str, wall: float) -> tuple[str, float] | None:
         """``(jwt, expiry in unix time)`` of a token good for more than a minute, or ``None``."""
@@ -54,6 +57,7 @@ class TokenCache:
         with suppress(OSError, RuntimeError):
             path = self._path(key)
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._sweep(path.parent)
             handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".tmp", dir=path.parent)
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:  # mkstemp's mode is 0600
@@ -63,6 +67,16 @@ class TokenCache:
                 with suppress(OSError):
                     os.unlink(name)
                 raise
+
+    def _sweep(self, folder: Path) -> None:
+        """Once: remove what processes that were killed as they wrote have left."""
+        if self._swept:
+            return
+        self._swept = True
+        for left in folder.glob(".*-*.tmp"):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > _ABANDONED:
+                    left.unlink()
 
     def remove(self, key: str, jwt: str | None) -> None:
         """Remove the entry if it still is ``jwt``, or (``None``) whatever it is."""
