@@ -48,6 +48,7 @@ TIMES = {"attempt_duration_seconds": (1, 0.5)}
             {("attempts_total", "network"): 1, ("leases_expired_total", "attempt"): 1},
             TIMES,
         ),
+        (ev.AttemptFinished("ok", 200, 40.0, probe=False, stale=True, late=True), {("stale_results_total",): 1}, {}),
         (ev.TokenAsked("disk"), {("token_requests_total", "disk"): 1}, {}),
         (ev.CallFinished("ok", 2.0), {("calls_total", "ok"): 1}, {"call_duration_seconds": (1, 2.0)}),
         (ev.RefreshFinished("soft", "failure", 3.0), {("token_refreshes_total", "soft", "failure"): 1},

@@ -81,7 +81,7 @@ def test_g4_a_lease_that_ran_out_is_told_as_lost_and_its_late_verdict_as_stale()
     assert [ended("network", 0, 5.0, probe=True, lost=True), ev.ProbeFinished("lost"), moved] == desk.hear()
     desk.at(9.0)
     desk.answer(probe, DOWN_502)
-    assert [ended("down", 502, 6.0, probe=True, stale=True)] == desk.hear()
+    assert [ended("down", 502, 6.0, probe=True, stale=True, late=True)] == desk.hear()
     desk.answer(probe, GOOD)
     assert waiter.token is not None
     assert called("ok_retried", 8.0, parked=True) in desk.hear()

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import colony_pool._core
+import tests.crowd
 from colony_pool.config import BreakerConfig, DeskConfig
 from tests.crowd import Crowd, backing_off, behind_open, callers, half_open, keys, queued
 from tests.growth import CASES
@@ -101,20 +102,27 @@ CROWDS: dict[str, Callable[[int], object]] = {
 }
 
 
+def _held_by(make: Callable[[], object]) -> int:
+    """Bytes that what ``make`` returns holds of the desk and its callers: other threads of the process run on."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        made = make()
+        gc.collect()
+        files = [tracemalloc.Filter(True, f"{CORE}/*"), tracemalloc.Filter(True, tests.crowd.__file__)]
+        held = tracemalloc.take_snapshot().filter_traces(files)
+    finally:
+        tracemalloc.stop()
+    assert made is not None
+    return sum(trace.size for trace in held.traces)
+
+
 @pytest.mark.parametrize("name", CROWDS)
 def test_a_waiter_takes_a_kibibyte_at_most(name: str) -> None:
     """With its key's account and flight, and its places in the queue; without the greenlet or thread that waits."""
     n = 10_000
     CROWDS[name](1)
-    tracemalloc.start()
-    try:
-        crowd = CROWDS[name](n)
-        gc.collect()
-        taken = tracemalloc.get_traced_memory()[0] / n
-    finally:
-        tracemalloc.stop()
-    assert crowd is not None
-    assert taken <= 1024
+    assert _held_by(lambda: CROWDS[name](n)) <= 1024 * n
 
 
 def _cancelled(n: int) -> Crowd:
@@ -142,17 +150,13 @@ ENDS: dict[str, Callable[[int], Crowd]] = {"cancelled": _cancelled, "served": _s
 def test_what_a_waiter_took_is_given_back(name: str) -> None:
     """G3, G26: ten thousand at once leave nothing behind but the table that a dictionary of ten thousand had."""
     n = 10_000
-    gc.collect()  # what earlier tests left may allocate as it goes
-    tracemalloc.start()
-    try:
+
+    def over() -> Crowd:
         crowd = ENDS[name](n)
         crowd.out.clear()
-        gc.collect()
-        # Of the deciding code alone: this process may have threads of which the test knows nothing.
-        taken = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, f"{CORE}/*")])
-    finally:
-        tracemalloc.stop()
-    assert sum(trace.size for trace in taken.traces) < 40 * n
+        return crowd
+
+    assert _held_by(over) < 40 * n
 
 
 def _attempts(n: int, seed: int, *, jitter: float) -> int:

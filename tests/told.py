@@ -60,9 +60,16 @@ def about(seconds: float) -> Any:
 
 
 def ended(
-    kind: str, status: int, seconds: float, *, probe: bool = False, stale: bool = False, lost: bool = False
+    kind: str,
+    status: int,
+    seconds: float,
+    *,
+    probe: bool = False,
+    stale: bool = False,
+    lost: bool = False,
+    late: bool = False,
 ) -> ev.AttemptFinished:
-    return ev.AttemptFinished(kind, status, about(seconds), probe, stale, lost)
+    return ev.AttemptFinished(kind, status, about(seconds), probe, stale, lost, late)
 
 
 def begun(retry_of: str = "", *, probe: bool = False) -> ev.AttemptStarted:

@@ -42,6 +42,7 @@ class AttemptFinished:
     """One request has its verdict.
 
     ``stale``: of an older generation, so that it changed nothing. ``lost``: the desk gave it up at its deadline.
+    ``late``: what became of a request that was given up before, and so has had its verdict.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class AttemptFinished:
     probe: bool
     stale: bool
     lost: bool = False
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,8 +101,9 @@ class Journal:
             self.add("retries_total", event.retry_of)
 
     def _finished(self, event: ev.AttemptFinished) -> None:
-        self.add("attempts_total", event.kind)
-        self.observe("attempt_duration_seconds", event.seconds)
+        if not event.late:  # else it was counted when it was given up
+            self.add("attempts_total", event.kind)
+            self.observe("attempt_duration_seconds", event.seconds)
         if event.stale:
             self.add("stale_results_total")
         if event.lost:

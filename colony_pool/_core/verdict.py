@@ -34,7 +34,7 @@ class Verdicts(Sharing):
         """Take the outcome of ``permit``; ``lost`` when it is the desk that gave the attempt up."""
         account, flight = permit.account, permit.flight
         if not permit.alive:  # given up before; only a token still counts (G5)
-            self._emit(_finished(permit, outcome, now, stale=True))
+            self._emit(_finished(permit, outcome, now, stale=True, late=True))
             if outcome.kind == OK and (account.token is None or not account.token.usable(now, self._wall)):
                 self._grant(account, outcome, now)
                 self._serve(account, now)
@@ -249,5 +249,8 @@ class Verdicts(Sharing):
             self._drop(flight, now)
 
 
-def _finished(permit: Permit, outcome: Outcome, now: float, *, stale: bool, lost: bool = False) -> ev.AttemptFinished:
-    return ev.AttemptFinished(outcome.kind, outcome.status, now - permit.started, permit.is_probe, stale, lost)
+def _finished(
+    permit: Permit, outcome: Outcome, now: float, *, stale: bool, lost: bool = False, late: bool = False
+) -> ev.AttemptFinished:
+    seconds = now - permit.started
+    return ev.AttemptFinished(outcome.kind, outcome.status, seconds, permit.is_probe, stale, lost, late)

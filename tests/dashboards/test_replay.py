@@ -62,7 +62,7 @@ def test_openings_probes_and_retries_are_counted_exactly(
     for result in ("success", "failure", "lost"):
         assert probes.count(result) == grown(prometheus, f'breaker_probes_total{{result="{result}"}}', window)
     assert retries == grown(prometheus, "retries_total", window)
-    assert sum(isinstance(event, ev.AttemptFinished) for event in events) == grown(
+    assert sum(isinstance(event, ev.AttemptFinished) and not event.late for event in events) == grown(
         prometheus, "attempts_total", window
     )
 

@@ -156,8 +156,9 @@ class Witness(Ledger):
         if attempt is not None and answer is not None:
             self.learn(attempt, answer)
             return attempt
-        self.verdicts[outcome.kind if answer is None else answer.means] += 1
-        if attempt is None:  # its lease had run out
+        if attempt is not None:
+            self.verdicts[outcome.kind if answer is None else answer.means] += 1
+        else:  # its lease had run out, which was its verdict
             self.late += 1
             self.met["late answer"] += 1
             if answer is not None and answer.means == OK and self.usable(number(permit.account)) is None:
