@@ -3,7 +3,7 @@
 *Patience.* A call loses ``PATIENCE`` seconds at most to a store that does not answer, over its whole life and however
 often the store fails:
 
-- A question that stands in somebody's way may take three quarters of what is left of the patience, and what was
+- A question that stands in somebody's way may take half of what is left of the patience, and what was
   waited in vain is taken off it. It is whole again once a moment has come at which nobody waited: whoever waits
   after that has lost nothing yet.
 - A store that has failed is asked nothing in anybody's way. After a pause of a second, then two, up to half a minute,
@@ -29,7 +29,7 @@ from .store import Store, StoreUnavailable
 log = logging.getLogger("colony_pool")
 
 PATIENCE = 0.2  # seconds
-_SHARE = 0.75  # of what is left of it, for one question
+_SHARE = 0.5  # of what is left of it, for one question; the pace of a window may add as much again
 _LEAST = 0.01  # seconds; with less than this a store cannot be asked
 _REST, _REST_MAX = 1.0, 30.0
 _, UNKNOWN, WORKING, UNAVAILABLE = STORES
