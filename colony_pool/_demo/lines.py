@@ -25,7 +25,7 @@ class Lines:
         if len(self._sides) == 2:
             return _HEAD
         names = [titled(self._sides[0].name), self._sides[1].name[1], "each alone"]
-        groups = (f" {name} ".center(width, "-") for name, width in zip(names, (39, 20, 13), strict=True))
+        groups = (f" {name} ".center(width, "-") for name, width in zip(names, (39, 20, 14), strict=True))
         return " " * 17 + "  ".join(groups) + "\n" + _COLUMNS
 
     def line(self, at: float) -> str:

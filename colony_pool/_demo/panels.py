@@ -110,7 +110,7 @@ def _processes(side: Side, shown: int, width: int) -> list[Text]:
     if side.kind == ALONE:
         return [Text()] * (shown + 1)
     wide = len(str(side.processes))
-    lines = [Text(f" {'#':>{wide}} {'breaker':<9}{'waits':>6}{'probes':>7}", "dim", no_wrap=True)]
+    lines = [Text(f" {'#':>{wide}} {'breaker':<9}{'waits':>{7 - wide}}{'probe':>6}", "dim", no_wrap=True)]
     for worker in side.workers[:shown]:
         lines.append(_process(worker, wide))
     if shown < side.processes:
@@ -125,4 +125,4 @@ def _process(worker: Worker, wide: int) -> Text:
     if worker.died:
         return line.append("died", "bold red")
     line.append(f"{last.state.replace('_', '-'):<9}", _STATES[last.state])
-    return line.append(f"{last.waiters:>6,}{last.probes:>7,}", "default")
+    return line.append(f"{last.waiters:>{7 - wide},}{last.probes:>6,}", "default")
