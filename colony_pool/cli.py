@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 import sys
 
@@ -38,19 +37,9 @@ def _run(args: list[str]) -> int:
         import typer  # noqa: F401
     except ImportError:
         raise Failed(MISUSED, _MISSING) from None
-    if args[:1] == ["demo"] and "threads" not in _values(args, "--runtime"):
-        from ._demo.run import patch
-
-        patch()
     from ._cli.app import run
 
     return run(args)
-
-
-def _values(args: list[str], option: str) -> list[str]:
-    """What ``option`` is set to: this must be known before the command that has the option is imported."""
-    after = [value for name, value in itertools.pairwise(args) if name == option]
-    return after + [arg.partition("=")[2] for arg in args if arg.startswith(option + "=")]
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ import threading
 import time
 from typing import Any
 
-from colony_pool._demo.run import Plan, Run, capacity, spawner
+from colony_pool._demo.run import Crew, Plan, capacity, spawner
+from colony_pool._demo.trial import Trial
 from colony_pool.testing import FakeColony, FakeRequest
 from tests.bench.peers import NAMES, client
 from tests.bench.space import resident
@@ -37,12 +38,12 @@ GRACE = 5.0  # seconds that a call may take that began just before the agents st
 WATCHED = 0.9  # the part of the outage after which memory is looked at: by then every token has run out
 
 
-def plan(n: int, outage: float) -> Plan:
+def plan(n: int, outage: float, give_up: float) -> Plan:
     """When what happens to ``n`` agents: a large fleet needs longer to start."""
     warm_up = max(4.0, n / STARTS)
     down_at = warm_up + 2.5
     # The first soft point, at 0.6 of a life, comes after the outage has begun.
-    return Plan(warm_up, life=max(12.0, down_at / 0.6), down_at=down_at, outage=outage)
+    return Plan(warm_up, life=max(12.0, down_at / 0.6), down_at=down_at, outage=outage, give_up=give_up)
 
 
 def rate(n: int) -> float:
@@ -54,26 +55,27 @@ def play(
     name: str, n: int, runtime: str, outage: float, patience: float | None, give_up: float = 60.0
 ) -> dict[str, Any]:
     """Play one outage and return what it cost."""
-    when = plan(n, outage)
+    when = plan(n, outage, give_up)
     with FakeColony() as colony:
         colony.latency(LATENCY)
         make, close = client(name, colony.base_url, SCALE, patience)
-        run = Run(name, colony, make, n, when, restart=60.0 / SCALE, give_up=give_up)
+        crew, trial = Crew(make, range(n), n, when, restart=60.0 / SCALE), Trial(colony, n, when)
         small, worked = resident(), time.process_time()
-        curtain = time.monotonic() + when.back_at + give_up + GRACE
-        joins = run.begin(spawner(runtime))
+        start = time.monotonic()
+        trial.begin(start)
+        joins = crew.begin(spawner(runtime), start)
         _wait(when.down_at)
-        run.go_down()
+        trial.go_down()
         colony.capacity(rate(n))
         back = colony.now() + outage
         _wait(WATCHED * outage)
         large = resident()
         for join in joins:
-            join(max(0.0, curtain - time.monotonic()))
-        run.stop()  # a client that lets one call in at a time would go on for minutes
+            join(max(0.0, start + when.end + GRACE - time.monotonic()))
+        crew.stop()  # a client that lets one call in at a time would go on for minutes
         worked = time.process_time() - worked
         close()
-        row = run.outcome().as_dict()
+        row = trial.outcome(name, [crew.tally()]).as_dict()
         return {
             **row,
             **_recovery(colony.requests(since=back - outage / 2), back, n, row["requests_after"]),

@@ -70,9 +70,11 @@ def test_ctrl_c_ends_the_demo_and_all_that_it_started(env: dict[str, str], runti
 def test_the_demo_serves_its_metrics_and_knows_a_taken_port(env: dict[str, str]) -> None:
     process = start(env, "demo", "--agents", "2", "--metrics-port", "0")
     url = until(process, "metrics: ").split()[1]
+    until(process, "outage")  # its agents have been at it for seconds
     with urllib3.PoolManager(retries=False) as manager:
         text = manager.request("GET", url).data.decode()
-    assert 'colony_pool_breaker_state{pool="demo",state="closed"} 1.0' in text
+    states = re.findall(r'colony_pool_breaker_state{pool="demo",state="\w+"} ([01])[.]0', text)
+    assert ["0", "0", "1"] == sorted(states)
     port = url.split(":")[2].split("/")[0]
     assert_failed(cli(env, "demo", "--agents", "2", "--metrics-port", port), 2, f"--metrics-port {port}", "in use")
     process.send_signal(signal.SIGINT)

@@ -18,15 +18,25 @@ if TYPE_CHECKING:
 
 HELP = """An hour's outage in 15 seconds: agents behind one pool, next to the same agents each alone.
 
-Starts two servers on loopback and as many real agents against each. Both servers are healthy, then answer 502, then \
-come back with room for a quarter of the agents a second. All schedules run 240 times as fast as in life; the whole \
-takes half a minute. Nothing leaves this machine.
+Starts a server on loopback for each side and as many real agents against each. The servers are healthy, then answer \
+502, then come back with room for a quarter of the agents a second. All schedules run 240 times as fast as in life; \
+the whole takes half a minute. Nothing leaves this machine.
+
+With --processes 4 the agents behind the pool are dealt out to four real processes that share one door \
+(shared="host"), and a third side is played: the same four processes with a door each.
 """
-EXIT_CODES = "Exit codes: 0 ok, 1 the pool lost an agent (it must not), 2 misused, 130 Ctrl-C."
+EXIT_CODES = (
+    "Exit codes: 0 ok, 1 an agent behind the pool was lost (only who kills a process may lose any), 2 misused, "
+    "130 Ctrl-C."
+)
+_MOST = 16  # processes of a side
 
 
 def command(
     agents: Annotated[int, typer.Option(metavar="N", min=1, max=5000, help="How many agents on each side.")] = 200,
+    processes: Annotated[
+        int, typer.Option(metavar="N", help=f"How many processes share the pool's door, 1 to {_MOST}.")
+    ] = 1,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write one self-contained HTML page with the charts.", show_default=False),
@@ -37,7 +47,7 @@ def command(
             metavar="PORT",
             min=0,
             max=65535,
-            help="Serve the pool's Prometheus metrics meanwhile; 0 picks a port.",
+            help="Serve the pool's Prometheus metrics meanwhile, of all processes together; 0 picks a port.",
             show_default=False,
         ),
     ] = None,
@@ -49,31 +59,42 @@ def command(
     ] = False,
 ) -> None:
     """Carry out ``colony-pool demo``; ``HELP`` says what it does."""
+    _check_processes(processes, agents)
     if report is not None:
         _check_writable(report)
     chosen = _runtime(runtime)
     console = Console(file=_lenient(sys.stderr if as_json else sys.stdout))
-    result = _play(agents, chosen, console, metrics_port, report)
+    result = _play(agents, chosen, console, processes, metrics_port, report)
     if as_json:
         print(json.dumps(result.as_dict()))
-    if result.ours.agents_lost or result.ours.never_back:
+    ours = result.ours.outcome
+    if ours.agents_lost or ours.never_back:
         raise typer.Exit(BROKEN)
 
 
-def _play(agents: int, runtime: str, console: Console, metrics_port: int | None, report: Path | None) -> Result:
+def _play(
+    agents: int, runtime: str, console: Console, processes: int, metrics_port: int | None, report: Path | None
+) -> Result:
+    from .._demo.hire import DemoError
     from .._demo.play import play
     from .._demo.report import page
-    from .._demo.stage import DemoError
     from .._demo.table import show
 
     try:
-        result = play(agents, runtime, console, metrics_port=metrics_port)
+        result = play(agents, runtime, console, processes=processes, metrics_port=metrics_port)
     except DemoError as error:
         raise Failed(MISUSED, str(error)) from None
     if report is not None:
         report.write_text(page(result), encoding="utf-8")
     show(result, console, report)
     return result
+
+
+def _check_processes(processes: int, agents: int) -> None:
+    if not 1 <= processes <= _MOST:
+        raise Failed(MISUSED, f"--processes {processes}: must be from 1 to {_MOST}")
+    if processes > agents:
+        raise Failed(MISUSED, f"--processes {processes}: must be at most the number of agents, {agents}")
 
 
 def _check_writable(report: Path) -> None:
@@ -86,13 +107,18 @@ def _check_writable(report: Path) -> None:
 
 
 def _runtime(wanted: str) -> str:
+    """Which one the agents' processes are to use: greenlets, if there are any. This process needs none."""
     from .._runtime.select import make_runtime
 
     if wanted not in ("auto", "gevent", "threads"):
         raise Failed(MISUSED, f"--runtime {wanted}: must be auto, gevent or threads")
+    if wanted == "threads":
+        return wanted
     try:
-        return make_runtime(wanted).name
+        return make_runtime("gevent").name
     except ImportError as error:
+        if wanted == "auto":
+            return "threads"
         raise Failed(MISUSED, str(error)) from None
 
 

@@ -1,6 +1,7 @@
-"""The demo: an outage and its end, over real sockets, for a pool and for agents on their own.
+"""The demo: an outage and its end, over real sockets, for agents behind a pool and for agents on their own.
 
-``run`` is one fleet in one outage, ``stage`` carries the plan out for it; ``fleets`` makes the two kinds of agents.
-``play`` runs both at the same time, those on their own in a process ``beside``; ``view`` draws them meanwhile,
-``table`` and ``report`` say afterwards what became of them.
+``play`` plays all sides at the same time: each has a server of its own (``trial``) and agents in ``worker`` processes
+of its own, which ``hire`` starts, hears and ends. ``run`` is what the agents do, ``fleets`` makes the kinds of them.
+``view`` draws the sides meanwhile (``panels``, or ``lines`` without a terminal), ``table`` and ``report`` say
+afterwards what became of them.
 """

@@ -1,21 +1,21 @@
-"""The two fleets of the demo: one on a pool, one of agents that each follow the SDK's schedule alone."""
+"""The two kinds of agents: those on a pool, and those that each follow the SDK's schedule alone."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import urllib3
 
 from .. import ColonyPool
 from ..config import AUTH_TOKEN_RETRY, DeskConfig, RetryBudgetConfig, scaled
+from ..prometheus import CollectorRegistry
 from .run import SCALE, Fetch, Maker
 
 MAX_WAIT = 7200.0  # seconds in life: an agent of the pool may wait two hours
 
 
-def pooled(base_url: str, *, registry: Any = None, runtime: str = "auto") -> ColonyPool:
-    """A pool whose schedules are ``SCALE`` times as fast; the network keeps its own pace."""
+def pooled(base_url: str, *, shared: str | None, exports: bool, runtime: str) -> ColonyPool:
+    """A pool whose schedules are ``SCALE`` times as fast; the network, and what is shared, keep their own pace."""
     fast = scaled(DeskConfig(), SCALE)
     return ColonyPool(
         base_url,
@@ -29,9 +29,10 @@ def pooled(base_url: str, *, registry: Any = None, runtime: str = "auto") -> Col
         probe_timeout=1.0,
         max_wait=MAX_WAIT / SCALE,
         token_cache=None,
-        registry=registry,
+        registry=CollectorRegistry() if exports else None,
         runtime=runtime,
         name="demo",
+        shared=shared,
     )
 
 

@@ -1,61 +1,64 @@
-"""Plays the demo: two fleets at the same time, the pool's in this process."""
+"""Plays the demo: all sides at the same time, each with its own server and its own processes."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from rich.console import Console
 
-from .. import ColonyPool
-from ..prometheus import CollectorRegistry
+from ..prometheus._sidecar import serve_directory
 from ..testing import FakeColony, FakeColonyError
-from .beside import Beside
-from .fleets import maker_of, pooled
-from .run import LATENCY, SCALE, Outcome, Plan, Run, spawner
-from .stage import DemoError, Stage, allow_sockets
+from .hire import ALONE, ONE_DOOR, OWN_DOORS, DemoError
+from .run import LATENCY, SCALE, Plan
+from .side import Fate, Side
 from .view import View
 
-_LAST_WORD = 5.0  # seconds that the other process may take to count
+_TICK = 0.1  # seconds
+_LEAD_IN = 0.2  # seconds until the plan's 0, in which every process hears of it
+_LAST_WORD = 5.0  # seconds that the processes may take to count
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Both outcomes, and how truly they were come by.
+    """What became of each side, and how truly it was come by.
 
     Attributes:
-        ours: the agents on one pool.
-        theirs: the same agents, each alone.
+        sides: those behind one door first, those on their own last; between them, with more than one process, those
+            whose processes have a door each.
+        processes: of each pooled side.
         plan: when what happened.
         runtime: ``"gevent"`` or ``"threads"``.
-        late: seconds by which the pool's process was late at worst: all share one machine.
-        late_alone: the same of the other process.
+        late: seconds by which a process was late at worst: all share one machine.
     """
 
-    ours: Outcome
-    theirs: Outcome
+    sides: tuple[Fate, ...]
+    processes: int
     plan: Plan
     runtime: str
     late: float
-    late_alone: float
+
+    @property
+    def ours(self) -> Fate:
+        """The side that is to come out well."""
+        return self.sides[0]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {
-            "runtime": self.runtime,
-            "scale": SCALE,
-            "colony_pool": {**self.ours.as_dict(), "late_s": round(self.late, 2)},
-            "alone": {**self.theirs.as_dict(), "late_s": round(self.late_alone, 2)},
-        }
+        names = {ONE_DOOR: "colony_pool", OWN_DOORS: "own_doors", ALONE: "alone"}
+        sides = {names[fate.kind]: fate.as_dict() for fate in self.sides}
+        return {"runtime": self.runtime, "scale": SCALE, "processes": self.processes, **sides}
 
 
 class Interrupt:
-    """Ctrl-C as a flag: an exception would strike whatever greenlet happens to run, and agents are greenlets."""
+    """Ctrl-C as a flag: an exception would strike between the start of a process and the note that it must end."""
 
     def __init__(self) -> None:
         self._seen = False
@@ -77,38 +80,70 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
-def play(agents: int, runtime: str, console: Console, *, metrics_port: int | None = None) -> Result:
+def play(
+    agents: int, runtime: str, console: Console, *, processes: int = 1, metrics_port: int | None = None,
+    plan: Plan | None = None,
+) -> Result:  # fmt: skip
     """Play it, drawing on ``console``.
+
+    Arguments:
+        agents: of each side.
+        runtime: ``"gevent"`` or ``"threads"``.
+        console: what to draw on.
+        processes: that the pool's agents are dealt out to.
+        metrics_port: where to serve the metrics of those processes together, 0 for any.
+        plan: when what happens.
 
     Raises:
         DemoError: this machine cannot play it.
         KeyboardInterrupt: Ctrl-C; nothing that was started is left.
     """
-    logger = logging.getLogger("colony_pool")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False  # the view shows what the log would tell
-    allow_sockets(2 * agents + 256)
-    plan = Plan()
-    with Interrupt() as interrupt, Beside(agents, runtime) as alone, _server() as colony:
-        alone.ready()
-        interrupt.check()
-        with pooled(colony.base_url, registry=CollectorRegistry(), runtime=runtime) as pool:
-            if metrics_port is not None:
-                console.print(f"metrics: http://127.0.0.1:{_serve(pool, metrics_port)}/metrics", highlight=False)
-            run = Run("colony_pool", colony, maker_of(pool), agents, plan)
-            spawn = spawner(runtime)
-            stage = Stage(run, plan, spawn)
-            with View(console, plan, pool, (run, stage.history), (alone, alone.history)) as view:
+    plan = plan or Plan()
+    with Interrupt() as interrupt, contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="colony-pool-demo-")))
+        env = {"COLONY_POOL_STATE_DIR": str(folder / "state")}
+        if metrics_port is not None:
+            env["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(_metrics(folder / "metrics", metrics_port, console))
+        kinds = (ONE_DOOR, ALONE) if processes == 1 else (ONE_DOOR, OWN_DOORS, ALONE)
+        sides = []
+        for kind in kinds:
+            colony = stack.enter_context(_server())
+            side = Side(kind, colony, agents, 1 if kind == ALONE else processes, plan)
+            side.hire(stack, runtime, env, check=interrupt.check)
+            sides.append(side)
+        for side in sides:
+            side.ready(interrupt.check)
+        with View(console, plan, sides) as view:
 
-                def tick(at: float) -> None:
-                    interrupt.check()
-                    view.step(at)
-
-                joined = alone.begin(spawn)
-                stage.direct(tick, over=lambda: alone.over)
-                joined(_LAST_WORD)
+            def tick(at: float) -> None:
                 interrupt.check()
-            return Result(run.outcome(), alone.outcome(), plan, runtime, stage.late, alone.late)
+                for side in sides:
+                    side.check()
+                view.step(at)
+
+            _direct(sides, plan, tick)
+        fates = tuple(side.fate() for side in sides)
+        return Result(fates, processes, plan, runtime, max(fate.late for fate in fates))
+
+
+def _direct(sides: list[Side], plan: Plan, tick: Callable[[float], object]) -> None:
+    """Play from the first token to the last, or to the plan's end.
+
+    ``tick`` is called with the seconds since the start, ten times a second; what it raises ends the play.
+    """
+    start = time.monotonic() + _LEAD_IN
+    for side in sides:
+        side.begin(start)
+    _pace(tick, start, plan.down_at, lambda: False)
+    for side in sides:
+        side.trial.go_down()
+    _pace(tick, start, plan.end + _LAST_WORD, lambda: all(side.over for side in sides))
+
+
+def _pace(tick: Callable[[float], object], start: float, until: float, over: Callable[[], bool]) -> None:
+    while (at := time.monotonic() - start) < until and not over():
+        tick(max(0.0, at))
+        time.sleep(max(0.0, min(_TICK, start + until - time.monotonic())))
 
 
 @contextlib.contextmanager
@@ -121,9 +156,19 @@ def _server() -> Iterator[FakeColony]:
         raise DemoError(f"the demo's server ended: {error}") from error
 
 
-def _serve(pool: ColonyPool, port: int) -> int:
+@contextlib.contextmanager
+def _metrics(directory: Path, port: int, console: Console) -> Iterator[str]:
+    """Serve together what the processes behind one door write to ``directory``."""
+    directory.mkdir()
     try:
-        return pool.start_metrics_server(port)
+        server, thread = serve_directory(str(directory), port, "127.0.0.1")
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DemoError(f"--metrics-port {port}: {reason}; 0 picks a free one") from error
+    try:
+        console.print(f"metrics: http://127.0.0.1:{server.server_port}/metrics", highlight=False)
+        yield str(directory)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(_LAST_WORD)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from html import escape
 
+from .hire import ALONE, ONE_DOOR, OWN_DOORS
 from .play import Result
-from .run import GIVE_UP, SCALE, Outcome, Plan, capacity
+from .run import SCALE, Plan, capacity
 from .table import notes, rows, title
+from .trial import Outcome
 
 _W, _H, _LEFT, _RIGHT, _TOP, _BOTTOM = 900, 250, 56, 10, 26, 30
 _STEP = 0.25  # seconds to a bar
 _TICKS = (10, 100, 500, 1000, 2000, 5000, 10_000, 20_000)
 _STYLE = """
 :root { color-scheme:light dark; --bg:#fff; --fg:#1c2330; --dim:#5b6577; --line:#d7dce5;
-  --pool:#0e7c98; --alone:#b321bd; --healthy:#e4f5e9; --outage:#fde3e3; --recovery:#fdf2cc }
+  --one_door:#0e7c98; --own_doors:#4a5bd0; --alone:#b321bd; --healthy:#e4f5e9; --outage:#fde3e3; --recovery:#fdf2cc }
 @media (prefers-color-scheme: dark) { :root { --bg:#0f1420; --fg:#e6e9f0; --dim:#9aa5b8; --line:#2b3446;
-  --pool:#22d3ee; --alone:#e879f9; --healthy:#14291f; --outage:#3a1d26; --recovery:#33301c } }
+  --one_door:#22d3ee; --own_doors:#93a4ff; --alone:#e879f9; --healthy:#14291f; --outage:#3a1d26;
+  --recovery:#33301c } }
 * { box-sizing:border-box }
 body { background:var(--bg); color:var(--fg); font:16px/1.5 system-ui,sans-serif; max-width:960px; margin:0 auto;
   padding:2.2rem 1.2rem 3rem }
@@ -26,18 +29,34 @@ h2 span { color:var(--dim); font-weight:normal } .dim { color:var(--dim); font-s
 ul { padding-left:1.1rem } table { border-collapse:collapse; margin:1.3rem 0 0; width:100% }
 td,th { padding:.42rem 0; border-bottom:1px solid var(--line); text-align:left }
 td+td,th+th { text-align:right; font-variant-numeric:tabular-nums; font-weight:600 }
-.pool { color:var(--pool) } .alone { color:var(--alone) } svg { width:100%; height:auto; display:block }
+.one_door { color:var(--one_door) } .own_doors { color:var(--own_doors) } .alone { color:var(--alone) }
+svg { width:100%; height:auto; display:block }
 svg text { fill:var(--dim); font:12px system-ui,sans-serif }
-.bars.pool { fill:var(--pool) } .bars.alone { fill:var(--alone) }
+.bars.one_door { fill:var(--one_door) } .bars.own_doors { fill:var(--own_doors) } .bars.alone { fill:var(--alone) }
 """
+
+
+_WORDS = {
+    ONE_DOOR: "asks one at a time while it is down, then at the pace that it bears",
+    OWN_DOORS: "each asks for itself, and afterwards each looks for the server's pace alone",
+    ALONE: "tries seven times, dies of it, is restarted, and tries again",
+}
 
 
 def page(result: Result) -> str:
     """The whole page."""
-    ours, alone, plan = result.ours, result.theirs, result.plan
-    top = max(_counts(ours, plan) + _counts(alone, plan)) / _STEP
+    plan, sides = result.plan, result.sides
+    top = max(count for fate in sides for count in _counts(fate.outcome, plan)) / _STEP
+    head = "".join(f"<th class={fate.kind}>{escape(fate.title)}" for fate in sides)
     body = "\n".join(
-        f"<tr><td>{escape(what)}<td class=pool>{escape(a)}<td class=alone>{escape(b)}" for what, a, b in rows(result)
+        f"<tr><td>{escape(what)}"
+        + "".join(f"<td class={fate.kind}>{escape(cell)}" for fate, cell in zip(sides, cells, strict=True))
+        for what, *cells in rows(result)
+    )
+    charts = "\n".join(
+        f"<h2 class={fate.kind}>{escape(fate.title[:1].upper() + fate.title[1:])} "
+        f"<span>{_WORDS[fate.kind]}</span></h2>\n{_chart(fate.outcome, plan, top, fate.kind)}"
+        for fate in sides
     )
     told = "\n".join(f"<li>{escape(note)}" for note in notes(result))
     return f"""<!doctype html>
@@ -47,28 +66,25 @@ def page(result: Result) -> str:
 <h1>{title(result)}</h1>
 <p>Every agent turns its API key into a token at <code>/auth/token</code>. The endpoint answers 502 for
 {plan.outage:.0f} seconds, an hour with all schedules {SCALE:.0f} times as fast, while the tokens run out one by one.
-Then it comes back with room for {capacity(ours.agents):,.0f} requests a second, and a herd knocks it over for a
-second.</p>
-<table><tr><th><th class=pool>one colony_pool<th class=alone>each agent alone
+Then it comes back with room for {capacity(result.ours.outcome.agents):,.0f} requests a second, and a herd knocks it
+over for a second.</p>
+<table><tr><th>{head}
 {body}
 </table>
-<h2 class=pool>One colony_pool <span>asks one at a time while it is down, then at the pace that it bears</span></h2>
-{_chart(ours, plan, top, "pool")}
-<h2 class=alone>Each agent alone <span>tries seven times, dies of it, is restarted, and tries again</span></h2>
-{_chart(alone, plan, top, "alone")}
+{charts}
 <p class=dim>Requests a second over time, on one scale, a square root's, so that single probes can be seen.
 Dashed: what the recovering server bears.</p>
 <ul class=dim>
 {told}
 <li>Made by <code>colony-pool demo --report</code>: real agents ({result.runtime}) and real servers, over loopback,
-both sides at the same time on one machine.
+all sides at the same time on one machine.
 </ul>
 </html>
 """
 
 
 def _counts(outcome: Outcome, plan: Plan) -> list[int]:
-    counts = [0] * int((plan.back_at + GIVE_UP) / _STEP)
+    counts = [0] * int((plan.end) / _STEP)
     for at in outcome.arrivals:
         if 0 <= (number := int(at / _STEP)) < len(counts):
             counts[number] += 1
@@ -76,7 +92,7 @@ def _counts(outcome: Outcome, plan: Plan) -> list[int]:
 
 
 def _chart(outcome: Outcome, plan: Plan, top: float, style: str) -> str:
-    scale = _Scale(plan.back_at + GIVE_UP, top)
+    scale = _Scale(plan.end, top)
     parts = [
         f'<svg viewBox="0 0 {_W} {_H}" role="img" aria-label="requests a second over time">',
         *_background(scale, plan),

@@ -1,4 +1,4 @@
-"""What the demo says at its end: the two fleets side by side, and what the figures mean."""
+"""What the demo says at its end: the sides next to each other, and what the figures mean."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from .fleets import MAX_WAIT
+from .panels import COLOURS
 from .play import Result
-from .run import GIVE_UP, SCALE, Outcome, capacity, some_agents
+from .run import SCALE, capacity, some_agents
+from .trial import Outcome
 
 _LATE = 0.25  # seconds; a scaled minute
 
@@ -24,38 +26,49 @@ def _back(outcome: Outcome) -> str:
 
 def title(result: Result) -> str:
     """What was played."""
-    return f"{some_agents(result.ours.agents)}, one outage, twice"
+    times = "twice" if len(result.sides) == 2 else "three times"
+    return f"{some_agents(result.ours.outcome.agents)}, one outage, {times}"
 
 
-def rows(result: Result) -> list[tuple[str, str, str]]:
-    """The comparison: ``(what, one pool, each alone)``."""
-    pair = (result.ours, result.theirs)
-    table = {
-        "requests during the outage": [f"{o.attempts_during_outage:,}" for o in pair],
-        "burst at recovery (in 0.1 s)": [f"{o.burst_per_100ms:,}" for o in pair],
-        "server knocked over": [f"{o.knocks:,} x" if o.knocks else "never" for o in pair],
-        "agents lost": [f"{o.agents_lost:,} of {o.agents:,}" for o in pair],
-        "last agent back after": [_back(o) for o in pair],
+def rows(result: Result) -> list[tuple[str, ...]]:
+    """The comparison: what, and then a cell for each side."""
+    sides = [fate.outcome for fate in result.sides]
+    table = {"requests during the outage": [f"{o.attempts_during_outage:,}" for o in sides]}
+    if result.processes > 1:
+        table["half-open probes"] = [f"{sum(fate.probes):,}" if fate.probes else "-" for fate in result.sides]
+        table["most by one process"] = [f"{max(fate.probes):,}" if fate.probes else "-" for fate in result.sides]
+    table |= {
+        "burst at recovery (in 0.1 s)": [f"{o.burst_per_100ms:,}" for o in sides],
+        "server knocked over": [f"{o.knocks:,} x" if o.knocks else "never" for o in sides],
+        "agents lost": [f"{o.agents_lost:,} of {o.agents:,}" for o in sides],
+        "last agent back after": [_back(o) for o in sides],
     }
-    return [(what, a, b) for what, (a, b) in table.items()]
+    return [(what, *cells) for what, cells in table.items()]
 
 
 def notes(result: Result) -> list[str]:
     """What one must know to judge the figures."""
-    rate = capacity(result.ours.agents)
-    ideal = result.ours.agents / rate
-    told = [
-        f"An hour's outage in {result.plan.outage:.0f} s: all schedules {SCALE:.0f} times as fast, network and "
+    agents, plan = result.ours.outcome.agents, result.plan
+    rate = capacity(agents)
+    told = [death for fate in result.sides for death in fate.deaths]
+    if result.ours.undecided:
+        told.append("What is shared was not to be had at times, and the processes decided alone meanwhile.")
+    told += [
+        f"An hour's outage in {plan.outage:.0f} s: all schedules {SCALE:.0f} times as fast, network and "
         "server at their own pace. The servers counted the requests, the agents their losses.",
-        f"It came back with room for {rate:,.0f} requests/s, so {ideal:.1f} s is the best there is; "
-        f"the curtain fell after {GIVE_UP:.0f} s.",
+        f"It came back with room for {rate:,.0f} requests/s, so {agents / rate:.1f} s is the best there is; "
+        f"the curtain fell after {plan.give_up:.0f} s.",
         f"In life: pool with max_wait={MAX_WAIT:.0f}; alone, 7 attempts in 122 s, restarted a minute after a loss.",
     ]
-    late = max(result.late, result.late_alone)
-    if late > _LATE:
+    if result.processes > 1:
         told.append(
-            f"This machine was busy, up to {late:.1f} s late: with fewer --agents the figures get truer, "
-            "on both sides."
+            f'One door: ColonyPool(shared="host") in all {result.processes} processes; '
+            f"{result.processes} doors: the same without it."
+        )
+    if result.late > _LATE:
+        told.append(
+            f"This machine was busy, up to {result.late:.1f} s late: with fewer --agents the figures get truer, "
+            "on all sides."
         )
     return told
 
@@ -66,9 +79,10 @@ def show(result: Result, console: Console, report: Path | None = None) -> None:
     for note in notes(result):
         console.print(Padding(Text(note, "dim"), (0, 1)))
     charts = f"charts    {report}" if report else "charts    colony-pool demo --report demo.html"
+    pool = 'ColonyPool(shared="host")' if result.processes > 1 else "ColonyPool()"
     steps = (
         charts,
-        'Python    pool = ColonyPool(); pool.agent("col_...").token()',
+        f'Python    pool = {pool}; pool.agent("col_...").token()',
         "shell     colony-pool token --help",
     )
     console.print()
@@ -79,8 +93,9 @@ def show(result: Result, console: Console, report: Path | None = None) -> None:
 def _table(result: Result) -> Table:
     table = Table(title=title(result), title_style="bold", title_justify="left", header_style="bold")
     table.add_column("")
-    table.add_column("one colony_pool", justify="right", style="cyan")
-    table.add_column("each agent alone", justify="right", style="magenta")
+    between = " " if result.processes == 1 else "\n"
+    for fate in result.sides:
+        table.add_column(between.join(fate.name), justify="right", style=COLOURS[fate.kind])
     for row in rows(result):
         table.add_row(*row)
     return table

@@ -1,0 +1,150 @@
+"""What a fleet goes through: its server fails and comes back, counts the requests, and is asked what it counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..testing import FakeColony, FakeColonyError
+from .run import Plan, Tally, capacity
+
+_SAMPLE = 0.1  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one fleet."""
+
+    client: str
+    agents: int
+    outage_s: float
+    attempts_during_outage: int
+    burst_per_100ms: int
+    requests_after: int
+    knocks: int
+    agents_lost: int
+    restarts: int
+    never_back: int
+    last_back_s: float
+    errors: dict[str, int]
+    arrivals: tuple[float, ...] = ()  # seconds from the start of the run
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the arrivals."""
+        values = asdict(self)
+        del values["arrivals"]
+        return values
+
+
+class Trial:
+    """An outage at ``colony``, for ``n`` agents. What only the server can know is asked of it."""
+
+    def __init__(self, colony: FakeColony, n: int, plan: Plan) -> None:
+        self._colony, self._n, self._plan = colony, n, plan
+        self._origin = self._down = self._recovered = 0.0
+
+    def begin(self, start: float) -> None:
+        """Tokens are short-lived from now on. ``start`` is the plan's 0 on the monotonic clock."""
+        self._colony.expires_in(self._plan.life)
+        self._origin = self._colony.now() + start - time.monotonic()
+
+    def go_down(self) -> None:
+        """The outage begins, and the server ends it by its own clock: a herd would be slow to let it be told.
+
+        It comes back with a capacity of N/4 requests a second, and can be knocked over.
+        """
+        outage = self._plan.outage
+        self._colony.schedule([(0.0, "status", {"status": 502, "html": True}), (outage, "healthy")])
+        self._recovered = time.monotonic() + outage
+        self._down = self._colony.now()
+        self._colony.expires_in(86_400.0)
+        self._colony.capacity(capacity(self._n))  # what is answered 502 does not count
+
+    def outcome(self, client: str, tallies: Iterable[Tally]) -> Outcome:
+        """Count: the requests by the server, all else by those who looked after the agents."""
+        down, back = self._down, self._down + self._plan.outage
+        arrivals = sorted(r.at for r in self._colony.requests() if r.path.endswith("/auth/token"))
+        after = [at for at in arrivals if at >= back]
+        told = list(tallies)
+        done = [at for tally in told for at in tally.back]
+        return Outcome(
+            client=client,
+            agents=self._n,
+            outage_s=round(self._plan.outage, 1),
+            attempts_during_outage=sum(down <= at < back for at in arrivals),
+            burst_per_100ms=_burst(after, 0.1),
+            requests_after=len(after),
+            knocks=self._colony.stats().knocks,
+            agents_lost=sum(tally.lost for tally in told),
+            restarts=sum(tally.restarts for tally in told),
+            never_back=self._n - len(done),
+            last_back_s=round(max(done, default=self._recovered) - self._recovered, 2),
+            errors=_summed(tally.errors for tally in told),
+            arrivals=tuple(round(at - self._origin, 3) for at in arrivals),
+        )
+
+
+class History:
+    """How many requests a server had counted at which time of the run, and how often it was knocked over."""
+
+    def __init__(self) -> None:
+        self._at = [0.0]
+        self._total = [0]
+        self.knocks = 0
+
+    def note(self, at: float, total: int, knocks: int) -> None:
+        """Add what the server says."""
+        self._at.append(at)
+        self._total.append(total)
+        self.knocks = knocks
+
+    def watch(self, colony: FakeColony, start: float) -> None:
+        """Ask ``colony`` for its counts until it is closed, in a thread: a busy server is slow to tell."""
+
+        def sample() -> None:
+            while True:
+                try:
+                    stats = colony.stats()
+                except FakeColonyError:
+                    return
+                self.note(time.monotonic() - start, stats.requests, stats.knocks)
+                time.sleep(_SAMPLE)
+
+        threading.Thread(target=sample, daemon=True).start()
+
+    @property
+    def rate(self) -> float:
+        """Requests a second during the last second."""
+        now = self._at[-1]
+        return self.between(now - 1.0, now)
+
+    def between(self, start: float, stop: float) -> float:
+        """Requests a second between two times."""
+        first, last = self._before(start), self._before(stop)
+        seconds = self._at[last] - self._at[first]
+        return (self._total[last] - self._total[first]) / seconds if seconds > 0 else 0.0
+
+    def _before(self, at: float) -> int:
+        return min(bisect_left(self._at, at), len(self._at) - 1)
+
+
+def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for count in counts:
+        for name, n in count.items():
+            total[name] = total.get(name, 0) + n
+    return total
+
+
+def _burst(times: list[float], width: float) -> int:
+    """Most arrivals within ``width`` seconds."""
+    best = first = 0
+    for last, at in enumerate(times):
+        while times[first] < at - width:
+            first += 1
+        best = max(best, last - first + 1)
+    return best
