@@ -76,7 +76,7 @@ def test_g1_refused_it_learns_when_the_next_probe_may_leave() -> None:
 
 
 @pytest.mark.parametrize("how", ["told", "silence"])
-def test_g4_a_store_that_cannot_say_does_not_keep_a_probe_for_longer_than_a_second(how: str) -> None:
+def test_g4_a_store_that_cannot_say_does_not_keep_a_probe_for_longer_than_a_fifth_of_a_second(how: str) -> None:
     desk = opened()
     ask = desk.to_ask()
     start = desk.now
@@ -84,9 +84,9 @@ def test_g4_a_store_that_cannot_say_does_not_keep_a_probe_for_longer_than_a_seco
         desk.lose(ask)
         assert start == desk.now
     else:
-        desk.at(start + 0.99)
+        desk.at(start + 0.19)
         assert [] == desk.started
-        desk.at(start + 1.0)
+        desk.at(start + 0.2)
     assert [True] == [permit.is_probe for permit in desk.started]
 
 
@@ -397,6 +397,39 @@ def test_g8_ten_thousand_processes_have_a_ten_thousandth_each() -> None:
     assert 0.0 < window.size <= 1e-4
 
 
+def test_a_move_that_could_not_be_told_changes_nothing_here() -> None:
+    desk = opened()
+    before = desk.desk.circuit.generation
+    desk.lose(desk.all(act.TellOpen)[0])
+    assert ("open", before) == (desk.state, desk.desk.circuit.generation)
+
+
+def test_g8_a_recovery_without_the_store_begins_as_alone() -> None:
+    desk = opened()
+    desk.learn(View(generation=1, opening=OPENING, members=100))
+    desk.lose(desk.to_ask())
+    desk.answer(desk.out[0], GOOD)
+    assert 1.0 == desk.desk.window.size
+
+
+def test_when_nobody_waited_last_is_known() -> None:
+    desk = FleetDesk()
+    fleet = desk.desk.fleet
+    assert fleet is not None
+    waiter = desk.ask()
+    assert -math.inf == fleet.idle_at
+    desk.at(0.5)
+    desk.answer(desk.out[0], GOOD)
+    assert (True, 0.5) == (waiter.done, fleet.idle_at)
+
+
+def test_a_store_that_was_told_of_the_opening_is_asked_again_at_once() -> None:
+    desk = opened()
+    desk.refuse(desk.to_ask(), NOTHING)
+    desk.learn(View(generation=9, opening=replace(OPENING, probe_in=0.0)))
+    assert 2 == len(desk.all(act.Ask))
+
+
 def test_g8_the_share_grows_back_with_success() -> None:
     desk = opened()
     desk.learn(View(generation=1, opening=OPENING, members=100))
@@ -465,7 +498,7 @@ def test_without_the_store_everybody_leads(how: str) -> None:
     if how == "told":
         desk.lose(asked)
     else:
-        desk.at(desk.now + 1.0)
+        desk.at(desk.now + 0.2)
     assert 1 == len(desk.out)
 
 

@@ -9,9 +9,8 @@ class Fleet:
     """The fleet, as one process sees it. Times are monotonic seconds."""
 
     __slots__ = (
-        "answer_by", "ask_at", "fence", "follow_until", "generation", "joined_until", "lead_answer_by", "lead_at",
-        "lead_until", "lease_until", "look_at", "looking", "members", "period",
-        "unheard",
+        "answer_by", "ask_at", "fence", "follow_until", "generation", "idle_at", "joined_until", "lead_answer_by",
+        "lead_at", "lead_until", "lease_until", "look_at", "looking", "members", "period", "unheard",
     )  # fmt: skip
 
     def __init__(self, period: float) -> None:
@@ -30,6 +29,7 @@ class Fleet:
         self.look_at = -math.inf
         self.looking = False
         self.joined_until = -math.inf
+        self.idle_at = -math.inf  # when nobody waited here last
 
     @property
     def asking(self) -> bool:

@@ -51,8 +51,8 @@ class Moves(Settlement):
         """Be open as another process says; whoever was open already takes over when it probes."""
         old = self.circuit.state
         self.circuit.follow(now, opening)
-        if self.fleet is not None:
-            self.fleet.end_doubt()
+        assert self.fleet is not None  # noqa: S101 - else there is no other process
+        self.fleet.end_doubt()
         if old != ev.OPEN:
             self._changed(old, now, learnt=True)
             self._out.append(act.Replay(act.TO_OPEN))

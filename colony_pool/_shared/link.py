@@ -61,7 +61,7 @@ class Link:
         on_disk: Callable[[str], tuple[str, float] | None], claims: bool, owns_store: bool,
     ) -> None:  # fmt: skip
         self.owner = _owner()
-        self.health = Health(name, runtime)
+        self.health = Health(name, runtime, _idle_at(desk))
         self._calls = Calls(store, runtime, self.health)
         self._desk = desk
         self._runtime = runtime
@@ -76,7 +76,9 @@ class Link:
 
     def carry(self, action: act.ForStore) -> None:
         """Carry ``action`` to the store; never waits."""
-        call = self._calls.begin(lambda store: VERBS[type(action)](store, self.owner, action))
+        # Whoever probes or leads waits for leave to; nobody waits for the rest.
+        begin = self._calls.ask if isinstance(action, (act.Ask, act.Lead)) else self._calls.begin
+        call = begin(lambda store: VERBS[type(action)](store, self.owner, action))
         with suppress(RuntimeError):  # no thread: the desk has a deadline of its own
             self._runtime.spawn(self._bring_back, action, call, home=self._runtime.home())
 
@@ -86,7 +88,7 @@ class Link:
             answer = self._calls.wait(call)
         except StoreUnavailable:
             self.feed(lambda now, wall: desk.unavailable(action, now, wall))
-            if isinstance(action, act.Ask) and call.done.wait(action.seconds) and call.answer:
+            if isinstance(action, act.Ask) and call.ended.wait(action.seconds) and call.answer:
                 self._answer_to(action, *call.answer[0], late=True)
             return
         if isinstance(action, act.Ask):
@@ -114,8 +116,11 @@ class Link:
             return None
         key = permit.account.secret.key
         name = key_name(key, self._base_url)
+        beyond = max(0.0, _known_end(permit) + _ALIKE - self._runtime.now())
         try:
-            state = self._calls.wait(self._calls.begin(lambda store: store.claim_key(self.owner, name, _CLAIM)))
+            state = self._calls.wait(
+                self._calls.ask(lambda store: store.claim_key(self.owner, name, _CLAIM, beyond=beyond))
+            )
         except StoreUnavailable:
             return None
         permit.claimed = state.mine
@@ -126,7 +131,7 @@ class Link:
 
     def _found(self, permit: Permit, key: str, state: KeyState) -> Elsewhere | None:
         wall, known = self._runtime.now(), _known_end(permit)
-        if state.token is not None and wall + state.token[1] > known + _ALIKE:
+        if state.token is not None:
             jwt = Sealer(key, self._base_url).unseal(state.token[0])
             if jwt is not None:
                 return Elsewhere(token=(jwt, state.token[1]))
@@ -178,6 +183,10 @@ class Link:
 def _owner() -> str:
     """Name this process so that no other has the name, and an operator finds it."""
     return f"{platform.node() or 'somewhere'}/{os.getpid()}/{uuid.uuid4().hex[:12]}"
+
+
+def _idle_at(desk: Dispatcher) -> Callable[[], float]:
+    return lambda: desk.fleet.idle_at if desk.fleet is not None else float("-inf")
 
 
 def _known_end(permit: Permit) -> float:

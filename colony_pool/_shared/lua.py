@@ -222,7 +222,7 @@ end
 CLAIM_KEY = (
     _KEY
     + """
-local owner, seconds, name = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local owner, seconds, name, beyond = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local s = {mine = false, busy_for = 0, view = view()}
 if is_busy(owner) then s.busy_for = rest(time('claimed_until')) end
 if time('denied_until') > now and time('resets') == number('resets') then
@@ -231,7 +231,7 @@ if time('denied_until') > now and time('resets') == number('resets') then
     code = key.code ~= NOBODY and key.code or nil,
   }
 end
-if key.token and time('token_until') > now then s.token = {key.token, rest(time('token_until'))} end
+if key.token and time('token_until') - now > beyond then s.token = {key.token, rest(time('token_until'))} end
 if not (is_open() or is_held() or s.busy_for > 0 or s.denial or s.token) then
   s.mine = true
   keep({owner = owner, claimed_until = now + seconds})

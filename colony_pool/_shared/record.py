@@ -119,8 +119,8 @@ class Key:
         """When nothing of it is true any more."""
         return max(self.claimed_until, self.denied_until, self.token_until)
 
-    def state(self, owner: str, view: View, now: float) -> KeyState:
-        """What a process that may not exchange the key is told."""
+    def state(self, owner: str, view: View, now: float, beyond: float) -> KeyState:
+        """What a process that may not exchange the key is told; a token that ends within ``beyond`` is none."""
         denial = None
         if now < self.denied_until:
             denial = Denial(self.denied_until - now, self.times, self.status, self.code, self.detail)
@@ -129,7 +129,9 @@ class Key:
             view=view,
             busy_for=self.claimed_until - now if self.is_busy(owner, now) else 0.0,
             denial=denial,
-            token=(self.token, self.token_until - now) if self.token is not None and now < self.token_until else None,
+            token=(self.token, self.token_until - now)
+            if self.token is not None and self.token_until - now > beyond
+            else None,
         )
 
     def learn(self, denial: Denial | None, token: tuple[str, float] | None, now: float) -> None:
@@ -231,10 +233,10 @@ class RecordStore(abc.ABC):
             books.door.part(owner)
             books.keys.free(owner)
 
-    def claim_key(self, owner: str, key: str, seconds: float) -> KeyState:
+    def claim_key(self, owner: str, key: str, seconds: float, *, beyond: float = 0.0) -> KeyState:
         with self._writing() as books:
             now, view, record = books.now, books.door.view(books.now), books.keys.get(key)
-            state = record.state(owner, view, now)
+            state = record.state(owner, view, now, beyond)
             if view.opening or view.hold_for or state.busy_for or state.denial or state.token:
                 return state
             record.owner, record.claimed_until = owner, now + seconds

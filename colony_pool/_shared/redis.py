@@ -98,9 +98,9 @@ class RedisStore:
     def leave(self, owner: str) -> None:
         self._run(lua.LEAVE, owner, f"{self._prefix}key:", keys=(f"claims:{owner}",), read=_nothing)
 
-    def claim_key(self, owner: str, key: str, seconds: float) -> KeyState:
+    def claim_key(self, owner: str, key: str, seconds: float, *, beyond: float = 0.0) -> KeyState:
         keys = (f"key:{key}", f"claims:{owner}")
-        return self._run(lua.CLAIM_KEY, owner, seconds, key, keys=keys, read=_key_state)
+        return self._run(lua.CLAIM_KEY, owner, seconds, key, beyond, keys=keys, read=_key_state)
 
     def release_key(
         self, owner: str, key: str, *, denial: Denial | None = None, token: tuple[str, float] | None = None

@@ -48,7 +48,7 @@ class KeyState:
         mine: the claim was granted; exchange the key, and then ``release_key``.
         busy_for: rest of another process's claim.
         denial: what the endpoint has said of this key, if it is still to be believed.
-        token: ``(jwt, seconds of life left)`` when the store carries tokens and has one.
+        token: ``(jwt, seconds of life left)`` when the store carries tokens and has one that is of use.
         view: the breaker and the hold, as of the same moment: with an opening or a hold nothing was claimed.
     """
 
@@ -108,8 +108,11 @@ class Store(Protocol):
     def leave(self, owner: str) -> None:
         """Count it no more; its lease and its claims end, too."""
 
-    def claim_key(self, owner: str, key: str, seconds: float) -> KeyState:
-        """Take the right to exchange ``key``: unless others have it, or there is a denial or a token already."""
+    def claim_key(self, owner: str, key: str, seconds: float, *, beyond: float = 0.0) -> KeyState:
+        """Take the right to exchange ``key``: unless others have it, or there is a denial or a token already.
+
+        A token that has no more than ``beyond`` seconds left is none: ``owner`` has one that lasts as long.
+        """
 
     def release_key(
         self, owner: str, key: str, *, denial: Denial | None = None, token: tuple[str, float] | None = None

@@ -66,9 +66,9 @@ class FaultyStore(MemoryStore):
         self._meet("leave")
         super().leave(owner)
 
-    def claim_key(self, owner: str, key: str, seconds: float) -> KeyState:
+    def claim_key(self, owner: str, key: str, seconds: float, *, beyond: float = 0.0) -> KeyState:
         self._meet("claim_key")
-        return super().claim_key(owner, key, seconds)
+        return super().claim_key(owner, key, seconds, beyond=beyond)
 
     def release_key(
         self, owner: str, key: str, *, denial: Denial | None = None, token: tuple[str, float] | None = None
