@@ -108,7 +108,7 @@ def count_calls(pool: ColonyPool) -> Counter[str]:
     if pool._link is None:
         return Counter()
     counted = Counted(pool._link._calls._store)
-    pool._link._calls._store = counted  # type: ignore[assignment]
+    pool._link._calls._store = counted
     return counted.calls
 
 
@@ -120,7 +120,7 @@ def main(runtime: str, orders: Orders) -> None:
         agents = Agents(pool, orders)
         print("ready", flush=True)
         agents.play(runtime, float(sys.stdin.readline()))
-    print(json.dumps({"lost": sum(agents.errors.values()), "errors": agents.errors, "store_calls": calls}), flush=True)
+    print(json.dumps({"errors": agents.errors, "store_calls": calls}), flush=True)
 
 
 if __name__ == "__main__":

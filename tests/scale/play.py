@@ -82,7 +82,7 @@ def play(fleet: Fleet) -> dict[str, Any]:
 
 
 def _plan(fleet: Fleet) -> Plan:
-    """As ``tests.outage``'s, but the first token runs out when the outage has just begun: nearly all of it is felt."""
+    """As ``tests.outage``'s, but a token runs out when the outage has just begun: nearly all of it is felt."""
     when = plan(fleet.total, fleet.outage)
     return replace(when, life=when.down_at + _JUST)
 
@@ -146,8 +146,7 @@ def _losses(told: list[dict[str, Any]]) -> dict[str, Any]:
     for each in told:
         calls.update(each["store_calls"])
         errors.update(each["errors"])
-    lost = sum(each["lost"] for each in told)
-    return {"agents_lost": lost, "errors": errors, "store_calls": calls.total(), "store_verbs": calls}
+    return {"agents_lost": errors.total(), "errors": errors, "store_calls": calls.total(), "store_verbs": calls}
 
 
 def most_within(times: list[float], width: float) -> int:

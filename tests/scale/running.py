@@ -21,20 +21,22 @@ def plays(tmp_path: Path, *plays: tuple[str, ...]) -> list[dict[str, Any]]:
     Stores are waited for as long as it takes: a busy machine is not what is tested.
     """
     env = patient(environment(tmp_path), tmp_path)
-    running = [
-        subprocess.Popen([sys.executable, "-m", "tests.scale.play", *play], env=env, stdout=subprocess.PIPE, text=True)
-        for play in plays
-    ]
+    running = [_start(play, env) for play in plays]
     try:
         rows = [json.loads(process.communicate()[0]) for process in running]
     finally:
         for process in running:
             process.kill()
-            process.communicate()
+            process.wait()
     for row in rows:
         if "impossible" in row:
             pytest.skip(row["impossible"])
     return rows
+
+
+def _start(play: tuple[str, ...], env: dict[str, str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.scale.play", *play]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
 
 
 def assert_as_one(fleet: dict[str, Any], alone: dict[str, Any], processes: int) -> None:
