@@ -32,12 +32,17 @@ _TUN_WITHOUT_HEADER = 0x0001 | 0x1000
 _MTU = 1500
 
 
-def _device(address: str) -> int:
-    """The descriptor of a TUN device with ``address``, in a network namespace of this thread's own."""
+def require_ip() -> None:
+    """``Impossible`` without iproute2; where the environment says CI, an error that is no reason to skip."""
     if shutil.which("ip") is None:
         if os.environ.get("CI"):
             raise FileNotFoundError("ip: install iproute2")
         raise Impossible("there is no ip here: install iproute2")
+
+
+def _device(address: str) -> int:
+    """The descriptor of a TUN device with ``address``, in a network namespace of this thread's own."""
+    require_ip()
     unshare(NEWNET)
     try:
         number = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
