@@ -17,11 +17,11 @@ DUE = replace(OPENING, probe_in=0.0)
 ANSWER = 0.2  # seconds that a desk waits for the store
 
 
-def asking(at: float = 3.0, **options: float) -> tuple[FleetDesk, act.Ask]:
-    """Open since time 0; a caller comes at ``at``, and its probe is asked for."""
-    desk = FleetDesk(**options)
+def asking() -> tuple[FleetDesk, act.Ask]:
+    """Open since time 0; a caller comes at 3, and its probe is asked for."""
+    desk = FleetDesk()
     desk.feed(desk.desk.force("open", 0.0))
-    desk.at(at)
+    desk.at(3.0)
     desk.ask(patience=1000.0)
     return desk, desk.all(act.Ask)[0]
 
