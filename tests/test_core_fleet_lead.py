@@ -91,6 +91,13 @@ def test_g10_who_leads_in_silence_leads_for_as_long_as_by_leave_and_ends_it_too(
     assert 1 == len(desk.all(act.EndLead))
 
 
+def test_g10_who_leads_in_silence_gives_back_at_the_first_success_what_the_store_may_have_given() -> None:
+    desk, _ = doubting()
+    desk.at(desk.now + ANSWER)
+    desk.answer(desk.out[0], GOOD)
+    assert 1 == len(desk.all(act.EndLead))
+
+
 def test_g10_a_doubt_that_a_success_has_ended_leaves_no_lead_behind() -> None:
     desk, asked = doubting()
     lead(desk, asked)
