@@ -6,6 +6,7 @@ import pytest
 
 from colony_pool._core import actions as act
 from colony_pool._core.account import Account, Permit
+from colony_pool._core.failure import from_status
 from colony_pool._core.outcome import LOCAL, Outcome
 from colony_pool._core.view import Denial, Elsewhere, View
 from colony_pool.errors import ColonyAuthError
@@ -124,3 +125,48 @@ def test_g1_g13_a_claim_that_was_not_granted_says_why(view: View, state: str, he
     desk.at(3.0)
     assert [] == desk.out
     assert desk.all(act.Look)
+
+
+def test_g14_a_denial_learnt_carries_what_the_other_process_was_told_and_outlives_a_new_code() -> None:
+    desk = FleetDesk()
+    waiter = desk.ask()
+    desk.answer(desk.out[0], found(denial=REFUSED))
+    assert waiter.failure is not None
+    assert from_status(401, "no such key", "AUTH_INVALID", {}, None, "/auth/token") == waiter.failure
+    assert waiter.account.denial is not None
+    assert not waiter.account.denial.code_only
+
+
+@pytest.mark.parametrize(("life", "soft"), [(40_000.0, 0.7 * 86_400.0 - 46_400.0), (200_000.0, 0.7 * 200_000.0)])
+def test_g17_g19_a_token_found_elsewhere_is_as_old_as_it_is_and_ends_what_was_forced(
+    life: float, soft: float
+) -> None:
+    desk = FleetDesk()
+    account = Account(spread=0.5)
+    account.forced = True
+    desk.ask(account)
+    actions = desk.desk.result(desk.out[0], found(token=("theirs", life)), desk.now, desk.wall)
+    assert account.token is not None
+    assert soft == pytest.approx(account.token.soft, abs=0.1)
+    assert (False, None) == (account.forced, account.denial)
+    assert [(account, account.token, None)] == [
+        (action.account, action.token, action.lost) for action in actions if isinstance(action, act.Grant)
+    ]
+
+
+def test_a_busy_keys_pause_is_half_of_the_longest_at_the_least() -> None:
+    desk = FleetDesk()
+    desk.ask()
+    desk.desk._rand = lambda: 1.0
+    desk.answer(desk.out[0], BUSY)
+    assert 0.05 == pytest.approx(desk.wake)
+
+
+def test_g17_a_refresh_whose_key_another_process_has_refused_is_dropped_in_its_time() -> None:
+    desk = FleetDesk()
+    desk.at(5.0)
+    waiter = desk.ask()
+    desk.at(6.0)
+    desk.feed(desk.desk.cancel(waiter, desk.now, desk.wall))
+    desk.answer(desk.out[0], BUSY)
+    assert ({}, None) == (desk.desk.flights, waiter.account.flight)

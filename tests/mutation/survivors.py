@@ -104,25 +104,25 @@ SURVIVORS: tuple[Survivor, ...] = (
     ),
     *because(
         "2 ** 30 of the shortest leases are twelve days already; the bound keeps a float from overflowing",
-        CORE + "dispatch.py", "Dispatcher._admit",
-        "timeout = min(self.config.probe_timeout * 2.0 ** min(self.circuit.voids, 30), total)",
-        "timeout = min(self.config.probe_timeout * 2.0 ** min(self.circuit.voids, 31), total)",
+        CORE + "admit.py", "Admission._probe",
+        "timeout = self.config.probe_timeout * 2.0 ** min(self.circuit.voids, 30)",
+        "timeout = self.config.probe_timeout * 2.0 ** min(self.circuit.voids, 31)",
     ),
     *because(
         "a hold that ends now sends away whose patience ends by now, and they leave by now anyway",
         CORE + "dispatch.py", "Dispatcher._unreachable", "if self.hold_until > now:", "if self.hold_until >= now:",
     ),
-    *because(_SERIAL, CORE + "dispatch.py", "Dispatcher.__init__", "self._started = 0", "self._started = 1"),
+    *because(_SERIAL, CORE + "admit.py", "Admission.__init__", "self._started = 0", "self._started = 1"),
     *because(
-        _SERIAL, CORE + "dispatch.py", "Dispatcher._start",
+        _SERIAL, CORE + "admit.py", "Admission._start",
         "self._started += 1", "self._started -= 1", "self._started += 2",
     ),
     *because(_FALSE, CORE + "dispatch.py", "Dispatcher.__init__", "self._closed = False", "self._closed = None"),
-    *because(_FALSE, CORE + "dispatch.py", "Dispatcher.__init__", "self._holding = False", "self._holding = None"),
-    *because(_FALSE, CORE + "dispatch.py", "Dispatcher._end_hold", "self._holding = False", "self._holding = None"),
+    *because(_FALSE, CORE + "admit.py", "Admission.__init__", "self._holding = False", "self._holding = None"),
+    *because(_FALSE, CORE + "admit.py", "Admission._end_hold", "self._holding = False", "self._holding = None"),
     *because(
-        "it is asked only whether it is a certain flight, and neither is one", CORE + "dispatch.py",
-        "Dispatcher.__init__", "self._without_budget: Flight | None = None  # whose retry the budget refused last",
+        "it is asked only whether it is a certain flight, and neither is one", CORE + "admit.py",
+        "Admission.__init__", "self._without_budget: Flight | None = None  # whose retry the budget refused last",
         'self._without_budget: Flight | None = ""  # whose retry the budget refused last',
     ),
     *because(
@@ -202,5 +202,47 @@ SURVIVORS: tuple[Survivor, ...] = (
         "a filler: the heap of deadlines has entries of the same shape as that of sleepers", CORE + "queue.py",
         "Queue.watch", "heappush(self._expiry, (deadline, flight.serial, 0, flight))",
         "heappush(self._expiry, (deadline, flight.serial, 1, flight))",
+    ),
+    *because(
+        "a hold of no seconds is none", CORE + "fleet.py", "Sharing._learn",
+        "if view.hold_for > 0.0:", "if view.hold_for >= 0.0:",
+    ),
+    *because(
+        "who leaves in the moment in which its membership ends is out of it anyway",
+        CORE + "fleet.py", "Sharing._look",
+        "if not self.live and fleet.joined_until > now:", "if not self.live and fleet.joined_until >= now:",
+    ),
+    *because(_FALSE, CORE + "fleet.py", "Sharing._decide_alone", "fleet.looking = False", "fleet.looking = None"),
+    *because(_FALSE, CORE + "members.py", "Fleet.__init__", "self.looking = False", "self.looking = None"),
+    *because(
+        _FALSE, CORE + "members.py", "Fleet.__init__",
+        "self.unheard = False  # the store refuses, since it has not heard that the breaker is open",
+        "self.unheard = None  # the store refuses, since it has not heard that the breaker is open",
+    ),
+    *because(
+        _FALSE, CORE + "account.py", "Permit.__init__",
+        "self.claimed = False  # the key is this process's to exchange, says the store that it shares",
+        "self.claimed = None  # the key is this process's to exchange, says the store that it shares",
+    ),
+    *because(
+        _FALSE, CORE + "denial.py", "DenialDesk.learn",
+        "account.denial = Denial(now + told.seconds, told.times, failure, code_only=False)",
+        "account.denial = Denial(now + told.seconds, told.times, failure, code_only=None)",
+    ),
+    *because(_FALSE, CORE + "settle.py", "Settlement._receive", "account.forced = False", "account.forced = None"),
+    *because(
+        "0.1 s doubled ten times is longer than the cap already; the bound keeps a float from overflowing",
+        CORE + "verdict.py", "Verdicts._conclude_elsewhere",
+        "flight.not_before = now + min(_PUT_OFF * 2.0 ** min(flight.put_off, 10), _PUT_OFF_MAX) * (",
+        "flight.not_before = now + min(_PUT_OFF * 2.0 ** min(flight.put_off, 11), _PUT_OFF_MAX) * (",
+    ),
+    *because(
+        _NO_WALL + "who comes back rests first", CORE + "verdict.py", "Verdicts._conclude_elsewhere",
+        "self.queue.put(flight, now, self._wall)", "self.queue.put(flight, now, None)",
+    ),
+    *because(
+        "nobody uses what a runner without a store returns", RUNNER, "Runner.__init__",
+        "self.carry: Callable[[act.ForStore], object] = lambda action: None  # to the store that processes share",
+        "self.carry: Callable[[act.ForStore], object] = lambda action: 0  # to the store that processes share",
     ),
 )  # fmt: skip

@@ -1,0 +1,16 @@
+"""What the dispatcher wants of the store that processes share is carried to whoever is set to carry it."""
+
+from __future__ import annotations
+
+from colony_pool._core import actions as act
+from tests.runner_bench import Bench, Flag, waiter
+
+
+def test_what_is_for_the_store_is_carried_to_it_and_without_one_nothing_becomes_of_it() -> None:
+    bench, flag = Bench(), Flag()
+    bench.feed(act.Leave(), act.Done(waiter(flag)))
+    assert flag.flag
+    carried: list[act.ForStore] = []
+    bench.runner.carry = carried.append
+    bench.feed(act.EndLead(), act.Leave())
+    assert [act.EndLead(), act.Leave()] == carried
