@@ -38,7 +38,7 @@ GRACE = 5.0  # seconds that a call may take that began just before the agents st
 WATCHED = 0.9  # the part of the outage after which memory is looked at: by then every token has run out
 
 
-def plan(n: int, outage: float, give_up: float) -> Plan:
+def plan(n: int, outage: float, give_up: float = 60.0) -> Plan:
     """When what happens to ``n`` agents: a large fleet needs longer to start."""
     warm_up = max(4.0, n / STARTS)
     down_at = warm_up + 2.5
