@@ -15,8 +15,8 @@ from colony_pool.testing import FakeColony
 # What a server counts by the second has the machine to itself; what counts this process's own descriptors and memory
 # has the process: the scenarios are started from it.
 ALONE = (
-    "test_outage", "test_fleet_processes", "test_fleet_namespaces", "test_cli_demo", "test_cli_demo_processes", "test_multiprocess", "test_faults_soak",
-    "test_hostile", "test_fake_colony_process",
+    "test_outage", "test_fleet_processes", "test_fleet_namespaces", "test_cli_demo", "test_cli_demo_processes",
+    "test_multiprocess", "test_faults_soak", "test_hostile", "test_fake_colony_process",
 )  # fmt: skip
 
 
