@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from colony_pool._core import actions as act
+from colony_pool._core import events as ev
 from colony_pool._core.account import Account, Permit
 from colony_pool._core.failure import from_status
 from colony_pool._core.outcome import LOCAL, Outcome
 from colony_pool._core.view import Denial, Elsewhere, View
 from colony_pool.errors import ColonyAuthError
-from tests.desk import GOOD, WALL
+from tests.desk import DOWN_502, GOOD, WALL
 from tests.fleet.desk import OPENING, FleetDesk
 
 REFUSED = Denial(seconds=45.0, times=2, status=401, code="AUTH_INVALID", detail="no such key")
@@ -162,11 +163,21 @@ def test_a_busy_keys_pause_is_half_of_the_longest_at_the_least() -> None:
     assert 0.05 == pytest.approx(desk.wake)
 
 
-def test_g17_a_refresh_whose_key_another_process_has_refused_is_dropped_in_its_time() -> None:
+def test_a_busy_key_whose_callers_are_gone_ends_its_refresh_if_it_was_tried_here_before() -> None:
     desk = FleetDesk()
-    desk.at(5.0)
-    waiter = desk.ask()
-    desk.at(6.0)
+    desk.desk._last_success = 0.0  # others are served: it is tried again at once
+    waiter = desk.ask(patience=1000.0)
+    desk.answer(desk.out[0], DOWN_502)
+    permit = next_start(desk)
     desk.feed(desk.desk.cancel(waiter, desk.now, desk.wall))
-    desk.answer(desk.out[0], BUSY)
-    assert ({}, None) == (desk.desk.flights, waiter.account.flight)
+    desk.at(desk.now + 1.0)
+    desk.answer(permit, BUSY)
+    assert {} == desk.desk.flights
+    ended = [event for event in desk.events if isinstance(event, ev.RefreshFinished)]
+    assert [ev.RefreshFinished("miss", "failure", desk.now)] == ended
+
+
+def test_no_key_is_claimed_before_the_store_has_said_so() -> None:
+    desk = FleetDesk()
+    desk.ask()
+    assert not desk.out[0].claimed

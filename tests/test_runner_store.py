@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+
+import pytest
+
 from colony_pool._core import actions as act
 from tests.runner_bench import Bench, Flag, waiter
 
 
-def test_what_is_for_the_store_is_carried_to_it_and_without_one_nothing_becomes_of_it() -> None:
+def test_what_is_for_the_store_is_carried_to_it_and_without_one_nothing_becomes_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "colony_pool")
     bench, flag = Bench(), Flag()
     bench.feed(act.Leave(), act.Done(waiter(flag)))
-    assert flag.flag
+    assert (True, []) == (flag.flag, caplog.records)
     carried: list[act.ForStore] = []
     bench.runner.carry = carried.append
     bench.feed(act.EndLead(), act.Leave())
