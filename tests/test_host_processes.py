@@ -1,4 +1,6 @@
-"""Real processes behind one door, on one host: one exchange, one probe, and a prober that dies or stands still."""
+"""Real processes behind one door, by a host's file or a Redis: one exchange, one probe, and a prober that dies or
+stands still. Over Redis they have no disk in common, as on hosts of their own.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from colony_pool._shared.sqlite import HostStore
+from colony_pool._shared import redis
+from colony_pool._shared.choose import open_store
+from colony_pool._shared.store import Store
 from colony_pool.testing import FakeColony
 
 from .shell import environment, patient
-from .stores.servers import until
+from .stores.servers import Server, until
 
 Worker = subprocess.Popen[str]
 Hire = Callable[[str], Worker]
@@ -27,24 +31,41 @@ def colony() -> Iterator[FakeColony]:
         yield colony
 
 
+@pytest.fixture(params=["host", "redis"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """What the workers are told to share."""
+    if request.param == "host":
+        yield "host"
+        return
+    server = Server("redis", tmp_path)
+    yield server.url
+    server.kill()
+
+
 @pytest.fixture
-def store(tmp_path: Path, colony: FakeColony, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostStore]:
-    """What the workers share."""
+def store(tmp_path: Path, colony: FakeColony, shared: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """The same, for the test to look into."""
     monkeypatch.setenv("COLONY_POOL_STATE_DIR", environment(tmp_path)["COLONY_POOL_STATE_DIR"])
-    store = HostStore(colony.base_url)
+    monkeypatch.setattr(redis, "TIMEOUT", 60.0)  # a busy machine is not what is tested
+    store = open_store(shared, colony.base_url)
+    assert store is not None
     yield store
     store.close()
 
 
 @pytest.fixture
-def hire(tmp_path: Path, colony: FakeColony) -> Iterator[Hire]:
+def hire(tmp_path: Path, colony: FakeColony, shared: str) -> Iterator[Hire]:
     """Start a worker for a key; all are ended in the end."""
     env = patient(environment(tmp_path), tmp_path)
     hired: list[Worker] = []
 
     def start(key: str) -> Worker:
-        command = [sys.executable, "-m", "tests.host_worker", colony.base_url, key]
-        worker = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        cache = tmp_path / ("cache" if shared == "host" else f"cache{len(hired)}")
+        command = [sys.executable, "-m", "tests.host_worker", colony.base_url, key, shared]
+        worker = subprocess.Popen(
+            command, env={**env, "COLONY_SDK_TOKEN_CACHE_DIR": str(cache)}, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
         hired.append(worker)
         return worker
 
@@ -67,7 +88,7 @@ def hear(worker: Worker) -> str:
     return line
 
 
-def probing(hire: Hire, colony: FakeColony, store: HostStore, count: int) -> tuple[Worker, list[Worker]]:
+def probing(hire: Hire, colony: FakeColony, store: Store, count: int) -> tuple[Worker, list[Worker]]:
     """``count`` processes wait in an outage; the one that probes, without an answer, and the others."""
     workers = [hire(f"col_agent_{number}") for number in range(count)]
     assert {"ready"} == {hear(worker) for worker in workers}
@@ -95,7 +116,8 @@ def test_g16_eight_processes_make_one_exchange_for_a_cold_key(hire: Hire, colony
     assert 1 == colony.count("/auth/token")
 
 
-def test_g1_one_process_probes_for_all(hire: Hire, colony: FakeColony, store: HostStore) -> None:
+@pytest.mark.parametrize("shared", ["host"], indirect=True)
+def test_g1_one_process_probes_for_all(hire: Hire, colony: FakeColony, store: Store) -> None:
     """An outage of several intervals: at no moment is there a second probe on the wire."""
     prober, others = probing(hire, colony, store, 4)
     colony.latency(0.1)
@@ -106,9 +128,7 @@ def test_g1_one_process_probes_for_all(hire: Hire, colony: FakeColony, store: Ho
     assert 4 == len({hear(worker) for worker in [prober, *others]})
 
 
-def test_g4_a_prober_that_is_killed_keeps_nobody_from_probing(
-    hire: Hire, colony: FakeColony, store: HostStore
-) -> None:
+def test_g4_a_prober_that_is_killed_keeps_nobody_from_probing(hire: Hire, colony: FakeColony, store: Store) -> None:
     """Its lease ends, another process probes, and everybody is served: with one attempt each."""
     prober, others = probing(hire, colony, store, 4)
     os.kill(prober.pid, signal.SIGKILL)
@@ -119,7 +139,7 @@ def test_g4_a_prober_that_is_killed_keeps_nobody_from_probing(
 
 
 def test_g5_a_prober_that_stood_still_past_its_lease_changes_nothing(
-    hire: Hire, colony: FakeColony, store: HostStore
+    hire: Hire, colony: FakeColony, store: Store
 ) -> None:
     prober, others = probing(hire, colony, store, 3)
     os.kill(prober.pid, signal.SIGSTOP)

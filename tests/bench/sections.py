@@ -18,6 +18,13 @@ RUNTIMES = ("threads", "gevent")
 LIMIT = 150.0  # seconds that one process may take
 LATE = 8.0  # seconds after the last agent can be back at which all stop trying
 
+FLEETS = (
+    ("colony_pool, 1 process of 800", 1, 800, "--shared", "none"),
+    ("colony_pool, 8 of 100, each alone", 8, 100, "--shared", "none"),
+    ('colony_pool, 8 of 100, `shared="host"`', 8, 100, "--shared", "host"),
+    ("colony_pool, 3 hosts of 267, one Redis", 3, 267, "--shared", "redis", "--networks"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -66,6 +73,12 @@ def _once(section: str, limit: float = LIMIT) -> Run:
 def _stores(options: Options) -> Iterator[Row]:
     for store in stores.KINDS:
         yield from _child("tests.bench.stores", store, store=store)
+
+
+def _fleet(options: Options) -> Iterator[Row]:
+    for fleet, processes, agents, *more in FLEETS:
+        argv = ("--processes", str(processes), "--agents", str(agents), *more)
+        yield from _child("tests.scale.play", *argv, client=fleet)
 
 
 def _memory(options: Options) -> Iterator[Row]:
@@ -150,6 +163,22 @@ SECTIONS: dict[str, tuple[Table, Run]] = {
             note="Servers on loopback. `claim_probe` finds another one's lease; the rest do what they say.",
         ),
         _stores,
+    ),
+    "fleet": (
+        Table(
+            "Several processes in an outage of an hour in 20 s (all schedules / 180), then a server that can be "
+            "knocked over",
+            (
+                Column("client", "who"), lower("attempts_in_outage", "requests in the outage"),
+                lower("burst_per_100ms", "burst in 0.1 s"), lower("knocks", "knock-outs"),
+                lower("agents_lost", "agents lost"), lower("last_back_s", "all back, s", "{:.1f}"),
+                Column("store_calls", "calls of the store", "{:,}"),
+            ),
+            note="The server then bears N/4 requests a second. Half of the processes are on gevent. Those of one "
+            "host claim each key before they exchange it, which is most of their calls; those of three hosts do not, "
+            "since the Redis carries no tokens.",
+        ),
+        _fleet,
     ),
     "growth": (
         Table(
