@@ -70,11 +70,12 @@ class Health:
 
     def good(self) -> None:
         """It has answered in time."""
-        if self.state == UNAVAILABLE:
-            if self.patience < _LEAST:
-                return
+        before = self.state
+        if before == UNAVAILABLE and self.patience < _LEAST:
+            return
+        self.state, self._rest = WORKING, _REST  # before it is told: that takes a while, and others look
+        if before == UNAVAILABLE:
             log.warning("colony_pool %s: the shared store is back; decisions are shared again", self._pool)
-        self.state, self._rest = WORKING, _REST
 
     def bad(self, kind: str, words: str, lost: float) -> None:
         """It has not; ``words`` say why, and somebody has waited in vain for ``lost`` seconds."""
@@ -84,13 +85,13 @@ class Health:
         if self.resting:  # several waited for the same
             return
         self.failures[kind] += 1
-        if self.state != UNAVAILABLE:
+        before, self.state = self.state, UNAVAILABLE
+        rest = self._rest if before == UNAVAILABLE else _REST
+        self._asleep_until = now + rest * (0.75 + 0.25 * self._runtime.random())
+        self._rest = min(2 * rest, _REST_MAX)
+        if before != UNAVAILABLE:
             log.warning("colony_pool %s: the shared store is unavailable (%s); this process decides alone until it "
                         "is back", self._pool, words)  # fmt: skip
-            self._rest = _REST
-        self.state = UNAVAILABLE
-        self._asleep_until = now + self._rest * (0.75 + 0.25 * self._runtime.random())
-        self._rest = min(2 * self._rest, _REST_MAX)
 
 
 class Call(Generic[T]):

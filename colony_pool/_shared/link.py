@@ -157,13 +157,13 @@ class Link:
         key = account.secret.key
         name = key_name(key, self._base_url)
         denial, token = None, None
-        known = account.denial
+        known, granted = account.denial, account.token  # read once: the token may be invalidated at any moment
         if outcome is not None and outcome.kind == DENIED and known is not None and not known.code_only:
             rest = known.until - self._runtime.monotonic()
             denial = Denial(rest, known.times, outcome.status, outcome.code, outcome.detail)
-        elif self._seals and outcome is not None and outcome.kind == OK and account.token is not None:
-            sealed = Sealer(key, self._base_url).seal(account.token.jwt)
-            token = (sealed, account.token.ends - self._runtime.monotonic())
+        elif self._seals and outcome is not None and outcome.kind == OK and granted is not None:
+            sealed = Sealer(key, self._base_url).seal(granted.jwt)
+            token = (sealed, granted.ends - self._runtime.monotonic())
         self._calls.begin(lambda store: store.release_key(self.owner, name, denial=denial, token=token))
 
     def forget(self, key: str) -> None:
@@ -191,6 +191,6 @@ def _idle_at(desk: Dispatcher) -> Callable[[], float]:
 
 def _known_end(permit: Permit) -> float:
     """Unix time at which the last token of the key ends that this process knows of."""
-    account = permit.account
-    held = account.token.ends_wall if account.token is not None else float("-inf")
-    return max(held, account.last_expiry if account.last_expiry is not None else float("-inf"))
+    token, expiry = permit.account.token, permit.account.last_expiry  # read once, as in ``release``
+    held = token.ends_wall if token is not None else float("-inf")
+    return max(held, expiry if expiry is not None else float("-inf"))
