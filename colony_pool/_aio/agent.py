@@ -125,7 +125,8 @@ class AsyncAgent:
         jwt = agent._at_hand(runner.post)
         if jwt is not None:
             return jwt
-        waiter = Waiter(agent._account, patience, LoopFlag(), pool._runtime.outside())
+        flag = LoopFlag()
+        waiter = Waiter(agent._account, patience, flag, pool._runtime.outside())
         desk = runner.dispatcher
         found: list[str] = []
 
@@ -133,18 +134,18 @@ class AsyncAgent:
             """In a task of the runtime's: the disk may block."""
             if not waiter.done and (jwt := agent._at_hand(runner.feed) or agent._on_disk()):
                 found.append(jwt)
-                waiter.event.set()
+                flag.set()
             else:  # whoever was cancelled meanwhile asks for nothing
                 runner.feed(lambda now, wall: [] if waiter.done else desk.demand(waiter, now, wall))
 
         looking = asyncio.get_running_loop().call_later(look_after(patience), lambda: runner.post(desk.tick))
-        self._view._parked.add(waiter)
+        self._view._parked.add(flag)
         try:
             runner.errands.send(ask)
-            await waiter.event.wait()
+            await flag.wait()
         finally:
             looking.cancel()
-            self._view._parked.discard(waiter)
+            self._view._parked.discard(flag)
             if not waiter.done:
                 runner.post(lambda now, wall: desk.cancel(waiter, now, wall))
         if found:

@@ -15,7 +15,7 @@ T = TypeVar("T")
 class LoopFlag:
     """A one-shot flag for one task of the loop that runs here."""
 
-    __slots__ = ("_future", "_loop", "_set")
+    __slots__ = ("__weakref__", "_future", "_loop", "_set")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

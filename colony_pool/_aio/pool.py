@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .._core.account import Waiter
 from .._core.failure import closed
 from .._shell.credential import Totp
 from .._shell.fork import renew_in_children
@@ -40,7 +40,7 @@ class AsyncColonyPool:
         self._owns_pool = pool is None
         self.pool = pool if pool is not None else ColonyPool(base_url, **options)
         self._agents: dict[str, AsyncAgent] = {}
-        self._parked: set[Waiter] = set()
+        self._parked: weakref.WeakSet[LoopFlag] = weakref.WeakSet()  # a task that is lost is not kept alive
         self._doors = Doors(self.pool)
         self._closed = False
         self.pool._at_close.add(self._doors)
@@ -68,6 +68,7 @@ class AsyncColonyPool:
             totp: as ``ColonyPool.agent`` has it, called in a thread; or a coroutine function, called in the event
                 loop that runs here.
         """
+        sync: Totp = None
         try:
             agent = self._agents.get(api_key) if isinstance(api_key, str) else None
             sync = self._totp(agent, totp)
@@ -79,7 +80,7 @@ class AsyncColonyPool:
                 agent._end()
             return agent
         finally:
-            del api_key, totp  # no traceback of ours holds a secret
+            del api_key, totp, sync  # no traceback of ours holds a secret
 
     def _totp(self, agent: AsyncAgent | None, totp: Any) -> Totp:
         if not inspect.iscoroutinefunction(totp):
@@ -111,8 +112,8 @@ class AsyncColonyPool:
             done = LoopFlag()
             self.pool._runtime.spawn(self._close_pool, done, home=self.pool._runtime.outside())
             await done.wait()
-        for waiter in tuple(self._parked):
-            waiter.event.set()
+        for flag in list(self._parked):
+            flag.set()
         await self._doors.close()
 
     aclose = close

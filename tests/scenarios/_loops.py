@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -37,6 +38,10 @@ class Loops:
     """Two event loops, each in a thread of its own."""
 
     def __init__(self) -> None:
+        self._start()
+        os.register_at_fork(after_in_child=self._start)  # a child has no thread but one
+
+    def _start(self) -> None:
         self.all = [asyncio.new_event_loop() for _ in range(2)]
         self._threads = [threading.Thread(target=loop.run_forever, daemon=True) for loop in self.all]
         for thread in self._threads:
