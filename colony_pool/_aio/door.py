@@ -2,6 +2,11 @@
 
 httpx's transport is used, not its client: a client logs every URL, keeps cookies and follows what it is told to
 follow, and none of that is wanted here.
+
+httpcore (1.0) loses the connection of a request that is cancelled: it stays in its pool,
+in use by nobody. So a request is never cancelled with its caller. It goes on without one, with its slot, for a
+moment; what is still out then, or at its deadline, is cancelled, and the whole pool of connections is retired: no new
+request gets one of it, and the last that has one closes it.
 """
 
 from __future__ import annotations
@@ -9,23 +14,21 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .._shell.api import MAX_BODY, Call, Sent, scrubbed
-from .._shell.connections import describe
+from .._shell.api import Call, Sent, scrubbed
 from .._shell.pools import tls_context
-from .._shell.transport import BadReply, NetworkFailure, Reply, checked
+from .._shell.transport import NetworkFailure, Reply, checked
+from .exchange import Exchange, Line
 from .flag import LoopFlag
 
 if TYPE_CHECKING:
-    import httpx
-
     from ..pool import ColonyPool
 
 _CLOSE_WITHIN = 1.0
+_GRACE = 1.0  # seconds that a request goes on without its caller
 
 
 class Doors:
@@ -83,12 +86,15 @@ class Door:
         self._url = urlsplit(pool.base_url)
         self._timeout = config.timeout
         self._httpx = httpx
-        context = pool._transport.context or (tls_context(options["ca_certs"]) if options["proxy"] else True)
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=context, trust_env=False, proxy=options["proxy"],
-            limits=httpx.Limits(max_connections=config.maxsize, max_keepalive_connections=config.maxsize,
-                                keepalive_expiry=None),
-        )  # fmt: skip
+        self._options: dict[str, Any] = {
+            "verify": pool._transport.context or (tls_context(options["ca_certs"]) if options["proxy"] else True),
+            "trust_env": False,
+            "proxy": options["proxy"],
+            "limits": httpx.Limits(
+                max_connections=config.maxsize, max_keepalive_connections=config.maxsize, keepalive_expiry=None
+            ),
+        }
+        self._line = self._new_line()
         self._always = dict(pool._transport.always)
         self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()  # for a forked child to give up
         self._at_work: set[asyncio.Task[Any]] = set()
@@ -120,30 +126,49 @@ class Door:
                 return NetworkFailure("timeout", f"no time left while all {size} connections were busy", sent=False)
             if self._over:
                 return NetworkFailure("aborted", "given up before it began", sent=False)
-            exchange = _Exchange(self, call, headers, until)
-            reply = await self._by(exchange, until)
-            if call.repeatable and exchange.stale and isinstance(reply, NetworkFailure):
-                reply = await self._by(exchange, until)
+            task = self._loop.create_task(self._converse(Exchange(self, call, headers, until)))
+            mine, ticket = ticket, self._pool._transport.bulkhead.ticket()
+            task.add_done_callback(lambda _: mine.leave())  # the slot is the request's, with or without a caller
+            reply = await self._by(task, until)
             return scrubbed(reply, jwt) if isinstance(reply, Reply) else reply
         finally:
             ticket.leave()
             del headers, jwt
 
-    async def _by(self, exchange: _Exchange, until: float) -> Sent:
-        """Make ``exchange`` in a task of its own, which ends by ``until``, and with this one."""
-        task = self._loop.create_task(exchange.run())
+    async def _converse(self, exchange: Exchange) -> Sent:
+        reply = await exchange.run(self._line)
+        if exchange.stale and isinstance(reply, NetworkFailure):
+            return await exchange.run(self._line)
+        return reply
+
+    async def _by(self, task: asyncio.Task[Sent], until: float) -> Sent:
+        """What comes of ``task`` by ``until``."""
         self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+        line = self._line
         try:
             await asyncio.wait({task}, timeout=max(0.0, until - self._loop.time()))
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
-            self._at_work.discard(task)
+        except asyncio.CancelledError:
+            self._loop.call_later(_GRACE, self._cut, task, line)
+            raise
+        if not task.done():
+            self._cut(task, line)
+            return NetworkFailure("timeout", "no answer in time", sent=True)
         if task.cancelled():
-            kind, words = ("aborted", "the pool has closed") if self._over else ("timeout", "no answer in time")
-            return NetworkFailure(kind, words, sent=exchange.sent)
+            return NetworkFailure("aborted", "given up: the pool has closed", sent=True)
         return task.result()
+
+    def _cut(self, task: asyncio.Task[Sent], line: Line) -> None:
+        """End a request that nobody waits for."""
+        if task.done():
+            return
+        task.cancel()
+        line.retired = True
+        if self._line is line:
+            self._line = self._new_line()
+
+    def _new_line(self) -> Line:
+        return Line(self._httpx.AsyncHTTPTransport(**self._options))
 
     def end(self, flag: LoopFlag | None = None) -> None:
         """Close the connections; what is at work has a second to end. Any thread."""
@@ -170,7 +195,7 @@ class Door:
             _, late = await asyncio.wait(set(self._at_work), timeout=_CLOSE_WITHIN)
             for task in late:
                 task.cancel()
-        await self._transport.aclose()
+        await self._line.transport.aclose()
 
     def abandon(self) -> None:
         """Close the sockets of a loop that does not run any more."""
@@ -184,103 +209,3 @@ class Door:
         for sock in list(self._sockets):
             with suppress(OSError):
                 os.close(sock.detach())
-
-
-class _Exchange:
-    """A request and its answer."""
-
-    def __init__(self, door: Door, call: Call, headers: Mapping[str, str], until: float) -> None:
-        self._door = door
-        self._call = call
-        self._headers = headers
-        self._until = until
-        self.sent = self._reused = self._heard = self.stale = False
-
-    async def run(self) -> Sent:
-        """Send and read. A failure is returned, so that no exception has it, and its frames, as context."""
-        httpx = self._door._httpx
-        self.sent = self._heard = self.stale = False
-        self._reused = True
-        status = 0
-        try:
-            response = await self._door._transport.handle_async_request(self._request())
-            status, self._heard = response.status_code, True
-            try:
-                return await self._read(response)
-            finally:
-                await response.aclose()
-        except BadReply as bad:
-            return bad.with_traceback(None)
-        except (httpx.HTTPError, OSError) as error:
-            kind, words = _described(error, httpx)
-            if status and kind != "timeout":
-                return BadReply(status, "the body broke off or cannot be read")
-            if kind == "timeout" and not self.sent:
-                words = "no connection in time"
-            self.stale = self._reused and kind == "reset" and not self._heard
-            return NetworkFailure(kind, words, sent=self.sent, reused=self._reused)
-
-    def _request(self) -> httpx.Request:
-        door, call = self._door, self._call
-        origin, target = door._url, (door._url.path + call.target).encode()
-        url = door._httpx.URL(f"{origin.scheme}://{origin.netloc}").copy_with(raw_path=target)
-        left = max(0.001, self._until - door._loop.time())
-        bounds = door._timeout
-        timeout = {
-            "connect": min(bounds.connect, left),
-            "read": min(bounds.read, left),
-            "write": min(bounds.read, left),
-        }
-        extensions = {"timeout": timeout, "trace": self._trace}
-        request: httpx.Request = door._httpx.Request(
-            call.method, url, headers=self._headers, content=call.body, extensions=extensions
-        )
-        return request
-
-    async def _trace(self, name: str, info: dict[str, Any]) -> None:
-        """Told by httpcore of each step."""
-        if name.endswith("send_request_headers.started"):
-            self.sent = True
-        elif name == "connection.connect_tcp.started":
-            self._reused = False
-            self._door._pool._transport.count_opened()
-        elif name == "connection.connect_tcp.complete":
-            sock = info["return_value"].get_extra_info("socket")
-            self._door._sockets.add(getattr(sock, "_sock", sock))
-
-    async def _read(self, response: httpx.Response) -> Reply:
-        encoding = response.headers.get("content-encoding", "identity")
-        body = bytearray()
-        async for chunk in response.aiter_raw():
-            if encoding.strip().lower() != "identity":
-                raise BadReply(response.status_code, "the body is compressed, which nobody asked for")
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise BadReply(response.status_code, f"the body is over {MAX_BODY} bytes")
-        return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
-
-
-def _described(error: BaseException, httpx: Any) -> tuple[str, str]:
-    """``(kind, words)`` of what httpx raises, from the cause at the bottom of it."""
-    if isinstance(error, httpx.TimeoutException):
-        return describe(TimeoutError())
-    if isinstance(error, httpx.ProxyError):
-        return "proxy", "the proxy does not connect"
-    for cause in _causes(error):
-        kind, words = describe(cause)
-        if kind != "other":
-            return kind, words
-    if isinstance(error, (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)):
-        return "reset", "the connection broke off"
-    return "other", type(error).__name__
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """What lies beneath ``error``, the deepest first."""
-    chain = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
-        several: Any = getattr(error, "exceptions", None)  # one for each address
-        error = several[-1] if several else error
-    return reversed(chain)
