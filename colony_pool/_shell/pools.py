@@ -64,6 +64,7 @@ class Pools:
     def close(self) -> None:
         """Close what is idle, for good; what is at work closes when it ends."""
         self.closed = True
+        self._bury()
         while self._pools:
             _quietly(self._pools.popitem()[1][1].close)
 
@@ -86,6 +87,10 @@ class Pools:
             if ref is None or (hub is not None and hub.loop is not None and hub.thread_ident in alive):
                 continue
             self._pools.pop(key, None)
+            for conn in list(getattr(pool.pool, "queue", ())):
+                sock = conn.sock if conn is not None else None
+                if sock is not None:  # gevent's close would leave the last step to the hub
+                    _quietly(lambda sock=sock: os.close(sock.detach()))  # type: ignore[misc]
             _quietly(pool.close)
 
 
