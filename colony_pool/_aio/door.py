@@ -46,7 +46,12 @@ class Doors:
             for old in [old for old in list(self._doors) if old.is_closed()]:
                 self._doors.pop(old).abandon()
             door = self._doors[loop] = Door(self._pool, loop)
+            self._pool._transport.beside.add(self)
         return door
+
+    def idle(self) -> int:
+        """Connections of all loops that no request has."""
+        return sum(door.idle() for door in list(self._doors.values()))
 
     def end(self) -> None:
         """The pool has closed: each loop closes its own connections, as soon as it gets to it. Any thread."""
@@ -101,6 +106,11 @@ class Door:
         self._waiting: set[LoopFlag] = set()  # who waits between two attempts
         self._ending: asyncio.Task[None] | None = None
         self._over = False
+
+    def idle(self) -> int:
+        """Connections that no request has."""
+        still_open: int = sum(sock.fileno() >= 0 for sock in list(self._sockets))
+        return max(0, still_open - len(self._at_work))
 
     async def closes_within(self, seconds: float) -> bool:
         """Wait; True as soon as the pool closes."""

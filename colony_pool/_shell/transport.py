@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import ssl
+import weakref
 from collections.abc import Mapping
 from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
 
 from .._runtime.protocol import Runtime
@@ -48,6 +50,7 @@ class Transport:
             url.scheme, url.hostname or "", url.port, maxsize=maxsize, proxy=proxy, ca_certs=ca_certs
         )  # fmt: skip
         self.bulkhead = Bulkhead(maxsize, runtime)
+        self.beside: weakref.WeakSet[Any] = weakref.WeakSet()  # others that keep connections: those of event loops
 
     def send(
         self,
@@ -116,7 +119,7 @@ class Transport:
 
     def connections(self) -> tuple[int, int]:
         """``(in use, idle)`` connections."""
-        return self.bulkhead.in_use, self._pools.idle()
+        return self.bulkhead.in_use, self._pools.idle() + sum(other.idle() for other in list(self.beside))
 
     @property
     def context(self) -> ssl.SSLContext | None:
