@@ -18,7 +18,6 @@ from ._loops import LoopPool, Loops
 GEVENT = ("gevent", "gevent-late", "gevent-unpatched")
 
 RUNTIMES = ("threads", *GEVENT, "asyncio")
-BUT_ASYNCIO = RUNTIMES[:-1]
 
 SCENARIOS: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {}
 
