@@ -28,6 +28,7 @@ SEES: dict[str, set[str]] = {
     "prometheus": LEAVES | {"_core", "_shell", "prometheus"},
     "agent": LEAVES | {"_core", "_shell", "_runtime"},
     "pool": LEAVES | {"_core", "_shell", "_runtime", "_shared", "prometheus", "agent", "status"},
+    "_aio": LEAVES | {"_aio", "_core", "_shell", "_runtime", "agent", "pool", "status"},
     "testing": LEAVES | {"testing", "_core", "_runtime", "_shared"},
 }
 TOP = {"__init__", "__main__", "cli", "_cli", "_demo"}  # these may see everything
@@ -40,7 +41,8 @@ DOORS = {
     },
     "redis": {"_shared/redis.py"},
     "cryptography": {"_shared/keys.py"},
-    "gevent": {"_runtime/gevent.py", "_demo/run.py", "_demo/beside.py", "cli.py"},
+    "httpx": {"_aio/door.py"},
+    "gevent": {"_runtime/gevent.py", "_runtime/outside.py", "_demo/run.py", "_demo/beside.py", "cli.py"},
 }  # fmt: skip
 WORLD = {"time", "threading", "random", "logging", "socket", "os", "asyncio", "select", "subprocess"}
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import ssl
+import weakref
 from collections.abc import Mapping
 from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
 
 from .._runtime.protocol import Runtime
@@ -39,14 +42,15 @@ class Transport:
         self._runtime = runtime
         self._maxsize = maxsize
         self._timeout = timeout
-        self._always = {"User-Agent": user_agent or _USER_AGENT, "Accept-Encoding": "identity"}
-        _check(self._always)
+        self.always = {"User-Agent": user_agent or _USER_AGENT, "Accept-Encoding": "identity"}
+        checked(self.always)
         self._offload = runtime.name == "gevent" and not getattr(runtime, "patched", True)
         self._call_later = runtime.call_later if runtime.name == "gevent" and not self._offload else None
         self._pools = Pools(
             url.scheme, url.hostname or "", url.port, maxsize=maxsize, proxy=proxy, ca_certs=ca_certs
         )  # fmt: skip
         self.bulkhead = Bulkhead(maxsize, runtime)
+        self.beside: weakref.WeakSet[Any] = weakref.WeakSet()  # others that keep connections: those of event loops
 
     def send(
         self,
@@ -77,11 +81,11 @@ class Transport:
 
         Raises ``NetworkFailure`` (no answer), ``BadReply`` (none that is one), ``ValueError`` (a header cannot be).
         """
-        sent = {**self._always, **headers}
+        sent = {**self.always, **headers}
         abort = abort or Abort()
         deadline = monotonic() + (self._timeout.total if total is None else total)
         try:
-            _check(headers)
+            checked(headers)
             if abort.aborted or self._pools.closed:
                 raise NetworkFailure("aborted", "given up before it began", sent=False)
             request = Request(method, path, sent, body, deadline, max_body, once, fresh, idle_only)
@@ -115,7 +119,16 @@ class Transport:
 
     def connections(self) -> tuple[int, int]:
         """``(in use, idle)`` connections."""
-        return self.bulkhead.in_use, self._pools.idle()
+        return self.bulkhead.in_use, self._pools.idle() + sum(other.idle() for other in list(self.beside))
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """What TLS trusts, if there is any."""
+        return self._pools.context
+
+    def count_opened(self) -> None:
+        """Count a connection that was opened elsewhere, for this pool."""
+        self._pools.count_opened()
 
     def opened(self) -> int:
         """Connections opened so far."""
@@ -147,7 +160,9 @@ def _native(exchange: Exchange, ticket: Ticket) -> Reply | Exception:
         mine.leave()
 
 
-def _check(headers: Mapping[str, str]) -> None:
+def checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return ``headers``, or raise ``ValueError`` for one that cannot be."""
     for name, value in headers.items():
         if not name or _NO_NAME.search(name) or _NO_VALUE.search(value):
             raise ValueError(f"header {_NO_NAME.sub('?', name)}: has characters that no header may have")
+    return headers

@@ -44,7 +44,7 @@ def _no_descriptors() -> Iterator[None]:
                 os.close(number)
 
 
-@scenario("threads", "gevent", "gevent-unpatched")
+@scenario("threads", "gevent", "gevent-unpatched")  # asyncio: what is idle there is of two kinds, of which one serves
 def g11_a_process_without_descriptors_is_told_so_and_recovers(w: World) -> None:
     """Who has an idle connection is served; the others get one documented error, and nothing is left of them."""
     from colony_pool import ColonyNetworkError, RetryConfig
@@ -103,7 +103,7 @@ def _full_disk_costs_only_the_cache(w: World, folder: Path, fault: Callable[[], 
     pool.close()  # whoever still saves must be done before the folder goes
 
 
-@scenario("threads", "gevent")
+@scenario("threads", "gevent", "asyncio")
 def g21_a_full_disk_costs_the_cache_and_nothing_else(w: World) -> None:
     """Full by a limit on files, which every system has; the next scenario fills a disk."""
     with tempfile.TemporaryDirectory() as name:
@@ -137,13 +137,13 @@ def _filled(folder: Path) -> Iterator[None]:
         filler.unlink()
 
 
-@scenario("threads", "gevent")
+@scenario("threads", "gevent")  # asyncio: a mount is of its thread, and those of the loops began before
 def g21_a_disk_without_a_free_block_costs_the_cache_and_nothing_else(w: World) -> None:
     with _disk_of_its_own() as folder:
         _full_disk_costs_only_the_cache(w, folder, lambda: _filled(folder))
 
 
-@scenario("threads", "gevent")
+@scenario("threads", "gevent")  # asyncio: a mount is of its thread, and those of the loops began before
 def g19_g21_a_token_refused_is_not_taken_again_from_a_read_only_disk(w: World) -> None:
     """The entry cannot be removed; it must not be believed a second time, by those who know better."""
     with _disk_of_its_own() as folder:

@@ -64,7 +64,7 @@ def _ask_only_our_server(folder: str) -> None:
     run("mount", "--bind", str(config), "/etc/resolv.conf")
 
 
-@scenario("threads", "gevent", "gevent-unpatched")
+@scenario("threads", "gevent", "gevent-unpatched", "asyncio")
 def names_that_resolve_late_or_never_hold_up_nobody_else(w: World) -> None:
     from colony_pool import ColonyNetworkError, RetryConfig, Timeout
 

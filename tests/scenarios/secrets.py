@@ -55,6 +55,8 @@ class _Heard:
             logging.getLogger(name).setLevel(logging.DEBUG)
 
     def _keep(self, record: logging.LogRecord) -> None:
+        if record.name.startswith("httpcore") and "receive_response_headers" in str(record.msg):
+            return  # at DEBUG it shows the headers that the server has written, none of ours
         self.lines.append(self._formatter.format(record) + repr(record.__dict__))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from . import World, scenario
 from ._after import assert_documented, assert_recovered, key
 
-RUNTIMES = ("threads", "gevent", "gevent-unpatched")
+RUNTIMES = ("threads", "gevent", "gevent-unpatched", "asyncio")
 # How long something stands still, seconds. COLONY_STOPPED_SECONDS=30 takes the time that such a fault takes in life.
 STOPPED = float(os.environ.get("COLONY_STOPPED_SECONDS", "1"))
 

@@ -34,7 +34,7 @@ class _Authority:
         return str(chain), str(secret)
 
 
-@scenario("threads", "gevent", "gevent-unpatched")
+@scenario("threads", "gevent", "gevent-unpatched", "asyncio")
 def g22_a_certificate_out_of_date_or_of_another_host_is_refused(w: World) -> None:
     from colony_pool import ColonyNetworkError
 
@@ -55,7 +55,7 @@ def g22_a_certificate_out_of_date_or_of_another_host_is_refused(w: World) -> Non
             w.until(lambda p=pool: p.status().connections == (0, 0), "its socket is closed")  # type: ignore[misc]
 
 
-@scenario("threads", "gevent", "gevent-unpatched")
+@scenario("threads", "gevent", "gevent-unpatched", "asyncio")
 def g22_a_handshake_without_an_end_is_cut_off(w: World) -> None:
     """The peer is a server that speaks no TLS: it resets, or it ignores."""
     from colony_pool import ColonyNetworkError, Timeout
@@ -82,7 +82,7 @@ def _with_body(size: int) -> str:
     return f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{BODY.ljust(size)}"
 
 
-@scenario("threads", "gevent", "gevent-unpatched")
+@scenario("threads", "gevent", "gevent-unpatched", "asyncio")
 def g22_what_comes_behind_an_answer_in_tls_is_nobodys_answer(w: World) -> None:
     """One record holds the end of an answer and another answer: the socket shows the second no more."""
     from colony_pool.testing import subject

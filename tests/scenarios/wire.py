@@ -9,7 +9,7 @@ from typing import Any
 from . import World, error_of, scenario
 from ._after import assert_documented, assert_recovered, key
 
-RUNTIMES = ("threads", "gevent", "gevent-unpatched")
+RUNTIMES = ("threads", "gevent", "gevent-unpatched", "asyncio")
 BODY = '{"access_token": "evil.evil.evil", "id": "evil", "expires_in": 3600}'
 SIZE = len(BODY)
 

@@ -1,0 +1,221 @@
+"""API calls over httpx: connections of their own for each event loop, slots of the pool's bulkhead for all.
+
+httpx's transport is used, not its client: a client logs every URL, keeps cookies and follows what it is told to
+follow, and none of that is wanted here.
+
+httpcore (1.0) loses the connection of a request that is cancelled: it stays in its pool,
+in use by nobody. So a request is never cancelled with its caller. It goes on without one, with its slot, for a
+moment; what is still out then, or at its deadline, is cancelled, and the whole pool of connections is retired: no new
+request gets one of it, and the last that has one closes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .._shell.api import Call, Sent, scrubbed
+from .._shell.pools import tls_context
+from .._shell.transport import NetworkFailure, Reply, checked
+from .exchange import Exchange, Line
+from .flag import LoopFlag
+
+if TYPE_CHECKING:
+    from ..pool import ColonyPool
+
+_CLOSE_WITHIN = 1.0
+_GRACE = 1.0  # seconds that a request goes on without its caller
+
+
+class Doors:
+    """The doors of all loops that use one pool."""
+
+    def __init__(self, pool: ColonyPool) -> None:
+        self._pool = pool
+        self._doors: dict[asyncio.AbstractEventLoop, Door] = {}
+
+    def here(self) -> Door:
+        """The door of the loop that runs here. Raises ``ImportError`` without httpx."""
+        loop = asyncio.get_running_loop()
+        door = self._doors.get(loop)
+        if door is None:
+            for old in [old for old in list(self._doors) if old.is_closed()]:
+                self._doors.pop(old).abandon()
+            door = self._doors[loop] = Door(self._pool, loop)
+            self._pool._transport.beside.add(self)
+        return door
+
+    def idle(self) -> int:
+        """Connections of all loops that no request has."""
+        return sum(door.idle() for door in list(self._doors.values()))
+
+    def end(self) -> None:
+        """The pool has closed: each loop closes its own connections, as soon as it gets to it. Any thread."""
+        for door in list(self._doors.values()):
+            door.end()
+
+    async def close(self) -> None:
+        """Close all doors, within a second."""
+        flags = []
+        for door in list(self._doors.values()):
+            flags.append(flag := LoopFlag())
+            door.end(flag)
+        for flag in flags:
+            await flag.wait(2 * _CLOSE_WITHIN)
+        self._doors.clear()
+
+    def after_fork(self) -> None:
+        """In a forked child: give up the parent's descriptors without a word on them."""
+        for door in self._doors.values():
+            door.give_up()
+        self._doors = {}
+
+
+class Door:
+    """The connections of one event loop."""
+
+    def __init__(self, pool: ColonyPool, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            import httpx
+        except ImportError as error:
+            message = 'API calls on asyncio need httpx: pip install "colony_pool[asyncio]" (token() does without)'
+            raise ImportError(message) from error
+        options = pool._transport_options
+        config = pool._config
+        self._pool = pool
+        self._loop = loop
+        self._url = urlsplit(pool.base_url)
+        self._timeout = config.timeout
+        self._httpx = httpx
+        self._options: dict[str, Any] = {
+            "verify": pool._transport.context or (tls_context(options["ca_certs"]) if options["proxy"] else True),
+            "trust_env": False,
+            "proxy": options["proxy"],
+            "limits": httpx.Limits(
+                max_connections=config.maxsize, max_keepalive_connections=config.maxsize, keepalive_expiry=None
+            ),
+        }
+        self._line = self._new_line()
+        self._always = dict(pool._transport.always)
+        self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()  # for a forked child to give up
+        self._at_work: set[asyncio.Task[Any]] = set()
+        self._waiting: set[LoopFlag] = set()  # who waits between two attempts
+        self._ending: asyncio.Task[None] | None = None
+        self._over = False
+
+    def idle(self) -> int:
+        """Connections that no request has."""
+        still_open: int = sum(sock.fileno() >= 0 for sock in list(self._sockets))
+        return max(0, still_open - len(self._at_work))
+
+    async def closes_within(self, seconds: float) -> bool:
+        """Wait; True as soon as the pool closes."""
+        if not self._over:
+            flag = LoopFlag()
+            self._waiting.add(flag)
+            try:
+                await flag.wait(seconds)
+            finally:
+                self._waiting.discard(flag)
+        return self._over
+
+    async def send(self, call: Call, jwt: str) -> Sent:
+        """Send ``call`` once, and once more where an idle connection turns out to be dead and that does no harm."""
+        total = self._timeout.total if call.timeout is None else call.timeout
+        until = self._loop.time() + total
+        headers = checked({**self._always, **call.headers, "Authorization": f"Bearer {jwt}"})
+        ticket = self._pool._transport.bulkhead.ticket()
+        try:
+            flag = ticket.line_up(LoopFlag)
+            if flag is not None and not await flag.wait(total):
+                size = self._pool._config.maxsize
+                return NetworkFailure("timeout", f"no time left while all {size} connections were busy", sent=False)
+            if self._over:
+                return NetworkFailure("aborted", "given up before it began", sent=False)
+            task = self._loop.create_task(self._converse(Exchange(self, call, headers, until)))
+            mine, ticket = ticket, self._pool._transport.bulkhead.ticket()
+            task.add_done_callback(lambda _: mine.leave())  # the slot is the request's, with or without a caller
+            reply = await self._by(task, until)
+            return scrubbed(reply, jwt) if isinstance(reply, Reply) else reply
+        finally:
+            ticket.leave()
+            del headers, jwt
+
+    async def _converse(self, exchange: Exchange) -> Sent:
+        reply = await exchange.run(self._line)
+        if exchange.stale and isinstance(reply, NetworkFailure):
+            return await exchange.run(self._line)
+        return reply
+
+    async def _by(self, task: asyncio.Task[Sent], until: float) -> Sent:
+        """What comes of ``task`` by ``until``."""
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+        line = self._line
+        try:
+            await asyncio.wait({task}, timeout=max(0.0, until - self._loop.time()))
+        except asyncio.CancelledError:
+            self._loop.call_later(_GRACE, self._cut, task, line)
+            raise
+        if not task.done():
+            self._cut(task, line)
+            return NetworkFailure("timeout", "no answer in time", sent=True)
+        if task.cancelled():
+            return NetworkFailure("aborted", "given up: the pool has closed", sent=True)
+        return task.result()
+
+    def _cut(self, task: asyncio.Task[Sent], line: Line) -> None:
+        """End a request that nobody waits for."""
+        if task.done():
+            return
+        task.cancel()
+        line.retired = True
+        if self._line is line:
+            self._line = self._new_line()
+
+    def _new_line(self) -> Line:
+        return Line(self._httpx.AsyncHTTPTransport(**self._options))
+
+    def end(self, flag: LoopFlag | None = None) -> None:
+        """Close the connections; what is at work has a second to end. Any thread."""
+        try:
+            if not self._loop.is_running():
+                raise RuntimeError("nobody would close them there")
+            self._loop.call_soon_threadsafe(self._begin_to_end, flag)
+        except RuntimeError:
+            self.abandon()
+            if flag is not None:
+                flag.set()
+
+    def _begin_to_end(self, flag: LoopFlag | None) -> None:
+        self._over = True
+        for waiting in self._waiting:
+            waiting.set()
+        if self._ending is None:
+            self._ending = self._loop.create_task(self._end())
+        if flag is not None:
+            self._ending.add_done_callback(lambda _: flag.set())
+
+    async def _end(self) -> None:
+        if self._at_work:
+            _, late = await asyncio.wait(set(self._at_work), timeout=_CLOSE_WITHIN)
+            for task in late:
+                task.cancel()
+        await self._line.transport.aclose()
+
+    def abandon(self) -> None:
+        """Close the sockets of a loop that does not run any more."""
+        self._over = True
+        for sock in list(self._sockets):
+            with suppress(OSError):
+                sock.close()
+
+    def give_up(self) -> None:
+        """Close this process's handles on the sockets: its parent goes on using them."""
+        for sock in list(self._sockets):
+            with suppress(OSError):
+                os.close(sock.detach())

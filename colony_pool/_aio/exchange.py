@@ -1,0 +1,134 @@
+"""One API call's request and its answer, over a transport of httpx's; its failures are those of the sync calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .._shell.api import MAX_BODY, Call, Sent
+from .._shell.connections import describe
+from .._shell.transport import BadReply, NetworkFailure, Reply
+
+if TYPE_CHECKING:
+    import httpx
+
+    from .door import Door
+
+
+class Line:
+    """One pool of connections. The last request of a retired one closes it."""
+
+    def __init__(self, transport: httpx.AsyncHTTPTransport) -> None:
+        self.transport = transport
+        self.users = 0
+        self.retired = False
+
+
+class Exchange:
+    """A request and its answer."""
+
+    def __init__(self, door: Door, call: Call, headers: Mapping[str, str], until: float) -> None:
+        self._door = door
+        self._call = call
+        self._headers = headers
+        self._until = until
+        self.sent = self._reused = self._heard = self.stale = False
+
+    async def run(self, line: Line) -> Sent:
+        """Make the exchange on a connection of ``line``."""
+        line.users += 1
+        try:
+            return await self._run(line.transport)
+        finally:
+            line.users -= 1
+            if line.retired and not line.users:
+                await line.transport.aclose()
+
+    async def _run(self, transport: httpx.AsyncHTTPTransport) -> Sent:
+        """Send and read. A failure is returned, so that no exception has it, and its frames, as context."""
+        httpx = self._door._httpx
+        self.sent = self._heard = self.stale = False
+        self._reused = True
+        status = 0
+        try:
+            response = await transport.handle_async_request(self._request())
+            status, self._heard = response.status_code, True
+            try:
+                return await self._read(response)
+            finally:
+                await response.aclose()
+        except BadReply as bad:
+            return bad.with_traceback(None)
+        except (httpx.HTTPError, OSError) as error:
+            kind, words = _described(error, httpx)
+            if status and kind != "timeout":
+                return BadReply(status, "the body broke off or cannot be read")
+            if kind == "timeout" and not self.sent:
+                words = "no connection in time"
+            self.stale = self._call.repeatable and self._reused and kind == "reset" and not self._heard
+            return NetworkFailure(kind, words, sent=self.sent, reused=self._reused)
+
+    def _request(self) -> httpx.Request:
+        door, call = self._door, self._call
+        origin, target = door._url, (door._url.path + call.target).encode()
+        url = door._httpx.URL(f"{origin.scheme}://{origin.netloc}").copy_with(raw_path=target)
+        left = max(0.001, self._until - door._loop.time())
+        bounds = door._timeout
+        timeout = {
+            "connect": min(bounds.connect, left),
+            "read": min(bounds.read, left),
+            "write": min(bounds.read, left),
+        }
+        extensions = {"timeout": timeout, "trace": self._trace}
+        request: httpx.Request = door._httpx.Request(
+            call.method, url, headers=self._headers, content=call.body, extensions=extensions
+        )
+        return request
+
+    async def _trace(self, name: str, info: dict[str, Any]) -> None:
+        """Told by httpcore of each step."""
+        if name.endswith("send_request_headers.started"):
+            self.sent = True
+        elif name == "connection.connect_tcp.started":
+            self._reused = False
+            self._door._pool._transport.count_opened()
+        elif name == "connection.connect_tcp.complete":
+            sock = info["return_value"].get_extra_info("socket")
+            self._door._sockets.add(getattr(sock, "_sock", sock))
+
+    async def _read(self, response: httpx.Response) -> Reply:
+        encoding = response.headers.get("content-encoding", "identity")
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            if encoding.strip().lower() != "identity":
+                raise BadReply(response.status_code, "the body is compressed, which nobody asked for")
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise BadReply(response.status_code, f"the body is over {MAX_BODY} bytes")
+        return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
+
+
+def _described(error: BaseException, httpx: Any) -> tuple[str, str]:
+    """``(kind, words)`` of what httpx raises, from the cause at the bottom of it."""
+    if isinstance(error, httpx.TimeoutException):
+        return describe(TimeoutError())
+    if isinstance(error, httpx.ProxyError):
+        return "proxy", "the proxy does not connect"
+    for cause in _causes(error):
+        kind, words = describe(cause)
+        if kind != "other":
+            return kind, words
+    if isinstance(error, (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)):
+        return "reset", "the connection broke off"
+    return "other", type(error).__name__
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """What lies beneath ``error``, the deepest first."""
+    chain = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+        several: Any = getattr(error, "exceptions", None)  # one for each address
+        error = several[-1] if several else error
+    return reversed(chain)
