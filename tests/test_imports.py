@@ -28,6 +28,9 @@ SEES: dict[str, set[str]] = {
     "prometheus": LEAVES | {"_core", "_shell", "prometheus"},
     "agent": LEAVES | {"_core", "_shell", "_runtime"},
     "pool": LEAVES | {"_core", "_shell", "_runtime", "_shared", "prometheus", "agent", "status"},
+    "sdk": LEAVES | {"_shell", "agent", "pool", "sdk"},
+    "httpx": LEAVES | {"_shell", "agent"},
+    "requests": LEAVES | {"_shell", "agent"},
     "testing": LEAVES | {"testing", "_core", "_runtime", "_shared"},
 }
 TOP = {"__init__", "__main__", "cli", "_cli", "_demo"}  # these may see everything
@@ -39,6 +42,9 @@ DOORS = {
         "prometheus/_sidecar.py",
     },
     "redis": {"_shared/redis.py"},
+    "colony_sdk": {"sdk/_client.py", "sdk/_errors.py", "sdk/_seam.py"},
+    "httpx": {"httpx.py"},
+    "requests": {"requests.py"},
     "cryptography": {"_shared/keys.py"},
     "gevent": {"_runtime/gevent.py", "_demo/run.py", "_demo/beside.py", "cli.py"},
 }  # fmt: skip

@@ -1,0 +1,72 @@
+"""``ColonyAuth`` for those who bring ``httpx``: a pool's token on each request, one refresh on 401."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+
+import httpx
+
+from ._shell.url import belongs
+from .agent import Agent
+
+__all__ = ["ColonyAuth"]
+
+
+class ColonyAuth(httpx.Auth):
+    """Authenticates requests to the API of an agent's pool: ``httpx.Client(auth=ColonyAuth(agent))``, or async.
+
+    A request to any other address goes out without the token; httpx itself drops it when a redirect leaves the
+    origin. On a 401 the token that was refused is dropped, and the request replayed once with a new one. A streaming
+    body (a generator, a multipart form with files) is not replayed: its 401 is returned, and the next request has the
+    new token. Errors of the token itself are ``colony_pool``'s.
+
+    With ``AsyncClient`` (on asyncio) a token at hand costs no switch; while one is waited for, a thread waits.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._base_url = agent._pool.base_url
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Called by ``httpx.Client`` for each request."""
+        if not belongs(self._base_url, str(request.url)):
+            yield request
+            return
+        jwt = self._agent.token()
+        response = yield _with(request, jwt)
+        if self._again(request, response, jwt):
+            yield _with(request, self._agent.token())
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Called by ``httpx.AsyncClient`` for each request."""
+        if not belongs(self._base_url, str(request.url)):
+            yield request
+            return
+        jwt = await self._token()
+        response = yield _with(request, jwt)
+        if self._again(request, response, jwt):
+            yield _with(request, await self._token())
+
+    async def _token(self) -> str:
+        agent = self._agent
+        if agent._monotonic() < agent._fresh_until:
+            return agent.token()
+        return await asyncio.to_thread(agent.token)
+
+    def _again(self, request: httpx.Request, response: httpx.Response, jwt: str) -> bool:
+        refused = response.status_code == 401 and response.request.headers.get("Authorization") == f"Bearer {jwt}"
+        return refused and self._agent._rejected(jwt) and _replayable(request)
+
+
+def _with(request: httpx.Request, jwt: str) -> httpx.Request:
+    request.headers["Authorization"] = f"Bearer {jwt}"
+    return request
+
+
+def _replayable(request: httpx.Request) -> bool:
+    try:
+        request.content  # noqa: B018 - there is one unless the body is a stream
+    except httpx.RequestNotRead:
+        return False
+    return True
