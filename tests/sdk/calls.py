@@ -9,7 +9,12 @@ from tests.sdk.server import asked
 
 POST = "00000000-0000-4000-8000-000000000001"
 OTHER = "00000000-0000-4000-8000-000000000002"
+FINAL = (400, 403, 404, 409, 418, 422, 429, 500, 501, 502)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
+
+
+def failing(status: int) -> Callable[[Any], Any]:
+    return lambda c: c.get_post(asked(status))
 
 
 def rate_limit(c: Any) -> Any:
@@ -125,7 +130,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "get_posts_by_ids": lambda c: c.get_posts_by_ids([POST, asked(404), OTHER]),
     "get_users_by_ids": lambda c: c.get_users_by_ids([POST, asked(404)]),
     "401 for good": lambda c: c.get_post(asked(401)),
-    **{f"status {n}": lambda c, n=n: c.get_post(asked(n)) for n in (400, 403, 404, 409, 418, 422, 429, 500, 501, 502)},
+    **{f"status {status}": failing(status) for status in FINAL},
     "503, then well": lambda c: c.get_post(asked(503)),
     "504, then well": lambda c: c.vote_post(asked(504), idempotency_key="k2"),
     "nothing to say": lambda c: c.create_comment(POST, ""),

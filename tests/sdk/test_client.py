@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import colony_sdk
@@ -54,7 +57,7 @@ def test_g19_a_token_that_was_refused_is_renewed_once_and_the_call_replayed(call
     with ApiServer() as server, ColonyPool(server.base_url, token_cache=None, registry=None) as pool:
         client = ColonyClient("col_a", pool=pool)
         server.revoked.add(client.get_auth_token())
-        calls = {
+        calls: dict[str, Callable[[], object]] = {
             "get_me": client.get_me,
             "upload": lambda: client.upload_group_avatar(POST, "a.png", PNG, "image/png"),
             "download": lambda: client.get_group_avatar(POST),
@@ -68,12 +71,13 @@ def test_g19_a_token_that_was_refused_is_renewed_once_and_the_call_replayed(call
 
 
 def test_a_429_of_the_token_endpoint_is_not_answered_by_another_attempt(colony: FakeColony, pool: ColonyPool) -> None:
-    colony.behave("status", status=429, only=TOKEN)
+    colony.behave("status", status=429, headers={"Retry-After": "3600"}, only=TOKEN)
     client = ColonyClient("col_a", pool=pool)
     for _ in range(3):
         with pytest.raises(colony_sdk.ColonyRateLimitError) as caught:
             client.get_me()
         assert caught.value.retry_after is not None
+        assert "rate limited" in str(caught.value)
     assert 1 == colony.count(TOKEN)
 
 
@@ -205,3 +209,53 @@ def test_without_a_pool_all_clients_of_an_api_share_one(colony: FakeColony, monk
     for policy in (True, False):
         default_pool(colony.base_url, cache_token=policy).close()
     default_pool().close()
+
+
+LIFE = """
+import os, sys
+from colony_pool.sdk import ColonyClient
+client = ColonyClient("col_parent")
+client.get_me()
+if sys.argv[1] == "fork":
+    child = os.fork()
+    if not child:
+        os._exit(ColonyClient("col_child").get_me()["username"] == client.get_me()["username"])
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+else:
+    from gevent import monkey
+    monkey.patch_all()
+    import gevent
+    jobs = [gevent.spawn(ColonyClient(f"col_{n}").get_me) for n in range(20)]
+    gevent.joinall(jobs, raise_error=True)
+    assert 20 == len({job.value["username"] for job in jobs})
+    assert "gevent" == client.pool._runtime.name
+client.get_me()
+"""
+
+
+@pytest.mark.parametrize("what", ["fork", "gevent that patches late"])
+def test_g24_the_shared_pool_survives(what: str, colony: FakeColony, tmp_path: Path) -> None:
+    """And the interpreter ends at once, without a word on a socket left open."""
+    environment = {**os.environ, "COLONY_BASE_URL": colony.base_url, "COLONY_SDK_TOKEN_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LIFE, what], env=environment, check=False, capture_output=True,
+        text=True, timeout=60,
+    )  # fmt: skip
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_a_key_rotated_while_another_thread_asks_costs_that_thread_nothing(
+    colony: FakeColony, pool: ColonyPool
+) -> None:
+    client = ColonyClient("col_old", pool=pool)
+    colony.deny("col_old")
+    agent = client._agent()
+    real = type(agent).token
+
+    class Rotating:
+        def token(self, *, max_wait: float | None = None) -> str:
+            client.api_key = "col_new"  # what another thread's rotate_key does, while this one waits
+            return real(agent, max_wait=max_wait)
+
+    client._held = ("col_old", Rotating())  # type: ignore[assignment] # an agent, as far as it goes
+    assert client.get_me()

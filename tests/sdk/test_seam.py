@@ -22,7 +22,9 @@ def methods(cls: type) -> Iterator[tuple[str, FunctionType]]:
 
 
 def test_no_other_method_of_the_client_opens_a_url_or_an_opener() -> None:
-    found = {name for name, f in methods(colony_sdk.ColonyClient) if {"urlopen", "build_opener"} & {*f.__code__.co_names}}
+    found = {
+        name for name, f in methods(colony_sdk.ColonyClient) if {"urlopen", "build_opener"} & {*f.__code__.co_names}
+    }
     assert found == {*OPENERS, "register_begin", "register_confirm"}
 
 
