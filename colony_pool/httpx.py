@@ -10,7 +10,7 @@ import httpx
 from ._shell.url import belongs
 from .agent import Agent
 
-__all__ = ["ColonyAuth"]
+__all__ = ["ColonyAuth", "token_of"]
 
 
 class ColonyAuth(httpx.Auth):
@@ -43,20 +43,21 @@ class ColonyAuth(httpx.Auth):
         if not belongs(self._base_url, str(request.url)):
             yield request
             return
-        jwt = await self._token()
+        jwt = await token_of(self._agent)
         response = yield _with(request, jwt)
         if self._again(request, response, jwt):
-            yield _with(request, await self._token())
-
-    async def _token(self) -> str:
-        agent = self._agent
-        if agent._monotonic() < agent._fresh_until:
-            return agent.token()
-        return await asyncio.to_thread(agent.token)
+            yield _with(request, await token_of(self._agent))
 
     def _again(self, request: httpx.Request, response: httpx.Response, jwt: str) -> bool:
         refused = response.status_code == 401 and response.request.headers.get("Authorization") == f"Bearer {jwt}"
         return refused and self._agent._rejected(jwt) and _replayable(request)
+
+
+async def token_of(agent: Agent) -> str:
+    """``agent.token()`` for an event loop: at once when there is one, else a thread of its executor waits."""
+    if agent._monotonic() < agent._fresh_until:
+        return agent.token()
+    return await asyncio.to_thread(agent.token)
 
 
 def _with(request: httpx.Request, jwt: str) -> httpx.Request:

@@ -14,7 +14,7 @@ from ..config import AUTH_TOKEN_RETRY
 from ..config import RetryConfig as PoolRetry
 from ..errors import ColonyAPIError
 from ..pool import ColonyPool
-from ._default import default_pool
+from ._default import chosen_pool
 from ._door import caller, open_url
 from ._errors import bad_key, translated
 from ._seam import OPENERS, check_sync, sdk, with_opener
@@ -99,7 +99,7 @@ class ColonyClient(colony_sdk.ColonyClient):
     ) -> None:
         try:
             given = None if base_url == sdk.DEFAULT_BASE_URL else base_url
-            self.pool = _pool(pool, given, proxy, cache_token)
+            self.pool = chosen_pool(pool, given, proxy, cache_token)
             super().__init__(
                 api_key, self.pool.base_url, timeout, retry, typed, None, auth_token_retry, cache_token, totp
             )
@@ -179,7 +179,7 @@ def adopt(client: Client, pool: ColonyPool | None = None) -> Client:
     cls = type(client)
     if not isinstance(client, colony_sdk.ColonyClient):
         raise TypeError(f"adopt: {cls.__name__} is no colony_sdk.ColonyClient")
-    shared = _pool(pool, client.base_url, client.proxy if pool is None else None, client.cache_token)
+    shared = chosen_pool(pool, client.base_url, client.proxy if pool is None else None, client.cache_token)
     if not isinstance(client, ColonyClient):
         theirs = [name for name in _OWN if getattr(cls, name) is not getattr(colony_sdk.ColonyClient, name)]
         if theirs:
@@ -191,15 +191,3 @@ def adopt(client: Client, pool: ColonyPool | None = None) -> Client:
     adopted: Any = client
     adopted.pool, adopted.proxy, adopted._held = shared, None, None
     return client
-
-
-def _pool(pool: ColonyPool | None, base_url: str | None, proxy: str | None, cache_token: bool) -> ColonyPool:
-    if pool is None:
-        return default_pool(base_url, proxy=proxy, cache_token=cache_token)
-    if base_url is not None and base_url.rstrip("/") != pool.base_url:
-        raise ValueError(f"base_url={base_url!r}: this pool is for {pool.base_url}")
-    if proxy is not None:
-        raise ValueError("proxy: is an option of the pool: ColonyPool(proxy=...)")
-    if not cache_token and pool._cache is not None:
-        raise ValueError("cache_token=False: this pool keeps tokens on disk; make it with token_cache=None")
-    return pool

@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from ..pool import ColonyPool
 
-__all__ = ["default_pool"]
+__all__ = ["chosen_pool", "default_pool"]
 
 _pools: dict[tuple[str | None, str | None, bool], ColonyPool] = {}
 
@@ -43,6 +43,19 @@ def default_pool(base_url: str | None = None, *, proxy: str | None = None, cache
     return first
 
 
+def chosen_pool(pool: ColonyPool | None, base_url: str | None, proxy: str | None, cache_token: bool) -> ColonyPool:
+    """The pool that a client asks for; ``ValueError`` for an option that the pool has otherwise."""
+    if pool is None:
+        return default_pool(base_url, proxy=proxy, cache_token=cache_token)
+    if base_url is not None and base_url.rstrip("/") != pool.base_url:
+        raise ValueError(f"base_url={base_url!r}: this pool is for {pool.base_url}")
+    if proxy is not None:
+        raise ValueError("proxy: is an option of the pool: ColonyPool(proxy=...)")
+    if not cache_token and pool._cache is not None:
+        raise ValueError("cache_token=False: this pool keeps tokens on disk; make it with token_cache=None")
+    return pool
+
+
 def _proxy_for(base_url: str | None) -> str | None:
     parts = urlsplit(base_url or "https://thecolony.ai")
     if proxy_bypass(parts.hostname or ""):
@@ -52,4 +65,6 @@ def _proxy_for(base_url: str | None) -> str | None:
 
 def _close_all() -> None:
     for pool in list(_pools.values()):
-        pool.close()
+        if not pool._closed:
+            pool._ready()  # gevent may have patched since the last call: what it waits with is then a greenlet's
+            pool.close()
