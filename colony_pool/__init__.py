@@ -1,5 +1,7 @@
 """colony_pool: one guarded door to The Colony's ``/auth/token`` for any number of agents in a process."""
 
+from ._aio.agent import AsyncAgent
+from ._aio.pool import AsyncColonyPool
 from ._version import __version__
 from .agent import Agent
 from .config import (
@@ -32,6 +34,8 @@ from .status import BreakerStatus, PoolStatus, TokensStatus
 __all__ = [
     "AUTH_TOKEN_RETRY",
     "Agent",
+    "AsyncAgent",
+    "AsyncColonyPool",
     "BreakerConfig",
     "BreakerStatus",
     "CircuitOpenError",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._core.account import Account, Waiter
@@ -11,6 +11,7 @@ from ._core.actions import Grant
 from ._core.token import Token, issue
 from ._shell.api import Response, prepare
 from ._shell.credential import Credential, Totp
+from ._shell.runner import Step
 
 if TYPE_CHECKING:
     from .pool import ColonyPool
@@ -24,6 +25,20 @@ _RECHECK = 1.0
 _ALIKE = 0.001
 # A call whose wake-up got lost with a dead thread's timers looks for itself this often, seconds.
 _LOOK = 5.0
+Feed = Callable[[Step], object]
+
+
+def look_after(patience: float) -> float:
+    """Seconds after which a call that still waits looks for itself."""
+    return min(max(patience, _LOOK), 3600.0) + 1.0
+
+
+def answer_of(waiter: Waiter) -> str:
+    """Return what ``waiter`` has waited for, or raise it."""
+    if waiter.token is not None:
+        return waiter.token.jwt
+    assert waiter.failure is not None  # noqa: S101 - the desk finishes a waiter with one of the two
+    raise waiter.failure.exception()
 
 
 class Agent:
@@ -132,41 +147,53 @@ class Agent:
         pool = self._pool
         patience = pool._patience(max_wait)
         pool._ready()
-        runtime = pool._runtime
-        now, wall = runtime.monotonic(), runtime.now()
-        token = self._account.token
-        if token is None or not token.usable(now, wall):
-            token = self._from_disk(now, wall) or token
-        if token is not None and token.usable(now, wall):
-            self._use(token, now, wall)
-            return token.jwt
-        if token is None and pool._cache is not None and self._account.lost_at == math.inf:
-            hunger = pool._cache.without(self._credential.key, wall)
-            self._account.lost_at = now - min(hunger, pool._config.token.life)
+        runtime, runner = pool._runtime, pool._runner
+        jwt = self._at_hand(runner.feed) or self._on_disk()
+        if jwt is not None:
+            return jwt
         waiter = Waiter(self._account, patience, runtime.event(), runtime.home())
-        runner = pool._runner
         desk = runner.dispatcher
         try:
             runner.demand(waiter)
-            while not waiter.event.wait(min(max(patience, _LOOK), 3600.0) + 1.0):
+            while not waiter.event.wait(look_after(patience)):
                 runner.feed(desk.tick)
         finally:
             if not waiter.done:
                 runner.feed(lambda now, wall: desk.cancel(waiter, now, wall))
-        if waiter.token is not None:
-            return waiter.token.jwt
-        assert waiter.failure is not None  # noqa: S101 - the desk finishes a waiter with one of the two
-        raise waiter.failure.exception()
+        return answer_of(waiter)
 
-    def _use(self, token: Token, now: float, wall: float) -> None:
+    def _at_hand(self, feed: Feed) -> str | None:
+        """The token in memory, if it is usable. Never blocks, if ``feed`` does not."""
+        runtime = self._pool._runtime
+        now, wall, token = runtime.monotonic(), runtime.now(), self._account.token
+        if token is None or not token.usable(now, wall):
+            return None
+        self._use(token, now, wall, feed)
+        return token.jwt
+
+    def _on_disk(self) -> str | None:
+        """A usable token that is left on disk; else note for how long there has been none."""
+        pool, account = self._pool, self._account
+        feed = pool._runner.feed
+        now, wall = pool._runtime.monotonic(), pool._runtime.now()
+        token = self._from_disk(now, wall)
+        if token is not None:
+            self._use(token, now, wall, feed)
+            return token.jwt
+        if account.token is None and pool._cache is not None and account.lost_at == math.inf:
+            hunger = pool._cache.without(self._credential.key, wall)
+            account.lost_at = now - min(hunger, pool._config.token.life)
+        return None
+
+    def _use(self, token: Token, now: float, wall: float, feed: Feed) -> None:
         """Put ``token`` on the hot path; past its soft point, see to it that one attempt refreshes it."""
         until = token.soft
         if token.is_soft(now, wall):
             until = token.margin_at
             account = self._account
             if account.flight is None and now >= account.rest_until:
-                runner = self._pool._runner
-                runner.feed(lambda now, wall: runner.dispatcher.refresh(account, now, wall))
+                desk = self._pool._runner.dispatcher
+                feed(lambda now, wall: desk.refresh(account, now, wall))
         self._jwt = token.jwt
         self._fresh_until = min(until, token.margin_at, now + _RECHECK)
 

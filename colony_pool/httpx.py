@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Generator
 
 import httpx
 
+from ._aio.agent import AsyncAgent
+from ._aio.shared import async_agent
 from ._shell.url import belongs
 from .agent import Agent
 
-__all__ = ["ColonyAuth", "token_of"]
+__all__ = ["ColonyAuth"]
 
 
 class ColonyAuth(httpx.Auth):
@@ -21,12 +22,14 @@ class ColonyAuth(httpx.Auth):
     body (a generator, a multipart form with files) is not replayed: its 401 is returned, and the next request has the
     new token. Errors of the token itself are ``colony_pool``'s.
 
-    With ``AsyncClient`` (on asyncio) a token at hand costs no switch; while one is waited for, a thread waits.
+    With ``AsyncClient``, on asyncio, nothing blocks the loop; ``agent`` may be a ``ColonyPool``'s or an
+    ``AsyncColonyPool``'s.
     """
 
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-        self._base_url = agent._pool.base_url
+    def __init__(self, agent: Agent | AsyncAgent) -> None:
+        self._agent = agent._agent if isinstance(agent, AsyncAgent) else agent
+        self._async_agent = agent if isinstance(agent, AsyncAgent) else None
+        self._base_url = self._agent._pool.base_url
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Called by ``httpx.Client`` for each request."""
@@ -35,7 +38,7 @@ class ColonyAuth(httpx.Auth):
             return
         jwt = self._agent.token()
         response = yield _with(request, jwt)
-        if self._again(request, response, jwt):
+        if _refused(response, jwt) and self._agent._rejected(jwt) and _replayable(request):
             yield _with(request, self._agent.token())
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
@@ -43,21 +46,15 @@ class ColonyAuth(httpx.Auth):
         if not belongs(self._base_url, str(request.url)):
             yield request
             return
-        jwt = await token_of(self._agent)
+        agent = self._async_agent or async_agent(self._agent)
+        jwt = await agent.token()
         response = yield _with(request, jwt)
-        if self._again(request, response, jwt):
-            yield _with(request, await token_of(self._agent))
-
-    def _again(self, request: httpx.Request, response: httpx.Response, jwt: str) -> bool:
-        refused = response.status_code == 401 and response.request.headers.get("Authorization") == f"Bearer {jwt}"
-        return refused and self._agent._rejected(jwt) and _replayable(request)
+        if _refused(response, jwt) and await agent._off_loop(self._agent._rejected, jwt) and _replayable(request):
+            yield _with(request, await agent.token())
 
 
-async def token_of(agent: Agent) -> str:
-    """``agent.token()`` for an event loop: at once when there is one, else a thread of its executor waits."""
-    if agent._monotonic() < agent._fresh_until:
-        return agent.token()
-    return await asyncio.to_thread(agent.token)
+def _refused(response: httpx.Response, jwt: str) -> bool:
+    return response.status_code == 401 and response.request.headers.get("Authorization") == f"Bearer {jwt}"
 
 
 def _with(request: httpx.Request, jwt: str) -> httpx.Request:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import weakref
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -132,6 +133,7 @@ class ColonyPool:
         self._cache = TokenCache(self.base_url) if token_cache == "disk" else None
         self._agents: dict[str, Agent] = {}
         self._closed = False
+        self._at_close: weakref.WeakSet[Any] = weakref.WeakSet()  # whose ``end()`` is called
         self._metrics_servers = MetricsServers()
         self._registry = registry
         self._exporter: Exporter | None = None
@@ -233,6 +235,8 @@ class ColonyPool:
         for agent in tuple(self._agents.values()):
             agent._fresh_until = float("-inf")
         self._closing.set()
+        for guest in list(self._at_close):
+            guest.end()
         self._runner.stop(_CLOSE_WITHIN)
         if self._link is not None:
             self._link.close()

@@ -85,6 +85,9 @@ class StillRuntime:
     def home(self) -> Hashable | None:
         return self.here
 
+    def outside(self) -> Hashable | None:
+        return None
+
     def killable(self) -> bool:
         return self.kills
 

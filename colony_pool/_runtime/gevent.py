@@ -23,6 +23,7 @@ import gevent.hub
 import gevent.monkey
 from gevent._hub_local import get_hub_if_exists
 
+from .outside import Outside
 from .workers import Workers
 
 T = TypeVar("T")
@@ -152,12 +153,18 @@ class GeventRuntime:
         self._new_lock = gevent.monkey.get_original("_thread", "allocate_lock")
         start = gevent.monkey.get_original("_thread", "start_new_thread")
         self._workers = Workers(lambda work: start(work, ()), self._new_lock)
+        self._outside = Outside(lambda work: start(work, ()), self._is_busy, _forget_mailbox)
+        self._timers: set[_Timer] = set()  # in the hub of ``outside``
         self._greenlets: set[Any] = set()  # those at work: its verbs are atomic over threads
 
     def home(self) -> Hashable | None:
         """The current thread's hub."""
         hub: Hashable = gevent.hub.get_hub()
         return hub
+
+    def outside(self) -> Hashable | None:
+        """A hub that only we use: that of an event loop's thread need not run."""
+        return self._outside
 
     def event(self) -> _Event:
         """Return an event: any thread may set it, and greenlets of any hub wait for it."""
@@ -169,6 +176,9 @@ class GeventRuntime:
 
     def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
         """Run ``fn(*args)`` in a greenlet of ``home``, or here if that hub is gone."""
+        if isinstance(home, Outside):
+            home.post(lambda: self._go(fn, args))
+            return
         if home is None or home is self.home() or not _alive(home):
             self._go(fn, args)
             return
@@ -197,13 +207,16 @@ class GeventRuntime:
         timer = _Timer()
         watcher = gevent.hub.get_hub().loop.timer(max(0.0, delay), ref=False)
         timer._timer = watcher
+        if self._outside.is_here():
+            self._timers.add(timer)
 
         def fire() -> None:
             watcher.stop()
             watcher.close()
             timer._timer = None
+            self._timers.discard(timer)
             if not timer.cancelled:
-                gevent.spawn(fn)
+                self._go(fn, ())
 
         watcher.start(fire)
         return timer
@@ -252,6 +265,18 @@ class GeventRuntime:
         mine = [g for g in list(self._greenlets) if not g.dead and g.parent is here and g is not current]
         gevent.killall(mine, block=True, timeout=timeout)
         self._workers.close()
+        self._outside.close()
+
+    def _is_busy(self, hub: Any) -> bool:
+        """Whether something of ours lives in ``hub``, which is that of ``outside``."""
+        self._timers = {timer for timer in self._timers if not timer.cancelled}
+        return bool(self._timers) or any(greenlet.parent is hub for greenlet in list(self._greenlets))
+
+
+def _forget_mailbox(hub: Any) -> None:
+    box = _mailboxes.pop(id(hub), None)
+    if box is not None:
+        box.close()
 
 
 def _alive(hub: Any) -> bool:

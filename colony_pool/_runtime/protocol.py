@@ -1,7 +1,8 @@
 """The one seam between the library and the world: time, tasks, events, locks, chance.
 
 Everything that blocks, sleeps, spawns or draws a random number goes through a ``Runtime``. Threads, gevent
-and the simulation implement it; asyncio can. Times are float seconds.
+and the simulation implement it; callers on an event loop
+are served by one of them. Times are float seconds.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ class Runtime(Protocol):
 
     def home(self) -> Hashable | None:
         """Where the current task lives (a gevent hub), or ``None`` where that does not matter."""
+
+    def outside(self) -> Hashable | None:
+        """Return the home of tasks that serve callers who live in none: those of an event loop."""
 
     def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
         """Run ``fn(*args)`` in a task of its own, in ``home``. Never blocks, never switches.

@@ -90,6 +90,10 @@ class ThreadRuntime:
         """Any thread can do anything: ``None``."""
         return None
 
+    def outside(self) -> Hashable | None:
+        """Any thread will do: ``None``."""
+        return None
+
     def event(self) -> _Flag:
         """Return a flag."""
         return _Flag()

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _REPEATABLE = ("GET", "HEAD")
 _KEYED = ("POST", "PUT")
-_MAX_BODY = 64 * 1024 * 1024
+MAX_BODY = 64 * 1024 * 1024
+Sent = Reply | NetworkFailure | BadReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,16 @@ def prepare(
     return Call(verb, path, target, sent, body, timeout)
 
 
+def is_refused(reply: Sent) -> bool:
+    """Whether the token was refused."""
+    return isinstance(reply, Reply) and reply.status == 401
+
+
+def scrubbed(reply: Reply, jwt: str) -> Reply:
+    """A server that echoes the request in its error must not put a secret into our exceptions."""
+    return reply if reply.status < 300 else replace(reply, body=reply.body.replace(jwt.encode(), b"***"))
+
+
 class Api:
     """Makes API calls for agents."""
 
@@ -123,34 +134,38 @@ class Api:
         while True:
             jwt = agent.token()
             try:
-                reply = self._send(call, jwt)
-                if isinstance(reply, NetworkFailure):
-                    delay = self._after_network(call, reply, tried)
-                elif isinstance(reply, BadReply):
-                    raise ColonyServerError(f"{call.method} {call.path}: {reply.reason}", reply.status)
-                elif reply.status < 300:
-                    return Response(reply.status, reply.headers, reply.body)
-                elif reply.status == 401 and not replayed and on_401(jwt):
+                reply = self.send(call, jwt)
+                if not replayed and is_refused(reply) and on_401(jwt):
                     replayed = True
                     continue
-                else:
-                    delay = self._after_status(call, reply, tried)
+                answer = self.judge(call, reply, tried)
             finally:
                 jwt = ""  # no traceback of ours holds a token
+            if isinstance(answer, Response):
+                return answer
             tried += 1
-            if self._closing.wait(delay):
+            if self._closing.wait(answer):
                 raise closed().exception()
 
-    def _send(self, call: Call, jwt: str) -> Reply | NetworkFailure | BadReply:
+    def judge(self, call: Call, reply: Sent, tried: int) -> Response | float:
+        """The answer to the caller, or seconds until ``call`` is sent again; raises what is neither."""
+        if isinstance(reply, NetworkFailure):
+            return self._after_network(call, reply, tried)
+        if isinstance(reply, BadReply):
+            raise ColonyServerError(f"{call.method} {call.path}: {reply.reason}", reply.status)
+        if reply.status < 300:
+            return Response(reply.status, reply.headers, reply.body)
+        return self._after_status(call, reply, tried)
+
+    def send(self, call: Call, jwt: str) -> Sent:
         """Send ``call`` once. A failure is returned, so that no exception has it, and its frames, as context."""
         headers = {**call.headers, "Authorization": f"Bearer {jwt}"}
         try:
             reply = self._transport.send(
                 call.method, self._base_path + call.target, headers=headers, body=call.body, total=call.timeout,
-                max_body=_MAX_BODY, once=not call.repeatable,
+                max_body=MAX_BODY, once=not call.repeatable,
             )  # fmt: skip
-            # A server that echoes the request in its error must not put a secret into our exceptions.
-            return reply if reply.status < 300 else replace(reply, body=reply.body.replace(jwt.encode(), b"***"))
+            return scrubbed(reply, jwt)
         except (NetworkFailure, BadReply) as problem:
             return problem.with_traceback(None)
         finally:

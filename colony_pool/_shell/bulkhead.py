@@ -13,11 +13,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from .._runtime.protocol import Event, Runtime
+from .._runtime.protocol import Runtime
 
 T = TypeVar("T")
+
+
+class Bell(Protocol):
+    """What a ticket is called with."""
+
+    def set(self) -> None:
+        """Wake the one who waits; never blocks."""
+
+
+E = TypeVar("E", bound=Bell)
 
 
 def _move(take: Callable[[], T], to: list[T] | deque[T]) -> bool:
@@ -37,7 +47,7 @@ class Ticket:
     def __init__(self, bulkhead: Bulkhead, priority: bool) -> None:
         self._bulkhead = bulkhead
         self.priority = priority
-        self.event: Event | None = None
+        self.event: Bell | None = None
         self.held: list[int] = []  # the slot, if we have one
         self.gone = False
 
@@ -47,6 +57,10 @@ class Ticket:
         ``on_wait`` is told, before a wait, what to call in order to end it early.
         """
         return self._bulkhead.wait(self, timeout, on_wait)
+
+    def line_up(self, new_event: Callable[[], E]) -> E | None:
+        """``None``: there was a slot, and it is ours; else what is set when it is, made by ``new_event``."""
+        return self._bulkhead.line_up(self, new_event)
 
     def hand_over(self) -> Ticket | None:
         """Give the slot to another thread, which has to ``leave`` the returned ticket; ``None`` if we left."""
@@ -95,15 +109,23 @@ class Bulkhead:
         on_wait: Callable[[Callable[[], object]], object] | None,
     ) -> bool:
         """See ``Ticket.wait``."""
-        if not self._first and not self._rest and _move(self._free.pop, ticket.held):
+        event = self.line_up(ticket, self._runtime.event)
+        if event is None:
             return True
-        ticket.event = event = self._runtime.event()
-        (self._first if ticket.priority else self._rest).append(ticket)
         if on_wait is not None:
             on_wait(event.set)
-        self._match()
         event.wait(timeout)
         return bool(ticket.held)
+
+    def line_up(self, ticket: Ticket, new_event: Callable[[], E]) -> E | None:
+        """See ``Ticket.line_up``."""
+        if not self._first and not self._rest and _move(self._free.pop, ticket.held):
+            return None
+        event = new_event()
+        ticket.event = event
+        (self._first if ticket.priority else self._rest).append(ticket)
+        self._match()
+        return event
 
     def left(self, ticket: Ticket) -> None:
         """See ``Ticket.leave``."""

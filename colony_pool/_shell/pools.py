@@ -22,7 +22,7 @@ class Pools:
         self._target = (scheme, host, port)
         self._maxsize = maxsize
         self._proxy = proxy
-        self._context = tls_context(ca_certs) if "https" in (scheme, (proxy or "").partition(":")[0]) else None
+        self.context = tls_context(ca_certs) if "https" in (scheme, (proxy or "").partition(":")[0]) else None
         self._pools: dict[int, tuple[weakref.ref[Any] | None, Any]] = {}  # id of a hub: (the hub, its pool)
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()  # connections, idle or not
         self._counting = threading.Lock()  # guards opened
@@ -34,7 +34,7 @@ class Pools:
         entry = self._pools.get(id(home))
         if entry is None or (entry[0] is not None and entry[0]() is not home):
             self._bury()
-            pool = new_pool(*self._target, maxsize=self._maxsize, proxy=self._proxy, context=self._context)
+            pool = new_pool(*self._target, maxsize=self._maxsize, proxy=self._proxy, context=self.context)
             entry = (weakref.ref(home) if home is not None else None, pool)
             self._pools[id(home)] = entry
             if self.closed:
@@ -48,9 +48,13 @@ class Pools:
             if idle_only:
                 return None
             self._known.add(conn)
-            with self._counting:
-                self.opened += 1
+            self.count_opened()
         return conn
+
+    def count_opened(self) -> None:
+        """One more was opened."""
+        with self._counting:
+            self.opened += 1
 
     def idle(self) -> int:
         """Idle connections of all hubs."""

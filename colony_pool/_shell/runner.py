@@ -31,6 +31,7 @@ from .._runtime import protocol
 from .._runtime.protocol import Runtime
 from ..errors import ColonyAPIError
 from .alarm import Alarm
+from .errands import Errands
 from .log import log_raised
 
 log = logging.getLogger("colony_pool")
@@ -100,6 +101,8 @@ class Runner:
         self._deciding = runtime.lock()  # guards dispatcher
         self._telling = runtime.lock()  # guards the order in which _story is told
         self._working: set[int] = set()
+        self._hands = Errands(runtime, 3)  # two may wait in listeners
+        self.errands = Errands(runtime, 4)  # what blocks, for callers that must not
         self._stopping = False
         self._idle = runtime.event()
         self._alarm = Alarm(runtime, lambda: self.feed(dispatcher.tick))
@@ -109,6 +112,11 @@ class Runner:
         """Put one input to the dispatcher; its actions are carried out here or by whoever is at it."""
         self._inbox.append(step)  # here: inputs of one thread must not overtake each other
         self.runtime.unhurried(self._work_off)
+
+    def post(self, step: Step) -> None:
+        """As ``feed``, for a caller that must not block, not even on a listener: another task carries it out."""
+        self._inbox.append(step)
+        self._hands.send(self._work_off)
 
     def demand(self, waiter: Waiter) -> None:
         """Put the demand of ``waiter`` to the dispatcher, and perhaps make the attempt that answers it."""

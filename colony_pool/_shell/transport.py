@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from time import monotonic
 from urllib.parse import urlsplit
@@ -39,8 +40,8 @@ class Transport:
         self._runtime = runtime
         self._maxsize = maxsize
         self._timeout = timeout
-        self._always = {"User-Agent": user_agent or _USER_AGENT, "Accept-Encoding": "identity"}
-        _check(self._always)
+        self.always = {"User-Agent": user_agent or _USER_AGENT, "Accept-Encoding": "identity"}
+        checked(self.always)
         self._offload = runtime.name == "gevent" and not getattr(runtime, "patched", True)
         self._call_later = runtime.call_later if runtime.name == "gevent" and not self._offload else None
         self._pools = Pools(
@@ -77,11 +78,11 @@ class Transport:
 
         Raises ``NetworkFailure`` (no answer), ``BadReply`` (none that is one), ``ValueError`` (a header cannot be).
         """
-        sent = {**self._always, **headers}
+        sent = {**self.always, **headers}
         abort = abort or Abort()
         deadline = monotonic() + (self._timeout.total if total is None else total)
         try:
-            _check(headers)
+            checked(headers)
             if abort.aborted or self._pools.closed:
                 raise NetworkFailure("aborted", "given up before it began", sent=False)
             request = Request(method, path, sent, body, deadline, max_body, once, fresh, idle_only)
@@ -117,6 +118,15 @@ class Transport:
         """``(in use, idle)`` connections."""
         return self.bulkhead.in_use, self._pools.idle()
 
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """What TLS trusts, if there is any."""
+        return self._pools.context
+
+    def count_opened(self) -> None:
+        """Count a connection that was opened elsewhere, for this pool."""
+        self._pools.count_opened()
+
     def opened(self) -> int:
         """Connections opened so far."""
         return self._pools.opened
@@ -147,7 +157,9 @@ def _native(exchange: Exchange, ticket: Ticket) -> Reply | Exception:
         mine.leave()
 
 
-def _check(headers: Mapping[str, str]) -> None:
+def checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return ``headers``, or raise ``ValueError`` for one that cannot be."""
     for name, value in headers.items():
         if not name or _NO_NAME.search(name) or _NO_VALUE.search(value):
             raise ValueError(f"header {_NO_NAME.sub('?', name)}: has characters that no header may have")
+    return headers

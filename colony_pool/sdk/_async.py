@@ -12,22 +12,26 @@ import httpx
 from colony_sdk import RetryConfig
 from colony_sdk.async_client import AsyncColonyClient as Theirs
 
-from ..agent import Agent
+from .._aio.agent import AsyncAgent
+from .._aio.pool import AsyncColonyPool
+from .._aio.shared import view_of
 from ..errors import ColonyAPIError
-from ..httpx import token_of
 from ..pool import ColonyPool
 from ._default import chosen_pool
 from ._errors import bad_key, translated
-from ._seam import check_async, sdk
+from ._seam import check_async, sdk, turned
 
-__all__ = ["AsyncColonyClient"]
+__all__ = ["AsyncColonyClient", "adopt_async"]
 
 check_async(Theirs)
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+_OWN = ("_raw_multipart_upload", "_raw_request_bytes", "_ensure_token", "_clear_cached_token")
 
 # The token that the call of this task carries: tasks share a client, and another may have renewed its token by now.
 _carried: ContextVar[str] = ContextVar("colony_pool.sdk.carried", default="")
+# The one that it was refused with, until the pool has been told, which may block and is done off the loop.
+_refused: ContextVar[str] = ContextVar("colony_pool.sdk.refused", default="")
 
 
 def _with_a_fresh_token(method: Method) -> Method:
@@ -55,13 +59,14 @@ class AsyncColonyClient(Theirs):
     """The SDK's ``AsyncColonyClient`` behind a pool's door: same constructor, methods, results and errors.
 
     Arguments, beside the SDK's:
-        pool: whose tokens are used; as for ``ColonyClient``.
+        pool: a ``ColonyPool`` or ``AsyncColonyPool`` whose tokens are used; default as for ``ColonyClient``.
 
-    A token at hand costs no switch. While one is waited for, a thread of the loop's executor waits.
+    ``client`` stays the ``httpx.AsyncClient`` that API calls go over, the SDK's own unless one is given.
     """
 
     pool: ColonyPool
-    _held: tuple[str, Agent] | None = None
+    _view: AsyncColonyPool
+    _held: tuple[str, AsyncAgent] | None = None
 
     def __init__(
         self,
@@ -74,27 +79,36 @@ class AsyncColonyClient(Theirs):
         cache_token: bool = True,
         totp: str | Callable[[], str] | None = None,
         *,
-        pool: ColonyPool | None = None,
+        pool: ColonyPool | AsyncColonyPool | None = None,
     ) -> None:
         try:
             given = None if base_url == sdk.DEFAULT_BASE_URL else base_url
-            self.pool = chosen_pool(pool, given, None, cache_token)
+            self._behind(pool, given, cache_token)
             super().__init__(api_key, self.pool.base_url, timeout, client, retry, typed, cache_token, totp)
         finally:
             del api_key, totp  # no traceback of ours holds a secret
 
+    async def __aenter__(self) -> AsyncColonyClient:
+        return self
+
     def refresh_token(self) -> None:
         """Forget the token, for all that use this key; the next call asks the server for a new one."""
         self._token = None
-        self._agent().invalidate()
+        self._agent()._agent.invalidate()
 
     async def rotate_key(self) -> dict:  # type: ignore[type-arg] # as the SDK has it
         """As the SDK's. The pool forgets the old key's token, on disk too, and goes on with the new key."""
         key, held = self.api_key, self._agent()
         answer = await super().rotate_key()
         if self.api_key != key:
-            held.invalidate()
+            await held.invalidate()
         return answer
+
+    def _behind(self, pool: ColonyPool | AsyncColonyPool | None, base_url: str | None, cache_token: bool) -> None:
+        given = pool.pool if isinstance(pool, AsyncColonyPool) else pool
+        self.pool = chosen_pool(given, base_url, None, cache_token)
+        self._view = pool if isinstance(pool, AsyncColonyPool) else view_of(self.pool)
+        self._held = None
 
     _raw_multipart_upload = _with_a_fresh_token(Theirs._raw_multipart_upload)
     _raw_request_bytes = _with_a_fresh_token(Theirs._raw_request_bytes)
@@ -104,7 +118,10 @@ class AsyncColonyClient(Theirs):
             key = self.api_key
             agent = self._agent()
             try:
-                self._token = await token_of(agent)
+                if jwt := _refused.get():
+                    _refused.set("")
+                    await agent._off_loop(agent._agent._rejected, jwt)
+                self._token = await agent.token()
                 _carried.set(self._token)
                 return
             except ColonyAPIError as error:
@@ -114,15 +131,24 @@ class AsyncColonyClient(Theirs):
 
     def _clear_cached_token(self) -> None:
         """The SDK comes here when a token was refused, and for a key that has gone."""
-        self._agent()._rejected(_carried.get())
+        _refused.set(_carried.get())
 
-    def _agent(self) -> Agent:
+    def _agent(self) -> AsyncAgent:
         """The pool's handle for the key of the moment."""
         held = self._held
         if held is None or held[0] != self.api_key:
             try:
-                held = (self.api_key, self.pool.agent(self.api_key, totp=self._totp))
+                held = (self.api_key, self._view.agent(self.api_key, totp=self._totp))
             except ValueError as error:
                 raise bad_key(error) from None
             self._held = held
         return held[1]
+
+
+def adopt_async(client: Theirs, pool: ColonyPool | None) -> None:
+    """``adopt`` for an asynchronous client."""
+    cls = turned(type(client), Theirs, AsyncColonyClient, _OWN)
+    shared = chosen_pool(pool, client.base_url, None, client.cache_token)
+    client.__class__ = cls
+    adopted: Any = client
+    adopted._behind(shared, None, client.cache_token)

@@ -17,14 +17,14 @@ from ..pool import ColonyPool
 from ._default import chosen_pool
 from ._door import caller, open_url
 from ._errors import bad_key, translated
-from ._seam import OPENERS, check_sync, sdk, with_opener
+from ._seam import OPENERS, check_sync, sdk, turned, with_opener
 
 __all__ = ["ColonyClient", "adopt"]
 
 check_sync()
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-Client = TypeVar("Client", bound=colony_sdk.ColonyClient)
+Client = TypeVar("Client", bound="colony_sdk.ColonyClient | colony_sdk.AsyncColonyClient")
 _OWN = (*OPENERS, "_ensure_token", "_clear_cached_token")
 
 
@@ -170,24 +170,20 @@ class ColonyClient(colony_sdk.ColonyClient):
 def adopt(client: Client, pool: ColonyPool | None = None) -> Client:
     """Put an existing client of the SDK behind ``pool`` (or the default one); return it.
 
-    From here on ``client`` is an instance of ``colony_pool.sdk.ColonyClient``, and still of its own class.
+    From here on ``client`` is an instance of ``colony_pool.sdk``'s class, and still of its own.
 
     Raises:
-        TypeError: it is no client of the SDK, or its class has replaced what would have to be replaced.
+        TypeError: its class has replaced what would have to be replaced.
         ValueError: ``pool`` is for another ``base_url``, or must not keep this client's tokens on disk.
     """
-    cls = type(client)
-    if not isinstance(client, colony_sdk.ColonyClient):
-        raise TypeError(f"adopt: {cls.__name__} is no colony_sdk.ColonyClient")
-    shared = chosen_pool(pool, client.base_url, client.proxy if pool is None else None, client.cache_token)
-    if not isinstance(client, ColonyClient):
-        theirs = [name for name in _OWN if getattr(cls, name) is not getattr(colony_sdk.ColonyClient, name)]
-        if theirs:
-            raise TypeError(
-                f"adopt: {cls.__name__} has its own {theirs[0]}; derive it from colony_pool.sdk.ColonyClient"
-            )
-        plain = cls is colony_sdk.ColonyClient
-        client.__class__ = ColonyClient if plain else type(cls.__name__, (ColonyClient, cls), {})
-    adopted: Any = client
-    adopted.pool, adopted.proxy, adopted._held = shared, None, None
+    if isinstance(client, colony_sdk.ColonyClient):
+        cls = turned(type(client), colony_sdk.ColonyClient, ColonyClient, _OWN)
+        shared = chosen_pool(pool, client.base_url, client.proxy if pool is None else None, client.cache_token)
+        adopted: Any = client
+        adopted.__class__ = cls
+        adopted.pool, adopted.proxy, adopted._held = shared, None, None
+        return client
+    from ._async import adopt_async  # needs httpx, which an asynchronous client has
+
+    adopt_async(client, pool)
     return client

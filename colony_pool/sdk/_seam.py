@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 import colony_sdk
 import colony_sdk.client as sdk
 
-__all__ = ["MOVED", "OPENERS", "check_async", "check_sync", "sdk", "with_opener"]
+__all__ = ["MOVED", "OPENERS", "check_async", "check_sync", "sdk", "turned", "with_opener"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -52,6 +52,18 @@ def check_async(cls: type) -> None:
     _check_tokens(cls)
     if not inspect.iscoroutinefunction(getattr(cls, "_ensure_token", None)):
         raise _moved(f"{cls.__name__}._ensure_token is no coroutine")
+
+
+def turned(cls: type, theirs: type, ours: type, own: tuple[str, ...]) -> type:
+    """What ``cls``, a class of the SDK's clients, becomes when one of its instances is adopted."""
+    if issubclass(cls, ours):
+        return cls
+    for name in own:
+        if getattr(cls, name) is not getattr(theirs, name):
+            raise TypeError(
+                f"adopt: {cls.__name__} has its own {name}; derive it from colony_pool.sdk's client instead"
+            )
+    return ours if cls is theirs else type(cls.__name__, (ours, cls), {})
 
 
 def _check_tokens(cls: type) -> None:

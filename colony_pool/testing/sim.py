@@ -75,6 +75,10 @@ class SimRuntime:
         """Tasks of a simulation have no home."""
         return None
 
+    def outside(self) -> Hashable | None:
+        """Nobody is outside of a simulation."""
+        return None
+
     def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
         """Run ``fn(*args)`` in a new task."""
         self.task(lambda: fn(*args))

@@ -13,9 +13,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-RUNTIMES = ("threads", "gevent", "gevent-late", "gevent-unpatched")
+from ._loops import LoopPool, Loops
 
-GEVENT = RUNTIMES[1:]
+GEVENT = ("gevent", "gevent-late", "gevent-unpatched")
+
+RUNTIMES = ("threads", *GEVENT, "asyncio")
+BUT_ASYNCIO = RUNTIMES[:-1]
 
 SCENARIOS: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {}
 
@@ -38,13 +41,14 @@ def scenario(*runtimes: str) -> Callable[[Callable[[Any], None]], Callable[[Any]
 
 
 class Task:
-    """A thread or a greenlet that keeps what came of it."""
+    """A thread, a greenlet or an asyncio task that keeps what came of it."""
 
     def __init__(self, world: World, fn: Callable[[], Any]) -> None:
         self.value: Any = None
         self.error: BaseException | None = None
         self._done = world.event()
         self._greenlet: Any = None
+        self._cancel: Any = None
 
         def body() -> None:
             try:
@@ -54,7 +58,9 @@ class Task:
             finally:
                 self._done.set()
 
-        if world.gevent:
+        if world.loops is not None:
+            self._cancel = world.loops.spawn(body)
+        elif world.gevent:
             import gevent
 
             self._greenlet = gevent.spawn(body)
@@ -62,6 +68,9 @@ class Task:
             threading.Thread(target=body, daemon=True).start()
 
     def kill(self, exception: type[BaseException] | None = None) -> None:
+        if self._cancel is not None:
+            self._cancel()
+            return
         import gevent
 
         self._greenlet.kill(exception or gevent.GreenletExit, block=False)
@@ -85,15 +94,21 @@ class World:
 
         self.kind = kind
         self.gevent = kind.startswith("gevent")
+        self.loops: Loops | None = Loops() if kind == "asyncio" else None
         self.colony = FakeColony()
         self.colonies = [self.colony]
         self.pools: list[Any] = []
 
     def pool(self, base_url: str | None = None, **options: Any) -> Any:
-        from colony_pool import ColonyPool
+        from colony_pool import AsyncColonyPool, ColonyPool
 
         options = {"token_cache": None, "registry": None, **options}
-        pool = ColonyPool(base_url or self.colony.base_url, runtime="gevent" if self.gevent else "threads", **options)
+        options["runtime"] = "gevent" if self.gevent else "threads"
+        pool: Any
+        if self.loops is not None:
+            pool = LoopPool(self.loops, AsyncColonyPool(base_url or self.colony.base_url, **options))
+        else:
+            pool = ColonyPool(base_url or self.colony.base_url, **options)
         self.pools.append(pool)
         return pool
 
@@ -159,9 +174,12 @@ class World:
                 found += os.readlink(f"/proc/self/fd/{number}").startswith("socket:")
             except OSError:
                 continue
+        found -= 2 * len(self.loops.all) if self.loops is not None else 0  # with which a loop wakes itself
         return found - sum(colony._link._idle.qsize() for colony in self.colonies)
 
     def event(self) -> Any:
+        if self.loops is not None:
+            return self.loops.event()
         if self.gevent:
             import gevent.event
 
@@ -188,6 +206,8 @@ class World:
             pool.close()
         for colony in self.colonies:
             colony.close()
+        if self.loops is not None:
+            self.loops.close()
 
 
 def error_of(fn: Callable[..., Any], *args: Any, **options: Any) -> BaseException:

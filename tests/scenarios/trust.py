@@ -23,7 +23,7 @@ def _listener(w: World, serve: Callable[[socket.socket], None]) -> tuple[int, li
             heard.append(b"")
             serve(peer)
 
-    if w.kind == "gevent-unpatched":
+    if w.kind in ("gevent-unpatched", "asyncio"):
         w.native(accept)
     else:
         w.spawn(accept)

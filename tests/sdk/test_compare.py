@@ -47,7 +47,7 @@ def test_every_call_is_alike_on_the_oldest_sdk(tmp_path: Path) -> None:
     assert compared(tmp_path, old) == alike(OLDEST)
 
 
-@pytest.mark.parametrize("runtime", ["threads", "gevent"])
+@pytest.mark.parametrize("runtime", ["threads", "gevent", "asyncio"])
 def test_g1_g8_300_clients_in_an_outage_send_one_probe_at_a_time_and_all_come_back(runtime: str) -> None:
     command = [sys.executable, "-m", "tests.sdk.outage", "--runtime", runtime]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=110)

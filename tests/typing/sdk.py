@@ -8,8 +8,8 @@ import requests
 
 import colony_pool.httpx
 import colony_pool.requests
-from colony_pool import ColonyPool
-from colony_pool.sdk import ColonyClient, adopt, default_pool
+from colony_pool import AsyncColonyPool, ColonyPool
+from colony_pool.sdk import AsyncColonyClient, ColonyClient, adopt, default_pool
 
 
 class Mine(colony_sdk.ColonyClient):
@@ -24,6 +24,14 @@ def with_the_sdk(key: str, pool: ColonyPool) -> None:
     mine: Mine = adopt(Mine(key), pool)
     shared: ColonyPool = default_pool()
     print(plain, image, limit, mine, shared, ColonyClient(key).pool)
+
+
+async def with_the_asynchronous_sdk(key: str, pool: AsyncColonyPool) -> None:
+    async with AsyncColonyClient(key, pool=pool) as client:
+        plain: colony_sdk.AsyncColonyClient = client
+        image: bytes = await client.get_message_attachment("id", variant="thumb")
+        print(plain, image, client.pool, adopt(colony_sdk.AsyncColonyClient(key)))
+    httpx.AsyncClient(auth=colony_pool.httpx.ColonyAuth(pool.agent(key)))
 
 
 def with_others(pool: ColonyPool, key: str) -> None:

@@ -1,0 +1,1 @@
+"""asyncio: the same pool, desk and probe, for callers that are tasks of an event loop."""

@@ -1,0 +1,154 @@
+"""``AsyncAgent``: one API key for tasks of event loops.
+
+Its slow path decides and blocks no more than the hot one: whatever may block (the cache on disk, the desk's actions
+and the listeners that hear of them) is done by tasks of the pool's runtime, and the caller awaits a flag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .._core.account import Waiter
+from .._core.failure import closed
+from .._shell.api import Response, is_refused, prepare
+from ..agent import Agent, answer_of, look_after
+from .flag import LoopFlag, off_loop
+
+if TYPE_CHECKING:
+    from .pool import AsyncColonyPool
+
+__all__ = ["AsyncAgent"]
+
+
+class AsyncAgent:
+    """A handle on one API key; made by ``AsyncColonyPool.agent``; shared by tasks, and by several event loops."""
+
+    __slots__ = ("__weakref__", "_agent", "_monotonic", "_view")
+
+    def __init__(self, view: AsyncColonyPool, agent: Agent) -> None:
+        self._view = view
+        self._agent = agent
+        self._monotonic = agent._monotonic
+
+    def __repr__(self) -> str:
+        return f"<AsyncAgent of {self._view!r}>"
+
+    async def token(self, *, max_wait: float | None = None) -> str:
+        """Return a valid JWT, as ``Agent.token`` does; a cached one without giving way to other tasks.
+
+        Arguments:
+            max_wait: seconds for which this call may be parked. Default: the pool's.
+        """
+        if self._monotonic() < self._agent._fresh_until:
+            return self._agent._jwt
+        return await self._renew(max_wait)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+    ) -> Response:
+        """Make an authenticated API call, as ``Agent.request`` does.
+
+        Raises:
+            ColonyAPIError: or one of its subclasses, by status.
+            ImportError: httpx is not installed.
+        """
+        self._view._ready()
+        call = prepare(
+            method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout
+        )
+        agent, api = self._agent, self._view.pool._api
+        door = self._view._doors.here()
+        tried, replayed = 0, False
+        while True:
+            jwt = await self.token()
+            try:
+                reply = await door.send(call, jwt)
+                if not replayed and is_refused(reply) and await self._off_loop(agent._rejected, jwt):
+                    replayed = True
+                    continue
+                answer = api.judge(call, reply, tried)
+            finally:
+                jwt = ""  # no traceback of ours holds a token
+            if isinstance(answer, Response):
+                return answer
+            tried += 1
+            if await door.closes_within(answer):
+                raise closed().exception()
+
+    async def get(self, path: str, **options: Any) -> Response:
+        """``request("GET", path, ...)``."""
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, **options: Any) -> Response:
+        """``request("POST", path, ...)``."""
+        return await self.request("POST", path, **options)
+
+    async def put(self, path: str, **options: Any) -> Response:
+        """``request("PUT", path, ...)``."""
+        return await self.request("PUT", path, **options)
+
+    async def patch(self, path: str, **options: Any) -> Response:
+        """``request("PATCH", path, ...)``."""
+        return await self.request("PATCH", path, **options)
+
+    async def delete(self, path: str, **options: Any) -> Response:
+        """``request("DELETE", path, ...)``."""
+        return await self.request("DELETE", path, **options)
+
+    async def invalidate(self) -> None:
+        """Forget the token, on disk too, and that the key was refused: the next call asks the server."""
+        await self._off_loop(self._agent.invalidate)
+
+    async def _off_loop(self, fn: Any, *args: Any) -> Any:
+        return await off_loop(self._view.pool._runner.errands, fn, *args)
+
+    def _end(self) -> None:
+        """The view is closed: nothing is fresh any more."""
+        self._monotonic = lambda: math.inf
+
+    async def _renew(self, max_wait: float | None) -> str:
+        pool, agent = self._view.pool, self._agent
+        patience = pool._patience(max_wait)
+        self._view._ready()
+        runner = pool._runner
+        jwt = agent._at_hand(runner.post)
+        if jwt is not None:
+            return jwt
+        waiter = Waiter(agent._account, patience, LoopFlag(), pool._runtime.outside())
+        desk = runner.dispatcher
+        found: list[str] = []
+
+        def ask() -> None:
+            """In a task of the runtime's: the disk may block."""
+            if not waiter.done and (jwt := agent._at_hand(runner.feed) or agent._on_disk()):
+                found.append(jwt)
+                waiter.event.set()
+            else:  # whoever was cancelled meanwhile asks for nothing
+                runner.feed(lambda now, wall: [] if waiter.done else desk.demand(waiter, now, wall))
+
+        looking = asyncio.get_running_loop().call_later(look_after(patience), lambda: runner.post(desk.tick))
+        self._view._parked.add(waiter)
+        try:
+            runner.errands.send(ask)
+            await waiter.event.wait()
+        finally:
+            looking.cancel()
+            self._view._parked.discard(waiter)
+            if not waiter.done:
+                runner.post(lambda now, wall: desk.cancel(waiter, now, wall))
+        if found:
+            return found[0]
+        if not waiter.done:  # woken by the end of the view
+            raise closed().exception()
+        return answer_of(waiter)

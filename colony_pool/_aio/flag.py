@@ -1,0 +1,64 @@
+"""What a task of an event loop waits for: any thread sets it, and nobody ever blocks on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from .._shell.errands import Errands
+
+T = TypeVar("T")
+
+
+class LoopFlag:
+    """A one-shot flag for one task of the loop that runs here."""
+
+    __slots__ = ("_future", "_loop", "_set")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[None] = self._loop.create_future()
+        self._set = False
+
+    def set(self) -> None:
+        """Set it from any thread or hub; harmless if its loop is closed: nobody waits there any more."""
+        self._set = True
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Wait for it, once, at most ``timeout`` seconds. True if it is set."""
+        timer = self._loop.call_later(timeout, self._wake) if timeout is not None else None
+        try:
+            await self._future
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return self._set
+
+
+async def off_loop(errands: Errands, fn: Callable[..., T], *args: Any) -> T:
+    """Run ``fn(*args)``, which may block, elsewhere. If this task is cancelled it ends by itself."""
+    flag = LoopFlag()
+    answer: list[T] = []
+    problem: list[BaseException] = []
+
+    def job() -> None:
+        try:
+            answer.append(fn(*args))
+        except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits for it
+            problem.append(error)
+        finally:
+            flag.set()
+
+    errands.send(job)
+    await flag.wait()
+    if problem:
+        raise problem.pop()
+    return answer.pop()

@@ -1,0 +1,134 @@
+"""``AsyncColonyPool``: a ``ColonyPool`` as tasks of event loops use it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from .._core.account import Waiter
+from .._core.failure import closed
+from .._shell.credential import Totp
+from .._shell.fork import renew_in_children
+from ..pool import ColonyPool
+from ..status import PoolStatus
+from .agent import AsyncAgent
+from .door import Doors
+from .flag import LoopFlag
+from .totp import LoopTotp
+
+__all__ = ["AsyncColonyPool"]
+
+AsyncTotp = Totp | Callable[[], Awaitable[str]]
+
+
+class AsyncColonyPool:
+    """One guarded door to The Colony for tasks of any number of event loops, and for threads and greenlets beside.
+
+    Arguments:
+        base_url: as ``ColonyPool`` has it.
+        pool: a pool that others use already: its desk is shared, and it is left open by ``close``.
+        options: those of ``ColonyPool``, if there is no ``pool``.
+
+    ``pool`` is the ``ColonyPool`` behind it: give it to threads and greenlets.
+    """
+
+    def __init__(self, base_url: str | None = None, *, pool: ColonyPool | None = None, **options: Any) -> None:
+        if pool is not None and (base_url is not None or options):
+            raise ValueError("pool: has its own base_url and options; give either it or them")
+        self._owns_pool = pool is None
+        self.pool = pool if pool is not None else ColonyPool(base_url, **options)
+        self._agents: dict[str, AsyncAgent] = {}
+        self._parked: set[Waiter] = set()
+        self._doors = Doors(self.pool)
+        self._closed = False
+        self.pool._at_close.add(self._doors)
+        renew_in_children(self)
+
+    async def __aenter__(self) -> AsyncColonyPool:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncColonyPool of {self.pool!r}>"
+
+    @property
+    def breaker(self) -> Any:
+        """The pool's breaker. Its verbs wait for its listeners: call them in a thread."""
+        return self.pool.breaker
+
+    def agent(self, api_key: str, *, totp: AsyncTotp = None) -> AsyncAgent:
+        """Return the handle for ``api_key``: the same one for the same key.
+
+        Arguments:
+            api_key: starts with ``col_``.
+            totp: as ``ColonyPool.agent`` has it, called in a thread; or a coroutine function, called in the event
+                loop that runs here.
+        """
+        try:
+            agent = self._agents.get(api_key) if isinstance(api_key, str) else None
+            sync = self._totp(agent, totp)
+            if agent is None:
+                agent = self._agents.setdefault(api_key, AsyncAgent(self, self.pool.agent(api_key, totp=sync)))
+            else:
+                agent._agent._set_totp(sync)
+            if self._closed:
+                agent._end()
+            return agent
+        finally:
+            del api_key, totp  # no traceback of ours holds a secret
+
+    def _totp(self, agent: AsyncAgent | None, totp: Any) -> Totp:
+        if not inspect.iscoroutinefunction(totp):
+            return totp  # type: ignore[no-any-return]
+        known = agent._agent._credential.totp if agent is not None else None
+        if isinstance(known, LoopTotp) and known.ask == totp:
+            known.loop = asyncio.get_running_loop()
+            return None  # the same one, whose codes are still spent
+        return LoopTotp(totp, asyncio.get_running_loop(), self._new_event)
+
+    def _new_event(self) -> Any:
+        return self.pool._runtime.event()  # that of the moment: a late patch, or a fork, brings another
+
+    def status(self) -> PoolStatus:
+        """Return what the pool knows now."""
+        return self.pool.status()
+
+    async def close(self) -> None:
+        """End what is under way here, within a second: waiters wake with ``PoolClosedError``.
+
+        A pool that was given stays open for the others; one of our own is closed, for everybody.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        for agent in tuple(self._agents.values()):
+            agent._end()
+        if self._owns_pool and not self.pool._closed:
+            done = LoopFlag()
+            self.pool._runtime.spawn(self._close_pool, done, home=self.pool._runtime.outside())
+            await done.wait()
+        for waiter in tuple(self._parked):
+            waiter.event.set()
+        await self._doors.close()
+
+    aclose = close
+
+    def _close_pool(self, done: LoopFlag) -> None:
+        try:
+            self.pool.close()
+        finally:
+            done.set()
+
+    def _ready(self) -> None:
+        if self._closed:
+            raise closed().exception()
+        self.pool._ready()
+
+    def _after_fork(self) -> None:
+        """In a forked child: the parent's loops, tasks and connections are none of ours."""
+        self._parked.clear()
+        self._doors.after_fork()
