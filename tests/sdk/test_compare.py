@@ -17,7 +17,7 @@ OLDEST = "1.30.0"
 
 def compared(tmp_path: Path, *path: Path) -> str:
     environment = {**os.environ, "COLONY_SDK_TOKEN_CACHE_DIR": str(tmp_path / "cache")}
-    environment["PYTHONPATH"] = os.pathsep.join(map(str, (*path, ROOT)))
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, (*path, ROOT, os.environ.get("PYTHONPATH", ""))))
     done = subprocess.run(
         [sys.executable, "-m", "tests.sdk.compare"], env=environment, cwd=ROOT, check=False, capture_output=True,
         text=True, timeout=110,
