@@ -10,8 +10,8 @@ from typing import Any
 import colony_sdk
 import pytest
 
-from colony_pool.sdk import ColonyClient
-from colony_pool.sdk._seam import OPENERS, check_sync, sdk
+from colony_pool.sdk import AsyncColonyClient, ColonyClient
+from colony_pool.sdk._seam import OPENERS, check_async, check_sync, sdk
 
 
 def methods(cls: type) -> Iterator[tuple[str, FunctionType]]:
@@ -37,9 +37,10 @@ def test_no_other_method_reads_or_writes_the_token() -> None:
     assert found == known
 
 
-def test_the_constructor_is_the_sdks_plus_pool() -> None:
-    theirs = dict(inspect.signature(colony_sdk.ColonyClient).parameters)
-    ours = dict(inspect.signature(ColonyClient).parameters)
+@pytest.mark.parametrize("ours_cls", [ColonyClient, AsyncColonyClient])
+def test_the_constructor_is_the_sdks_plus_pool(ours_cls: type) -> None:
+    theirs = dict(inspect.signature(ours_cls.__mro__[1]).parameters)
+    ours = dict(inspect.signature(ours_cls).parameters)
     ours.pop("pool")
     assert [(p.name, p.default, p.kind) for p in ours.values()] == [
         (p.name, p.default, p.kind) for p in theirs.values()
@@ -54,6 +55,16 @@ def test_an_sdk_without_a_seam_is_refused_by_name(gone: str) -> None:
     setattr(Moved, gone, None)
     with pytest.raises(ImportError, match=rf"does not fit colony-sdk .*{gone}"):
         check_sync(Moved)
+
+
+@pytest.mark.parametrize("gone", ["_ensure_token", "_clear_cached_token", "_raw_request_bytes", "get_auth_token"])
+def test_an_sdk_without_an_asynchronous_seam_is_refused_by_name(gone: str) -> None:
+    class Moved(colony_sdk.AsyncColonyClient):
+        pass
+
+    setattr(Moved, gone, None)
+    with pytest.raises(ImportError, match=rf"does not fit colony-sdk .*{gone}"):
+        check_async(Moved)
 
 
 def test_an_sdk_that_builds_its_errors_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
