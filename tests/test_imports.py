@@ -29,6 +29,9 @@ SEES: dict[str, set[str]] = {
     "agent": LEAVES | {"_core", "_shell", "_runtime"},
     "pool": LEAVES | {"_core", "_shell", "_runtime", "_shared", "prometheus", "agent", "status"},
     "_aio": LEAVES | {"_aio", "_core", "_shell", "_runtime", "agent", "pool", "status"},
+    "sdk": LEAVES | {"_aio", "_shell", "agent", "pool", "sdk"},
+    "httpx": LEAVES | {"_aio", "_shell", "agent"},
+    "requests": LEAVES | {"_shell", "agent"},
     "testing": LEAVES | {"testing", "_core", "_runtime", "_shared"},
 }
 TOP = {"__init__", "__main__", "cli", "_cli", "_demo"}  # these may see everything
@@ -40,8 +43,10 @@ DOORS = {
         "prometheus/_sidecar.py",
     },
     "redis": {"_shared/redis.py"},
+    "colony_sdk": {"sdk/_async.py", "sdk/_client.py", "sdk/_errors.py", "sdk/_seam.py"},
+    "httpx": {"_aio/door.py", "httpx.py", "sdk/_async.py"},
+    "requests": {"requests.py"},
     "cryptography": {"_shared/keys.py"},
-    "httpx": {"_aio/door.py"},
     "gevent": {"_runtime/gevent.py", "_runtime/outside.py", "_demo/run.py", "_demo/beside.py", "cli.py"},
 }  # fmt: skip
 WORLD = {"time", "threading", "random", "logging", "socket", "os", "asyncio", "select", "subprocess"}

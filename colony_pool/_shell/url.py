@@ -32,3 +32,13 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def belongs(base_url: str, url: str) -> bool:
+    """Whether ``url`` is one of the API at ``base_url``: same scheme, host and port, and below its path."""
+    base, other = urlsplit(base_url), urlsplit(url)
+    ports = {"http": 80, "https": 443}
+    same = (base.scheme, base.hostname, base.port or ports.get(base.scheme)) == (
+        other.scheme, other.hostname, other.port or ports.get(other.scheme),
+    )  # fmt: skip
+    return same and not other.username and f"{other.path}/".startswith(f"{base.path.rstrip('/')}/")

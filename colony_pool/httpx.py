@@ -1,0 +1,70 @@
+"""``ColonyAuth`` for those who bring ``httpx``: a pool's token on each request, one refresh on 401."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+
+import httpx
+
+from ._aio.agent import AsyncAgent
+from ._aio.shared import async_agent
+from ._shell.url import belongs
+from .agent import Agent
+
+__all__ = ["ColonyAuth"]
+
+
+class ColonyAuth(httpx.Auth):
+    """Authenticates requests to the API of an agent's pool: ``httpx.Client(auth=ColonyAuth(agent))``, or async.
+
+    A request to any other address goes out without the token; httpx itself drops it when a redirect leaves the
+    origin. On a 401 the token that was refused is dropped, and the request replayed once with a new one. A streaming
+    body (a generator, a multipart form with files) is not replayed: its 401 is returned, and the next request has the
+    new token. Errors of the token itself are ``colony_pool``'s.
+
+    With ``AsyncClient``, on asyncio, nothing blocks the loop; ``agent`` may be a ``ColonyPool``'s or an
+    ``AsyncColonyPool``'s.
+    """
+
+    def __init__(self, agent: Agent | AsyncAgent) -> None:
+        self._agent = agent._agent if isinstance(agent, AsyncAgent) else agent
+        self._async_agent = agent if isinstance(agent, AsyncAgent) else None
+        self._base_url = self._agent._pool.base_url
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Called by ``httpx.Client`` for each request."""
+        if not belongs(self._base_url, str(request.url)):
+            yield request
+            return
+        jwt = self._agent.token()
+        response = yield _with(request, jwt)
+        if _refused(response, jwt) and self._agent._rejected(jwt) and _replayable(request):
+            yield _with(request, self._agent.token())
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Called by ``httpx.AsyncClient`` for each request."""
+        if not belongs(self._base_url, str(request.url)):
+            yield request
+            return
+        agent = self._async_agent or async_agent(self._agent)
+        jwt = await agent.token()
+        response = yield _with(request, jwt)
+        if _refused(response, jwt) and await agent._off_loop(self._agent._rejected, jwt) and _replayable(request):
+            yield _with(request, await agent.token())
+
+
+def _refused(response: httpx.Response, jwt: str) -> bool:
+    return response.status_code == 401 and response.request.headers.get("Authorization") == f"Bearer {jwt}"
+
+
+def _with(request: httpx.Request, jwt: str) -> httpx.Request:
+    request.headers["Authorization"] = f"Bearer {jwt}"
+    return request
+
+
+def _replayable(request: httpx.Request) -> bool:
+    try:
+        request.content  # noqa: B018 - there is one unless the body is a stream
+    except httpx.RequestNotRead:
+        return False
+    return True

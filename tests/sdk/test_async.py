@@ -1,0 +1,86 @@
+"""Tokens and keys behind ``colony_pool.sdk.AsyncColonyClient``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+import colony_sdk
+import pytest
+
+from colony_pool import AsyncColonyPool, ColonyPool
+from colony_pool.sdk import AsyncColonyClient, ColonyClient, adopt
+from tests.sdk.calls import PNG, POST
+from tests.sdk.server import TOKEN, ApiServer
+
+
+def tokens(server: ApiServer) -> int:
+    return sum(request.path == TOKEN for request in server.requests)
+
+
+@pytest.mark.parametrize("call", ["get_me", "upload", "download"])
+def test_g19_a_token_that_was_refused_is_renewed_once_and_the_call_replayed(call: str) -> None:
+    async def ask(client: AsyncColonyClient) -> object:
+        calls: dict[str, Awaitable[object]] = {
+            "get_me": client.get_me(),
+            "upload": client.upload_group_avatar(POST, "a.png", PNG, "image/png"),
+            "download": client.get_group_avatar(POST),
+        }
+        mine = calls.pop(call)
+        for other in calls.values():
+            other.close()  # type: ignore[attr-defined] # coroutines
+        return await mine
+
+    async def scenario(server: ApiServer) -> None:
+        async with (
+            AsyncColonyPool(server.base_url, token_cache=None, registry=None) as pool,
+            AsyncColonyClient("col_a", pool=pool) as client,
+        ):
+            server.revoked.add(await client.get_auth_token())
+            await ask(client)
+            assert 2 == tokens(server)
+            server.bad_tokens = True
+            with pytest.raises(colony_sdk.ColonyAuthError):
+                await ask(client)
+            assert 2 == tokens(server), "one forced refresh a minute"
+
+    with ApiServer() as server:
+        asyncio.run(scenario(server))
+
+
+def test_rotate_key_and_refresh_token_reach_the_pool_that_threads_share() -> None:
+    async def scenario(server: ApiServer, pool: ColonyPool) -> None:
+        async with AsyncColonyClient("col_old", pool=pool) as client:
+            old = await client.get_auth_token()
+            assert old == ColonyClient("col_old", pool=pool).get_auth_token()
+            client.refresh_token()
+            assert old != await client.get_auth_token()
+            await client.rotate_key()
+            await client.get_me()
+            assert 3 == tokens(server)
+
+    with ApiServer() as server, ColonyPool(server.base_url, token_cache=None, registry=None) as pool:
+        asyncio.run(scenario(server, pool))
+        assert pool.agent("col_old").token() != pool.agent("col_rotated").token()
+        assert 4 == tokens(server), "the old key's token is gone from memory, too"
+
+
+def test_an_existing_client_is_adopted() -> None:
+    async def scenario(server: ApiServer, pool: ColonyPool) -> None:
+        async with colony_sdk.AsyncColonyClient("col_a", base_url=server.base_url, cache_token=False) as client:
+            assert adopt(client, pool) is client
+            assert isinstance(client, AsyncColonyClient)
+            await client.get_me()
+            assert 1 == pool.status().tokens.fresh
+
+    with ApiServer() as server, ColonyPool(server.base_url, token_cache=None, registry=None) as pool:
+        asyncio.run(scenario(server, pool))
+
+
+def test_an_asynchronous_client_with_its_own_seam_is_not_adopted() -> None:
+    class Own(colony_sdk.AsyncColonyClient):
+        async def _ensure_token(self) -> None:
+            self._token = "mine"
+
+    with ColonyPool(token_cache=None, registry=None) as pool, pytest.raises(TypeError, match="its own _ensure_token"):
+        adopt(Own("col_a", base_url=pool.base_url, cache_token=False), pool)

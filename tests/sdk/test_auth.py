@@ -1,0 +1,123 @@
+"""The adapters for httpx and requests: one refresh on 401, and no token for anybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import requests
+
+import colony_pool.httpx
+import colony_pool.requests
+from colony_pool import Agent, ColonyPool
+from colony_pool.testing import FakeColony
+from tests.sdk.server import TOKEN, ApiServer
+
+Send = Callable[..., int]
+
+
+def with_httpx(agent: Agent, method: str, url: str, data: Any = None) -> int:
+    with httpx.Client(auth=colony_pool.httpx.ColonyAuth(agent), follow_redirects=True, trust_env=False) as client:
+        return client.request(method, url, content=data() if data else None).status_code
+
+
+def with_async_httpx(agent: Agent, method: str, url: str, data: Any = None) -> int:
+    async def stream() -> Any:
+        for part in data():
+            yield part
+
+    async def ask() -> int:
+        auth = colony_pool.httpx.ColonyAuth(agent)
+        async with httpx.AsyncClient(auth=auth, follow_redirects=True, trust_env=False) as client:
+            content = data() if data else None
+            content = content if content is None or isinstance(content, bytes) else stream()
+            return (await client.request(method, url, content=content)).status_code
+
+    return asyncio.run(ask())
+
+
+def with_requests(agent: Agent, method: str, url: str, data: Any = None) -> int:
+    with requests.Session() as session:
+        session.trust_env = False
+        session.auth = colony_pool.requests.ColonyAuth(agent)
+        return session.request(method, url, data=data() if data else None).status_code
+
+
+@pytest.fixture(params=[with_httpx, with_async_httpx, with_requests], ids=["httpx", "httpx async", "requests"])
+def send(request: pytest.FixtureRequest) -> Send:
+    chosen: Send = request.param
+    return chosen
+
+
+@pytest.fixture
+def colony() -> Iterator[FakeColony]:
+    with FakeColony() as server:
+        yield server
+
+
+@pytest.fixture
+def agent(colony: FakeColony) -> Iterator[Agent]:
+    with ColonyPool(colony.base_url, token_cache=None, registry=None) as pool:
+        yield pool.agent("col_adapted")
+
+
+def statuses(colony: FakeColony) -> list[int]:
+    return [request.status for request in colony.requests() if not request.path.endswith(TOKEN)]
+
+
+def test_requests_carry_the_pools_token(send: Send, colony: FakeColony, agent: Agent) -> None:
+    assert (
+        200 == send(agent, "GET", f"{colony.base_url}/users/me") == send(agent, "GET", f"{colony.base_url}/users/me")
+    )
+    assert 1 == colony.count(TOKEN)
+
+
+def test_g19_a_401_is_refreshed_and_replayed_once(send: Send, colony: FakeColony, agent: Agent) -> None:
+    agent.token()
+    colony.revoke_tokens()
+    assert 200 == send(agent, "POST", f"{colony.base_url}/posts", lambda: b"body")
+    assert [401, 200] == statuses(colony)
+    colony.revoke_tokens()
+    assert 401 == send(agent, "GET", f"{colony.base_url}/users/me"), "one forced refresh a minute"
+    assert 2 == colony.count(TOKEN)
+
+
+def test_a_body_that_cannot_be_sent_again_gets_its_401_and_the_next_request_a_token(send: Send) -> None:
+    with ApiServer() as server, ColonyPool(server.base_url, token_cache=None, registry=None) as pool:
+        agent = pool.agent("col_streaming")
+        server.revoked.add(agent.token())
+        assert 401 == send(agent, "POST", f"{server.base_url}/posts", lambda: iter([b"a", b"b"]))
+        assert [b"ab"] == [request.body for request in server.requests if request.path == "/posts"]
+        assert 200 == send(agent, "GET", f"{server.base_url}/users/me")
+
+
+def test_a_file_is_rewound_by_requests(colony: FakeColony, agent: Agent) -> None:
+    agent.token()
+    colony.revoke_tokens()
+    assert 200 == with_requests(agent, "POST", f"{colony.base_url}/posts", lambda: io.BytesIO(b"of a file"))
+
+
+def test_g22_another_host_gets_no_token(send: Send, colony: FakeColony, agent: Agent) -> None:
+    with FakeColony() as foreign:
+        send(agent, "GET", f"{foreign.base_url}/users/me")
+        send(agent, "GET", f"http://127.0.0.1:{colony.port}/elsewhere")
+        colony.behave("redirect", location=f"{foreign.base_url}/users/me", only="/users/me")
+        send(agent, "GET", f"{colony.base_url}/users/me")
+        assert {""} == {request.agent for request in foreign.requests()}
+        assert 2 == len(foreign.requests())
+        assert {""} == {request.agent for request in colony.requests() if request.path == "/elsewhere"}
+
+
+def test_a_redirect_within_the_api_keeps_the_token(send: Send, colony: FakeColony, agent: Agent) -> None:
+    colony.behave("redirect", location=f"{colony.base_url}/echo", only="/users/me")
+    assert 200 == send(agent, "GET", f"{colony.base_url}/users/me")
+
+
+def test_g22_requests_takes_no_token_along_out_of_the_api(colony: FakeColony, agent: Agent) -> None:
+    colony.behave("redirect", location=f"http://127.0.0.1:{colony.port}/elsewhere", only="/users/me")
+    with_requests(agent, "GET", f"{colony.base_url}/users/me")
+    assert [""] == [request.agent for request in colony.requests() if request.path == "/elsewhere"]
