@@ -33,7 +33,7 @@ JWT = "eyJ.secret.jwt"
 @pytest.fixture
 def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A user's variables, in this process, too: what a test puts into the record is what a command finds."""
-    env = {**environment(tmp_path), "COLONY_BASE_URL": URL}
+    env = {**patient(environment(tmp_path), tmp_path), "COLONY_BASE_URL": URL}
     for name in ("COLONY_SDK_TOKEN_CACHE_DIR", "COLONY_POOL_STATE_DIR"):
         monkeypatch.setenv(name, env[name])
     return env
@@ -238,9 +238,9 @@ def test_reset_does_not_ask_who_has_said_yes(env: dict[str, str], store: HostSto
 
 
 @pytest.fixture
-def colony(env: dict[str, str], tmp_path: Path) -> Iterator[FakeColony]:
+def colony(env: dict[str, str]) -> Iterator[FakeColony]:
     with FakeColony() as colony:
-        env.update(patient(env, tmp_path), COLONY_BASE_URL=colony.base_url)
+        env["COLONY_BASE_URL"] = colony.base_url
         yield colony
 
 

@@ -11,7 +11,6 @@ import pytest
 from tests.law import CELLS
 
 RUNS = {
-    "200 agents, greenlets, patience covers it": ["--agents", "200", "--runtime", "gevent", "--patience", "60"],
     "200 agents, threads, default patience": ["--agents", "200", "--runtime", "threads"],
     "1,000 agents, greenlets, patience covers it": ["--agents", "1000", "--runtime", "gevent", "--patience", "60"],
 }

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from colony_pool._shared import redis
 from colony_pool._shared.boot import BootClock
 from colony_pool._shared.memory import MemoryStore
 from colony_pool._shared.place import host_file
@@ -27,6 +28,12 @@ LONG, SHORT = 1000.0, 1 / 16
 URL = "https://api.example/v1"
 Make = Callable[..., HostStore]
 _urls = (f"https://api.example/{n}" for n in count())
+
+
+@pytest.fixture(autouse=True)
+def _busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may take its time: how long it is waited for is not what is tested, where the test does not say so."""
+    monkeypatch.setattr(redis, "TIMEOUT", 60.0)
 
 
 class HandClock(BootClock):

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
+from colony_pool._shared import redis
 from colony_pool._shared.keys import Sealer, key_name
 from colony_pool._shared.redis import RedisStore
 from colony_pool._shared.store import Denial, Opening, StoreUnavailable, View
@@ -75,8 +76,11 @@ def test_a_server_that_was_killed_is_used_again_when_it_is_back(server: Server, 
     assert store.conclude("a", fence, None).opening is not None
 
 
-def test_a_server_that_stands_still_is_given_up_and_used_again(server: Server, make: Make) -> None:
+def test_a_server_that_stands_still_is_given_up_and_used_again(
+    server: Server, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whether the connection is there or must be made; and an answer that comes late is nobody's."""
+    monkeypatch.setattr(redis, "TIMEOUT", 0.5)
     store, cold = make(server.url), make(server.url)
     store.hold(LONG, "429")
     server.pause()
@@ -89,8 +93,9 @@ def test_a_server_that_stands_still_is_given_up_and_used_again(server: Server, m
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"$5\r\nnoise\r\n"])
-def test_a_server_that_is_none_is_asked_once(make: Make, answer: bytes) -> None:
+def test_a_server_that_is_none_is_asked_once(make: Make, answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """No retries: they would add up."""
+    monkeypatch.setattr(redis, "TIMEOUT", 0.5)
     asked = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
