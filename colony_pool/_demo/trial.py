@@ -76,7 +76,7 @@ class Trial:
             agents=self._n,
             outage_s=round(self._plan.outage, 1),
             attempts_during_outage=sum(down <= at < back for at in arrivals),
-            burst_per_100ms=_burst(after, 0.1),
+            burst_per_100ms=burst(after, 0.1),
             requests_after=len(after),
             knocks=self._colony.stats().knocks,
             agents_lost=sum(tally.lost for tally in told),
@@ -140,7 +140,7 @@ def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     return total
 
 
-def _burst(times: list[float], width: float) -> int:
+def burst(times: list[float], width: float) -> int:
     """Most arrivals within ``width`` seconds."""
     best = first = 0
     for last, at in enumerate(times):

@@ -80,8 +80,10 @@ class ThreadRuntime:
         self.random = random.Random().random  # noqa: S311 - jitter, no secret
         self._workers = Workers(self._start, threading.Lock)
         self._threads: set[threading.Thread] = set()
-        self._clock = threading.Condition()  # guards _timers, _scheduler, _looks_at
+        # A bare lock: an exception that is thrown into a thread finds a way between the steps of a Condition.
+        self._clock = threading.Lock()  # guards _timers, _scheduler, _looks_at, _earlier
         self._looks_at = 0.0  # when the scheduler will look at the timers by itself
+        self._earlier = _Flag()  # set to have it look now
         self._timers: list[tuple[float, int, _Timer]] = []
         self._scheduler: threading.Thread | None = None
         self._serial = count()
@@ -146,9 +148,13 @@ class ThreadRuntime:
             self._forget_cancelled()
             if self._scheduler is None:
                 self._scheduler = threading.Thread(target=self._schedule, name="colony_pool-timer", daemon=True)
-                self._scheduler.start()
+                try:
+                    self._scheduler.start()
+                except BaseException:
+                    self._scheduler = None  # the next timer tries again
+                    raise
             elif timer.at < self._looks_at:
-                self._clock.notify()
+                self._earlier.set()
         return timer
 
     def after_fork(self) -> None:
@@ -158,7 +164,7 @@ class ThreadRuntime:
         """End the scheduler and the workers; those still at work are left to end by themselves."""
         with self._clock:
             self._timers.clear()
-            self._clock.notify()
+            self._earlier.set()
             scheduler = self._scheduler
         self._workers.close()
         until = self.monotonic() + timeout
@@ -188,15 +194,20 @@ class ThreadRuntime:
                 if not self._timers:
                     self._scheduler = None
                     return
-                wait = self._timers[0][0] - self.monotonic()
+                # What is cancelled must not keep this thread for long.
+                wait = min(self._timers[0][0] - self.monotonic(), LINGER)
                 if wait > 0:
-                    wait = min(wait, LINGER)  # what is cancelled must not keep this thread for long
                     self._looks_at = self.monotonic() + wait
-                    self._clock.wait(wait)
-                    continue
-                timer = heappop(self._timers)[2]
-            if not timer.cancelled:
-                self.spawn(timer.fn)
+                    earlier = self._earlier = _Flag()
+                else:
+                    timer = heappop(self._timers)[2]
+            if wait > 0:
+                earlier.wait(wait)
+            elif not timer.cancelled:
+                try:
+                    self.spawn(timer.fn)
+                except RuntimeError:  # the system grants no thread: what a timer does is short
+                    timer.fn()
 
     def _forget_cancelled(self) -> None:
         """Drop cancelled timers; the lock is held. Re-arming at every input must not let the heap grow."""

@@ -186,7 +186,8 @@ class Runner:
             except Exception:  # noqa: BLE001 - a hub died with whoever waited in it, say: all others go on
                 log.debug("colony_pool: %s was not carried out", type(action).__name__)
         if not self._disowned:
-            self._alarm.arm()
+            with suppress(RuntimeError):  # the system grants no thread: whoever comes next tries again
+                self._alarm.arm()
             self._tell()
         return mine
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from colony_pool._demo.run import Plan
+from colony_pool._demo.trial import burst
 from colony_pool.testing import FakeColony, FakeRequest
 from tests.namespaces import Impossible
 from tests.outage import LATENCY, plan, rate
@@ -131,8 +132,8 @@ def _cost(requests: list[FakeRequest], down: float, back: float) -> dict[str, An
     late = [request.at for request in after if request.status == 503]
     return {
         "attempts_in_outage": sum(down <= request.at < back for request in requests),
-        "burst_per_100ms": most_within([request.at for request in after], 0.1),
-        "refused_in_a_second": most_within(late, 1.0),
+        "burst_per_100ms": burst([request.at for request in after], 0.1),
+        "refused_in_a_second": burst(late, 1.0),
         "requests_after": len(after),
         "served": len(served),
         "last_back_s": round(max(served.values(), default=0.0), 2),
@@ -147,16 +148,6 @@ def _losses(told: list[dict[str, Any]]) -> dict[str, Any]:
         calls.update(each["store_calls"])
         errors.update(each["errors"])
     return {"agents_lost": errors.total(), "errors": errors, "store_calls": calls.total(), "store_verbs": calls}
-
-
-def most_within(times: list[float], width: float) -> int:
-    """Most of the moments ``times``, in order, that lie within ``width`` seconds."""
-    best = first = 0
-    for last, at in enumerate(times):
-        while times[first] < at - width:
-            first += 1
-        best = max(best, last - first + 1)
-    return best
 
 
 def _wait_until(at: float) -> None:
