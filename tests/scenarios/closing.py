@@ -96,6 +96,26 @@ def g26_close_ends_a_wait_between_two_attempts_of_an_api_call(w: World) -> None:
     assert type(call.join().error) is PoolClosedError
 
 
+@scenario("threads")  # which gevent patches here
+def g26_close_ends_a_pool_of_threads_that_gevent_has_patched_late(w: World) -> None:
+    """A native thread is still there, at work for ``close``, which waits for it in a hub that has nothing else to do."""
+    import time
+    import warnings
+
+    from gevent import monkey
+
+    from colony_pool import ColonyPool
+
+    nap = time.sleep
+    pool = ColonyPool(w.colony.base_url, token_cache=None, registry=None)
+    pool.agent("col_a").token()
+    warnings.simplefilter("ignore")  # gevent says that it is late
+    monkey.patch_all()
+    decide = pool._runner.dispatcher.close
+    pool._runner.dispatcher.close = lambda now: (nap(0.2), decide(now))[1]
+    pool.close()
+
+
 @scenario()
 def an_idle_pool_keeps_no_thread(w: World) -> None:
     threads = w.threads()
