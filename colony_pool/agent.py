@@ -12,6 +12,8 @@ from ._core.token import Token, issue
 from ._shell.api import Response, prepare
 from ._shell.credential import Credential, Totp
 from ._shell.runner import Step
+from .config import DeskConfig
+from .errors import ColonyTwoFactorInvalidError, ColonyTwoFactorRequiredError
 
 if TYPE_CHECKING:
     from .pool import ColonyPool
@@ -25,12 +27,24 @@ _RECHECK = 1.0
 _ALIKE = 0.001
 # A call whose wake-up got lost with a dead thread's timers looks for itself this often, seconds.
 _LOOK = 5.0
+_OF_THE_CODE = (ColonyTwoFactorInvalidError, ColonyTwoFactorRequiredError)
 Feed = Callable[[Step], object]
 
 
 def look_after(patience: float) -> float:
     """Seconds after which a call that still waits looks for itself."""
     return min(max(patience, _LOOK), 3600.0) + 1.0
+
+
+def patience_of(config: DeskConfig, max_wait: float | None) -> float:
+    """Seconds for which a call that asks for ``max_wait`` may be parked."""
+    if config.retry.max_retries == 0:
+        return 0.0
+    if max_wait is None:
+        return config.max_wait
+    if isinstance(max_wait, bool) or not isinstance(max_wait, (int, float)) or not 0 <= max_wait < 1e9:
+        raise ValueError(f"max_wait={max_wait!r}: must be a number of seconds from 0 to 1e9")
+    return float(max_wait)
 
 
 def answer_of(waiter: Waiter) -> str:
@@ -145,7 +159,7 @@ class Agent:
 
     def _renew(self, max_wait: float | None) -> str:
         pool = self._pool
-        patience = pool._patience(max_wait)
+        patience = patience_of(pool._config, max_wait)
         pool._ready()
         runtime, runner = pool._runtime, pool._runner
         jwt = self._at_hand(runner.feed) or self._on_disk()
@@ -242,14 +256,17 @@ class Agent:
         return True
 
     def _set_totp(self, totp: Totp) -> None:
-        """A new second factor is a new chance: the old refusal is forgotten."""
+        """A new second factor is a new chance for a code, or for want of one, that was refused; not for the key."""
         try:
-            if totp is not None and totp is not self._credential.totp and totp != self._credential.totp:
-                self._credential = Credential(self._credential.key, totp)
-                self._account.secret = self._credential
-                self._account.totp = True
-                self._account.denial = None
-                if self._pool._link is not None:
-                    self._pool._link.forget(self._credential.key)
+            if totp is None or totp is self._credential.totp or totp == self._credential.totp:
+                return
+            account, denial = self._account, self._account.denial
+            self._credential = account.secret = self._credential.with_totp(totp)
+            if account.totp and (denial is None or not issubclass(denial.failure.error, _OF_THE_CODE)):
+                return  # a new callable at each call must not make a refused key be asked for each time
+            account.totp = True
+            account.denial = None
+            if self._pool._link is not None:
+                self._pool._link.forget(self._credential.key)
         finally:
             del totp  # no traceback of ours holds a secret

@@ -158,8 +158,7 @@ class ColonyPool:
         desk = Dispatcher(self._config, self._runtime.random)
         self._link = self._shared.link(desk, self._runtime, name=self.name, cache=self._cache)
         claim = self._link.claim if self._link is not None else None
-        path = base_path + _TOKEN_PATH
-        attempt = Attempt(self._transport, self._runtime, path, self._config.timeout.total, claim)
+        attempt = Attempt(self._transport, self._runtime, base_path + _TOKEN_PATH, self._config.timeout.total, claim)
         alone = self._transport_given is None and claim is None
         self._runner = Runner(
             desk, self._runtime, attempt, self.breaker, [self._note],
@@ -192,7 +191,7 @@ class ColonyPool:
         Arguments:
             api_key: starts with ``col_``.
             totp: for an account with 2FA: a callable that returns a fresh code (asked once per attempt), or one
-                code, good for one attempt. A new one replaces the old and forgets that the key was refused.
+                code, good for one attempt. A new one replaces the old and forgets that a code was refused.
 
         Raises:
             ValueError: the key, or the code, cannot be one. The message does not show it.
@@ -257,15 +256,6 @@ class ColonyPool:
             self._transport.close()
             self.journal.grow(self._observer.running())
             self._begin_anew()
-
-    def _patience(self, max_wait: float | None) -> float:
-        if self._config.retry.max_retries == 0:
-            return 0.0
-        if max_wait is None:
-            return self._config.max_wait
-        if isinstance(max_wait, bool) or not isinstance(max_wait, (int, float)) or not 0 <= max_wait < 1e9:
-            raise ValueError(f"max_wait={max_wait!r}: must be a number of seconds from 0 to 1e9")
-        return float(max_wait)
 
     def _note(self, event: ev.Event) -> None:
         self.journal.note(event)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .._core.account import Waiter
 from .._core.failure import closed
 from .._shell.api import Response, is_refused, prepare
-from ..agent import Agent, answer_of, look_after
+from ..agent import Agent, answer_of, look_after, patience_of
 from .flag import LoopFlag, off_loop
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class AsyncAgent:
 
     async def _renew(self, max_wait: float | None) -> str:
         pool, agent = self._view.pool, self._agent
-        patience = pool._patience(max_wait)
+        patience = patience_of(pool._config, max_wait)
         self._view._ready()
         runner = pool._runner
         jwt = agent._at_hand(runner.post)

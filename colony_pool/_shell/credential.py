@@ -41,6 +41,15 @@ class Credential:
     def __reduce__(self) -> str:
         raise TypeError("a Credential holds an API key and does not pickle")
 
+    def with_totp(self, totp: Totp) -> Credential:
+        """The same key with another second factor; a code that was sent stays spent, whoever gives it."""
+        try:
+            other = Credential(self.key, totp)
+            other._spent = self._spent
+            return other
+        finally:
+            del totp  # no traceback of ours holds a secret
+
     @property
     def spread(self) -> float:
         """A number in [0, 1) that is the same for the same key, on any host."""

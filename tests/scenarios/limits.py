@@ -121,6 +121,32 @@ def g15_no_code_is_sent_twice(w: World) -> None:
 
 
 @scenario()
+def g15_a_code_stays_spent_whoever_gives_it(w: World) -> None:
+    """``pool.agent(key, totp=lambda: ...)`` at each call is a new callable each time."""
+    from colony_pool import ColonyTwoFactorInvalidError, DenialConfig
+
+    w.colony.key("col_2fa", totp_secret=SECRET)
+    pool = w.pool(denial=DenialConfig(totp_window=0.3))
+    for _ in range(3):
+        error_of(pool.agent("col_2fa", totp=lambda: "000000").token, max_wait=0.7)
+    assert w.colony.stats().codes_seen == 1
+    assert type(error_of(pool.agent("col_2fa", totp="111111").token)) is ColonyTwoFactorInvalidError
+    assert w.colony.stats().codes_seen == 2, "another one is tried at once"
+
+
+@scenario()
+def g14_a_refused_key_is_not_asked_for_again_for_each_new_callable(w: World) -> None:
+    from colony_pool import ColonyAuthError
+
+    pool = w.pool()
+    w.colony.deny("col_bad")
+    for i in range(5):
+        error = error_of(pool.agent("col_bad", totp=lambda i=i: f"{i:06d}").token)
+        assert type(error) is ColonyAuthError
+    assert len(w.token_requests()) == 1
+
+
+@scenario()
 def g15_a_missing_or_a_fixed_code_that_is_spent(w: World) -> None:
     from colony_pool import ColonyTwoFactorInvalidError, ColonyTwoFactorRequiredError, DenialConfig
 
