@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 import colony_pool as cp
 from colony_pool.config import DeskConfig, scaled
@@ -90,6 +91,28 @@ def test_the_loop_goes_on_while_a_token_and_an_answer_are_awaited(colony: FakeCo
                 assert await waits
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_calls_one_after_the_other_share_a_connection(tls: bool, tmp_path: Path) -> None:
+    """Fails, too, when httpcore keeps elsewhere what came behind an answer; then no connection is kept."""
+    files = [tmp_path / name for name in ("server.pem", "server.key", "root.pem")]
+    if tls:
+        authority = trustme.CA()
+        issued = authority.issue_cert("localhost")
+        files[0].write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(str(files[1]))
+        authority.cert_pem.write_to_path(str(files[2]))
+
+    async def main(colony: FakeColony) -> None:
+        async with fast(colony, ca_certs=str(files[2]) if tls else None) as pool:
+            for _ in range(5):
+                assert "agent-" in (await pool.agent("col_a").get("/users/me")).text
+        calls = [request for request in colony.requests() if request.path.endswith("/users/me")]
+        assert (5, 1) == (len(calls), len({request.connection for request in calls}))
+
+    with FakeColony(tls=(str(files[0]), str(files[1])) if tls else None) as colony:
+        asyncio.run(main(colony))
 
 
 def test_a_cached_token_is_served_without_giving_way(colony: FakeColony) -> None:

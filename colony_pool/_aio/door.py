@@ -6,7 +6,7 @@ follow, and none of that is wanted here.
 httpcore (1.0) loses the connection of a request that is cancelled: it stays in its pool,
 in use by nobody. So a request is never cancelled with its caller. It goes on without one, with its slot, for a
 moment; what is still out then, or at its deadline, is cancelled, and the whole pool of connections is retired: no new
-request gets one of it, and the last that has one closes it.
+request gets one of it, and the last that has one closes it. So it is when something came behind an answer.
 """
 
 from __future__ import annotations
@@ -173,6 +173,10 @@ class Door:
         if task.done():
             return
         task.cancel()
+        self.retire(line)
+
+    def retire(self, line: Line) -> None:
+        """No new request gets a connection of ``line``."""
         line.retired = True
         if self._line is line:
             self._line = self._new_line()

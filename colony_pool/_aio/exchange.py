@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 from .._shell.api import MAX_BODY, Call, Sent
 from .._shell.connections import describe
 from .._shell.transport import BadReply, NetworkFailure, Reply
+from .behind import nothing_behind
 
 if TYPE_CHECKING:
     import httpx
 
     from .door import Door
+
+
+_BROKE_OFF = "the connection broke off"  # as it is said of a synchronous call
+_HUNG_UP = "Server disconnected"  # what httpcore says of a connection that ends before an answer
 
 
 class Line:
@@ -38,23 +43,26 @@ class Exchange:
         """Make the exchange on a connection of ``line``."""
         line.users += 1
         try:
-            return await self._run(line.transport)
+            return await self._run(line)
         finally:
             line.users -= 1
             if line.retired and not line.users:
                 await line.transport.aclose()
 
-    async def _run(self, transport: httpx.AsyncHTTPTransport) -> Sent:
+    async def _run(self, line: Line) -> Sent:
         """Send and read. A failure is returned, so that no exception has it, and its frames, as context."""
         httpx = self._door._httpx
         self.sent = self._heard = self.stale = False
         self._reused = True
         status = 0
         try:
-            response = await transport.handle_async_request(self._request())
+            response = await line.transport.handle_async_request(self._request())
             status, self._heard = response.status_code, True
             try:
-                return await self._read(response)
+                reply = await self._read(response)
+                if not nothing_behind(response):
+                    self._door.retire(line)
+                return reply
             finally:
                 await response.aclose()
         except BadReply as bad:
@@ -65,7 +73,7 @@ class Exchange:
                 return BadReply(status, "the body broke off or cannot be read")
             if kind == "timeout" and not self.sent:
                 words = "no connection in time"
-            self.stale = self._call.repeatable and self._reused and kind == "reset" and not self._heard
+            self.stale = self._call.repeatable and self._reused and words == _BROKE_OFF and not self._heard
             return NetworkFailure(kind, words, sent=self.sent, reused=self._reused)
 
     def _request(self) -> httpx.Request:
@@ -99,7 +107,8 @@ class Exchange:
     async def _read(self, response: httpx.Response) -> Reply:
         encoding = response.headers.get("content-encoding", "identity")
         body = bytearray()
-        async for chunk in response.aiter_raw():
+        stream: Any = response.stream  # not by way of httpx, which would let go of the connection at the end of it
+        async for chunk in stream:
             if encoding.strip().lower() != "identity":
                 raise BadReply(response.status_code, "the body is compressed, which nobody asked for")
             body += chunk
@@ -118,8 +127,10 @@ def _described(error: BaseException, httpx: Any) -> tuple[str, str]:
         kind, words = describe(cause)
         if kind != "other":
             return kind, words
+    if isinstance(error, httpx.RemoteProtocolError) and not str(error).startswith(_HUNG_UP):
+        return "reset", "the answer is not HTTP"
     if isinstance(error, (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)):
-        return "reset", "the connection broke off"
+        return "reset", _BROKE_OFF
     return "other", type(error).__name__
 
 

@@ -62,7 +62,7 @@ class _Flag:
         try:
             # Who sets it now finds the bell; who set it before has been noticed here.
             if not self._set and (timeout is None or timeout > 0):
-                # Never without an end: if gevent has patched late, the bell is its own and rung by a native thread, and
+                # Never without an end: if gevent has patched late, the bell is its own and a native thread rings it;
                 # a hub that has nothing else to wait for, not even a time, would take itself to be stuck.
                 bell.acquire(timeout=min(timeout or threading.TIMEOUT_MAX, threading.TIMEOUT_MAX))
         finally:

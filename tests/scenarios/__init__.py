@@ -158,6 +158,8 @@ class World:
 
     def threads(self) -> int:
         """Native threads of this process, but for those that gevent keeps for DNS."""
+        if self.loops is not None:
+            assert self.loops.all  # these threads are not a pool's: they are there before it, or they are not counted
         count = len(os.listdir("/proc/self/task"))
         if self.gevent:
             import gevent

@@ -32,6 +32,11 @@ def key(name: object) -> str:
     return f"col_{SECRET}_{name}"
 
 
+def counted(pool: Any, kind: str, attempts: int) -> bool:
+    """Whether ``attempts`` have ended as ``kind``; they are counted a moment after their caller was told."""
+    return bool(pool.journal.count("attempts_total", kind) == attempts)
+
+
 def assert_documented(error: BaseException | None, *allowed: type[BaseException], words: str = "") -> None:
     """``error`` is of an ``allowed`` class, says ``words`` in one line, blames no key, and holds no secret."""
     assert type(error) in allowed, repr(error)

@@ -35,22 +35,34 @@ async def _run(fn: Callable[[], Any]) -> Any:
 
 
 class Loops:
-    """Two event loops, each in a thread of its own."""
+    """Two event loops, each in a thread of its own, which begins as late as can be.
+
+    A scenario may move its own thread to other mounts, or to another network, first: threads inherit both.
+    """
 
     def __init__(self) -> None:
-        self._start()
-        os.register_at_fork(after_in_child=self._start)  # a child has no thread but one
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)  # a child has no thread but one
 
-    def _start(self) -> None:
-        self.all = [asyncio.new_event_loop() for _ in range(2)]
-        self._threads = [threading.Thread(target=loop.run_forever, daemon=True) for loop in self.all]
-        for thread in self._threads:
-            thread.start()
-        self._next = itertools.cycle(self.all)
+    def _forget(self) -> None:
+        self._all: list[asyncio.AbstractEventLoop] = []
+        self._threads: list[threading.Thread] = []
         self._tasks: set[Any] = set()
+
+    @property
+    def all(self) -> list[asyncio.AbstractEventLoop]:
+        """The loops, which run from here on."""
+        if not self._all:
+            self._all = [asyncio.new_event_loop() for _ in range(2)]
+            self._threads = [threading.Thread(target=loop.run_forever, daemon=True) for loop in self._all]
+            for thread in self._threads:
+                thread.start()
+            self._next = itertools.cycle(self._all)
+        return self._all
 
     def spawn(self, fn: Callable[[], Any]) -> Callable[[], object]:
         """Run ``fn`` in an asyncio task; the returned function cancels it."""
+        assert self.all
         loop = next(self._next)
         future = asyncio.run_coroutine_threadsafe(_run(fn), loop)
         self._tasks.add(future)
@@ -69,7 +81,7 @@ class Loops:
         return LoopEvent(self)
 
     def close(self) -> None:
-        for loop, thread in zip(self.all, self._threads, strict=True):
+        for loop, thread in zip(self._all, self._threads, strict=True):
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()

@@ -98,7 +98,7 @@ def g26_close_ends_a_wait_between_two_attempts_of_an_api_call(w: World) -> None:
 
 @scenario("threads")  # which gevent patches here
 def g26_close_ends_a_pool_of_threads_that_gevent_has_patched_late(w: World) -> None:
-    """A native thread is still there, at work for ``close``, which waits for it in a hub that has nothing else to do."""
+    """A native thread is still at work for ``close``, which waits for it in a hub that has nothing else to do."""
     import time
     import warnings
 
@@ -107,7 +107,7 @@ def g26_close_ends_a_pool_of_threads_that_gevent_has_patched_late(w: World) -> N
     from colony_pool import ColonyPool
 
     nap = time.sleep
-    pool = ColonyPool(w.colony.base_url, token_cache=None, registry=None)
+    pool: Any = ColonyPool(w.colony.base_url, token_cache=None, registry=None)
     pool.agent("col_a").token()
     warnings.simplefilter("ignore")  # gevent says that it is late
     monkey.patch_all()

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from . import World, error_of, scenario
+from ._after import counted
 
 BAD: dict[str, dict[str, Any]] = {
     "status": {"status": 503},
@@ -21,10 +22,6 @@ BAD: dict[str, dict[str, Any]] = {
 }
 
 
-def _counts(pool: Any, kind: str, attempts: int) -> bool:
-    return bool(pool.journal.count("attempts_total", kind) == attempts)
-
-
 @scenario()
 def g11_g22_whatever_is_no_answer_counts_as_down(w: World) -> None:
     from colony_pool import ColonyServerError, RetryConfig
@@ -35,7 +32,7 @@ def g11_g22_whatever_is_no_answer_counts_as_down(w: World) -> None:
         before = pool.journal.count("attempts_total", "down")
         error: Any = error_of(pool.agent(f"col_{name}").token)
         assert type(error) is ColonyServerError, (name, error)
-        w.until(partial(_counts, pool, "down", before + 1), name)
+        w.until(partial(counted, pool, "down", before + 1), name)
     w.colony.behave("healthy")
     assert pool.agent("col_html").token()
 

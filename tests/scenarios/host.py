@@ -137,13 +137,13 @@ def _filled(folder: Path) -> Iterator[None]:
         filler.unlink()
 
 
-@scenario("threads", "gevent")  # asyncio: a mount is of its thread, and those of the loops began before
+@scenario("threads", "gevent", "asyncio")
 def g21_a_disk_without_a_free_block_costs_the_cache_and_nothing_else(w: World) -> None:
     with _disk_of_its_own() as folder:
         _full_disk_costs_only_the_cache(w, folder, lambda: _filled(folder))
 
 
-@scenario("threads", "gevent")  # asyncio: a mount is of its thread, and those of the loops began before
+@scenario("threads", "gevent", "asyncio")
 def g19_g21_a_token_refused_is_not_taken_again_from_a_read_only_disk(w: World) -> None:
     """The entry cannot be removed; it must not be believed a second time, by those who know better."""
     with _disk_of_its_own() as folder:

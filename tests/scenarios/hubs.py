@@ -97,8 +97,8 @@ def threads_with_hubs_that_come_and_go_leave_no_socket(w: World) -> None:
     w.until(lambda: w.colony.stats().open_connections <= 1, "their sockets are closed")
 
 
-@scenario(*GEVENT)
-def a_thousand_cold_greenlets(w: World) -> None:
+@scenario(*GEVENT, "asyncio")
+def a_thousand_cold_callers(w: World) -> None:
     pool = w.pool()
     tasks = [w.spawn(pool.agent(f"col_{i}").get, "/users/me") for i in range(1000)]
     assert {task.result().status for task in tasks} == {200}

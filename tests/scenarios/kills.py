@@ -90,20 +90,20 @@ def g3_four_thousand_kills_leak_nothing(w: World) -> None:
     _nothing_leaked(w, pool)
 
 
-@scenario(*GEVENT)
+@scenario(*GEVENT, "asyncio")  # threads: nothing kills one from outside, but for what comes below
 def g3_kills_in_an_outage_take_no_probe_with_them(w: World) -> None:
-    import gevent
-
     pool = w.fast(maxsize=MAXSIZE)
     w.colony.behave("status", status=502, only="/auth/token")
     dice = random.Random(3)
     stay = [w.spawn(lambda k=f"col_stay_{i}": pool.agent(k).token(max_wait=3600.0)) for i in range(20)]
     w.until(lambda: pool.status().breaker.state != "closed")
     for _ in range(10):
-        victims = [gevent.spawn(pool.agent(f"col_{i}").token, max_wait=3600.0) for i in range(50)]
+        victims = [w.spawn(lambda k=f"col_{i}": pool.agent(k).token(max_wait=3600.0)) for i in range(50)]
         w.pause(dice.random() * 0.05)
-        gevent.killall(victims, block=True)
-    assert pool.status().waiters == 20
+        for victim in victims:
+            victim.kill()
+        assert None not in {victim.join().error for victim in victims}
+    w.until(lambda: pool.status().waiters == 20, "only those who stay wait")
     w.colony.behave("healthy")
     assert all(task.result() for task in stay)
     _nothing_leaked(w, pool)

@@ -18,7 +18,7 @@ def _each_gets_its_own(w: World, pool: Any, names: list[str]) -> None:
         assert call.result().json()["id"] == subject(name), "somebody else's answer"
 
 
-@scenario("threads", "gevent")  # asyncio: a namespace is its thread's, and those of the loops began before
+@scenario("threads", "gevent", "asyncio")
 def lost_and_late_packets_cost_time_and_a_cut_wire_costs_a_documented_error(w: World) -> None:
     """TCP repairs what it can; what it cannot repair in time is a timeout, and who is parked rides it out."""
     from colony_pool import BreakerConfig, ColonyNetworkError, RetryConfig, Timeout

@@ -10,7 +10,7 @@ from tests import soak
 from . import World, scenario
 
 
-@scenario("threads", "gevent")
+@scenario("threads", "gevent", "asyncio")
 def nothing_grows_in_rounds_of_everything_that_goes_wrong(w: World) -> None:
     with contextlib.redirect_stdout(io.StringIO()) as seen:
         grown = soak.run(w, rounds=4, minutes=0.0)

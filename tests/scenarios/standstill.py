@@ -81,7 +81,7 @@ def g18_a_process_that_stood_still_knows_what_has_ended_meanwhile(w: World) -> N
     assert_recovered(w, pool)
 
 
-@scenario("threads", "gevent")
+@scenario("threads", "gevent", "asyncio")
 def g8_a_server_that_recovers_at_one_request_a_second_serves_everybody(w: World) -> None:
     """One request too many within a second knocks it over for another second."""
     pool = _parking(w)

@@ -97,4 +97,8 @@ def g22_what_comes_behind_an_answer_in_tls_is_nobodys_answer(w: World) -> None:
             server.behave("healthy")
             mine = key(f"next_{size}")
             assert pool.agent(mine).get("/users/me").json()["id"] == subject(mine), size
+            server.behave("raw", data=_with_body(size) + _with_body(len(BODY)), then="keep")
+            assert "evil" in pool.agent(mine).get("/users/me").text
+            server.behave("healthy")
+            assert pool.agent(mine).get("/users/me").json()["id"] == subject(mine), size
         assert_recovered(w, pool)

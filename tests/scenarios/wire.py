@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import _socket  # the C sockets: what a test holds open is no business of gevent's
 import socket
+from functools import partial
 from typing import Any
 
 from . import World, error_of, scenario
-from ._after import assert_documented, assert_recovered, key
+from ._after import assert_documented, assert_recovered, counted, key
 
 RUNTIMES = ("threads", "gevent", "gevent-unpatched", "asyncio")
 BODY = '{"access_token": "evil.evil.evil", "id": "evil", "expires_in": 3600}'
@@ -40,7 +41,7 @@ FAULTS: list[Fault] = [  # (what, behaviour, class of G11, words of the error)
     ("closed in the body", _raw(_answer(f"Content-Length: {SIZE + 1}")), "down", "HTTP 200, but"),
     ("silence in the body", _raw(_answer(f"Content-Length: {SIZE + 1}"), "hang"), "network", "timeout: "),
     ("a length too short", _raw(_answer(f"Content-Length: {SIZE - 1}"), "keep"), "down", "HTTP 200, but"),
-    ("a length beyond all bounds", _raw(_answer(f"Content-Length: {10**30}")), "down", "HTTP 200, but"),
+    ("a length beyond all bounds", _raw(_answer(f"Content-Length: {10**19}")), "down", "HTTP 200, but"),
     ("two lengths", _raw(_answer("Content-Length: 5", f"Content-Length: {SIZE}"), "keep"), "network", "not HTTP"),
     ("a line that is no header", _raw(_answer(f"Content-Length: {SIZE}", "no colon here")), "network", "not HTTP"),
     ("a name that ends in a space", _raw(_answer(f"Content-Length : {SIZE}"), "keep"), "network", "not HTTP"),
@@ -95,7 +96,7 @@ def g11_g22_each_fault_of_a_connection_is_one_documented_error(w: World) -> None
         token, call = w.spawn(pool.agent(key(number)).token), w.spawn(lambda: warm.get("/users/me").json())
         assert_documented(token.join().error, error_class, words=words)
         assert_documented(call.join().error, error_class)
-        assert pool.journal.count("attempts_total", kind) == before + 1, what
+        w.until(partial(counted, pool, kind, before + 1), what)
         w.colony.behave("healthy")
         assert_recovered(w, pool)
 
@@ -112,6 +113,10 @@ def g22_what_comes_behind_an_answer_is_nobodys_answer(w: World) -> None:
         assert pool.agent(key(number)).token() == "evil.evil.evil", "it is the answer, as far as anybody can tell"
         w.colony.behave("healthy")
         mine = key(f"next_{number}")
+        assert pool.agent(mine).get("/users/me").json()["id"] == subject(mine)
+        w.colony.behave("raw", data=answer + _answer(f"Content-Length: {SIZE}"), then="keep")
+        assert pool.agent(mine).get("/users/me").json()["id"] == "evil"
+        w.colony.behave("healthy")
         assert pool.agent(mine).get("/users/me").json()["id"] == subject(mine)
     assert_recovered(w, pool)
 
