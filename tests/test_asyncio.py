@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
+import inspect
 import random
-import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,37 +15,15 @@ import pytest
 import trustme
 
 import colony_pool as cp
-from colony_pool.config import DeskConfig, scaled
+from colony_pool._aio.options import PoolOptions
 from colony_pool.testing import FakeColony
+from tests.aio import fast, nothing_is_left, until
 
 
 @pytest.fixture
 def colony() -> Iterator[FakeColony]:
     with FakeColony() as server:
         yield server
-
-
-def fast(colony: FakeColony, **options: Any) -> cp.AsyncColonyPool:
-    """A pool whose schedules are a hundred times as fast."""
-    quick = scaled(DeskConfig(), 100.0)
-    mine: dict[str, Any] = {"auth_token_retry": quick.retry, "breaker": quick.breaker, "max_wait": 3600.0}
-    mine |= {"token_cache": None, "registry": None}
-    return cp.AsyncColonyPool(colony.base_url, **{**mine, **options})
-
-
-async def until(condition: Callable[[], object], what: str = "a condition") -> None:
-    for _ in range(6000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"{what} never came true")
-
-
-def nothing_is_left(pool: cp.AsyncColonyPool) -> bool:
-    desk, bulkhead = pool.pool._runner.dispatcher, pool.pool._transport.bulkhead
-    return (desk.waiting, desk.flights, desk.lease, bulkhead.in_use, bulkhead.waiting, len(pool._parked)) == (
-        0, {}, None, 0, 0, 0,
-    )  # fmt: skip
 
 
 def test_g1_a_thousand_tasks_in_an_outage_are_one_probe_and_few_threads(colony: FakeColony) -> None:
@@ -170,21 +145,39 @@ def test_nothing_that_blocks_is_done_in_the_loops_thread(
     assert threading.get_ident() not in set().union(*seen.values())
 
 
-def test_a_coroutine_may_give_the_code(colony: FakeColony) -> None:
+@pytest.mark.parametrize("wrapped", [False, True], ids=["coroutine function", "callable that returns a coroutine"])
+def test_g15_a_coroutine_may_give_the_code_and_none_is_sent_twice(wrapped: bool, colony: FakeColony) -> None:
     async def main() -> None:
         loops: list[Any] = []
 
-        async def code() -> str:
+        async def code(digits: str = "123456") -> str:
             await asyncio.sleep(0)
             loops.append(asyncio.get_running_loop())
-            return f"{len(loops):06d}"
+            return digits
 
         async with fast(colony) as pool:
-            assert await pool.agent("col_2fa", totp=code).token()
-            assert await pool.agent("col_2fa", totp=code).token()
-            assert [asyncio.get_running_loop()] == loops
+            ask: Callable[[], Awaitable[str]] = (lambda: code("123456")) if wrapped else code
+            for _ in range(2):
+                assert await pool.agent("col_2fa", totp=ask).token()
+                assert [asyncio.get_running_loop()] == loops
+            await pool.agent("col_2fa").invalidate()
+            with pytest.raises(cp.ColonyAPIError, match="was sent before"):
+                await pool.agent("col_2fa", totp=lambda: code("123456")).token(max_wait=0)
+        assert 1 == colony.count("/auth/token")
 
     asyncio.run(main())
+
+
+def test_outside_of_a_loop_a_coroutine_cannot_give_the_code_and_the_error_says_so(colony: FakeColony) -> None:
+    async def code() -> str:
+        return "123456"
+
+    view = fast(colony)
+    agent = view.agent("col_2fa", totp=code)
+    with pytest.raises(RuntimeError, match="no event loop to await it in"):
+        asyncio.run(agent.token())
+    assert asyncio.run(view.agent("col_b", totp=lambda: "123456").token())
+    view.pool.close()
 
 
 def test_g3_four_thousand_cancellations_leak_nothing(colony: FakeColony) -> None:
@@ -234,78 +227,14 @@ def test_g3_four_thousand_cancellations_leak_nothing(colony: FakeColony) -> None
     asyncio.run(main())
 
 
-def test_g1_threads_and_two_loops_that_share_a_pool_make_one_probe(colony: FakeColony) -> None:
-    view = fast(colony)
-    pool = view.pool
-    colony.behave("status", status=502)
-    tokens: list[str] = []
-
-    async def tasks(number: int) -> None:
-        mine = cp.AsyncColonyPool(pool=pool)
-        tokens.extend(await asyncio.gather(*(mine.agent(f"col_{number}_{i}").token() for i in range(50))))
-        await mine.close()
-
-    bodies: list[Callable[[], object]] = [lambda n=n: asyncio.run(tasks(n)) for n in range(2)]  # type: ignore[misc]
-    bodies += [lambda n=n: tokens.append(pool.agent(f"col_t_{n}").token()) for n in range(20)]  # type: ignore[misc]
-    threads = [threading.Thread(target=body) for body in bodies]
-    for thread in threads:
-        thread.start()
-
-    async def watch() -> None:
-        await until(lambda: pool.status().waiters == 120 and pool.status().breaker.state == "open")
-        colony.latency(0.05)
-        await until(lambda: pool.status().in_flight <= 1)
-        colony.reset_stats()
-        await until(lambda: colony.count("/auth/token") >= 3, "three probes")
-        assert 1 == colony.stats().max_in_flight
-        colony.latency(0.0)
-        colony.behave("healthy")
-
-    asyncio.run(watch())
-    for thread in threads:
-        thread.join()
-    assert 120 == len(set(tokens))
-    assert not pool._closed
-    assert nothing_is_left(view)
-    pool.close()
-
-
-def test_a_loop_that_is_closed_with_waiters_parked_takes_nobody_with_it(colony: FakeColony) -> None:
-    view = fast(colony)
-    colony.behave("status", status=502)
-    loop = asyncio.new_event_loop()
-    tasks = [loop.create_task(view.agent(f"col_{i}").token()) for i in range(20)]
-    loop.run_until_complete(until(lambda: view.status().waiters == 20))
-    loop.close()
-    colony.behave("healthy")
-    assert view.pool.agent("col_3").token(), "who shares a flight with one of them is served"
-    for task in tasks:
-        task._log_destroy_pending = False  # type: ignore[attr-defined] # it is what this test does
-    tasks.clear()
-    del task
-    asyncio.run(until(lambda: gc.collect() >= 0 and nothing_is_left(view)))
-    view.pool.close()
-
-
-def test_g26_close_wakes_every_task_and_a_pool_that_was_given_stays_open(colony: FakeColony) -> None:
-    async def main() -> None:
-        colony.behave("status", status=502)
-        async with fast(colony) as owner:
-            guest = cp.AsyncColonyPool(pool=owner.pool)
-            tasks = [asyncio.create_task(view.agent("col_a").token()) for view in (owner, guest)]
-            await until(lambda: owner.status().waiters == 2)
-            await guest.close()
-            with pytest.raises(cp.PoolClosedError):
-                await tasks[1]
-            for call in (guest.agent("col_a").token(), guest.agent("col_a").get("/x")):
-                with pytest.raises(cp.PoolClosedError):
-                    await call
-            colony.behave("healthy")
-            assert await tasks[0]
-        with pytest.raises(cp.PoolClosedError):
-            await owner.agent("col_a").token()
-
-    asyncio.run(main())
+def test_the_options_are_those_of_the_pool() -> None:
+    """By name and type; the defaults are the pool's, since nothing else has any."""
+    theirs = {
+        name: parameter.annotation
+        for name, parameter in inspect.signature(cp.ColonyPool).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    assert theirs == {name: hint.__forward_arg__ for name, hint in PoolOptions.__annotations__.items()}
 
 
 def test_a_pool_and_options_at_once_are_refused(colony: FakeColony) -> None:
@@ -325,38 +254,3 @@ def test_without_httpx_tokens_come_and_a_call_says_what_to_install(
                 await pool.agent("col_a").get("/users/me")
 
     asyncio.run(main())
-
-
-CTRL_C = """
-import asyncio, sys
-from colony_pool import AsyncColonyPool
-async def main():
-    async with AsyncColonyPool(sys.argv[1], token_cache=None, registry=None, max_wait=3600) as pool:
-        waits = [asyncio.ensure_future(pool.agent(f"col_{i}").token()) for i in range(20)]
-        while pool.status().waiters < 20:
-            await asyncio.sleep(0.01)
-        print("parked", flush=True)
-        await asyncio.gather(*waits)
-try:
-    asyncio.run(main())
-except KeyboardInterrupt:
-    print("interrupted")
-"""
-
-
-def test_g3_ctrl_c_ends_asyncio_run_with_tasks_parked(colony: FakeColony) -> None:
-    colony.behave("hang")
-    command = [sys.executable, "-W", "error", "-c", CTRL_C, colony.base_url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert "parked\n" == process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert ("interrupted\n", "", 0) == (out, err, process.returncode)
-
-
-@pytest.mark.parametrize("patched", ["patched", "unpatched"])
-def test_g1_in_a_gevent_process_greenlets_and_loops_make_one_probe(patched: str) -> None:
-    command = [sys.executable, "-m", "tests.loops_beside_gevent", patched]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100, env=dict(os.environ))
-    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr

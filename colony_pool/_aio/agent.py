@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from .._core.account import Waiter
@@ -26,12 +27,13 @@ __all__ = ["AsyncAgent"]
 class AsyncAgent:
     """A handle on one API key; made by ``AsyncColonyPool.agent``; shared by tasks, and by several event loops."""
 
-    __slots__ = ("__weakref__", "_agent", "_monotonic", "_view")
+    __slots__ = ("__weakref__", "_agent", "_forgetting", "_monotonic", "_view")
 
     def __init__(self, view: AsyncColonyPool, agent: Agent) -> None:
         self._view = view
         self._agent = agent
         self._monotonic = agent._monotonic
+        self._forgetting: Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<AsyncAgent of {self._view!r}>"
@@ -109,6 +111,24 @@ class AsyncAgent:
     async def invalidate(self) -> None:
         """Forget the token, on disk too, and that the key was refused: the next call asks the server."""
         await self._off_loop(self._agent.invalidate)
+
+    def _forget(self) -> None:
+        """As ``invalidate``, for who cannot await it; ``_forgotten`` tells when it has been done."""
+        self._forgetting = done = Future[None]()
+
+        def forget() -> None:
+            try:
+                self._agent.invalidate()
+            finally:
+                done.set_result(None)
+
+        self._view.pool._runner.errands.send(forget)
+
+    async def _forgotten(self) -> None:
+        forgetting = self._forgetting
+        if forgetting is not None:
+            await asyncio.shield(asyncio.wrap_future(forgetting))  # others wait for it, too
+            self._forgetting = None if self._forgetting is forgetting else self._forgetting
 
     async def _off_loop(self, fn: Any, *args: Any) -> Any:
         return await off_loop(self._view.pool._runner.errands, fn, *args)

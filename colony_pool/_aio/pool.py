@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import weakref
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._core.failure import closed
 from .._shell.credential import Totp
@@ -16,11 +13,17 @@ from ..status import PoolStatus
 from .agent import AsyncAgent
 from .door import Doors
 from .flag import LoopFlag
-from .totp import LoopTotp
+from .totp import Ask, LoopTotp
+
+if TYPE_CHECKING:
+    import pybreaker
+    from typing_extensions import Unpack  # type checkers have it; nobody else reads the annotation
+
+    from .options import PoolOptions
 
 __all__ = ["AsyncColonyPool"]
 
-AsyncTotp = Totp | Callable[[], Awaitable[str]]
+AsyncTotp = str | Ask | None
 
 
 class AsyncColonyPool:
@@ -29,12 +32,14 @@ class AsyncColonyPool:
     Arguments:
         base_url: as ``ColonyPool`` has it.
         pool: a pool that others use already: its desk is shared, and it is left open by ``close``.
-        options: those of ``ColonyPool``, if there is no ``pool``.
+        options: those of ``ColonyPool``, with its defaults, if there is no ``pool``.
 
     ``pool`` is the ``ColonyPool`` behind it: give it to threads and greenlets.
     """
 
-    def __init__(self, base_url: str | None = None, *, pool: ColonyPool | None = None, **options: Any) -> None:
+    def __init__(
+        self, base_url: str | None = None, *, pool: ColonyPool | None = None, **options: Unpack[PoolOptions]
+    ) -> None:
         if pool is not None and (base_url is not None or options):
             raise ValueError("pool: has its own base_url and options; give either it or them")
         self._owns_pool = pool is None
@@ -56,7 +61,7 @@ class AsyncColonyPool:
         return f"<AsyncColonyPool of {self.pool!r}>"
 
     @property
-    def breaker(self) -> Any:
+    def breaker(self) -> pybreaker.CircuitBreaker:
         """The pool's breaker. Its verbs wait for its listeners: call them in a thread."""
         return self.pool.breaker
 
@@ -66,7 +71,7 @@ class AsyncColonyPool:
         Arguments:
             api_key: starts with ``col_``.
             totp: as ``ColonyPool.agent`` has it, called in a thread; or a coroutine function, called in the event
-                loop that runs here.
+                loop that runs here, where anything else that is to be awaited is awaited, too.
         """
         sync: Totp = None
         try:
@@ -82,14 +87,14 @@ class AsyncColonyPool:
         finally:
             del api_key, totp, sync  # no traceback of ours holds a secret
 
-    def _totp(self, agent: AsyncAgent | None, totp: Any) -> Totp:
-        if not inspect.iscoroutinefunction(totp):
-            return totp  # type: ignore[no-any-return]
+    def _totp(self, agent: AsyncAgent | None, totp: AsyncTotp) -> Totp:
+        if totp is None or not callable(totp):
+            return totp
         known = agent._agent._credential.totp if agent is not None else None
         if isinstance(known, LoopTotp) and known.ask == totp:
-            known.loop = asyncio.get_running_loop()
-            return None  # the same one, whose codes are still spent
-        return LoopTotp(totp, asyncio.get_running_loop(), self._new_event)
+            known.come_here()
+            return known
+        return LoopTotp(totp, self._new_event)
 
     def _new_event(self) -> Any:
         return self.pool._runtime.event()  # that of the moment: a late patch, or a fork, brings another

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
@@ -92,16 +93,27 @@ class AsyncColonyClient(Theirs):
         return self
 
     def refresh_token(self) -> None:
-        """Forget the token, for all that use this key; the next call asks the server for a new one."""
+        """Forget the token, for all that use this key; the next call asks the server for a new one.
+
+        No coroutine, as the SDK has it: what may block is done elsewhere, and the next call waits for that.
+        """
         self._token = None
-        self._agent()._agent.invalidate()
+        self._agent()._forget()
 
     async def rotate_key(self) -> dict:  # type: ignore[type-arg] # as the SDK has it
         """As the SDK's. The pool forgets the old key's token, on disk too, and goes on with the new key."""
-        key, held = self.api_key, self._agent()
-        answer = await super().rotate_key()
+        return await self._leaving_the_old_key(super().rotate_key())
+
+    async def confirm_key_recovery(self, token: str) -> dict:  # type: ignore[type-arg] # as the SDK has it
+        """As the SDK's. The pool forgets the old key's token, on disk too, and goes on with the new key."""
+        return await self._leaving_the_old_key(super().confirm_key_recovery(token))
+
+    async def _leaving_the_old_key(self, change: Awaitable[dict]) -> dict:  # type: ignore[type-arg] # as the SDK has it
+        key = self.api_key
+        answer = await change
         if self.api_key != key:
-            await held.invalidate()
+            with suppress(ValueError):  # it was no key
+                await self._view.agent(key).invalidate()
         return answer
 
     def _behind(self, pool: ColonyPool | AsyncColonyPool | None, base_url: str | None, cache_token: bool) -> None:
@@ -121,6 +133,7 @@ class AsyncColonyClient(Theirs):
                 if jwt := _refused.get():
                     _refused.set("")
                     await agent._off_loop(agent._agent._rejected, jwt)
+                await agent._forgotten()
                 self._token = await agent.token()
                 _carried.set(self._token)
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import colony_sdk
@@ -116,7 +117,7 @@ class ColonyClient(colony_sdk.ColonyClient):
         return self._leaving_the_old_key(super().rotate_key)
 
     def confirm_key_recovery(self, token: str) -> dict:  # type: ignore[type-arg] # as the SDK has it
-        """As the SDK's. The pool goes on with the new key."""
+        """As the SDK's. The pool forgets the old key's token, on disk too, and goes on with the new key."""
         return self._leaving_the_old_key(lambda: super(ColonyClient, self).confirm_key_recovery(token))
 
     _raw_request = _through_the_pool(colony_sdk.ColonyClient._raw_request)
@@ -160,10 +161,11 @@ class ColonyClient(colony_sdk.ColonyClient):
         return None if delays.patience == AUTH_TOKEN_RETRY.patience else delays.patience
 
     def _leaving_the_old_key(self, change: Callable[[], dict]) -> dict:  # type: ignore[type-arg] # as the SDK has it
-        key, held = self.api_key, self._held
+        key = self.api_key
         answer = change()
-        if self.api_key != key and (held := held or self._held) is not None and held[0] == key:
-            held[1].invalidate()
+        if self.api_key != key:
+            with suppress(ValueError):  # it was no key
+                self.pool.agent(key).invalidate()
         return answer
 
 

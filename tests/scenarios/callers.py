@@ -6,6 +6,9 @@ from typing import Any
 
 from . import World, error_of, scenario
 
+# gevent: an attempt needs no thread there, and none is saved. asyncio: an attempt of a caller's would block its loop.
+RUNTIMES = ("threads",)
+
 
 def _warm(w: World, **options: Any) -> Any:
     """A pool with an idle connection and no worker."""
@@ -21,7 +24,7 @@ def _workers(pool: Any) -> int:
     return len(pool._runtime._threads)
 
 
-@scenario("threads")
+@scenario(*RUNTIMES)
 def a_caller_with_an_idle_connection_makes_its_own_attempt(w: World) -> None:
     pool = _warm(w)
     w.colony.latency(0.2)
@@ -34,14 +37,14 @@ def a_caller_with_an_idle_connection_makes_its_own_attempt(w: World) -> None:
     assert w.colony.count("/auth/token") == 2
 
 
-@scenario("threads")
+@scenario(*RUNTIMES)
 def g3_the_main_thread_never_does_since_ctrl_c_may_raise_in_it(w: World) -> None:
     pool = _warm(w)
     pool.agent("col_a").token()
     assert _workers(pool) >= 1
 
 
-@scenario("threads")
+@scenario(*RUNTIMES)
 def a_callers_own_attempt_opens_no_connection_which_might_hang_in_the_look_up_of_a_name(w: World) -> None:
     pool = _warm(w)
     w.colony.close_idle()
@@ -49,7 +52,7 @@ def a_callers_own_attempt_opens_no_connection_which_might_hang_in_the_look_up_of
     assert _workers(pool) >= 1
 
 
-@scenario("threads")
+@scenario(*RUNTIMES)
 def g2_a_callers_own_attempt_calls_no_callback_which_might_hang(w: World) -> None:
     pool = _warm(w)
     callers: list[int] = []
@@ -62,7 +65,7 @@ def g2_a_callers_own_attempt_calls_no_callback_which_might_hang(w: World) -> Non
     assert callers[0] >= 1
 
 
-@scenario("threads")
+@scenario(*RUNTIMES)
 def g26_close_ends_a_callers_own_attempt(w: World) -> None:
     from colony_pool import PoolClosedError
 
@@ -75,7 +78,7 @@ def g26_close_ends_a_callers_own_attempt(w: World) -> None:
     assert type(task.result()) is PoolClosedError
 
 
-@scenario("threads")
+@scenario(*RUNTIMES)
 def g11_a_callers_own_attempt_that_fails_is_retried_by_a_worker(w: World) -> None:
     pool = _warm(w)
     w.colony.behave("status", status=502)

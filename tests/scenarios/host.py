@@ -44,7 +44,12 @@ def _no_descriptors() -> Iterator[None]:
                 os.close(number)
 
 
-@scenario("threads", "gevent", "gevent-unpatched")  # asyncio: what is idle there is of two kinds, of which one serves
+def _idle(pool: Any) -> int:
+    """Connections that wait for an API call; on asyncio those of token requests are others."""
+    return sum(doors.idle() for doors in pool._transport.beside) or int(pool.status().connections[1])
+
+
+@scenario("threads", "gevent", "gevent-unpatched", "asyncio")
 def g11_a_process_without_descriptors_is_told_so_and_recovers(w: World) -> None:
     """Who has an idle connection is served; the others get one documented error, and nothing is left of them."""
     from colony_pool import ColonyNetworkError, RetryConfig
@@ -55,7 +60,7 @@ def g11_a_process_without_descriptors_is_told_so_and_recovers(w: World) -> None:
         agent.token()
     for task in [w.spawn(agent.get, "/users/me") for agent in agents[:4]]:
         task.result()
-    idle = pool.status().connections[1]
+    idle = _idle(pool)
     assert 1 <= idle <= 4
     with _no_descriptors():
         w.colony.pause()

@@ -1,4 +1,7 @@
-"""gevent's own: hubs in several threads, sockets that are not patched."""
+"""gevent's own: hubs in several threads, sockets that are not patched.
+
+asyncio has no hub: ``tests/test_asyncio.py`` and ``tests/test_asyncio_loops.py`` prove the same of event loops.
+"""
 
 from __future__ import annotations
 

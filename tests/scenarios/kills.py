@@ -1,4 +1,8 @@
-"""G3: callers die by the thousand, at any moment, and nobody else notices."""
+"""G3: callers die by the thousand, at any moment, and nobody else notices.
+
+A task of an event loop dies of being cancelled, in an ``await``: ``tests/test_asyncio.py`` cancels thousands, and
+has Ctrl-C end ``asyncio.run``.
+"""
 
 from __future__ import annotations
 

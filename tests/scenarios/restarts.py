@@ -1,4 +1,7 @@
-"""A supervisor restarts 200 agents, again and again, in the middle of whatever they do."""
+"""A supervisor restarts 200 agents, again and again, in the middle of whatever they do.
+
+What dies is a process, with whatever it runs on: two runtimes are enough, and for the slower one of these, one.
+"""
 
 from __future__ import annotations
 

@@ -71,6 +71,11 @@ def rotation(c: Any) -> Any:
     return answer, c.api_key, c.get_me()
 
 
+def recovery(c: Any) -> Any:
+    answer = c.recover_key("me"), c.confirm_key_recovery("from the mail")
+    return answer, c.api_key, c.get_me()
+
+
 def refresh(c: Any) -> Any:
     c.refresh_token()
     return c.get_me()
@@ -143,4 +148,5 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "its breaker": breaker,
     "refresh_token": refresh,
     "rotate_key": rotation,
+    "recovery of a key": recovery,
 }  # fmt: skip

@@ -127,6 +127,8 @@ class ApiServer(ThreadingHTTPServer):
     def _good(self, method: str, path: str, query: dict[str, str]) -> Any:
         if path == "/auth/rotate-key":
             return {"api_key": "col_rotated"}
+        if path == "/auth/recover-key/confirm":
+            return {"api_key": "col_recovered"}
         if path.endswith(("/avatar", "/full", "/thumb")) and method == "GET":
             return bytes(range(256))
         offset = int(query.get("offset") or 20 * (int(query.get("page") or 1) - 1))

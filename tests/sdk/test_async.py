@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
 
 import colony_sdk
 import pytest
 
 from colony_pool import AsyncColonyPool, ColonyPool
+from colony_pool._shell.token_cache import TokenCache
 from colony_pool.sdk import AsyncColonyClient, ColonyClient, adopt
 from tests.sdk.calls import PNG, POST
 from tests.sdk.server import TOKEN, ApiServer
@@ -63,6 +67,68 @@ def test_rotate_key_and_refresh_token_reach_the_pool_that_threads_share() -> Non
         asyncio.run(scenario(server, pool))
         assert pool.agent("col_old").token() != pool.agent("col_rotated").token()
         assert 4 == tokens(server), "the old key's token is gone from memory, too"
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COLONY_SDK_TOKEN_CACHE_DIR", str(tmp_path))
+    monkeypatch.delenv("COLONY_SDK_NO_TOKEN_CACHE", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("change", ["rotate_key", "confirm_key_recovery"])
+def test_a_new_key_leaves_no_token_of_the_old_one(change: str, on_disk: Path) -> None:
+    """Not even of one whose token another client has asked for."""
+
+    async def scenario(server: ApiServer, pool: ColonyPool) -> None:
+        async with AsyncColonyClient("col_old", pool=pool) as other:
+            await other.get_me()
+        before = set(on_disk.glob("*.json"))
+        assert 1 == len(before)
+        async with AsyncColonyClient("col_old", pool=pool) as client:
+            await (client.rotate_key() if change == "rotate_key" else client.confirm_key_recovery("from the mail"))
+            assert client.api_key in ("col_rotated", "col_recovered")
+            assert set() == before & set(on_disk.iterdir())
+            await client.get_me()
+            assert 2 == tokens(server)
+
+    with ApiServer() as server, ColonyPool(server.base_url, registry=None) as pool:
+        asyncio.run(scenario(server, pool))
+
+
+def test_a_lost_key_is_recovered_by_a_client_that_has_none() -> None:
+    async def scenario(pool: ColonyPool) -> None:
+        async with AsyncColonyClient("lost", pool=pool) as client:
+            assert {"api_key": "col_recovered"} == await client.confirm_key_recovery("from the mail")
+            await client.get_me()
+
+    with ApiServer() as server, ColonyPool(server.base_url, token_cache=None, registry=None) as pool:
+        asyncio.run(scenario(pool))
+
+
+def test_refresh_token_does_in_the_loop_nothing_that_may_block(
+    on_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of the cache is removed by another thread, and before the next call looks for it."""
+    removed_in: list[int] = []
+    remove = TokenCache.remove
+
+    def watched(self: TokenCache, *args: Any) -> None:
+        removed_in.append(threading.get_ident())
+        remove(self, *args)
+
+    async def scenario(server: ApiServer, pool: ColonyPool) -> None:
+        async with AsyncColonyClient("col_a", pool=pool) as client:
+            for number in range(1, 6):
+                await client.get_me()
+                assert number == tokens(server)
+                client.refresh_token()
+
+    monkeypatch.setattr(TokenCache, "remove", watched)
+    with ApiServer() as server, ColonyPool(server.base_url, registry=None) as pool:
+        asyncio.run(scenario(server, pool))
+    assert 5 <= len(removed_in)
+    assert threading.get_ident() not in removed_in
 
 
 def test_an_existing_client_is_adopted() -> None:

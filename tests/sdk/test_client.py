@@ -126,21 +126,24 @@ def test_nobody_there_is_a_network_error(colony: FakeColony, pool: ColonyPool) -
         client.get_me()
 
 
-def test_rotate_key_leaves_no_token_of_the_old_key_and_goes_on_with_the_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("change", ["rotate_key", "confirm_key_recovery"])
+def test_a_new_key_leaves_no_token_of_the_old_one(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Not even of one whose token another client has asked for."""
     monkeypatch.setenv("COLONY_SDK_TOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("COLONY_SDK_NO_TOKEN_CACHE", raising=False)
     with ApiServer() as server, ColonyPool(server.base_url, registry=None) as pool:
+        ColonyClient("col_old", pool=pool).get_me()
+        before = set(tmp_path.glob("*.json"))
+        assert 1 == len(before)
         client = ColonyClient("col_old", pool=pool)
-        client.get_me()
-        before = set(tmp_path.iterdir())
-        assert client.rotate_key() == {"api_key": "col_rotated"}
-        assert client.api_key == "col_rotated"
+        answer = client.rotate_key() if change == "rotate_key" else client.confirm_key_recovery("from the mail")
+        assert client.api_key == answer["api_key"] != "col_old"
         assert set() == before & set(tmp_path.iterdir())
         client.get_me()
         assert 2 == tokens(server)
-        assert pool.agent("col_old").token() != pool.agent("col_rotated").token()
+        assert pool.agent("col_old").token() != client.get_auth_token()
         assert 3 == tokens(server), "the old key's token is gone from memory, too"
 
 

@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from colony_pool import (
     Agent,
+    AsyncAgent,
+    AsyncColonyPool,
     BreakerConfig,
     CircuitOpenError,
     ColonyAPIError,
@@ -52,6 +54,34 @@ def everything(key: str) -> None:
     agent.invalidate()
     pool.close()
     print(token, body, state, port)
+
+
+async def on_asyncio(key: str) -> None:
+    pool = AsyncColonyPool(
+        "https://thecolony.ai/api/v1",
+        retry=RetryConfig(max_retries=1),
+        max_wait=3600,
+        timeout=Timeout(connect=5, read=30, total=30),
+        registry=CollectorRegistry(),
+        shared="host",
+    )
+
+    async def code() -> str:
+        return "123456"
+
+    agent: AsyncAgent = pool.agent(key, totp=code)
+    token: str = await agent.token(max_wait=5)
+    body: Any = (await agent.post("/posts", json={"title": "x"}, idempotency_key="k")).json()
+    status: PoolStatus = pool.status()
+    breaker: pybreaker.CircuitBreaker = pool.breaker
+    behind: ColonyPool = pool.pool
+    async with AsyncColonyPool(pool=behind) as guest:
+        pool.agent(key, totp="123456")
+        await guest.agent(key, totp=lambda: "123456").invalidate()
+    await pool.aclose()
+    AsyncColonyPool(max_wiat=5)  # type: ignore[call-arg] # no such option
+    AsyncColonyPool(max_wait="5")  # type: ignore[arg-type] # not seconds
+    print(token, body, status, breaker)
 
 
 def in_tests() -> None:

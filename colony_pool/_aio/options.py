@@ -1,0 +1,48 @@
+"""The options of ``ColonyPool``, for whoever passes them on. Meanings and defaults are there alone."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from .._runtime.protocol import Runtime
+from .._shared.store import Store
+from .._shell.transport import Transport
+from ..config import (
+    BreakerConfig,
+    DenialConfig,
+    RetryBudgetConfig,
+    RetryConfig,
+    Timeout,
+    TokenConfig,
+    WindowConfig,
+)
+from ..prometheus import CollectorRegistry
+
+__all__ = ["PoolOptions"]
+
+
+class PoolOptions(TypedDict, total=False):
+    """All but ``base_url``; what is left out has ``ColonyPool``'s default."""
+
+    retry: RetryConfig
+    auth_token_retry: RetryConfig
+    breaker: BreakerConfig
+    retry_budget: RetryBudgetConfig
+    max_wait: float | None
+    timeout: Timeout
+    probe_timeout: float
+    maxsize: int
+    token_cache: str | None
+    registry: CollectorRegistry | None
+    runtime: str | Runtime
+    proxy: str | None
+    ca_certs: str | None
+    user_agent: str | None
+    name: str | None
+    allow_insecure: bool
+    tokens: TokenConfig
+    window: WindowConfig
+    denial: DenialConfig
+    transport: Transport | None
+    shared: str | Store | None
+    share_tokens: bool

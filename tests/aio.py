@@ -1,0 +1,34 @@
+"""Pools for tasks of event loops, and what must be left of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import colony_pool as cp
+from colony_pool.config import DeskConfig, scaled
+from colony_pool.testing import FakeColony
+
+
+def fast(colony: FakeColony, **options: Any) -> cp.AsyncColonyPool:
+    """A pool whose schedules are a hundred times as fast."""
+    quick = scaled(DeskConfig(), 100.0)
+    mine: dict[str, Any] = {"auth_token_retry": quick.retry, "breaker": quick.breaker, "max_wait": 3600.0}
+    mine |= {"token_cache": None, "registry": None}
+    return cp.AsyncColonyPool(colony.base_url, **{**mine, **options})
+
+
+async def until(condition: Callable[[], object], what: str = "a condition") -> None:
+    for _ in range(6000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{what} never came true")
+
+
+def nothing_is_left(pool: cp.AsyncColonyPool) -> bool:
+    desk, bulkhead = pool.pool._runner.dispatcher, pool.pool._transport.bulkhead
+    return (desk.waiting, desk.flights, desk.lease, bulkhead.in_use, bulkhead.waiting, len(pool._parked)) == (
+        0, {}, None, 0, 0, 0,
+    )  # fmt: skip
