@@ -78,6 +78,18 @@ def test_a_loop_that_is_closed_with_waiters_parked_takes_nobody_with_it(colony: 
     view.pool.close()
 
 
+def test_g26_a_call_that_is_out_when_the_pool_closes_is_told_so(colony: FakeColony) -> None:
+    async def main() -> None:
+        colony.behave("hang", only="/users/me")
+        async with fast(colony) as pool:
+            call = asyncio.ensure_future(pool.agent("col_a").get("/users/me"))
+            await until(lambda: colony.stats().in_flight == 1)
+        with pytest.raises(cp.PoolClosedError):
+            await call
+
+    asyncio.run(main())
+
+
 def test_g26_loops_that_come_and_go_leave_no_socket(colony: FakeColony) -> None:
     """A thread runs ``asyncio.run`` again and again, on a view that outlives each of these loops.
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from .._core.failure import closed
 from .._shell.api import Call, Sent, scrubbed
-from .._shell.pools import tls_context
 from .._shell.transport import NetworkFailure, Reply, checked
 from .exchange import Exchange, Line
 from .flag import LoopFlag
@@ -92,7 +93,8 @@ class Door:
         self._timeout = config.timeout
         self._httpx = httpx
         self._options: dict[str, Any] = {
-            "verify": pool._transport.context or (tls_context(options["ca_certs"]) if options["proxy"] else True),
+            # Where nothing is in TLS httpx would read all certificates of the system for nothing, and in the loop.
+            "verify": pool._transport.context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             "trust_env": False,
             "proxy": options["proxy"],
             "limits": httpx.Limits(
@@ -135,7 +137,7 @@ class Door:
                 size = self._pool._config.maxsize
                 return NetworkFailure("timeout", f"no time left while all {size} connections were busy", sent=False)
             if self._over:
-                return NetworkFailure("aborted", "given up before it began", sent=False)
+                raise closed().exception()
             task = self._loop.create_task(self._converse(Exchange(self, call, headers, until)))
             mine, ticket = ticket, self._pool._transport.bulkhead.ticket()
             task.add_done_callback(lambda _: mine.leave())  # the slot is the request's, with or without a caller
@@ -165,7 +167,7 @@ class Door:
             self._cut(task, line)
             return NetworkFailure("timeout", "no answer in time", sent=True)
         if task.cancelled():
-            return NetworkFailure("aborted", "given up: the pool has closed", sent=True)
+            raise closed().exception()
         return task.result()
 
     def _cut(self, task: asyncio.Task[Sent], line: Line) -> None:
