@@ -32,7 +32,9 @@ def open_store(shared: str | Store | None, base_url: str, *, share_tokens: bool 
     if shared == "host":
         return HostStore(base_url)
     if isinstance(shared, str):
-        return RedisStore(shared, base_url, share_tokens=share_tokens)
+        store = RedisStore(shared, base_url, share_tokens=share_tokens)
+        store.fallback = HostStore(base_url)
+        return store
     return shared
 
 
