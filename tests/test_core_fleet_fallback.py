@@ -17,6 +17,13 @@ def move(desk: FleetDesk, *, to_fallback: bool) -> None:
     desk.feed(desk.desk.moved(desk.now, desk.wall, to_fallback=to_fallback))
 
 
+def test_g20_the_wall_clock_of_the_moment_is_heard_with_it() -> None:
+    desk = opened()
+    desk.at(7.0)
+    desk.feed(desk.desk.moved(7.0, desk.wall + 500.0, to_fallback=True))
+    assert (desk.wall + 500.0, 7.0) == (desk.desk._wall, desk.desk._seen)
+
+
 def on_fallback() -> FleetDesk:
     """Open, as the store has said before it failed."""
     desk = opened()
