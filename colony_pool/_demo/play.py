@@ -58,7 +58,7 @@ class Result:
 
 
 class Interrupt:
-    """Ctrl-C or SIGTERM as a flag: an exception could strike between the start of a process and the note to end it."""
+    """Ctrl-C or SIGTERM as a flag: an exception could strike between a process's start and the note to end it."""
 
     def __init__(self) -> None:
         self._seen = False
