@@ -83,8 +83,9 @@ class ColonyPool:
         denial: how long refused keys and throttled pools rest.
         transport: something that sends, instead of the network; for tests.
         shared: who stands behind one door: ``"host"`` all processes of this user on this host, a ``redis://`` or
-            ``valkey://`` URL all that use that server, a ``Store`` all pools that are given it. Default: ``None``,
-            this pool alone, which writes no file and opens no connection that nobody has asked for.
+            ``valkey://`` URL all that use that server (and while it fails, all processes of the host that do), a
+            ``Store`` all pools that are given it. Default: ``None``, this pool alone, which writes no file and opens
+            no connection that nobody has asked for.
         share_tokens: let that server hold tokens, too, each encrypted with what only its API key opens.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -83,8 +84,9 @@ def client(server: FakeColony) -> Iterator[Client]:
 
 def until(condition: Callable[[], object]) -> None:
     """Ask until it holds; the test's timeout is the bound."""
+    pause = threading.Event()
     while not condition():
-        pass
+        pause.wait(0.01)  # others need the processor more
 
 
 def code_of(response: urllib3.BaseHTTPResponse) -> tuple[int, str]:

@@ -41,8 +41,9 @@ def patient(env: dict[str, str], tmp_path: Path) -> dict[str, str]:
     """The same where what is shared is waited for as long as it takes: a busy machine is not what is tested."""
     (tmp_path / "sitecustomize.py").write_text(
         "from colony_pool._core import fleet\n"
-        "from colony_pool._shared import calls, place, redis, sqlite\n"
-        "calls.PATIENCE = place.BUSY = sqlite.BUSY = redis.TIMEOUT = fleet._ANSWER = 60.0\n"
+        "from colony_pool._shared import health, place, redis, sqlite\n"
+        "[place.BUSY, sqlite.BUSY, redis.TIMEOUT, health.PATIENCE, fleet._ANSWER]  # they are there\n"
+        "place.BUSY = sqlite.BUSY = redis.TIMEOUT = health.PATIENCE = fleet._ANSWER = 60.0\n"
     )
     path = os.pathsep.join([str(tmp_path), *filter(None, [env.get("PYTHONPATH")])])
     return {**env, "PYTHONPATH": path}

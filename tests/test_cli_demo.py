@@ -67,8 +67,8 @@ def test_ctrl_c_ends_the_demo_and_all_that_it_started(env: dict[str, str], runti
     assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
 
 
-def test_the_demo_serves_its_metrics_and_knows_a_taken_port(env: dict[str, str]) -> None:
-    process = start(env, "demo", "--agents", "2", "--metrics-port", "0")
+def test_the_demo_serves_its_metrics_and_knows_a_taken_port(env: dict[str, str], tmp_path: Path) -> None:
+    process = start({**env, "TMPDIR": str(tmp_path)}, "demo", "--agents", "2", "--metrics-port", "0")
     url = until(process, "metrics: ").split()[1]
     until(process, "outage")  # its agents have been at it for seconds
     with urllib3.PoolManager(retries=False) as manager:
@@ -77,8 +77,9 @@ def test_the_demo_serves_its_metrics_and_knows_a_taken_port(env: dict[str, str])
     assert ["0", "0", "1"] == sorted(states)
     port = url.split(":")[2].split("/")[0]
     assert_failed(cli(env, "demo", "--agents", "2", "--metrics-port", port), 2, f"--metrics-port {port}", "in use")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # ends it as Ctrl-C does
     assert finish(process).returncode == 130
+    assert [] == list(tmp_path.glob("colony-pool-demo-*")), "nothing is left"
 
 
 def test_the_demo_says_that_gevent_is_missing(env: dict[str, str], tmp_path: Path) -> None:

@@ -179,6 +179,11 @@ def test_status_and_reset_of_a_fleet(env: dict[str, str], tmp_path: Path) -> Non
     assert "pass-word" not in done.stderr
 
 
+def test_status_of_a_server_that_is_gone_says_where_this_host_stands(env: dict[str, str]) -> None:
+    pytest.importorskip("redis")
+    assert_failed(cli(env, "status", "--shared", "redis://127.0.0.1:1/0"), 5, "unavailable", "--shared host")
+
+
 def test_a_fleet_without_its_extra_says_what_to_install(env: dict[str, str], tmp_path: Path) -> None:
     env = without(env, "redis", tmp_path)
     for command in ("token", "status", "reset"):

@@ -180,4 +180,4 @@ def test_a_busy_key_whose_callers_are_gone_ends_its_refresh_if_it_was_tried_here
 def test_no_key_is_claimed_before_the_store_has_said_so() -> None:
     desk = FleetDesk()
     desk.ask()
-    assert not desk.out[0].claimed
+    assert desk.out[0].claimed is None

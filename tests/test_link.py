@@ -14,9 +14,10 @@ from colony_pool import ColonyPool
 from colony_pool._runtime.gevent import GeventRuntime
 from colony_pool._runtime.protocol import Runtime
 from colony_pool._runtime.threads import ThreadRuntime
-from colony_pool._shared import calls as calls_module
+from colony_pool._shared import health as health_module
 from colony_pool._shared import place, sqlite
-from colony_pool._shared.calls import Calls, Health
+from colony_pool._shared.calls import Calls
+from colony_pool._shared.health import Health, Patience
 from colony_pool._shared.keys import key_name
 from colony_pool._shared.memory import MemoryStore
 from colony_pool._shared.sqlite import HostStore
@@ -41,7 +42,7 @@ def test_calls_are_made_one_after_the_other_in_a_native_thread_and_answered(runt
         seen.append(threading.get_ident())
         return len(seen)
 
-    calls = Calls(MemoryStore(), runtime, Health("p", runtime, lambda: NEVER))
+    calls = Calls(MemoryStore(), runtime, Health("p", runtime, Patience(runtime, lambda: NEVER)))
     begun = [calls.begin(verb) for _ in range(20)]
     for call in begun:
         assert call.done.wait(60.0)
@@ -52,7 +53,7 @@ def test_calls_are_made_one_after_the_other_in_a_native_thread_and_answered(runt
 def test_a_call_that_is_not_answered_in_time_is_given_up_and_one_behind_it_is_never_made(runtime: Runtime) -> None:
     go_on = threading.Event()
     made: list[int] = []
-    health = Health("p", runtime, lambda: NEVER)
+    health = Health("p", runtime, Patience(runtime, lambda: NEVER))
     calls = Calls(MemoryStore(), runtime, health)
     stuck = calls.begin(lambda store: go_on.wait(60.0))
     behind = calls.begin(lambda store: made.append(1))
@@ -75,7 +76,7 @@ def on_time(sim: SimRuntime, store: FaultyStore, pauses: list[float], *, idle: b
 
     With ``idle`` there was a moment before each at which nobody waited.
     """
-    health = Health("p", sim, lambda: sim.monotonic() if idle else NEVER)
+    health = Health("p", sim, Patience(sim, lambda: sim.monotonic() if idle else NEVER))
     calls = Calls(store, sim, health)
     told = []
 
@@ -126,7 +127,7 @@ def flapping(*, idle: bool) -> list[float]:
         sim.call_later(2.0, lambda: stand_still(0.001 if seconds > 0.001 else 5.0))
 
     sim.call_later(0.0, lambda: stand_still(5.0))
-    health = Health("p", sim, lambda: sim.monotonic() if idle else NEVER)
+    health = Health("p", sim, Patience(sim, lambda: sim.monotonic() if idle else NEVER))
     calls = Calls(store, sim, health)
     lost: list[float] = []
 
@@ -157,7 +158,7 @@ def test_whoever_comes_later_has_lost_nothing_yet() -> None:
 def test_when_a_store_fails_all_who_wait_for_it_are_told_at_once() -> None:
     sim = SimRuntime()
     store = FaultyStore(sim.monotonic, sim.sleep, latency=5.0)
-    calls = Calls(store, sim, Health("p", sim, lambda: NEVER))
+    calls = Calls(store, sim, Health("p", sim, Patience(sim, lambda: NEVER)))
     ended = []
 
     def run() -> None:
@@ -194,7 +195,7 @@ def test_a_bug_in_a_store_is_a_failure_like_any_other(caplog: pytest.LogCaptureF
 
 
 def test_g16_pools_of_one_host_make_one_exchange_for_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((calls_module, "PATIENCE"), (place, "BUSY"), (sqlite, "BUSY")):
+    for module, name in ((health_module, "PATIENCE"), (place, "BUSY"), (sqlite, "BUSY")):
         monkeypatch.setattr(module, name, 60.0)  # a busy machine is not what is tested
     monkeypatch.setenv("COLONY_SDK_TOKEN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -61,13 +61,13 @@ def test_what_has_no_shell_is_not_aborted_and_who_does_not_listen_is_not_told() 
 def test_without_listeners_there_is_nobody_to_tell() -> None:
     bench = Bench(listeners=None)
     bench.feed(EVENT)
-    assert ([], []) == (bench.runner.listeners, bench.told)
+    assert ([], []) == (bench.runner.story.listeners, bench.told)
 
 
 def test_it_is_told_in_order() -> None:
     bench = Bench()
     story: list[Any] = []
-    bench.runner.listeners.append(story.append)
+    bench.runner.story.listeners.append(story.append)
     bench.breaker.replay = story.append  # type: ignore[method-assign, assignment]
     bench.feed(EVENT, act.Replay("open"), OTHER)
     assert [EVENT, "open", OTHER] == story
@@ -79,7 +79,7 @@ def test_g2_a_listener_that_raises_changes_nothing_and_is_logged(caplog: pytest.
     def broken(event: ev.Event) -> None:
         raise ValueError("private")
 
-    bench.runner.listeners.insert(0, broken)
+    bench.runner.story.listeners.insert(0, broken)
     bench.feed(EVENT, OTHER)
     assert [EVENT, OTHER] == bench.told
     assert [logging.ERROR] * 2 == [record.levelno for record in caplog.records]
@@ -88,7 +88,7 @@ def test_g2_a_listener_that_raises_changes_nothing_and_is_logged(caplog: pytest.
 
 def test_g2_a_listener_may_feed_the_runner() -> None:
     bench = Bench()
-    bench.runner.listeners.append(lambda event: bench.feed(OTHER) if event is EVENT else None)
+    bench.runner.story.listeners.append(lambda event: bench.feed(OTHER) if event is EVENT else None)
     bench.feed(EVENT)
     assert [EVENT, OTHER] == bench.told
 
@@ -226,7 +226,45 @@ def test_what_is_left_to_do_is_done_when_everybody_was_told() -> None:
     bench.script.says.append([act.Done(waiter(flag))])
     bench.feed(act.Start(first))
     bench.runtime.run_one()
+    assert [] == done, "in a task of its own"
+    bench.runtime.run_one()
     assert [(first, bench.outcome, True)] == done
+
+
+def test_g21_what_is_left_to_do_waits_until_the_dispatcher_has_heard_of_the_outcome() -> None:
+    """Another task may be at it just then, and what is left to do asks what has become of the key."""
+    done: list[Any] = []
+    bench: Bench = Bench(after=lambda permit, outcome: done.append(len(bench.script.heard)))
+    bench.feed(act.Start(permit()))
+    bench.runner._deciding.acquire(False)
+    bench.runtime.run_one()
+    assert ([], 0) == (bench.script.heard, len(bench.runtime.tasks))
+    bench.runner._deciding.release()
+    bench.feed()
+    bench.runtime.run_one()
+    assert [1] == done
+
+
+def test_g21_g26_stop_waits_for_what_is_left_to_do_before_it_has_begun() -> None:
+    bench = Bench(after=lambda permit, outcome: None)
+    bench.feed(act.Start(permit(home="hub")))
+    bench.runtime.here = "hub"
+    bench.runtime.run_one()
+    assert ["hub"] == [home for _, _, home in bench.runtime.tasks]
+    bench.runner.stop(1.0)
+    idle = bench.runtime.flags[0]
+    assert ([1.0], False) == (idle.waits, idle.flag)
+    bench.runtime.run_one()
+    assert idle.flag
+
+
+def test_g26_what_is_left_to_do_and_gets_no_thread_keeps_nobody() -> None:
+    bench = Bench(after=lambda permit, outcome: None)
+    bench.feed(act.Start(permit()))
+    bench.runtime.no_threads = True
+    bench.runtime.run_one()
+    bench.runner.stop(1.0)
+    assert [] == bench.runtime.flags[0].waits
 
 
 @pytest.mark.parametrize("done_at_once", [True, False])
@@ -290,6 +328,6 @@ def test_g24_a_forked_childs_copy_stands_still() -> None:
     assert bench.runtime.timers[0].cancelled
     assert [] == bench.feed(act.Done(waiter(flag)), EVENT)
     bench.runner._todo.append(act.Done(waiter(flag)))
-    bench.runner._story.append(EVENT)
+    bench.runner.story.add(EVENT)
     bench.feed()
     assert (False, [], 1) == (flag.flag, bench.told, len(bench.runtime.timers))

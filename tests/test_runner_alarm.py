@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from colony_pool._core import actions as act
 from colony_pool._shell.alarm import Alarm
-from tests.runner_bench import Later, StillRuntime
+from tests.runner_bench import Bench, Later, StillRuntime
 
 
 class Hub:
@@ -145,3 +146,18 @@ def test_a_time_that_is_moved_while_a_timer_is_made_is_looked_at_again() -> None
     made.runtime.call_later = moving  # type: ignore[method-assign, assignment]
     made.arm(7.5)
     assert [1.0] == made.pending
+
+
+def test_a_timer_that_gets_no_thread_is_set_by_whoever_comes_next() -> None:
+    bench = Bench()
+    plain = bench.runtime.call_later
+
+    def refuse(delay: float, fire: Any) -> Later:
+        raise RuntimeError("can't start new thread")
+
+    bench.runtime.call_later = refuse  # type: ignore[method-assign, assignment]
+    bench.feed(act.WakeAt(7.5))
+    assert [] == bench.runtime.timers
+    bench.runtime.call_later = plain  # type: ignore[method-assign]
+    bench.feed()
+    assert [2.5] == [timer.delay for timer in bench.runtime.timers]

@@ -44,11 +44,21 @@ def command(
 ) -> None:
     """Carry out ``colony-pool status``; ``HELP`` says what it does."""
     store, api = opened(shared, base_url)
+
+    def look() -> Known:
+        try:
+            return known(store, api, place(shared), time.time())
+        except StoreUnavailable as error:
+            if store.fallback is None:
+                raise
+            words = str(error).rstrip(".")
+            raise StoreUnavailable(f"{words}; this host goes on alone meanwhile, see --shared host") from None
+
     try:
         if watch:
-            _watch(lambda: known(store, api, place(shared), time.time()), interval, as_json=as_json)
+            _watch(look, interval, as_json=as_json)
         else:
-            _print(Console(), known(store, api, place(shared), time.time()), as_json=as_json)
+            _print(Console(), look(), as_json=as_json)
     except StoreUnavailable as error:
         raise Failed(UNAVAILABLE, f"unavailable: {error}", retry_after=interval) from None
     finally:

@@ -101,7 +101,7 @@ class Permit:
         self.is_retry = False
         self.level = self.round = 0
         self.alive = True
-        self.claimed = False  # the key is this process's to exchange, says the store that it shares
+        self.claimed: Any = None  # the store that says the key is this process's to exchange
         self.home = flight.home()
         self.shell: Any = None  # the attempt's abort handle, the shell's
 

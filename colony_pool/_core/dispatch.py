@@ -153,6 +153,13 @@ class Dispatcher(Admission):
         self._led(busy, view, lead.asked, now)
         return self._pump(now)
 
+    def moved(self, now: float, wall: float, *, to_fallback: bool) -> list[act.Action]:
+        """The store has failed and its fallback answers from now on, or the store is back."""
+        self._enter(now, wall)
+        assert self.fleet is not None  # noqa: S101 - else there is no store
+        self.fleet.move(to_fallback)
+        return self._pump(now)
+
     def unavailable(self, request: act.ForStore, now: float, wall: float) -> list[act.Action]:
         """The store did not answer: decide alone."""
         self._enter(now, wall)

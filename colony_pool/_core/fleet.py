@@ -10,6 +10,7 @@ closed              open, of a generation not yet heard  open here, too: the sam
 open                open, of another generation          take over when the next probe leaves
 open, half_open     closed, of another generation        close, as after a good probe
 open                closed, or nothing at all            the opening got lost: tell it again
+open                closed, as a fallback's first word   it closed at another time: tell it
 any                 a hold                               the longer one counts, and the shorter is told of it
 a probe is out      anything                             its verdict is awaited
 =================== ==================================== ======================================================
@@ -17,7 +18,7 @@ a probe is out      anything                             its verdict is awaited
 Before a probe leaves the desk asks, and half-open begins with the answer: *granted* (one process has the lease, and
 its number is the fence with which it reports), *refused* (another one probes: come back when its lease ends), or
 *unavailable* (decide alone). An answer that never comes is the last of these. What a call may lose by waiting for
-one is fixed in ``_shared/calls.py``: less than 0.2 s over its whole life.
+one is fixed in ``_shared/health.py``: less than 0.2 s over its whole life.
 
 While closed each process counts its own failures, and eight of them would need eight times as many as one to see
 that the endpoint is down. So a process that doubts, since everything it tried has failed or fails more often than
@@ -66,17 +67,17 @@ class Sharing(Moves):
         fleet.look_at = now + self._pause(fleet)
 
     def _follow(self, fleet: Fleet, view: View, now: float, *, tell: bool) -> None:
-        news = view.generation not in (0, fleet.generation)
-        fleet.generation = view.generation
+        known, fleet.generation = fleet.generation, view.generation
+        news = view.generation not in (0, known)
         if view.opening is not None:
             if news:
                 self._follow_opening(view.opening, now)
             fleet.ask_at = now + view.lease_for
-        elif news and self.circuit.state != ev.CLOSED:
+        elif news and (known or not fleet.on_fallback) and self.circuit.state != ev.CLOSED:
             self._close_circuit(now, learnt=True)
             if not self.flights:
                 self.circuit.drained()
-        elif tell and self.circuit.state == ev.OPEN:
+        elif (tell or news) and self.circuit.state == ev.OPEN:
             self._out.append(act.TellOpen(self.circuit.generation, view.generation, self.circuit.opening(now)))
 
     def _granted(self, ask: act.Ask, fence: int, now: float) -> None:
@@ -93,15 +94,14 @@ class Sharing(Moves):
         fleet.answer_by = math.inf
 
     def _refused(self, ask: act.Ask, view: View, now: float) -> None:
-        self._learn(view, ask.asked, now)
         fleet = self.fleet
         assert fleet is not None  # noqa: S101 - as above
+        fleet.looking = True  # it says as much as an answer to a look
+        self._learn(view, ask.asked, now)
         fleet.answer_by = math.inf
         unheard = view.opening is None and self.circuit.state != ev.CLOSED and view.hold_for == 0.0
         if unheard and fleet.unheard:  # it cannot be told, and would refuse for ever
             fleet.lease_until = now + ask.seconds
-        elif unheard:
-            self._out.append(act.TellOpen(self.circuit.generation, view.generation, self.circuit.opening(now)))
         fleet.unheard = unheard and not fleet.unheard
         again = view.opening.probe_in if view.opening is not None else 0.0
         fleet.ask_at = now + max(again, view.lease_for, view.hold_for, _AGAIN)

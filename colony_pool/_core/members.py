@@ -9,13 +9,16 @@ class Fleet:
     """The fleet, as one process sees it. Times are monotonic seconds."""
 
     __slots__ = (
-        "answer_by", "ask_at", "fence", "follow_until", "generation", "idle_at", "joined_until", "lead_answer_by",
-        "lead_at", "lead_until", "lease_until", "look_at", "looking", "members", "period", "unheard",
+        "_left", "answer_by", "ask_at", "fence", "follow_until", "generation", "idle_at", "joined_until",
+        "lead_answer_by", "lead_at", "lead_until", "lease_until", "look_at", "looking", "members", "on_fallback",
+        "period", "unheard",
     )  # fmt: skip
 
     def __init__(self, period: float) -> None:
         self.period = period  # between two looks at the store
         self.generation = 0  # of the record that was adopted last; 0: none
+        self.on_fallback = False  # the store has failed, and it is its fallback that answers
+        self._left = 0  # the generation of the store's record when the fallback's took its place
         self.members = 1
         self.answer_by = math.inf  # an Ask is out; whether or not it is answered, the probe leaves then
         self.ask_at = -math.inf  # another process probes until then
@@ -35,6 +38,19 @@ class Fleet:
     def asking(self) -> bool:
         """Whether the store has still to say if a probe may leave."""
         return self.answer_by < math.inf
+
+    def move(self, to_fallback: bool) -> None:
+        """Hear another record from now on; who probes by the one before does not count in this one.
+
+        What a fallback has heard is of the last time that the store failed, and no news; of a store that is back
+        we want to know what has changed meanwhile.
+        """
+        if to_fallback:
+            self._left = self.generation
+        self.generation = 0 if to_fallback else self._left
+        self.on_fallback = to_fallback
+        self.ask_at = -math.inf
+        self.unheard = False
 
     def end_doubt(self) -> bool:
         """Forget who leads; whether it was this process."""

@@ -58,18 +58,19 @@ class Result:
 
 
 class Interrupt:
-    """Ctrl-C as a flag: an exception would strike between the start of a process and the note that it must end."""
+    """Ctrl-C or SIGTERM as a flag: an exception could strike between a process's start and the note to end it."""
 
     def __init__(self) -> None:
         self._seen = False
 
     def __enter__(self) -> Interrupt:
-        self._before = signal.signal(signal.SIGINT, self._note)
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         # Once is enough: a second one must not disturb what tidies up after the first.
-        signal.signal(signal.SIGINT, signal.SIG_IGN if self._seen else self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_IGN if self._seen else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._seen = True
@@ -96,7 +97,7 @@ def play(
 
     Raises:
         DemoError: this machine cannot play it.
-        KeyboardInterrupt: Ctrl-C; nothing that was started is left.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; nothing that was started is left.
     """
     plan = plan or Plan()
     with Interrupt() as interrupt, contextlib.ExitStack() as stack:

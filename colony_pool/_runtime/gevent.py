@@ -199,7 +199,7 @@ class GeventRuntime:
         return True
 
     def unhurried(self, fn: Callable[[], object]) -> None:
-        """Run ``fn()``: gevent delivers an interrupt when greenlets switch, and ``fn`` does not switch."""
+        """Run ``fn()`` here: gevent has Ctrl-C strike whichever greenlet runs, and a pool can be closed after it."""
         fn()
 
     def call_later(self, delay: float, fn: Callable[[], object]) -> _Timer:

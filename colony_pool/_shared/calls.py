@@ -1,97 +1,20 @@
 """Calls of a store: one after the other in a native thread, and nobody waits for long.
 
-*Patience.* A call loses ``PATIENCE`` seconds at most to a store that does not answer, over its whole life and however
-often the store fails:
-
-- A question that stands in somebody's way may take half of what is left of the patience, and what was
-  waited in vain is taken off it. It is whole again once a moment has come at which nobody waited: whoever waits
-  after that has lost nothing yet.
-- A store that has failed is asked nothing in anybody's way. After a pause of a second, then two, up to half a minute,
-  it is looked at in the background, and only an answer in time makes it one that works.
-- Once it fails, all who wait for it are told at once.
-- When too little is left for a round trip, the store counts as failed until nobody waits.
-
-An answer in time is worth its wait, and is not counted. A store may block for as long as it likes; only its own
-thread stands still. A call that was given up and has not begun by then never will.
+A store may block for as long as it likes; only its own thread stands still. A call that was given up and has not
+begun by then never will. How long anybody waits is said in ``health.py``.
 """
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from .._core.catalog import STORE_FAILURES, STORES
 from .._runtime.protocol import Runtime
+from .health import FAILED, SLOW, UNAVAILABLE, Health
 from .store import Store, StoreUnavailable
 
-log = logging.getLogger("colony_pool")
-
-PATIENCE = 0.2  # seconds
-_SHARE = 0.5  # of what is left of it, for one question; the pace of a window may add as much again
-_LEAST = 0.01  # seconds; with less than this a store cannot be asked
-_REST, _REST_MAX = 1.0, 30.0
-_, UNKNOWN, WORKING, UNAVAILABLE = STORES
-SLOW, FAILED = STORE_FAILURES
-
 T = TypeVar("T")
-
-
-class Health:
-    """Whether the store works, as far as is known: one line in the log when it breaks, one when it is back.
-
-    ``idle_at`` says when nobody waited in this process last.
-    """
-
-    def __init__(self, pool: str, runtime: Runtime, idle_at: Callable[[], float]) -> None:
-        self.state = UNKNOWN
-        self.failures = {SLOW: 0, FAILED: 0}
-        self._pool = pool
-        self._runtime = runtime
-        self._idle_at = idle_at
-        self._rest = _REST
-        self._asleep_until = float("-inf")
-        self._lost = 0.0  # seconds that somebody who may still wait has waited in vain
-        self._lost_at = float("-inf")
-
-    @property
-    def resting(self) -> bool:
-        """Whether it is left alone now."""
-        return self.state == UNAVAILABLE and self._runtime.monotonic() < self._asleep_until
-
-    @property
-    def patience(self) -> float:
-        """Seconds that a question in somebody's way may take now."""
-        return _SHARE * max(0.0, PATIENCE - self._lost_by_now())
-
-    def _lost_by_now(self) -> float:
-        return self._lost if self._idle_at() <= self._lost_at else 0.0
-
-    def good(self) -> None:
-        """It has answered in time."""
-        before = self.state
-        if before == UNAVAILABLE and self.patience < _LEAST:
-            return
-        self.state, self._rest = WORKING, _REST  # before it is told: that takes a while, and others look
-        if before == UNAVAILABLE:
-            log.warning("colony_pool %s: the shared store is back; decisions are shared again", self._pool)
-
-    def bad(self, kind: str, words: str, lost: float) -> None:
-        """It has not; ``words`` say why, and somebody has waited in vain for ``lost`` seconds."""
-        now = self._runtime.monotonic()
-        if lost > 0.0:
-            self._lost, self._lost_at = self._lost_by_now() + lost, now
-        if self.resting:  # several waited for the same
-            return
-        self.failures[kind] += 1
-        before, self.state = self.state, UNAVAILABLE
-        rest = self._rest if before == UNAVAILABLE else _REST
-        self._asleep_until = now + rest * (0.75 + 0.25 * self._runtime.random())
-        self._rest = min(2 * rest, _REST_MAX)
-        if before != UNAVAILABLE:
-            log.warning("colony_pool %s: the shared store is unavailable (%s); this process decides alone until it "
-                        "is back", self._pool, words)  # fmt: skip
 
 
 class Call(Generic[T]):
@@ -129,7 +52,7 @@ class Calls:
 
     def begin(self, verb: Callable[[Store], T]) -> Call[T]:
         """Have ``verb(store)`` called, in nobody's way; never waits."""
-        call = Call(verb, self._runtime, _SHARE * PATIENCE)
+        call = Call(verb, self._runtime, self._health.patience_aside)
         if self._health.resting:
             call.end("it failed a moment ago")
         else:

@@ -32,7 +32,10 @@ def open_store(shared: str | Store | None, base_url: str, *, share_tokens: bool 
     if shared == "host":
         return HostStore(base_url)
     if isinstance(shared, str):
-        return RedisStore(shared, base_url, share_tokens=share_tokens)
+        # While the server fails nobody is alone; it is the users of a host who find tokens on the host's disk.
+        store = RedisStore(shared, base_url, share_tokens=share_tokens)
+        store.fallback = HostStore(base_url)
+        return store
     return shared
 
 

@@ -20,79 +20,75 @@ from .._core.dispatch import Dispatcher
 from .._core.outcome import DENIED, OK, Outcome
 from .._core.view import Denial, Elsewhere, View
 from .._runtime.protocol import Runtime
-from .calls import Call, Calls, Health
+from .calls import Call
+from .health import Health, Patience
 from .keys import Sealer, key_name
+from .lane import Lane
 from .store import KeyState, Store, StoreUnavailable
 
 _CLAIM = 10.0  # seconds that others wait for an exchange of ours
-_LEADER = "lead"  # the name of what one process at a time has that goes on while everything fails; no key's
 _ALIKE = 1.0  # tokens that end this close are one
 Step = Callable[[float, float], list[act.Action]]
 Feed = Callable[[Step], object]
 
-VERBS: dict[type, Callable[[Store, str, Any], Any]] = {
-    act.Ask: lambda store, owner, ask: store.claim_probe(owner, ask.seconds),
-    act.Look: lambda store, owner, look: store.join(owner, look.join_for) if look.join_for else store.look(),
-    act.Lead: lambda store, owner, lead: store.claim_key(owner, _LEADER, lead.seconds),
-    act.EndLead: lambda store, owner, _: store.release_key(owner, _LEADER),
-    act.Leave: lambda store, owner, _: store.leave(owner),
-    act.TellOpen: lambda store, owner, told: store.open(owner, told.generation, told.opening),
-    act.Conclude: lambda store, owner, told: store.conclude(owner, told.fence, told.opening),
-    act.TellHold: lambda store, _, told: store.hold(told.seconds, told.cause),
-    act.TellReset: lambda store, _, __: store.reset(),
-}
-
 
 class Link:
-    """One process at its store.
+    """One process at its store, and at the store's fallback while that fails.
 
     Arguments:
         store: has its first call when something is first wanted of it.
         desk: whose actions are carried, and who hears of the answers.
         name: the pool's, for the log.
         base_url: the API, to which the names of keys are bound.
-        on_disk: ``(jwt, expiry in unix time)`` that another process has left on this host for an API key.
+        on_disk: ``(jwt, expiry in unix time)`` that another process has left on this host for an API key; ``None``
+            if none can.
         claims: keys are claimed before they are exchanged: the others can find what comes of it.
         owns_store: the store is closed with the link.
     """
 
     def __init__(
         self, store: Store, desk: Dispatcher, runtime: Runtime, *, name: str, base_url: str,
-        on_disk: Callable[[str], tuple[str, float] | None], claims: bool, owns_store: bool,
+        on_disk: Callable[[str], tuple[str, float] | None] | None, claims: bool, owns_store: bool,
     ) -> None:  # fmt: skip
         self.owner = _owner()
-        self.health = Health(name, runtime, _idle_at(desk))
-        self._calls = Calls(store, runtime, self.health)
+        self._lanes = _lanes(store, desk, runtime, name, claims=claims, on_host=on_disk is not None)
+        self._heard = self._lanes[0]  # the one whose answer was the last
+        self.health = self._lanes[0].health
+        self.claims = claims
         self._desk = desk
         self._runtime = runtime
         self.feed: Feed = lambda step: None  # puts one input to the desk
         self._base_url = base_url
-        self._seals = store.carries_tokens
         self._on_disk = on_disk
         self._owns_store = owns_store
-        self.claims = claims
 
     # -- what the desk wants --------------------------------------------------------------------------
 
     def carry(self, action: act.ForStore) -> None:
         """Carry ``action`` to the store; never waits."""
-        # Whoever probes or leads waits for leave to; nobody waits for the rest.
-        begin = self._calls.ask if isinstance(action, (act.Ask, act.Lead)) else self._calls.begin
-        call = begin(lambda store: VERBS[type(action)](store, self.owner, action))
+        lanes = self._lanes
+        if isinstance(action, act.Conclude):  # a fence means nothing to another store than the one that gave it
+            lanes = [lane for lane in lanes if lane.fence == action.fence] or lanes[:1]
+        call = lanes[0].begin(self.owner, action)
         with suppress(RuntimeError):  # no thread: the desk has a deadline of its own
-            self._runtime.spawn(self._bring_back, action, call, home=self._runtime.home())
+            self._runtime.spawn(self._bring_back, action, lanes, call, home=self._runtime.home())
 
-    def _bring_back(self, action: act.ForStore, call: Call[Any]) -> None:
+    def _bring_back(self, action: act.ForStore, lanes: list[Lane], first: Call[Any]) -> None:
         desk = self._desk
-        try:
-            answer = self._calls.wait(call)
-        except StoreUnavailable:
-            self.feed(lambda now, wall: desk.unavailable(action, now, wall))
-            if isinstance(action, act.Ask) and call.ended.wait(action.seconds) and call.answer:
-                self._answer_to(action, *call.answer[0], late=True)
-            return
+        for lane in lanes:
+            call = first if lane is lanes[0] else lane.begin(self.owner, action)
+            with suppress(StoreUnavailable):
+                self._answer(action, lane, lane.calls.wait(call))
+                return
+        self.feed(lambda now, wall: desk.unavailable(action, now, wall))
+        if isinstance(action, act.Ask) and first.ended.wait(action.seconds) and first.answer:
+            self._answer_to(action, lanes[0], *first.answer[0], late=True)
+
+    def _answer(self, action: act.ForStore, lane: Lane, answer: Any) -> None:
+        desk = self._desk
+        self._listen_to(lane)
         if isinstance(action, act.Ask):
-            self._answer_to(action, *answer)
+            self._answer_to(action, lane, *answer)
         elif isinstance(action, act.Lead):
             state: KeyState = answer
             busy = state.busy_for > 0.0
@@ -101,12 +97,20 @@ class Link:
             view: View = answer
             self.feed(lambda now, wall: desk.learn(view, action.asked, now, wall))
 
-    def _answer_to(self, ask: act.Ask, fence: int | None, view: View, *, late: bool = False) -> None:
+    def _answer_to(self, ask: act.Ask, lane: Lane, fence: int | None, view: View, *, late: bool = False) -> None:
         desk = self._desk
         if fence is not None:
+            lane.fence = fence
             self.feed(lambda now, wall: desk.granted(ask, fence, now, wall))
         elif not late:
             self.feed(lambda now, wall: desk.refused(ask, view, now, wall))
+
+    def _listen_to(self, lane: Lane) -> None:
+        """What follows is of the record in ``lane``."""
+        if lane is not self._heard:
+            self._heard = lane
+            desk, to_fallback = self._desk, lane is not self._lanes[0]
+            self.feed(lambda now, wall: desk.moved(now, wall, to_fallback=to_fallback))
 
     # -- one exchange per key -------------------------------------------------------------------------
 
@@ -117,17 +121,22 @@ class Link:
         key = permit.account.secret.key
         name = key_name(key, self._base_url)
         beyond = max(0.0, _known_end(permit) + _ALIKE - self._runtime.now())
-        try:
-            state = self._calls.wait(
-                self._calls.ask(lambda store: store.claim_key(self.owner, name, _CLAIM, beyond=beyond))
-            )
-        except StoreUnavailable:
-            return None
-        permit.claimed = state.mine
-        found = self._found(permit, key, state)
-        if found is not None and state.mine:
-            self.release(permit, None)
-        return found
+        for lane in self._lanes:
+            if not lane.claims:
+                return None
+            try:
+                state = lane.calls.wait(
+                    lane.calls.ask(lambda store: store.claim_key(self.owner, name, _CLAIM, beyond=beyond))
+                )
+            except StoreUnavailable:
+                continue
+            self._listen_to(lane)
+            permit.claimed = lane if state.mine else None
+            found = self._found(permit, key, state)
+            if found is not None and state.mine:
+                self.release(permit, None)
+            return found
+        return None
 
     def _found(self, permit: Permit, key: str, state: KeyState) -> Elsewhere | None:
         wall, known = self._runtime.now(), _known_end(permit)
@@ -139,7 +148,8 @@ class Link:
             return Elsewhere(denial=state.denial)
         if not state.mine and self._is_news(state.view):
             return Elsewhere(view=state.view)
-        if (state.mine or state.busy_for > 0.0) and (left := self._on_disk(key)) and left[1] > known + _ALIKE:
+        left = self._on_disk(key) if self._on_disk is not None and (state.mine or state.busy_for > 0.0) else None
+        if left is not None and left[1] > known + _ALIKE:
             return Elsewhere(token=(left[0], left[1] - wall))
         return Elsewhere() if state.busy_for > 0.0 else None
 
@@ -150,9 +160,10 @@ class Link:
 
     def release(self, permit: Permit, outcome: Outcome | None) -> None:
         """Give the claim of ``permit`` back, with what came of it; never waits."""
-        if not permit.claimed:
+        lane: Lane | None = permit.claimed
+        if lane is None:
             return
-        permit.claimed = False
+        permit.claimed = None
         account = permit.account
         key = account.secret.key
         name = key_name(key, self._base_url)
@@ -161,23 +172,35 @@ class Link:
         if outcome is not None and outcome.kind == DENIED and known is not None and not known.code_only:
             rest = known.until - self._runtime.monotonic()
             denial = Denial(rest, known.times, outcome.status, outcome.code, outcome.detail)
-        elif self._seals and outcome is not None and outcome.kind == OK and granted is not None:
+        elif lane.seals and outcome is not None and outcome.kind == OK and granted is not None:
             sealed = Sealer(key, self._base_url).seal(granted.jwt)
             token = (sealed, granted.ends - self._runtime.monotonic())
-        self._calls.begin(lambda store: store.release_key(self.owner, name, denial=denial, token=token))
+        lane.calls.begin(lambda store: store.release_key(self.owner, name, denial=denial, token=token))
 
     def forget(self, key: str) -> None:
         """Have the others forget what came of ``key`` the last time; never waits."""
-        if self.claims:
-            name = key_name(key, self._base_url)
-            self._calls.begin(lambda store: store.forget_key(name))
+        name = key_name(key, self._base_url)
+        for lane in self._lanes:
+            if lane.claims and (lane is self._lanes[0] or lane.calls.made):
+                lane.calls.begin(lambda store: store.forget_key(name))
 
     def close(self) -> None:
-        """Leave; what the store keeps of this process ends by itself, should there be no time."""
-        if self._calls.made:
-            self._calls.begin(lambda store: store.leave(self.owner))
-            if self._owns_store:
-                self._calls.begin(lambda store: store.close())
+        """Leave."""
+        for lane in self._lanes:
+            lane.close(self.owner, for_good=self._owns_store)
+
+
+def _lanes(store: Store, desk: Dispatcher, runtime: Runtime, name: str, *, claims: bool, on_host: bool) -> list[Lane]:
+    """The lane of ``store``, and of its fallback if it has one."""
+    patience = Patience(runtime, _idle_at(desk))
+    if (fallback := store.fallback) is None:
+        return [Lane(store, runtime, Health(name, runtime, patience), claims=claims)]
+    first = Health(name, runtime, patience, meanwhile="the processes of this host go on together")
+    second = Health(name, runtime, patience, what="the record of this host, which stands in for it,")
+    return [
+        Lane(store, runtime, first, claims=claims),
+        Lane(fallback, runtime, second, claims=claims and (fallback.carries_tokens or on_host)),
+    ]
 
 
 def _owner() -> str:

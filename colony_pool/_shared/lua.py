@@ -142,7 +142,8 @@ CONCLUDE = (
     _BEGIN
     + """
 local owner, fence, opening = ARGV[1], tonumber(ARGV[2]), cjson.decode(ARGV[3])
-if door.prober == owner and number('fence') == fence and number('lease_until') > now then
+local has_lease = door.prober == owner and number('fence') == fence and number('lease_until') > now
+if has_lease or fence > number('fence') then
   move(opening ~= cjson.null and opening or nil)
 end
 return cjson.encode(view())

@@ -37,8 +37,8 @@ class Shared:
         store = self._open()
         if store is not None and store.carries_tokens:
             check_sealing()
-        is_far = isinstance(shared, str) and shared != "host"
-        self.look = None if store is None else _LOOK_FAR if is_far else _LOOK_NEAR
+        self._is_far = isinstance(shared, str) and shared != "host"
+        self.look = None if store is None else _LOOK_FAR if self._is_far else _LOOK_NEAR
 
     def link(self, desk: Dispatcher, runtime: Runtime, *, name: str, cache: Cache | None) -> Link | None:
         """Make the link of ``desk`` to a store of its own; ``None`` if nothing is shared."""
@@ -46,10 +46,10 @@ class Shared:
         if store is None:
             return None
         # Whoever is told "elsewhere" must be able to find there what came of it: a disk is one host's alone.
-        on_host = cache is not None and enabled() and (self._shared == "host" or not isinstance(self._shared, str))
+        on_host = cache is not None and enabled() and not self._is_far
         return Link(
             store, desk, runtime, name=name, base_url=self._base_url, claims=store.carries_tokens or on_host,
-            on_disk=lambda key: None if cache is None else cache.load(key, runtime.now()),
+            on_disk=None if cache is None or not enabled() else lambda key: cache.load(key, runtime.now()),
             owns_store=isinstance(self._shared, str),
         )  # fmt: skip
 

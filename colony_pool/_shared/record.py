@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .store import Denial, KeyState, Opening, Survey, View
+from .store import Denial, KeyState, Opening, Store, Survey, View
 
 
 @dataclass(slots=True)
@@ -76,9 +76,9 @@ class Door:
         self.prober, self.lease_until = owner, until
         return self.fence
 
-    def has_lease(self, owner: str, fence: int, now: float) -> bool:
-        """Whether ``fence`` is the lease that runs."""
-        return self.prober == owner and self.fence == fence and now < self.lease_until
+    def heeds(self, owner: str, fence: int, now: float) -> bool:
+        """Whether ``fence`` is the lease that runs, or one of a record that was lost and nobody has probed since."""
+        return fence > self.fence or (self.prober == owner and self.fence == fence and now < self.lease_until)
 
     def prober_at(self, now: float) -> str | None:
         """Who probes."""
@@ -177,6 +177,7 @@ class RecordStore(abc.ABC):
     """The verbs of ``Store`` over ``Books``."""
 
     carries_tokens = False
+    fallback: Store | None = None
 
     @abc.abstractmethod
     def _reading(self) -> AbstractContextManager[tuple[float, Door]]:
@@ -212,7 +213,7 @@ class RecordStore(abc.ABC):
 
     def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
         with self._changing() as (now, door):
-            if door.has_lease(owner, fence, now):
+            if door.heeds(owner, fence, now):
                 door.move(opening, now)
             return door.view(now)
 

@@ -34,7 +34,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from . import lua
-from .store import Denial, KeyState, Opening, StoreUnavailable, Survey, View
+from .store import Denial, KeyState, Opening, Store, StoreUnavailable, Survey, View
 
 SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
 ALLOWED = "redis://, rediss:// or valkey://"
@@ -65,6 +65,7 @@ class RedisStore:
             del url  # no traceback of ours holds a secret
             raise problem
         self.carries_tokens = share_tokens
+        self.fallback: Store | None = None
         self._connect = partial(_client, url)
         self._clients: dict[int, _Client] = {}  # of each thread, the newest last
         tag = hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]

@@ -141,7 +141,10 @@ class HostStore(RecordStore):
             version = self._db.execute("PRAGMA user_version").fetchone()[0]  # opens the journal, too
         if version != SCHEMA:
             self._close()
-            raise StoreUnavailable(f"{path}: is of version {version}, and this colony_pool knows version {SCHEMA}")
+            raise StoreUnavailable(
+                f"{path}: is of version {version}, and this colony_pool knows version {SCHEMA}; use one version of "
+                "colony_pool, or remove the file when nothing uses it"
+            )
         return self._db
 
 

@@ -23,7 +23,8 @@ it was given in: who opens or resets over it, ends it.
 lease or a claim, gets it: the lease with a new number, which makes the old one void.
 
 *Lost records*: a store that was emptied knows nothing, but repeats neither a generation nor a fence: what grows,
-grows from the store's clock. Compare generations for equality alone.
+grows from the store's clock. Compare generations for equality alone. And a probe that was out when the record got
+lost still counts: its fence is larger than any that the new record has given.
 """
 
 from __future__ import annotations
@@ -78,11 +79,14 @@ class Survey:
 class Store(Protocol):
     """One endpoint's record. Every verb is atomic, and raises ``StoreUnavailable`` or returns; it may block.
 
+    While it fails its ``fallback`` is asked, if it has one: fewer share that, but nobody is alone.
+
     ``owner`` names a process (and is another one after a fork). Keys are given as the keyed hash of an API key
     (``keys.key_name``), and tokens sealed (``keys.Sealer``): to a store they are mere text.
     """
 
     carries_tokens: bool
+    fallback: Store | None
 
     def look(self) -> View:
         """Read; cheap enough to do several times a second."""

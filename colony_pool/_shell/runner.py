@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, cast
 
 from .._core import actions as act
 from .._core.account import Permit, Waiter
@@ -33,6 +33,7 @@ from ..errors import ColonyAPIError
 from .alarm import Alarm
 from .errands import Errands
 from .log import log_raised
+from .story import Breaker, Story
 
 log = logging.getLogger("colony_pool")
 
@@ -45,25 +46,18 @@ _TO_DO = frozenset({act.Start, act.Abort, act.Done, act.Grant, *_FOR_STORE})
 Step = Callable[[float, float], list[act.Action]]
 
 
-class Breaker(Protocol):
-    """What the runner needs of pybreaker."""
-
-    def replay(self, what: str) -> None:
-        """Tell it what the desk has decided."""
-
-    @property
-    def listeners(self) -> Sequence[object]:
-        """Whom ``deliver`` would tell."""
-
-    def deliver(self) -> None:
-        """Tell users' listeners; one may call back into the pool, and wait there."""
-
-
 class _Mark:
     """Stands at the end of an input's actions: whoever comes to it has carried them out."""
 
-    def __init__(self, event: protocol.Event) -> None:
+    def __init__(self, event: protocol.Event | _Then) -> None:
         self.event = event
+
+
+class _Then:
+    """Stands for a mark's event, where nobody waits but something follows."""
+
+    def __init__(self, fn: Callable[[], object]) -> None:
+        self.set = fn
 
 
 class Runner:
@@ -73,7 +67,7 @@ class Runner:
         attempt: makes one attempt; must not raise.
         breaker: pybreaker, if there is one to tell.
         listeners: told of each event.
-        after: what is left to do once everybody was told of an outcome.
+        after: what is left to do once everybody was told of an outcome, in a task of its own: it may block.
         swift: makes one attempt if that is sure to end by its deadline, else returns ``None`` and has done nothing.
     """
 
@@ -90,17 +84,14 @@ class Runner:
         self.dispatcher = dispatcher
         self.runtime = runtime
         self.carry: Callable[[act.ForStore], object] = lambda action: None  # to the store that processes share
-        self.listeners = listeners if listeners is not None else []
+        self.story = Story(runtime, breaker, listeners if listeners is not None else [])
         self._attempt = attempt
         self._after = after
         self._swift = swift
-        self._breaker = breaker
         self._inbox: deque[Step] = deque()
         self._todo: deque[act.Start | act.Abort | act.Done | act.Grant | act.ForStore] = deque()
-        self._story: deque[act.Replay | Event] = deque()
         self._deciding = runtime.lock()  # guards dispatcher
-        self._telling = runtime.lock()  # guards the order in which _story is told
-        self._working: set[int] = set()
+        self._working: set[object] = set()
         self._hands = Errands(runtime, 3)  # two may wait in listeners
         self.errands = Errands(runtime, 4)  # what blocks, for callers that must not
         self._stopping = False
@@ -165,13 +156,13 @@ class Runner:
             elif kind in _TO_DO:
                 self._todo.append(action)  # type: ignore[arg-type]
             else:
-                self._story.append(action)  # type: ignore[arg-type]
+                self.story.add(action)  # type: ignore[arg-type]
 
     def _carry_out(self, *, takes: Callable[[Permit], bool] | None = None) -> Permit | None:
         """Carry out what is due, but for one new attempt that this task ``takes``: that is returned."""
         mine: Permit | None = None
         # A user's listener may wait for the pool, and this task tells it: then no attempt may wait for this task.
-        if self._breaker is not None and self._breaker.listeners:
+        if self.story.may_take_long:
             takes = None
         while self._todo and not self._disowned:
             try:
@@ -188,7 +179,7 @@ class Runner:
         if not self._disowned:
             with suppress(RuntimeError):  # the system grants no thread: whoever comes next tries again
                 self._alarm.arm()
-            self._tell()
+            self.story.tell()
         return mine
 
     def _do(self, action: act.Start | act.Abort | act.Done | act.Grant | act.ForStore) -> None:
@@ -215,68 +206,66 @@ class Runner:
             self._decide()
 
     def _work(self, permit: Permit, make: Callable[[Permit], object]) -> None:
-        self._working.add(id(permit))
+        self._working.add(permit)
         try:
             make(permit)
         finally:
-            self._working.discard(id(permit))
-            if self._stopping and not self._working:
-                self._idle.set()
+            self._rest(permit)
+
+    def _rest(self, job: object) -> None:
+        self._working.discard(job)
+        if self._stopping and not self._working:
+            self._idle.set()
 
     def _make_all(self, permit: Permit | None) -> None:
         """Make attempts until there is none to take over."""
         while permit is not None:
-            current, outcome = permit, self._make(permit, self._attempt)
+            self._make(permit, self._attempt)
             permit = self._carry_out(takes=self._is_here)
-            if self._after is not None and outcome is not None:
-                self._after(current, outcome)
 
     def _make_my_own(self, permit: Permit) -> None:
         """Make the attempt that this caller waits for; nothing else may keep it."""
         assert self._swift is not None  # noqa: S101 - else nobody comes here
-        outcome = self._make(permit, self._swift)
-        if outcome is None:
+        if self._make(permit, self._swift):
+            self._carry_out()
+        else:
             self._start(permit)
-            return
-        self._carry_out()
-        if self._after is not None:
-            with suppress(RuntimeError):  # the system grants no thread
-                self.runtime.spawn(self._after, permit, outcome)
 
-    def _make(self, permit: Permit, attempt: Callable[[Permit], Outcome | None]) -> Outcome | None:
+    def _make(self, permit: Permit, attempt: Callable[[Permit], Outcome | None]) -> bool:
+        """Make an attempt and put its outcome to the dispatcher; False if there is none."""
         outcome: Outcome | None = Outcome(LOCAL, detail="the attempt was abandoned")
         try:
             outcome = attempt(permit)
         finally:
             if (verdict := outcome) is not None:
-                self._inbox.append(lambda now, wall: self.dispatcher.result(permit, verdict, now, wall))
+                self._inbox.append(lambda now, wall: self._hear(permit, verdict, now, wall))
                 self._decide()
-        return outcome
+        return outcome is not None
+
+    def _hear(self, permit: Permit, outcome: Outcome, now: float, wall: float) -> list[act.Action]:
+        actions = self.dispatcher.result(permit, outcome, now, wall)
+        if self._after is not None:  # not before: the dispatcher may have heard of it from another task
+            actions.append(act.Done(cast(Any, _Mark(_Then(lambda: self._follow_up(permit, outcome))))))
+        return actions
+
+    def _follow_up(self, permit: Permit, outcome: Outcome) -> None:
+        job = object()
+
+        def do() -> None:
+            assert self._after is not None  # noqa: S101 - else nothing follows
+            try:
+                self._after(permit, outcome)
+            finally:
+                self._rest(job)
+
+        self._working.add(job)  # before it begins: whoever closes waits for it
+        try:
+            self.runtime.spawn(do, home=permit.home)
+        except RuntimeError:  # the system grants no thread
+            self._rest(job)
 
     def _is_here(self, permit: Permit) -> bool:
         return permit.home is None or permit.home == self.runtime.home()
-
-    def _tell(self) -> None:
-        while self._story and self._telling.acquire(False):
-            try:
-                while self._story:
-                    item = self._story.popleft()
-                    if isinstance(item, act.Replay):
-                        if self._breaker is not None:
-                            self._breaker.replay(item.what)
-                    else:
-                        self._notify(item)
-            finally:
-                self._telling.release()
-        if self._breaker is not None:
-            self._breaker.deliver()
-
-    def _notify(self, event: Event) -> None:
-        for listener in tuple(self.listeners):
-            try:
-                listener(event)
-            except Exception as error:  # noqa: BLE001 - a listener's own fault
-                log_raised(f"a listener raised on {type(event).__name__}; it changes nothing", error)
 
     def stop(self, within: float = 0.0) -> None:
         """Wait ``within`` seconds for workers to come home, and cancel all timers."""

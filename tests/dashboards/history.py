@@ -90,7 +90,9 @@ class World:
             "https://thecolony.ai/api/v1", name=POOL, registry=self.registry, token_cache=None, runtime=self.sim,
             transport=cast(Any, self.endpoint),
         )  # fmt: skip
-        self.pool._runner.listeners.append(lambda event: self.history.events.append((self.sim.monotonic(), event)))
+        self.pool._runner.story.listeners.append(
+            lambda event: self.history.events.append((self.sim.monotonic(), event))
+        )
         self.tasks: list[SimTask] = []
 
     def agents(self, first: int, count: int, at: float, within: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import threading
 from collections.abc import Callable
@@ -12,16 +11,11 @@ from typing import Any
 
 import urllib3
 
+from tests.stores.servers import free_port
+
 from .tools import DASHBOARDS, need
 
 Series = dict[str, Any]
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(true: Callable[[], bool], what: str) -> None:

@@ -18,7 +18,7 @@ from colony_pool._core import events as ev
 from colony_pool._core.account import Account, Permit, Waiter
 from colony_pool._core.dispatch import Dispatcher
 from colony_pool._core.outcome import DOWN, OK, Outcome
-from colony_pool._shared.link import VERBS
+from colony_pool._shared.lane import VERBS
 from colony_pool._shared.memory import MemoryStore
 from colony_pool._shared.record import Door
 from colony_pool._shared.store import KeyState, View

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from copy import copy
 
 from colony_pool._shared.memory import MemoryStore
 from colony_pool._shared.store import Denial, KeyState, Opening, StoreUnavailable, Survey, View
@@ -23,6 +24,12 @@ class FaultyStore(MemoryStore):
     def forget(self) -> None:
         """Begin anew, empty: as a server that was restarted."""
         super().__init__(self._clock, carries_tokens=True)
+
+    def twin(self) -> FaultyStore:
+        """The same record at the end of another wire, which has faults of its own."""
+        twin = copy(self)
+        twin.slow, twin.failing, twin.calls = {}, set(), Counter()
+        return twin
 
     def view(self) -> View:
         """What it knows, for the test that asks."""

@@ -81,26 +81,34 @@ class Call:
 
 
 class FleetWorld:
-    """``processes`` pools with one store, or each alone with ``share=False``."""
+    """``processes`` pools with one store, or each alone with ``share=False``.
+
+    ``cut``: so many of them have a wire of their own to it, ``far``. ``fallback``: there is another store, at no
+    distance, to fall back on.
+    """
 
     def __init__(
         self, processes: int, *, seed: int = 0, latency: float = 0.02, store_latency: float = 0.001,
-        share: bool = True, **options: Any,
+        share: bool = True, fallback: bool = False, cut: int = 0, **options: Any,
     ) -> None:  # fmt: skip
         self.sim = SimRuntime(seed)
         self.endpoint = Endpoint(self.sim, latency)
         self.store = FaultyStore(self.sim.monotonic, self.sim.sleep, store_latency)
+        self.fallback = FaultyStore(self.sim.monotonic, self.sim.sleep, 0.0)
+        self.store.fallback = self.fallback if fallback else None
+        self.far = self.store.twin()
         self.calls: list[Call] = []
         self.events: list[tuple[float, int, ev.Event]] = []
         self._options = options
-        self.pools = [self.pool(process, share=share) for process in range(processes)]
+        stores = [self.far if process < cut else self.store for process in range(processes)]
+        self.pools = [self.pool(process, store if share else None) for process, store in enumerate(stores)]
 
-    def pool(self, process: int, *, share: bool = True) -> ColonyPool:
+    def pool(self, process: int, store: FaultyStore | None) -> ColonyPool:
         pool = ColonyPool(
             "https://fleet.example/api/v1", name=f"p{process}", registry=None, runtime=self.sim, token_cache=None,
-            transport=cast(Any, _Wire(self.endpoint, process)), shared=self.store if share else None, **self._options,
+            transport=cast(Any, _Wire(self.endpoint, process)), shared=store, **self._options,
         )  # fmt: skip
-        pool._runner.listeners.append(lambda event: self.events.append((self.sim.monotonic(), process, event)))
+        pool._runner.story.listeners.append(lambda event: self.events.append((self.sim.monotonic(), process, event)))
         return pool
 
     def ask(self, process: int, key: str, at: float = 0.0, max_wait: float | None = None) -> Call:

@@ -119,7 +119,6 @@ SURVIVORS: tuple[Survivor, ...] = (
     ),
     *because(_FALSE, CORE + "dispatch.py", "Dispatcher.__init__", "self._closed = False", "self._closed = None"),
     *because(_FALSE, CORE + "admit.py", "Admission.__init__", "self._holding = False", "self._holding = None"),
-    *because(_FALSE, CORE + "admit.py", "Admission._end_hold", "self._holding = False", "self._holding = None"),
     *because(
         "it is asked only whether it is a certain flight, and neither is one", CORE + "admit.py",
         "Admission.__init__", "self._without_budget: Flight | None = None  # whose retry the budget refused last",
@@ -220,16 +219,23 @@ SURVIVORS: tuple[Survivor, ...] = (
         "self.unheard = None  # the store refuses, since it has not heard that the breaker is open",
     ),
     *because(
-        _FALSE, CORE + "account.py", "Permit.__init__",
-        "self.claimed = False  # the key is this process's to exchange, says the store that it shares",
-        "self.claimed = None  # the key is this process's to exchange, says the store that it shares",
+        _FALSE, CORE + "members.py", "Fleet.__init__",
+        "self.on_fallback = False  # the store has failed, and it is its fallback that answers",
+        "self.on_fallback = None  # the store has failed, and it is its fallback that answers",
+    ),
+    *because(_FALSE, CORE + "members.py", "Fleet.move", "self.unheard = False", "self.unheard = None"),
+    *because(
+        "it is written when the fallback takes over, before it is read when the store is back",
+        CORE + "members.py", "Fleet.__init__",
+        "self._left = 0  # the generation of the store's record when the fallback's took its place",
+        "self._left = None  # the generation of the store's record when the fallback's took its place",
+        "self._left = 1  # the generation of the store's record when the fallback's took its place",
     ),
     *because(
         _FALSE, CORE + "denial.py", "DenialDesk.learn",
         "account.denial = Denial(now + told.seconds, told.times, failure, code_only=False)",
         "account.denial = Denial(now + told.seconds, told.times, failure, code_only=None)",
     ),
-    *because(_FALSE, CORE + "settle.py", "Settlement._receive", "account.forced = False", "account.forced = None"),
     *because(
         "0.1 s doubled ten times is longer than the cap already; the bound keeps a float from overflowing",
         CORE + "verdict.py", "Verdicts._conclude_elsewhere",

@@ -107,8 +107,8 @@ def count_calls(pool: ColonyPool) -> Counter[str]:
     """Count what ``pool`` asks of its store from now on."""
     if pool._link is None:
         return Counter()
-    counted = Counted(pool._link._calls._store)
-    pool._link._calls._store = counted
+    calls = pool._link._lanes[0].calls
+    counted = calls._store = Counted(calls._store)
     return counted.calls
 
 

@@ -11,7 +11,8 @@ import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from . import GEVENT, World, scenario
@@ -150,41 +151,76 @@ def g3_ctrl_c_at_any_moment_leaks_nothing(w: World) -> None:
     _nothing_leaked(w, pool)
 
 
+class _Strike:
+    """Ctrl-C at one step of our code, whatever runs it."""
+
+    def __init__(self) -> None:
+        import colony_pool
+
+        self._ours = os.path.dirname(colony_pool.__file__)
+        self._at = self.steps = 0
+
+    @contextmanager
+    def at(self, step: int) -> Iterator[None]:
+        self._at, self.steps = step, 0
+        sys.settrace(self._trace)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+
+    def _trace(self, frame: Any, event: str, _: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(self._ours):
+            return None
+        if event in ("call", "line"):
+            self.steps += 1
+            if self.steps == self._at:
+                raise KeyboardInterrupt
+        return self._trace
+
+
+def _token_and_get(agent: Any) -> None:
+    agent.token()
+    agent.get("/users/me")
+
+
 @scenario("threads")
 def g3_ctrl_c_at_each_single_step_leaks_nothing(w: World) -> None:
     """Not by chance: at the first step in the main thread, then the second, until the call comes through."""
-    import colony_pool
-
-    ours = os.path.dirname(colony_pool.__file__)
-    pool = w.pool(maxsize=4)
-    steps, limit = [0], [0]
-
-    def trace(frame: Any, event: str, _: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(ours):
-            return None
-        if event in ("call", "line"):
-            steps[0] += 1
-            if steps[0] == limit[0]:
-                raise KeyboardInterrupt
-        return trace
-
-    def call(agent: Any) -> None:
-        agent.token()
-        agent.get("/users/me")
-
+    pool, strike = w.pool(maxsize=4), _Strike()
     for number in range(1, 2000):
-        steps[0], limit[0] = 0, number
         agent = pool.agent(f"col_{number}")
-        sys.settrace(trace)
         try:
-            call(agent)
+            with strike.at(number):
+                _token_and_get(agent)
         except KeyboardInterrupt:
             continue
-        finally:
-            sys.settrace(None)
         break
     assert number > 100, "there are so many steps"
     _nothing_leaked(w, pool)
+
+
+@scenario("gevent")
+def g26_after_ctrl_c_at_any_step_of_any_greenlet_the_pool_can_be_closed(w: World) -> None:
+    """gevent has it strike whichever greenlet runs, our own ones, too, and raises it in the main one."""
+    import gevent
+
+    gevent.hub.Hub.print_exception = lambda *_: None  # type: ignore[method-assign]  # thousands of tracebacks
+    strike = _Strike()
+    for number in range(1, 10_000, 3):
+        pool = w.pool(maxsize=4)
+        try:
+            with gevent.Timeout(60), strike.at(number):
+                _token_and_get(pool.agent("col_one"))
+        except KeyboardInterrupt:
+            pass
+        with gevent.Timeout(60):
+            pool.close()
+        w.pools.remove(pool)
+        if strike.steps < number:
+            break
+    assert number > 300, "there are so many steps"
+    w.until(lambda: w.sockets() == 0, "no socket is left open")
 
 
 @scenario("threads")

@@ -76,7 +76,7 @@ def g23_secrets_are_found_nowhere_on_the_way_to_a_token(w: World) -> None:
     pool = w.fast(registry=registry)
     agent = pool.agent(KEY, totp=lambda: CODE)
     events: list[Any] = []
-    pool._runner.listeners.append(events.append)
+    pool._runner.story.listeners.append(events.append)
     echo = f'{{"detail": {{"message": "{KEY} {CODE}", "code": "{KEY}"}}, "{KEY}": "{CODE}"}}'
     found: list[str] = []
     tokens: list[str] = []

@@ -76,7 +76,7 @@ def play(agents: int, max_wait: float | None, seed: int = 1) -> Incident:
     stage = Stage(scenario, token_cache=None)
     fleet = Fleet(stage, max_wait)
     closings: list[float] = []
-    stage.pool._runner.listeners.append(
+    stage.pool._runner.story.listeners.append(
         lambda event: closings.append(stage.now) if getattr(event, "new", "") == "closed" else None
     )
     for number in range(agents):

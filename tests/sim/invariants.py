@@ -206,7 +206,7 @@ def _(w: Witness, subject: None) -> str | None:
     idle = [attempt.key for attempt in w.out.values() if not attempt.begun]
     if idle:
         return f"attempts of keys {idle} were started, and nobody makes them"
-    if w.runner._inbox or w.runner._todo or w.runner._story:
+    if w.runner._inbox or w.runner._todo or w.runner.story._items:
         return "inputs, actions or events are left lying about"
     return None
 

@@ -59,7 +59,7 @@ class Witness(Ledger):
             return make(permit)
 
         self.runner._attempt = attempt
-        self.runner.listeners.append(self._overhear)
+        self.runner.story.listeners.append(self._overhear)
 
     def check(self, moment: str, subject: Any = None) -> None:
         """Ask the invariants of ``moment``."""

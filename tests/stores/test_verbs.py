@@ -121,6 +121,15 @@ def test_a_prober_that_was_overtaken_changes_nothing(world: World) -> None:
     assert None is world.b.conclude("b", new, None).opening
 
 
+def test_a_probe_that_was_out_when_the_record_got_lost_counts(world: World) -> None:
+    """Its fence is larger than any that the new record has given, unless somebody has probed since."""
+    open_up(world)
+    assert None is world.a.conclude("a", 10**15, None).opening
+    open_up(world)
+    assert fence_of(world) > 0
+    assert world.b.conclude("b", 0, None).opening is not None
+
+
 def test_a_prober_past_its_deadline_changes_nothing(world: World) -> None:
     open_up(world)
     old = fence_of(world, seconds=SHORT)

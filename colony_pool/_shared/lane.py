@@ -1,0 +1,54 @@
+"""One store that a process may ask: the calls on it, in their order, and what it has granted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .._core import actions as act
+from .._runtime.protocol import Runtime
+from .calls import Call, Calls
+from .health import Health
+from .store import Store
+
+_LEADER = "lead"  # the name of what one process at a time has that goes on while everything fails; no key's
+
+VERBS: dict[type, Callable[[Store, str, Any], Any]] = {
+    act.Ask: lambda store, owner, ask: store.claim_probe(owner, ask.seconds),
+    act.Look: lambda store, owner, look: store.join(owner, look.join_for) if look.join_for else store.look(),
+    act.Lead: lambda store, owner, lead: store.claim_key(owner, _LEADER, lead.seconds),
+    act.EndLead: lambda store, owner, _: store.release_key(owner, _LEADER),
+    act.Leave: lambda store, owner, _: store.leave(owner),
+    act.TellOpen: lambda store, owner, told: store.open(owner, told.generation, told.opening),
+    act.Conclude: lambda store, owner, told: store.conclude(owner, told.fence, told.opening),
+    act.TellHold: lambda store, _, told: store.hold(told.seconds, told.cause),
+    act.TellReset: lambda store, _, __: store.reset(),
+}
+
+
+class Lane:
+    """A store and the way to it.
+
+    Arguments:
+        claims: keys are claimed here before they are exchanged: the others can find what comes of it.
+    """
+
+    def __init__(self, store: Store, runtime: Runtime, health: Health, *, claims: bool) -> None:
+        self.health = health
+        self.calls = Calls(store, runtime, health)
+        self.claims = claims
+        self.seals = store.carries_tokens
+        self.fence: int | None = None  # of the lease that it gave last
+
+    def begin(self, owner: str, action: act.ForStore) -> Call[Any]:
+        """Have the store do what ``action`` wants of it; never waits."""
+        # Whoever probes or leads waits for leave to; nobody waits for the rest.
+        begin = self.calls.ask if isinstance(action, (act.Ask, act.Lead)) else self.calls.begin
+        return begin(lambda store: VERBS[type(action)](store, owner, action))
+
+    def close(self, owner: str, *, for_good: bool) -> None:
+        """Leave, and ``for_good`` close the store; without the time for it, what it keeps of us ends by itself."""
+        if self.calls.made:
+            self.calls.begin(lambda store: store.leave(owner))
+            if for_good:
+                self.calls.begin(lambda store: store.close())

@@ -1,0 +1,73 @@
+"""What has happened, told in order to pybreaker and to listeners, by one task at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from .._core import actions as act
+from .._core.events import Event
+from .._runtime.protocol import Runtime
+from .log import log_raised
+
+
+class Breaker(Protocol):
+    """What is needed of pybreaker."""
+
+    def replay(self, what: str) -> None:
+        """Tell it what the desk has decided."""
+
+    @property
+    def listeners(self) -> Sequence[object]:
+        """Whom ``deliver`` would tell."""
+
+    def deliver(self) -> None:
+        """Tell users' listeners; one may call back into the pool, and wait there."""
+
+
+class Story:
+    """Told with no lock held that anyone waits for.
+
+    Arguments:
+        breaker: pybreaker, if there is one to tell.
+        listeners: told of each event.
+    """
+
+    def __init__(self, runtime: Runtime, breaker: Breaker | None, listeners: list[Callable[[Event], object]]) -> None:
+        self.listeners = listeners
+        self._breaker = breaker
+        self._items: deque[act.Replay | Event] = deque()
+        self._telling = runtime.lock()  # guards the order in which items are told
+
+    @property
+    def may_take_long(self) -> bool:
+        """Whether a user's listener hears of it, who may wait for the pool."""
+        return self._breaker is not None and bool(self._breaker.listeners)
+
+    def add(self, item: act.Replay | Event) -> None:
+        """Note what is to be told."""
+        self._items.append(item)
+
+    def tell(self) -> None:
+        """Tell it, unless another task is at it."""
+        while self._items and self._telling.acquire(False):
+            try:
+                while self._items:
+                    item = self._items.popleft()
+                    if isinstance(item, act.Replay):
+                        if self._breaker is not None:
+                            self._breaker.replay(item.what)
+                    else:
+                        self._notify(item)
+            finally:
+                self._telling.release()
+        if self._breaker is not None:
+            self._breaker.deliver()
+
+    def _notify(self, event: Event) -> None:
+        for listener in tuple(self.listeners):
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001 - a listener's own fault
+                log_raised(f"a listener raised on {type(event).__name__}; it changes nothing", error)
