@@ -142,7 +142,7 @@ def test_nothing_that_blocks_is_done_in_the_loops_thread(
             await pool.agent("col_2fa", totp=code).token()
 
     asyncio.run(main())
-    assert {"_read", "save", "remove", "send", "claim_key", "code", "told"} == set(seen)
+    assert {"_read", "save", "remove", "send", "claim_key", "code", "told"} == {what for what in seen if seen[what]}
     assert threading.get_ident() not in set().union(*seen.values())
 
 
