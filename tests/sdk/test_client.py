@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -257,7 +258,15 @@ def test_g24_the_shared_pool_survives(what: str, colony: FakeColony, tmp_path: P
         [sys.executable, "-W", warn, "-c", LIFE, what], env=environment, check=False, capture_output=True,
         text=True, timeout=60,
     )  # fmt: skip
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (0, []) == (done.returncode, complaints(done.stderr))
+
+
+def complaints(stderr: str) -> list[str]:
+    """The last line of each; but for what Python says of a native thread that ends after gevent has patched."""
+    lines = [
+        line for line in stderr.splitlines() if re.match(r"[\w.]*(Error|Exit|Warning)\b", line) or "Warning:" in line
+    ]
+    return [line for line in lines if not re.fullmatch(r"KeyError: \d+", line)]
 
 
 def test_a_key_rotated_while_another_thread_asks_costs_that_thread_nothing(
