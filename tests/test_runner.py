@@ -258,6 +258,15 @@ def test_g21_g26_stop_waits_for_what_is_left_to_do_before_it_has_begun() -> None
     assert idle.flag
 
 
+def test_g21_g26_stop_waits_for_all_that_is_left_to_do() -> None:
+    bench = Bench(after=lambda permit, outcome: None)
+    bench.feed(act.Start(permit()), act.Start(permit()))
+    for _ in range(3):  # both attempts, and what the first has left to do
+        bench.runtime.run_one()
+    bench.runner.stop(1.0)
+    assert [1.0] == bench.runtime.flags[0].waits
+
+
 def test_g26_what_is_left_to_do_and_gets_no_thread_keeps_nobody() -> None:
     bench = Bench(after=lambda permit, outcome: None)
     bench.feed(act.Start(permit()))

@@ -20,7 +20,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 from .._core import actions as act
 from .._core.account import Permit, Waiter
@@ -245,7 +245,8 @@ class Runner:
     def _hear(self, permit: Permit, outcome: Outcome, now: float, wall: float) -> list[act.Action]:
         actions = self.dispatcher.result(permit, outcome, now, wall)
         if self._after is not None:  # not before: the dispatcher may have heard of it from another task
-            actions.append(act.Done(cast(Any, _Mark(_Then(lambda: self._follow_up(permit, outcome))))))
+            mark: Any = _Mark(_Then(lambda: self._follow_up(permit, outcome)))
+            actions.append(act.Done(mark))
         return actions
 
     def _follow_up(self, permit: Permit, outcome: Outcome) -> None:
