@@ -64,8 +64,9 @@ def test_g17_g18_a_token_that_is_held_costs_the_same_with_a_store_and_without(
                     agent.get("/users/me")
                 until(lambda: shared is None or "release_key" in store.asked)  # noqa: B023 - called at once
                 asked = len(store.asked)
-                way = steps(lambda agent=agent: work(agent))  # type: ignore[misc]
-                taken.append([step for step in way if "colony_pool" in step[0]])
+                # The shortest of several: on a busy machine a second passes, after which a token is looked at anew.
+                ways = [steps(lambda agent=agent: work(agent)) for _ in range(10)]  # type: ignore[misc]
+                taken.append([step for step in min(ways, key=len) if "colony_pool" in step[0]])
                 assert asked == len(store.asked)
         assert taken[0]
         assert taken[0] == taken[1]
