@@ -148,8 +148,11 @@ class Door:
             del headers, jwt
 
     async def _converse(self, exchange: Exchange) -> Sent:
-        reply = await exchange.run(self._line)
+        line = self._line
+        reply = await exchange.run(line)
         if exchange.stale and isinstance(reply, NetworkFailure):
+            self.retire(line)  # its other idle connections may be as dead as this one
+            await line.close_unused()
             return await exchange.run(self._line)
         return reply
 

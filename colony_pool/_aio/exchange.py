@@ -28,6 +28,11 @@ class Line:
         self.users = 0
         self.retired = False
 
+    async def close_unused(self) -> None:
+        """Close a retired one that nobody uses any more."""
+        if self.retired and not self.users:
+            await self.transport.aclose()
+
 
 class Exchange:
     """A request and its answer."""
@@ -46,8 +51,7 @@ class Exchange:
             return await self._run(line)
         finally:
             line.users -= 1
-            if line.retired and not line.users:
-                await line.transport.aclose()
+            await line.close_unused()
 
     async def _run(self, line: Line) -> Sent:
         """Send and read. A failure is returned, so that no exception has it, and its frames, as context."""
