@@ -23,7 +23,7 @@ BREAKER = BreakerConfig(fail_max=1, open_delay=0.2, open_delay_max=0.3, quiet=0.
 def until(condition: object) -> None:
     assert callable(condition)
     while not condition():
-        gevent.sleep(0.01)
+        gevent.event.Event().wait(0.01)  # the other greenlets go on
 
 
 def main() -> None:

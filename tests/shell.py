@@ -94,3 +94,12 @@ def assert_told(done: Done, code: int, error: str) -> dict[str, Any]:
     assert (code, error, code) == (done.returncode, facts["error"], facts["exit_code"])
     assert f"colony-pool: {facts['message']}\n" == done.stderr
     return facts
+
+
+def until(process: subprocess.Popen[str], word: str) -> str:
+    """Read its output up to a line that holds ``word``."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if word in line:
+            return line
+    raise AssertionError(f"it ended without saying {word!r}")

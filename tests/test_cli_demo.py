@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
 
-from tests.shell import assert_failed, cli, environment, finish, start, without
+from tests.shell import assert_failed, cli, environment, finish, start, until, without
 
 
 @pytest.fixture
@@ -22,15 +21,6 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def until(process: subprocess.Popen[str], word: str) -> str:
-    """Read its output up to a line that holds ``word``."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if word in line:
-            return line
-    raise AssertionError(f"it ended without saying {word!r}")
 
 
 def test_the_demo_tells_the_same_in_all_its_forms(env: dict[str, str], tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from colony_pool._demo.play import Result, play
 from colony_pool._demo.report import page
 from colony_pool._demo.run import Plan
 from colony_pool._demo.table import notes, rows
-from tests.shell import assert_failed, cli, environment, finish, patient, start
+from tests.shell import assert_failed, cli, environment, finish, patient, start, until
 
 PROCESSES, AGENTS = 3, 24
 SHORT = Plan(warm_up=0.5, life=2.0, down_at=1.0, outage=6.0, give_up=8.0)
@@ -28,15 +27,6 @@ SHORT = Plan(warm_up=0.5, life=2.0, down_at=1.0, outage=6.0, give_up=8.0)
 def env(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "tmp").mkdir()
     return {**environment(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
-
-
-def until(process: subprocess.Popen[str], word: str) -> str:
-    """Read its output up to a line that holds ``word``."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if word in line:
-            return line
-    raise AssertionError(f"it ended without saying {word!r}")
 
 
 def workers(pid: int) -> dict[str, int]:

@@ -95,7 +95,7 @@ class Sharing(Moves):
 
     def _refused(self, ask: act.Ask, view: View, now: float) -> None:
         fleet = self.fleet
-        assert fleet is not None  # noqa: S101 - as above
+        assert fleet is not None  # noqa: S101 - else nobody has asked
         fleet.looking = True  # it says as much as an answer to a look
         self._learn(view, ask.asked, now)
         fleet.answer_by = math.inf
@@ -108,7 +108,7 @@ class Sharing(Moves):
 
     def _decide_alone(self, request: act.ForStore, now: float) -> None:
         fleet = self.fleet
-        assert fleet is not None  # noqa: S101 - as above
+        assert fleet is not None  # noqa: S101 - else nobody has asked
         fleet.members = 1  # a recovery begins as that of a process that shares nothing
         if isinstance(request, act.Ask) and fleet.asking:
             fleet.answer_by = math.inf
