@@ -26,9 +26,15 @@ class Watched(MemoryStore):
         super().__init__(carries_tokens=True)  # else keys are exchanged without a word to it
 
     def __getattribute__(self, name: str) -> Any:
-        if name in VERBS:
+        found = super().__getattribute__(name)
+        if name not in VERBS:
+            return found
+
+        def ask(*args: Any, **kwargs: Any) -> Any:  # not when looked up: until 3.11, an instance check does that
             self.asked.append(name)
-        return super().__getattribute__(name)
+            return found(*args, **kwargs)
+
+        return ask
 
 
 def steps(work: Callable[[], object]) -> list[tuple[str, int]]:
