@@ -182,7 +182,7 @@ class Exchange:
             whole = self._abort.let_go() and done
             if not whole or conn.colony_surplus or conn.colony_last:
                 _shut(conn)  # gevent closes a turn later, and the slot must not be free before the server knows
-                conn.close()
+                conn.drop()
             if whole:
                 pool._put_conn(conn)
         if done:
