@@ -42,15 +42,20 @@ class Exchange:
         self._call = call
         self._headers = headers
         self._until = until
+        self.line: Line | None = None  # the one whose connection it has
+        self._bare: Any = None  # a connection while it is this exchange's alone
         self.sent = self._reused = self._heard = self.stale = False
 
     async def run(self, line: Line) -> Sent:
         """Make the exchange on a connection of ``line``."""
+        self.line = line
         line.users += 1
         try:
             return await self._run(line)
         finally:
             line.users -= 1
+            if self._bare is not None:  # cut off in the middle of a handshake: httpcore knows nothing of it
+                await self._bare.aclose()
             await line.close_unused()
 
     async def _run(self, line: Line) -> Sent:
@@ -73,6 +78,8 @@ class Exchange:
             return bad.with_traceback(None)
         except (httpx.HTTPError, OSError) as error:
             kind, words = _described(error, httpx)
+            if self._door.tunnels:
+                self._door.retire(line)
             if status and kind != "timeout":
                 return BadReply(status, "the body broke off or cannot be read")
             if kind == "timeout" and not self.sent:
@@ -101,12 +108,13 @@ class Exchange:
         """Told by httpcore of each step."""
         if name.endswith("send_request_headers.started"):
             self.sent = True
+            self._bare = None
         elif name == "connection.connect_tcp.started":
             self._reused = False
             self._door._pool._transport.count_opened()
         elif name == "connection.connect_tcp.complete":
-            sock = info["return_value"].get_extra_info("socket")
-            self._door._sockets.add(getattr(sock, "_sock", sock))
+            self._bare = info["return_value"]
+            self._door.opened(self._bare)
 
     async def _read(self, response: httpx.Response) -> Reply:
         encoding = response.headers.get("content-encoding", "identity")
