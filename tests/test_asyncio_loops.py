@@ -78,6 +78,50 @@ def test_a_loop_that_is_closed_with_waiters_parked_takes_nobody_with_it(colony: 
     view.pool.close()
 
 
+def test_a_loop_that_ends_while_it_is_asked_for_a_code_cancels_nobody_elses_call(colony: FakeColony) -> None:
+    """Not those of other loops, nor of threads, that wait for the same token: they are told what has happened."""
+    view = fast(colony)
+    asked = threading.Event()
+    ends: list[object] = []
+
+    async def code() -> str:
+        asked.set()
+        await asyncio.Event().wait()
+        return "123456"
+
+    async def owner() -> None:
+        call = asyncio.create_task(view.agent("col_2fa", totp=code).token())
+        await until(lambda: view.status().waiters == 3)
+        assert not call.done()
+
+    async def guest() -> None:
+        try:
+            await view.agent("col_2fa").token()
+        except BaseException as error:
+            ends.append(error)
+
+    def thread() -> None:
+        try:
+            view.pool.agent("col_2fa").token()
+        except BaseException as error:
+            ends.append(error)
+
+    def begin(body: Callable[[], object]) -> None:
+        asked.wait()
+        body()
+
+    bodies: list[Callable[[], object]] = [thread, lambda: asyncio.run(guest())]
+    others = [threading.Thread(target=begin, args=(body,)) for body in bodies]
+    for other in others:
+        other.start()
+    asyncio.run(owner())
+    for other in others:
+        other.join()
+    assert [RuntimeError, RuntimeError] == [type(end) for end in ends], ends
+    assert "its event loop ended" in str(ends[0])
+    view.pool.close()
+
+
 def test_g26_a_call_that_is_out_when_the_pool_closes_is_told_so(colony: FakeColony) -> None:
     async def main() -> None:
         colony.behave("hang", only="/users/me")
