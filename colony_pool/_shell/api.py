@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _REPEATABLE = ("GET", "HEAD")
 _KEYED = ("POST", "PUT")
+# Names of headers are the same however they are written; these are of ours, and a caller's takes its place.
+_OURS = ("Accept", "Accept-Encoding", "Content-Type", "Idempotency-Key", "User-Agent")
+_WRITTEN = {name.lower(): name for name in _OURS}
 MAX_BODY = 64 * 1024 * 1024
 Sent = Reply | NetworkFailure | BadReply
 
@@ -63,7 +66,7 @@ class Call:
     @property
     def repeatable(self) -> bool:
         """Whether sending it twice is harmless: a read, or a write that the server recognises."""
-        return self.method in _REPEATABLE or "Idempotency-Key" in self.headers
+        return self.method in _REPEATABLE or (self.method in _KEYED and "Idempotency-Key" in self.headers)
 
 
 def prepare(
@@ -98,7 +101,7 @@ def prepare(
     for name, value in (headers or {}).items():
         if name.lower() in ("authorization", "host", "content-length", "transfer-encoding"):
             raise ValueError(f"headers: {name} is set by the pool")
-        sent[name] = value
+        sent[_WRITTEN.get(name.lower(), name)] = value
     if verb in _KEYED:
         sent["Idempotency-Key"] = idempotency_key or sent.get("Idempotency-Key") or uuid.uuid4().hex
     elif idempotency_key is not None:
