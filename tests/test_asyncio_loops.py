@@ -179,6 +179,24 @@ def test_g26_close_wakes_every_task_and_a_pool_that_was_given_stays_open(colony:
     asyncio.run(main())
 
 
+def test_g26_close_wakes_a_task_whose_call_the_desk_forgets_at_once(colony: FakeColony) -> None:
+    """Another thread may have told the desk that the call is over, before the call itself looks why."""
+
+    async def main() -> None:
+        colony.behave("status", status=502)
+        async with fast(colony) as owner:
+            guest = cp.AsyncColonyPool(pool=owner.pool)
+            call = asyncio.create_task(guest.agent("col_a").token())
+            await until(lambda: owner.status().waiters == 1)
+            owner.pool._runner.post = owner.pool._runner.feed  # type: ignore[method-assign]
+            await guest.close()
+            with pytest.raises(cp.PoolClosedError):
+                await call
+            assert 0 == owner.status().waiters
+
+    asyncio.run(main())
+
+
 # Told from a thread, so that the signal finds the loop at rest: in the middle of a step Python 3.10 raises it there,
 # as a failure of that task, and does not just end asyncio.run.
 CTRL_C = """
