@@ -15,7 +15,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -119,6 +119,7 @@ class Door:
         self._sockets: Loose[socket.socket] = Loose()  # for a forked child to give up
         self._at_work: dict[asyncio.Task[Any], Ticket] = {}  # the slot is the request's, with or without a caller
         self._waiting: set[LoopFlag] = set()  # who waits for a slot, or between two attempts
+        self._closing: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
         self._over = False
 
@@ -186,7 +187,7 @@ class Door:
         reply = await exchange.run(line)
         if exchange.stale and isinstance(reply, NetworkFailure):
             self.retire(line)  # its other idle connections may be as dead as this one
-            await line.close_unused()
+            line.close_unused()
             return await exchange.run(self._line)
         return reply
 
@@ -219,7 +220,14 @@ class Door:
             self._line = self._new_line()
 
     def _new_line(self) -> Line:
-        return Line(self._httpx.AsyncHTTPTransport(**self._options))
+        return Line(self._httpx.AsyncHTTPTransport(**self._options), self.aside)
+
+    def aside(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Close something in a task of its own: to cancel a request must not leave it, or half of it, open."""
+        if not self._loop.is_closed():  # else it is closed already, or given to the garbage collector
+            task = self._loop.create_task(_quietly(close))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     def end(self, flag: LoopFlag | None = None) -> None:
         """Close the connections; what is at work has a second to end. Any thread."""
@@ -247,7 +255,10 @@ class Door:
             _, late = await asyncio.wait(set(self._at_work), timeout=_CLOSE_WITHIN)
             for task in late:
                 task.cancel()
-        await self._line.transport.aclose()
+        self.aside(self._line.transport.aclose)
+        until = self._loop.time() + _CLOSE_WITHIN
+        while (rest := {*self._at_work, *self._closing}) and (left := until - self._loop.time()) > 0:
+            await asyncio.wait(rest, timeout=left)
 
     def _hang_up(self) -> None:
         """The loop is at rest: tell the server now. To close a socket is the loop's, when and if it goes on.
@@ -274,3 +285,8 @@ class Door:
         for sock in self._sockets.all():
             with suppress(OSError):
                 os.close(sock.detach())
+
+
+async def _quietly(close: Callable[[], Awaitable[None]]) -> None:
+    with suppress(Exception):  # whatever the other side has done to it meanwhile
+        await close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._shell.api import MAX_BODY, Call, Sent
@@ -20,18 +20,22 @@ _BROKE_OFF = "the connection broke off"  # as it is said of a synchronous call
 _HUNG_UP = "Server disconnected"  # what httpcore says of a connection that ends before an answer
 
 
+Aside = Callable[[Callable[[], Awaitable[None]]], object]  # see ``Door.aside``
+
+
 class Line:
     """One pool of connections. The last request of a retired one closes it."""
 
-    def __init__(self, transport: httpx.AsyncHTTPTransport) -> None:
+    def __init__(self, transport: httpx.AsyncHTTPTransport, aside: Aside) -> None:
         self.transport = transport
         self.users = 0
         self.retired = False
+        self._aside = aside
 
-    async def close_unused(self) -> None:
+    def close_unused(self) -> None:
         """Close a retired one that nobody uses any more."""
         if self.retired and not self.users:
-            await self.transport.aclose()
+            self._aside(self.transport.aclose)
 
 
 class Exchange:
@@ -55,8 +59,8 @@ class Exchange:
         finally:
             line.users -= 1
             if self._bare is not None:  # cut off in the middle of a handshake: httpcore knows nothing of it
-                await self._bare.aclose()
-            await line.close_unused()
+                self._door.aside(self._bare.aclose)
+            line.close_unused()
 
     async def _run(self, line: Line) -> Sent:
         """Send and read. A failure is returned, so that no exception has it, and its frames, as context."""
