@@ -40,7 +40,9 @@ class ColonyAuth(httpx.Auth):
             return
         jwt = self._agent.token()
         response = yield _with(request, jwt)
-        if _refused(response, jwt) and self._agent._rejected(jwt) and _replayable(request):
+        again = _refused(response, jwt) and self._agent._rejected(jwt) and _replayable(request)
+        del jwt  # no traceback of ours holds a token
+        if again:
             yield _with(request, self._agent.token())
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
@@ -51,7 +53,9 @@ class ColonyAuth(httpx.Auth):
         agent = self._async_agent or async_agent(self._agent)
         jwt = await agent.token()
         response = yield _with(request, jwt)
-        if _refused(response, jwt) and await agent._off_loop(self._agent._rejected, jwt) and _replayable(request):
+        again = _refused(response, jwt) and await agent._off_loop(self._agent._rejected, jwt) and _replayable(request)
+        del jwt  # no traceback of ours holds a token
+        if again:
             yield _with(request, await agent.token())
 
 

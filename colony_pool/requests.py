@@ -47,16 +47,15 @@ class ColonyAuth(AuthBase):
                 request.headers.pop("Authorization", None)  # requests copies these headers for the next request
             return response
         refused = response.status_code == 401 and sent.startswith(_BEARER) and belongs(self._base_url, response.url)
-        if refused and self._agent._rejected(sent[len(_BEARER) :]) and _rewound(request):
-            return self._replayed(response, options)
-        return response
+        again = refused and self._agent._rejected(sent[len(_BEARER) :]) and _rewound(request)
+        del sent  # no traceback of ours holds a token
+        return self._replayed(response, options) if again else response
 
     def _replayed(self, response: requests.Response, options: dict[str, Any]) -> requests.Response:
-        token = self._agent.token()
-        response.content  # noqa: B018 - read, so that its connection is free
+        response.content  # noqa: B018 - read, so that its connection is free, whatever comes of the token
         response.close()
         request = response.request.copy()
-        request.headers["Authorization"] = f"Bearer {token}"
+        request.headers["Authorization"] = f"Bearer {self._agent.token()}"
         adapter: Any = response.connection  # as requests' own digest authentication
         again: requests.Response = adapter.send(request, **options)
         again.history.append(response)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -32,3 +33,15 @@ def nothing_is_left(pool: cp.AsyncColonyPool) -> bool:
     return (desk.waiting, desk.flights, desk.lease, bulkhead.in_use, bulkhead.waiting, len(pool._parked)) == (
         0, {}, None, 0, 0, 0,
     )  # fmt: skip
+
+
+def sockets() -> set[int]:
+    """Numbers of this process's descriptors that are sockets."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            is_socket = os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+        except FileNotFoundError:  # that of the listing itself
+            continue
+        found |= {int(name)} if is_socket else set()
+    return found

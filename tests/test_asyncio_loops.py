@@ -78,6 +78,50 @@ def test_a_loop_that_is_closed_with_waiters_parked_takes_nobody_with_it(colony: 
     view.pool.close()
 
 
+def test_a_loop_that_ends_while_it_is_asked_for_a_code_cancels_nobody_elses_call(colony: FakeColony) -> None:
+    """Not those of other loops, nor of threads, that wait for the same token: they are told what has happened."""
+    view = fast(colony)
+    asked = threading.Event()
+    ends: list[object] = []
+
+    async def code() -> str:
+        asked.set()
+        await asyncio.Event().wait()
+        return "123456"
+
+    async def owner() -> None:
+        call = asyncio.create_task(view.agent("col_2fa", totp=code).token())
+        await until(lambda: view.status().waiters == 3)
+        assert not call.done()
+
+    async def guest() -> None:
+        try:
+            await view.agent("col_2fa").token()
+        except BaseException as error:
+            ends.append(error)
+
+    def thread() -> None:
+        try:
+            view.pool.agent("col_2fa").token()
+        except BaseException as error:
+            ends.append(error)
+
+    def begin(body: Callable[[], object]) -> None:
+        asked.wait()
+        body()
+
+    bodies: list[Callable[[], object]] = [thread, lambda: asyncio.run(guest())]
+    others = [threading.Thread(target=begin, args=(body,)) for body in bodies]
+    for other in others:
+        other.start()
+    asyncio.run(owner())
+    for other in others:
+        other.join()
+    assert [RuntimeError, RuntimeError] == [type(end) for end in ends], ends
+    assert "its event loop ended" in str(ends[0])
+    view.pool.close()
+
+
 def test_g26_a_call_that_is_out_when_the_pool_closes_is_told_so(colony: FakeColony) -> None:
     async def main() -> None:
         colony.behave("hang", only="/users/me")
@@ -131,6 +175,24 @@ def test_g26_close_wakes_every_task_and_a_pool_that_was_given_stays_open(colony:
             assert await tasks[0]
         with pytest.raises(cp.PoolClosedError):
             await owner.agent("col_a").token()
+
+    asyncio.run(main())
+
+
+def test_g26_close_wakes_a_task_whose_call_the_desk_forgets_at_once(colony: FakeColony) -> None:
+    """Another thread may have told the desk that the call is over, before the call itself looks why."""
+
+    async def main() -> None:
+        colony.behave("status", status=502)
+        async with fast(colony) as owner:
+            guest = cp.AsyncColonyPool(pool=owner.pool)
+            call = asyncio.create_task(guest.agent("col_a").token())
+            await until(lambda: owner.status().waiters == 1)
+            owner.pool._runner.post = owner.pool._runner.feed  # type: ignore[method-assign]
+            await guest.close()
+            with pytest.raises(cp.PoolClosedError):
+                await call
+            assert 0 == owner.status().waiters
 
     asyncio.run(main())
 

@@ -169,10 +169,11 @@ class AsyncAgent:
         finally:
             looking.cancel()
             self._view._parked.discard(flag)
-            if not waiter.done:
+            left = not waiter.done  # before the desk hears of it, which makes it done without an answer
+            if left:
                 runner.post(lambda now, wall: desk.cancel(waiter, now, wall))
         if found:
             return found[0]
-        if not waiter.done:  # woken by the end of the view
+        if left:  # woken by the end of the view
             raise closed().exception()
         return answer_of(waiter)

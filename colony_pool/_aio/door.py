@@ -13,17 +13,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
-import weakref
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .._core.failure import closed
 from .._shell.api import Call, Sent, scrubbed
+from .._shell.bulkhead import Ticket
+from .._shell.loose import Loose
 from .._shell.transport import NetworkFailure, Reply, checked
 from .exchange import Exchange, Line
-from .flag import LoopFlag
+from .flag import LoopFlag, SlotFlag, running_loop
 
 if TYPE_CHECKING:
     from ..pool import ColonyPool
@@ -41,12 +44,11 @@ class Doors:
 
     def here(self) -> Door:
         """The door of the loop that runs here. Raises ``ImportError`` without httpx."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         door = self._doors.get(loop)
         if door is None:
-            for old in [old for old in list(self._doors) if old.is_closed()]:
-                self._doors.pop(old).abandon()
-            door = self._doors[loop] = Door(self._pool, loop)
+            self.bury()
+            door = self._doors[loop] = Door(self._pool, loop, self.bury)
             self._pool._transport.beside.add(self)
         return door
 
@@ -54,10 +56,18 @@ class Doors:
         """Connections of all loops that no request has."""
         return sum(door.idle() for door in list(self._doors.values()))
 
+    def bury(self) -> None:
+        """Let go of what loops have left that are closed: their slots come back. Any thread, several at once."""
+        for loop in list(self._doors):
+            if loop.is_closed() and (door := self._doors.pop(loop, None)) is not None:
+                door.abandon()
+
     def end(self) -> None:
         """The pool has closed: each loop closes its own connections, as soon as it gets to it. Any thread."""
-        for door in list(self._doors.values()):
+        for loop, door in list(self._doors.items()):
             door.end()
+            if not loop.is_running():
+                self._doors.pop(loop, None)  # it may never run again: nothing of it is kept for that
 
     async def close(self) -> None:
         """Close all doors, within a second."""
@@ -79,7 +89,7 @@ class Doors:
 class Door:
     """The connections of one event loop."""
 
-    def __init__(self, pool: ColonyPool, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, pool: ColonyPool, loop: asyncio.AbstractEventLoop, bury: Callable[[], object]) -> None:
         try:
             import httpx
         except ImportError as error:
@@ -89,6 +99,7 @@ class Door:
         config = pool._config
         self._pool = pool
         self._loop = loop
+        self._bury = bury
         self._url = urlsplit(pool.base_url)
         self._timeout = config.timeout
         self._httpx = httpx
@@ -101,29 +112,50 @@ class Door:
                 max_connections=config.maxsize, max_keepalive_connections=config.maxsize, keepalive_expiry=None
             ),
         }
+        # A handshake that fails behind a proxy leaves its connection in httpcore's pool, for nobody's use.
+        self.tunnels = options["proxy"] is not None and self._url.scheme == "https"
         self._line = self._new_line()
         self._always = dict(pool._transport.always)
-        self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()  # for a forked child to give up
-        self._at_work: set[asyncio.Task[Any]] = set()
-        self._waiting: set[LoopFlag] = set()  # who waits between two attempts
+        self._sockets: Loose[socket.socket] = Loose()  # for a forked child to give up
+        self._at_work: dict[asyncio.Task[Any], Ticket] = {}  # the slot is the request's, with or without a caller
+        self._waiting: set[LoopFlag] = set()  # who waits for a slot, or between two attempts
+        self._closing: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
         self._over = False
 
     def idle(self) -> int:
-        """Connections that no request has."""
-        still_open: int = sum(sock.fileno() >= 0 for sock in list(self._sockets))
-        return max(0, still_open - len(self._at_work))
+        """Connections that no request has. Any thread."""
+        pool: Any = getattr(self._line.transport, "_pool", None)
+        return sum(connection.is_idle() for connection in getattr(pool, "connections", ()))
+
+    def opened(self, stream: Any) -> None:
+        """A connection stands."""
+        sock = stream.get_extra_info("socket")
+        with suppress(TypeError):  # uvloop's is none, keeps no weak reference, and is closed by its loop alone
+            self._sockets.add(getattr(sock, "_sock", sock))
 
     async def closes_within(self, seconds: float) -> bool:
         """Wait; True as soon as the pool closes."""
-        if not self._over:
-            flag = LoopFlag()
-            self._waiting.add(flag)
-            try:
-                await flag.wait(seconds)
-            finally:
-                self._waiting.discard(flag)
+        await self._wait(LoopFlag(), seconds)
         return self._over
+
+    async def _wait(self, flag: LoopFlag, seconds: float) -> bool:
+        """Wait for ``flag``, which the end of this door sets, too; True if it is set."""
+        if self._over:
+            return True
+        self._waiting.add(flag)
+        try:
+            return await flag.wait(seconds)
+        finally:
+            self._waiting.discard(flag)
+
+    async def _has_slot(self, ticket: Ticket, seconds: float) -> bool:
+        """Wait for a slot; True if there is one, or the door has ended."""
+        flag = ticket.line_up(SlotFlag)
+        if flag is None:
+            return True
+        self._bury()  # those of a loop that was closed come back when somebody asks for them
+        return await self._wait(flag, seconds)
 
     async def send(self, call: Call, jwt: str) -> Sent:
         """Send ``call`` once, and once more where an idle connection turns out to be dead and that does no harm."""
@@ -132,53 +164,54 @@ class Door:
         headers = checked({**self._always, **call.headers, "Authorization": f"Bearer {jwt}"})
         ticket = self._pool._transport.bulkhead.ticket()
         try:
-            flag = ticket.line_up(LoopFlag)
-            if flag is not None and not await flag.wait(total):
+            if not await self._has_slot(ticket, total):
                 size = self._pool._config.maxsize
                 return NetworkFailure("timeout", f"no time left while all {size} connections were busy", sent=False)
             if self._over:
                 raise closed().exception()
-            task = self._loop.create_task(self._converse(Exchange(self, call, headers, until)))
-            mine, ticket = ticket, self._pool._transport.bulkhead.ticket()
-            task.add_done_callback(lambda _: mine.leave())  # the slot is the request's, with or without a caller
-            reply = await self._by(task, until)
+            exchange = Exchange(self, call, headers, until)
+            task = self._loop.create_task(self._converse(exchange))
+            self._at_work[task], ticket = ticket, self._pool._transport.bulkhead.ticket()
+            task.add_done_callback(self._ended)
+            reply = await self._by(task, exchange, until)
             return scrubbed(reply, jwt) if isinstance(reply, Reply) else reply
         finally:
             ticket.leave()
             del headers, jwt
+
+    def _ended(self, task: asyncio.Task[Sent]) -> None:
+        self._at_work.pop(task).leave()
 
     async def _converse(self, exchange: Exchange) -> Sent:
         line = self._line
         reply = await exchange.run(line)
         if exchange.stale and isinstance(reply, NetworkFailure):
             self.retire(line)  # its other idle connections may be as dead as this one
-            await line.close_unused()
+            line.close_unused()
             return await exchange.run(self._line)
         return reply
 
-    async def _by(self, task: asyncio.Task[Sent], until: float) -> Sent:
+    async def _by(self, task: asyncio.Task[Sent], exchange: Exchange, until: float) -> Sent:
         """What comes of ``task`` by ``until``."""
-        self._at_work.add(task)
-        task.add_done_callback(self._at_work.discard)
-        line = self._line
         try:
             await asyncio.wait({task}, timeout=max(0.0, until - self._loop.time()))
         except asyncio.CancelledError:
-            self._loop.call_later(_GRACE, self._cut, task, line)
+            self._loop.call_later(_GRACE, self._cut, task, exchange)
             raise
         if not task.done():
-            self._cut(task, line)
+            self._cut(task, exchange)
             return NetworkFailure("timeout", "no answer in time", sent=True)
         if task.cancelled():
             raise closed().exception()
         return task.result()
 
-    def _cut(self, task: asyncio.Task[Sent], line: Line) -> None:
+    def _cut(self, task: asyncio.Task[Sent], exchange: Exchange) -> None:
         """End a request that nobody waits for."""
         if task.done():
             return
         task.cancel()
-        self.retire(line)
+        if exchange.line is not None:  # it has begun
+            self.retire(exchange.line)
 
     def retire(self, line: Line) -> None:
         """No new request gets a connection of ``line``."""
@@ -187,18 +220,26 @@ class Door:
             self._line = self._new_line()
 
     def _new_line(self) -> Line:
-        return Line(self._httpx.AsyncHTTPTransport(**self._options))
+        return Line(self._httpx.AsyncHTTPTransport(**self._options), self.aside)
+
+    def aside(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Close something in a task of its own: to cancel a request must not leave it, or half of it, open."""
+        if not self._loop.is_closed():  # else it is closed already, or given to the garbage collector
+            task = self._loop.create_task(_quietly(close))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     def end(self, flag: LoopFlag | None = None) -> None:
         """Close the connections; what is at work has a second to end. Any thread."""
         try:
-            if not self._loop.is_running():
-                raise RuntimeError("nobody would close them there")
             self._loop.call_soon_threadsafe(self._begin_to_end, flag)
         except RuntimeError:
             self.abandon()
-            if flag is not None:
-                flag.set()
+        if self._loop.is_running():
+            return
+        self._hang_up()
+        if flag is not None:
+            flag.set()
 
     def _begin_to_end(self, flag: LoopFlag | None) -> None:
         self._over = True
@@ -214,17 +255,38 @@ class Door:
             _, late = await asyncio.wait(set(self._at_work), timeout=_CLOSE_WITHIN)
             for task in late:
                 task.cancel()
-        await self._line.transport.aclose()
+        self.aside(self._line.transport.aclose)
+        until = self._loop.time() + _CLOSE_WITHIN
+        while (rest := {*self._at_work, *self._closing}) and (left := until - self._loop.time()) > 0:
+            await asyncio.wait(rest, timeout=left)
+
+    def _hang_up(self) -> None:
+        """The loop is at rest: tell the server now. To close a socket is the loop's, when and if it goes on.
+
+        It would take a descriptor that was closed without its knowledge for its own, and refuse the next connection,
+        anybody's, that gets the same number.
+        """
+        self._over = True
+        for sock in self._sockets.all():
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def abandon(self) -> None:
-        """Close the sockets of a loop that does not run any more."""
+        """The loop is closed: close its sockets, and give its slots back."""
         self._over = True
-        for sock in list(self._sockets):
+        for sock in self._sockets.all():
             with suppress(OSError):
                 sock.close()
+        for ticket in list(self._at_work.values()):
+            ticket.leave()
 
     def give_up(self) -> None:
         """Close this process's handles on the sockets: its parent goes on using them."""
-        for sock in list(self._sockets):
+        for sock in self._sockets.all():
             with suppress(OSError):
                 os.close(sock.detach())
+
+
+async def _quietly(close: Callable[[], Awaitable[None]]) -> None:
+    with suppress(Exception):  # whatever the other side has done to it meanwhile
+        await close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._shell.api import MAX_BODY, Call, Sent
@@ -20,18 +20,22 @@ _BROKE_OFF = "the connection broke off"  # as it is said of a synchronous call
 _HUNG_UP = "Server disconnected"  # what httpcore says of a connection that ends before an answer
 
 
+Aside = Callable[[Callable[[], Awaitable[None]]], object]  # see ``Door.aside``
+
+
 class Line:
     """One pool of connections. The last request of a retired one closes it."""
 
-    def __init__(self, transport: httpx.AsyncHTTPTransport) -> None:
+    def __init__(self, transport: httpx.AsyncHTTPTransport, aside: Aside) -> None:
         self.transport = transport
         self.users = 0
         self.retired = False
+        self._aside = aside
 
-    async def close_unused(self) -> None:
+    def close_unused(self) -> None:
         """Close a retired one that nobody uses any more."""
         if self.retired and not self.users:
-            await self.transport.aclose()
+            self._aside(self.transport.aclose)
 
 
 class Exchange:
@@ -42,16 +46,21 @@ class Exchange:
         self._call = call
         self._headers = headers
         self._until = until
+        self.line: Line | None = None  # the one whose connection it has
+        self._bare: Any = None  # a connection while it is this exchange's alone
         self.sent = self._reused = self._heard = self.stale = False
 
     async def run(self, line: Line) -> Sent:
         """Make the exchange on a connection of ``line``."""
+        self.line = line
         line.users += 1
         try:
             return await self._run(line)
         finally:
             line.users -= 1
-            await line.close_unused()
+            if self._bare is not None:  # cut off in the middle of a handshake: httpcore knows nothing of it
+                self._door.aside(self._bare.aclose)
+            line.close_unused()
 
     async def _run(self, line: Line) -> Sent:
         """Send and read. A failure is returned, so that no exception has it, and its frames, as context."""
@@ -73,6 +82,8 @@ class Exchange:
             return bad.with_traceback(None)
         except (httpx.HTTPError, OSError) as error:
             kind, words = _described(error, httpx)
+            if self._door.tunnels:
+                self._door.retire(line)
             if status and kind != "timeout":
                 return BadReply(status, "the body broke off or cannot be read")
             if kind == "timeout" and not self.sent:
@@ -101,12 +112,13 @@ class Exchange:
         """Told by httpcore of each step."""
         if name.endswith("send_request_headers.started"):
             self.sent = True
+            self._bare = None
         elif name == "connection.connect_tcp.started":
             self._reused = False
             self._door._pool._transport.count_opened()
         elif name == "connection.connect_tcp.complete":
-            sock = info["return_value"].get_extra_info("socket")
-            self._door._sockets.add(getattr(sock, "_sock", sock))
+            self._bare = info["return_value"]
+            self._door.opened(self._bare)
 
     async def _read(self, response: httpx.Response) -> Reply:
         encoding = response.headers.get("content-encoding", "identity")

@@ -12,13 +12,25 @@ from .._shell.errands import Errands
 T = TypeVar("T")
 
 
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The loop that runs here. Raises ``RuntimeError``, saying what to do, if none does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        message = (
+            "no asyncio event loop runs here: await this in a task of one (trio has loops of another kind), "
+            "or use ColonyPool, whose calls block"
+        )
+        raise RuntimeError(message) from None
+
+
 class LoopFlag:
     """A one-shot flag for one task of the loop that runs here."""
 
     __slots__ = ("__weakref__", "_future", "_loop", "_set")
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = running_loop()
         self._future: asyncio.Future[None] = self._loop.create_future()
         self._set = False
 
@@ -41,6 +53,17 @@ class LoopFlag:
             if timer is not None:
                 timer.cancel()
         return self._set
+
+
+class SlotFlag(LoopFlag):
+    """Set for who waits for a slot. Raises if its loop is closed: then the slot is the next one's."""
+
+    __slots__ = ()
+
+    def set(self) -> None:
+        """Set it from any thread or hub."""
+        self._set = True
+        self._loop.call_soon_threadsafe(self._wake)
 
 
 async def off_loop(errands: Errands, fn: Callable[..., T], *args: Any) -> T:

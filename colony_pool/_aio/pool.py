@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from .._core.failure import closed
 from .._shell.credential import Totp
 from .._shell.fork import renew_in_children
+from .._shell.loose import Loose
 from ..pool import ColonyPool
 from ..status import PoolStatus
 from .agent import AsyncAgent
 from .door import Doors
-from .flag import LoopFlag
+from .flag import LoopFlag, running_loop
 from .totp import Ask, LoopTotp
 
 if TYPE_CHECKING:
@@ -45,13 +45,14 @@ class AsyncColonyPool:
         self._owns_pool = pool is None
         self.pool = pool if pool is not None else ColonyPool(base_url, **options)
         self._agents: dict[str, AsyncAgent] = {}
-        self._parked: weakref.WeakSet[LoopFlag] = weakref.WeakSet()  # a task that is lost is not kept alive
+        self._parked: Loose[LoopFlag] = Loose()  # a task that is lost is not kept alive
         self._doors = Doors(self.pool)
         self._closed = False
         self.pool._at_close.add(self._doors)
         renew_in_children(self)
 
     async def __aenter__(self) -> AsyncColonyPool:
+        running_loop()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -110,14 +111,14 @@ class AsyncColonyPool:
         """
         if self._closed:
             return
+        done = LoopFlag()  # raises, before anything has changed, where no loop runs
         self._closed = True
         for agent in tuple(self._agents.values()):
             agent._end()
         if self._owns_pool and not self.pool._closed:
-            done = LoopFlag()
             self.pool._runtime.spawn(self._close_pool, done, home=self.pool._runtime.outside())
             await done.wait()
-        for flag in list(self._parked):
+        for flag in self._parked.all():
             flag.set()
         await self._doors.close()
 
@@ -136,5 +137,5 @@ class AsyncColonyPool:
 
     def _after_fork(self) -> None:
         """In a forked child: the parent's loops, tasks and connections are none of ours."""
-        self._parked.clear()
+        self._parked = Loose()
         self._doors.after_fork()

@@ -46,6 +46,9 @@ class LoopTotp:
         async def run() -> None:
             try:
                 answer.append(await ask())
+            except asyncio.CancelledError:  # with its loop, as a rule: none of those who wait has been cancelled
+                problem.append(RuntimeError("totp: it was cancelled, or its event loop ended, before it gave a code"))
+                raise
             except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits for it
                 problem.append(error)
             finally:

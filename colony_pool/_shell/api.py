@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _REPEATABLE = ("GET", "HEAD")
 _KEYED = ("POST", "PUT")
+# Names of headers are the same however they are written; these are of ours, and a caller's takes its place.
+_OURS = ("Accept", "Accept-Encoding", "Content-Type", "Idempotency-Key", "User-Agent")
+_WRITTEN = {name.lower(): name for name in _OURS}
 MAX_BODY = 64 * 1024 * 1024
 Sent = Reply | NetworkFailure | BadReply
 
@@ -73,7 +76,7 @@ class Call:
     @property
     def repeatable(self) -> bool:
         """Whether sending it twice is harmless: a read, or a write that the server recognises."""
-        return self.method in _REPEATABLE or "Idempotency-Key" in self.headers
+        return self.method in _REPEATABLE or (self.method in _KEYED and "Idempotency-Key" in self.headers)
 
 
 def prepare(
@@ -126,7 +129,7 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
             raise ValueError(f"headers: {name!r} and its value must be strings")
         if name.lower() in ("authorization", "host", "content-length", "transfer-encoding"):
             raise ValueError(f"headers: {name} is set by the pool")
-    return dict(headers)
+    return {_WRITTEN.get(name.lower(), name): value for name, value in headers.items()}
 
 
 def is_refused(reply: Sent) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import ssl
-import weakref
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any
@@ -15,6 +14,7 @@ from .._version import __version__
 from ..config import Timeout
 from .bulkhead import Bulkhead, Ticket
 from .exchange import Abort, BadReply, Exchange, NetworkFailure, NoIdleConnection, Reply, Request
+from .loose import Loose
 from .pools import Pools
 from .url import check_proxy
 
@@ -51,7 +51,7 @@ class Transport:
             url.scheme, url.hostname or "", url.port, maxsize=maxsize, proxy=check_proxy(proxy), ca_certs=ca_certs
         )  # fmt: skip
         self.bulkhead = Bulkhead(maxsize, runtime)
-        self.beside: weakref.WeakSet[Any] = weakref.WeakSet()  # others that keep connections: those of event loops
+        self.beside: Loose[Any] = Loose()  # others that keep connections: those of event loops
 
     def send(
         self,
@@ -98,6 +98,9 @@ class Transport:
     def _in_turn(self, exchange: Exchange, abort: Abort, deadline: float, priority: bool) -> Reply:
         """Wait for a slot, use it, give it back."""
         ticket = self.bulkhead.ticket(priority=priority)
+        if self.bulkhead.in_use == self._maxsize:
+            for other in self.beside.all():
+                other.bury()
         try:
             if not ticket.wait(deadline - monotonic(), on_wait=abort.watch):
                 kind, detail = ("aborted", "given up") if abort.aborted else ("timeout", "no time left")
@@ -120,7 +123,7 @@ class Transport:
 
     def connections(self) -> tuple[int, int]:
         """``(in use, idle)`` connections."""
-        return self.bulkhead.in_use, self._pools.idle() + sum(other.idle() for other in list(self.beside))
+        return self.bulkhead.in_use, self._pools.idle() + sum(other.idle() for other in self.beside.all())
 
     @property
     def context(self) -> ssl.SSLContext | None:

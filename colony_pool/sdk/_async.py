@@ -29,10 +29,12 @@ check_async(Theirs)
 Method = TypeVar("Method", bound=Callable[..., Any])
 _OWN = ("_raw_multipart_upload", "_raw_request_bytes", "_ensure_token", "_clear_cached_token")
 
-# The token that the call of this task carries: tasks share a client, and another may have renewed its token by now.
-_carried: ContextVar[str] = ContextVar("colony_pool.sdk.carried", default="")
+Carried = tuple[AsyncAgent, str] | None
+# The token that the call of this task carries, and whose it is: tasks share a client, and another may have renewed
+# its token by now; and one task has several clients.
+_carried: ContextVar[Carried] = ContextVar("colony_pool.sdk.carried", default=None)
 # The one that it was refused with, until the pool has been told, which may block and is done off the loop.
-_refused: ContextVar[str] = ContextVar("colony_pool.sdk.refused", default="")
+_refused: ContextVar[Carried] = ContextVar("colony_pool.sdk.refused", default=None)
 
 
 def _with_a_fresh_token(method: Method) -> Method:
@@ -117,8 +119,7 @@ class AsyncColonyClient(Theirs):
         return answer
 
     def _behind(self, pool: ColonyPool | AsyncColonyPool | None, base_url: str | None, cache_token: bool) -> None:
-        given = pool.pool if isinstance(pool, AsyncColonyPool) else pool
-        self.pool = chosen_pool(given, base_url, None, cache_token)
+        self.pool = chosen_pool(pool, base_url, None, cache_token)
         self._view = pool if isinstance(pool, AsyncColonyPool) else view_of(self.pool)
         self._held = None
 
@@ -130,12 +131,10 @@ class AsyncColonyClient(Theirs):
             key = self.api_key
             agent = self._agent()
             try:
-                if jwt := _refused.get():
-                    _refused.set("")
-                    await agent._off_loop(agent._agent._rejected, jwt)
+                await _tell_of_the_refused()
                 await agent._forgotten()
                 self._token = await agent.token()
-                _carried.set(self._token)
+                _carried.set((agent, self._token))
                 return
             except ColonyAPIError as error:
                 if self.api_key == key:
@@ -143,8 +142,10 @@ class AsyncColonyClient(Theirs):
                 # Rotated by another task meanwhile: it was the old key that failed.
 
     def _clear_cached_token(self) -> None:
-        """The SDK comes here when a token was refused, and for a key that has gone."""
-        _refused.set(_carried.get())
+        """The SDK comes here when a token was refused, and for a key that has gone, which may never have had one."""
+        carried, held = _carried.get(), self._held
+        if carried is not None and held is not None and carried[0] is held[1]:
+            _refused.set(carried)
 
     def _agent(self) -> AsyncAgent:
         """The pool's handle for the key of the moment."""
@@ -158,10 +159,21 @@ class AsyncColonyClient(Theirs):
         return held[1]
 
 
-def adopt_async(client: Theirs, pool: ColonyPool | None) -> None:
+async def _tell_of_the_refused() -> None:
+    refused = _refused.get()
+    _refused.set(None)
+    try:
+        if refused is not None:
+            agent = refused[0]
+            await agent._off_loop(agent._agent._rejected, refused[1])
+    finally:
+        del refused  # no traceback of ours holds a token
+
+
+def adopt_async(client: Theirs, pool: ColonyPool | AsyncColonyPool | None) -> None:
     """``adopt`` for an asynchronous client."""
     cls = turned(type(client), Theirs, AsyncColonyClient, _OWN)
-    shared = chosen_pool(pool, client.base_url, None, client.cache_token)
+    chosen_pool(pool, client.base_url, None, client.cache_token)  # raises unless it fits
     client.__class__ = cls
     adopted: Any = client
-    adopted._behind(shared, None, client.cache_token)
+    adopted._behind(pool, client.base_url, client.cache_token)

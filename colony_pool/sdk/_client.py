@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import colony_sdk
 from colony_sdk import RetryConfig
 
+from .._aio.pool import AsyncColonyPool
 from ..agent import Agent
 from ..config import AUTH_TOKEN_RETRY
 from ..config import RetryConfig as PoolRetry
@@ -69,8 +70,9 @@ class ColonyClient(colony_sdk.ColonyClient):
     """The SDK's ``ColonyClient`` behind a pool's door: same constructor, methods, results and errors.
 
     Arguments, beside the SDK's:
-        pool: whose tokens and connections are used. Default: the one that all clients of this process share that
-            have the same ``base_url``, ``proxy`` and ``cache_token`` (``default_pool``).
+        pool: a ``ColonyPool``, or an ``AsyncColonyPool`` for that behind it, whose tokens and connections are used.
+            Default: the one that all clients of this process share that have the same ``base_url``, ``proxy`` and
+            ``cache_token`` (``default_pool``).
 
     With ``pool``, ``base_url`` is the pool's, and ``proxy`` and ``cache_token=False`` are options of the pool: given
     here they raise ``ValueError`` unless they agree. ``auth_token_retry`` is a patience: the sum of its delays is how
@@ -96,7 +98,7 @@ class ColonyClient(colony_sdk.ColonyClient):
         cache_token: bool = True,
         totp: str | Callable[[], str] | None = None,
         *,
-        pool: ColonyPool | None = None,
+        pool: ColonyPool | AsyncColonyPool | None = None,
     ) -> None:
         try:
             given = None if base_url == sdk.DEFAULT_BASE_URL else base_url
@@ -169,7 +171,7 @@ class ColonyClient(colony_sdk.ColonyClient):
         return answer
 
 
-def adopt(client: Client, pool: ColonyPool | None = None) -> Client:
+def adopt(client: Client, pool: ColonyPool | AsyncColonyPool | None = None) -> Client:
     """Put an existing client of the SDK behind ``pool`` (or the default one); return it.
 
     From here on ``client`` is an instance of ``colony_pool.sdk``'s class, and still of its own.

@@ -11,6 +11,7 @@ import atexit
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from .._aio.pool import AsyncColonyPool
 from ..pool import ColonyPool
 
 __all__ = ["chosen_pool", "default_pool"]
@@ -43,8 +44,12 @@ def default_pool(base_url: str | None = None, *, proxy: str | None = None, cache
     return first
 
 
-def chosen_pool(pool: ColonyPool | None, base_url: str | None, proxy: str | None, cache_token: bool) -> ColonyPool:
+def chosen_pool(
+    pool: ColonyPool | AsyncColonyPool | None, base_url: str | None, proxy: str | None, cache_token: bool
+) -> ColonyPool:
     """The pool that a client asks for; ``ValueError`` for an option that the pool has otherwise."""
+    if isinstance(pool, AsyncColonyPool):
+        pool = pool.pool
     if pool is None:
         return default_pool(base_url, proxy=proxy, cache_token=cache_token)
     if base_url is not None and base_url.rstrip("/") != pool.base_url:

@@ -83,6 +83,29 @@ def g25_only_what_may_be_repeated_is_repeated(w: World) -> None:
 
 
 @scenario()
+def g25_a_header_is_the_same_however_it_is_written(w: World) -> None:
+    """A caller's takes the place of the pool's; and a key where the server does not look for one changes nothing."""
+    from colony_pool import ColonyServerError, RetryConfig
+    from colony_pool._shell.api import prepare
+
+    agent = w.pool(retry=RetryConfig(base_delay=0.01)).agent("col_a")
+    agent.token()
+    w.colony.behave("status", status=502, only="/thing")
+    for method, name, sent in (
+        ("POST", "idempotency-key", 3),
+        ("PUT", "IDEMPOTENCY-KEY", 3),
+        ("DELETE", "Idempotency-Key", 1),
+    ):
+        before = w.colony.count("/thing")
+        assert type(error_of(agent.request, method, "/thing", headers={name: "mine"})) is ColonyServerError
+        rows = [r for r in w.colony.requests() if r.path.endswith("/thing")][before:]
+        assert ["mine"] * sent == [r.idempotency_key for r in rows], method
+    names = ("accept", "content-type", "user-agent", "accept-encoding", "idempotency-key")
+    call = prepare("POST", "/thing", json={}, headers=dict.fromkeys(names, "mine"))
+    assert call.headers == dict.fromkeys(map(str.title, names), "mine")
+
+
+@scenario()
 def g25_a_deed_that_may_have_been_done_is_not_done_again(w: World) -> None:
     """The connection breaks after the request was read; and when it could not be sent at all, it is sent again."""
     from colony_pool import ColonyNetworkError, RetryConfig

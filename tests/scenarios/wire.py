@@ -121,6 +121,24 @@ def g22_what_comes_behind_an_answer_is_nobodys_answer(w: World) -> None:
     assert_recovered(w, pool)
 
 
+@scenario(*RUNTIMES)
+def g22_what_comes_behind_an_answer_that_fills_a_buffer_is_nobodys_answer(w: World) -> None:
+    """The answer ends where a buffer on its way does, so that all of what is behind it waits elsewhere."""
+    from colony_pool.testing import subject
+
+    pool = _pool(w, maxsize=1)
+    pool.agent(key("a")).token()
+    bare = len(_answer("Content-Length: 000000", body=""))
+    for size in (8192, 16_384, 65_536, 131_072, 262_144):
+        body = BODY.ljust(size - bare)
+        answer = _answer(f"Content-Length: {len(body):06d}", body=body)
+        w.colony.behave("raw", data=answer + _answer(f"Content-Length: {SIZE}"), then="keep", only="/x")
+        assert len(pool.agent(key("a")).get("/x").content) == len(body)
+        mine = key(f"next_{size}")
+        assert pool.agent(mine).get("/users/me").json()["id"] == subject(mine), size
+    assert_recovered(w, pool)
+
+
 class _BlackHole:
     """Takes a port whose SYNs are dropped from now on: the queue of its listener is full, and nobody accepts."""
 

@@ -70,6 +70,23 @@ def test_rotate_key_and_refresh_token_reach_the_pool_that_threads_share() -> Non
         assert 4 == tokens(server), "the old key's token is gone from memory, too"
 
 
+@pytest.mark.parametrize("change", ["rotate_key", "confirm_key_recovery"])
+def test_g19_a_key_that_goes_takes_no_other_clients_token_along(change: str) -> None:
+    """Clients of several keys in one task, as in most scripts."""
+
+    async def scenario(server: ApiServer, pool: ColonyPool) -> None:
+        async with AsyncColonyClient("col_a", pool=pool) as one, AsyncColonyClient("col_b", pool=pool) as other:
+            kept = await other.get_auth_token()
+            await (one.rotate_key() if change == "rotate_key" else one.confirm_key_recovery("from the mail"))
+            assert kept == await other.get_auth_token()
+            server.revoked.add(kept)
+            await other.get_me()
+            assert kept != await other.get_auth_token()
+
+    with ApiServer() as server, ColonyPool(server.base_url, token_cache=None, registry=None) as pool:
+        asyncio.run(scenario(server, pool))
+
+
 @pytest.fixture
 def on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLONY_SDK_TOKEN_CACHE_DIR", str(tmp_path))
@@ -131,8 +148,10 @@ def test_refresh_token_does_in_the_loop_nothing_that_may_block(
     assert threading.get_ident() not in removed_in
 
 
-def test_an_existing_client_is_adopted() -> None:
-    async def scenario(server: ApiServer, pool: ColonyPool) -> None:
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["ColonyPool", "AsyncColonyPool"])
+def test_an_existing_client_is_adopted(asynchronous: bool) -> None:
+    async def scenario(server: ApiServer, given: ColonyPool) -> None:
+        pool = AsyncColonyPool(pool=given) if asynchronous else given
         async with colony_sdk.AsyncColonyClient("col_a", base_url=server.base_url, cache_token=False) as client:
             assert adopt(client, pool) is client
             assert isinstance(client, AsyncColonyClient)

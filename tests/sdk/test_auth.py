@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import io
+import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 
 import colony_pool.httpx
 import colony_pool.requests
-from colony_pool import Agent, ColonyPool
+from colony_pool import Agent, ColonyPool, ColonyServerError
 from colony_pool.testing import FakeColony
 from tests.sdk.server import TOKEN, ApiServer
 
 Send = Callable[..., int]
+OURS = str(Path(colony_pool.__file__).parent)
 
 
 def with_httpx(agent: Agent, method: str, url: str, data: Any = None) -> int:
@@ -121,3 +125,47 @@ def test_g22_requests_takes_no_token_along_out_of_the_api(colony: FakeColony, ag
     colony.behave("redirect", location=f"http://127.0.0.1:{colony.port}/elsewhere", only="/users/me")
     with_requests(agent, "GET", f"{colony.base_url}/users/me")
     assert [""] == [request.agent for request in colony.requests() if request.path == "/elsewhere"]
+
+
+def test_a_refresh_that_fails_keeps_no_connection_of_requests(colony: FakeColony, agent: Agent) -> None:
+    """There may be no other: a session with ``pool_block`` would wait for it for good."""
+    adapter: Any = HTTPAdapter(pool_connections=1, pool_maxsize=1, pool_block=True)
+    with requests.Session() as session:
+        session.trust_env = False
+        session.auth = colony_pool.requests.ColonyAuth(agent)
+        session.mount("http://", adapter)
+        agent.token()
+        colony.revoke_tokens()
+        colony.behave("status", status=500, only=TOKEN)
+        with pytest.raises(ColonyServerError):
+            session.get(f"{colony.base_url}/users/me")
+        (key,) = adapter.poolmanager.pools.keys()
+        assert 1 == adapter.poolmanager.pools[key].pool.qsize(), "it is free"
+        colony.behave("healthy")
+        assert 200 == session.get(f"{colony.base_url}/users/me").status_code
+
+
+@pytest.mark.parametrize("what", ["the refresh", "the replay"])
+def test_g23_when_a_refresh_or_a_replay_fails_no_variable_of_ours_shows_a_token(
+    what: str, send: Send, colony: FakeColony, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Crash reporters collect local variables."""
+    rejected = Agent._rejected
+
+    def then_it_fails(agent: Agent, jwt: str) -> bool:
+        if what == "the refresh":
+            colony.behave("status", status=500, only=TOKEN)
+        else:
+            colony.behave("reset", only="/users/me")
+        return rejected(agent, jwt)
+
+    monkeypatch.setattr(Agent, "_rejected", then_it_fails)
+    tokens = [agent.token()]
+    colony.revoke_tokens()
+    with pytest.raises((ColonyServerError, httpx.HTTPError, requests.ConnectionError)) as failed:
+        send(agent, "GET", f"{colony.base_url}/users/me")
+    tokens.append(agent._jwt)
+    frames = [f for f, _ in traceback.walk_tb(failed.value.__traceback__) if f.f_code.co_filename.startswith(OURS)]
+    assert bool(frames) == (what == "the refresh" or send is with_requests), "httpx closes its flow before"
+    shown = repr([frame.f_locals for frame in frames]) + repr(failed.value) + str(failed.value)
+    assert [False, False] == [token in shown for token in tokens]
