@@ -22,13 +22,21 @@ class SharedLock:
         self._patience = patience
 
     def __enter__(self) -> None:
-        if self._lock.acquire(blocking=False):
-            return
-        give_up = time.monotonic() + self._patience
-        while not self._lock.acquire(blocking=False):
-            if time.monotonic() >= give_up:
-                raise StoreUnavailable(f"other threads have been using the store for {self._patience:g} s")
-            time.sleep(_STEP)
+        if not self.take(self._patience):
+            raise StoreUnavailable(f"other threads have been using the store for {self._patience:g} s")
 
     def __exit__(self, *exc: object) -> None:
+        self.release()
+
+    def take(self, patience: float) -> bool:
+        """Take it; ``False`` when others have it for ``patience`` seconds."""
+        give_up = time.monotonic() + patience
+        while not self._lock.acquire(blocking=False):
+            if time.monotonic() >= give_up:
+                return False
+            time.sleep(_STEP)
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
         self._lock.release()

@@ -230,19 +230,6 @@ def test_the_clock_is_the_hosts() -> None:
     assert time.clock_gettime(time.CLOCK_BOOTTIME) <= clock.now() <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def test_a_forked_child_makes_a_connection_of_its_own(store: HostStore, path: Path) -> None:
-    """G24: even where the parent is within a transaction as it forks."""
-
-    def child(folder: Path) -> None:
-        del folder
-        assert "429" == store.look().hold_cause
-        store.join("child", LONG)
-
-    with store._lock:  # as if another thread were at it
-        in_a_child(child, path.parent)
-    assert 2 == store.join("parent", LONG).members
-
-
 def test_threads_may_share_a_store(store: HostStore) -> None:
     threads = [threading.Thread(target=store.join, args=(f"t{number}", LONG)) for number in range(20)]
     for thread in threads:
