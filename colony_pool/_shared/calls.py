@@ -38,11 +38,19 @@ class Call(Generic[T]):
 
 
 class Calls:
-    """The calls of one process to its store."""
+    """The calls of one process to its store.
 
-    def __init__(self, store: Store, runtime: Runtime, health: Health) -> None:
+    Arguments:
+        proof: called before anything else of a store that has failed: it works once it has answered this, too.
+    """
+
+    def __init__(
+        self, store: Store, runtime: Runtime, health: Health, *,
+        proof: Callable[[Store], object] = lambda store: store.look(),
+    ) -> None:  # fmt: skip
         self.made = False  # any call, whatever came of it
         self._store = store
+        self._proof = proof
         self._runtime = runtime
         self._health = health
         self._waiting: deque[Call[Any]] = deque()
@@ -65,7 +73,7 @@ class Calls:
         if self._health.state == UNAVAILABLE:
             call.end("it has not answered since it failed")
             if self._trial is None or self._trial.ended.is_set():
-                self._trial = self.begin(lambda store: store.look())
+                self._trial = self.begin(self._proof)
         else:
             self._in_the_way[call] = None
             self._enter(call)
@@ -122,6 +130,8 @@ class Calls:
             if call.given_up:
                 return
             self.made = True
+            if self._health.state == UNAVAILABLE and call.verb is not self._proof:
+                self._proof(self._store)
             call.answer.append(call.verb(self._store))
             in_time = self._runtime.monotonic() - call.began <= call.patience
             if in_time and not call.given_up:

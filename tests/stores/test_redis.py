@@ -147,6 +147,18 @@ def test_a_full_server_is_told(server: Server, make: Make) -> None:
     assert "more" == store.hold(4 * LONG, "more").hold_cause
 
 
+def test_a_replica_is_told_from_a_server_that_takes_what_it_is_told(server: Server, make: Make) -> None:
+    """As after a failover: who reads from it learns nothing of that."""
+    store, plain = make(server.url), server.client()
+    store.hold(LONG, "429")
+    plain.execute_command("REPLICAOF", "127.0.0.1", free_port())
+    assert "429" == store.look().hold_cause
+    with pytest.raises(StoreUnavailable, match="read only"):
+        store.join("a", 0.0)
+    plain.execute_command("REPLICAOF", "NO", "ONE")
+    store.join("a", 0.0)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_passwords_are_used_and_never_shown(kind: str, tmp_path: Path, make: Make) -> None:
     """G23."""
