@@ -8,9 +8,11 @@ in from anywhere: another thread, a greenlet, a finaliser in the middle of a han
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 log = logging.getLogger("colony_pool")
@@ -18,6 +20,12 @@ log = logging.getLogger("colony_pool")
 # An idle worker waits this long for more work before it ends, seconds.
 LINGER = 0.5
 Job = Callable[[], object]
+_endings: dict[int, list[Job]] = {}  # of each worker's thread: what is to be done at its end
+
+
+def at_the_end(job: Job) -> None:
+    """Have the current thread run ``job()`` when it ends; nothing, if it is no worker's."""
+    _endings.get(threading.get_native_id(), []).append(job)
 
 
 class _Worker:
@@ -77,6 +85,7 @@ class Workers:
             self._backlog.append(job)
 
     def _work(self, worker: _Worker) -> None:
+        endings = _endings[threading.get_native_id()] = []
         try:
             while (job := worker.job) is not None:
                 worker.job = None
@@ -85,6 +94,10 @@ class Workers:
                 self._wait_for_more(worker)
         finally:
             self._alive.discard(worker)
+            while endings:
+                with suppress(Exception):
+                    endings.pop()()
+            _endings.pop(threading.get_native_id(), None)
 
     @staticmethod
     def _run(job: Job) -> None:

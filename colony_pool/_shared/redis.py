@@ -5,6 +5,8 @@ verbs               one Lua script each (``lua.py``): one round trip, atomic, on
 waiting             0.1 s for a connection and 0.1 s for an answer, no retries. A server that stands still costs one
                     of the two: what cannot be connected to is asked nothing. A look-up of the host's name, which
                     nothing can interrupt, and TLS come on top
+connections         one for all threads of a process; where gevent has patched sockets, one for each native thread
+                    that asks, until it ends. One that was idle for a minute is not used again
 what is kept        for an endpoint, a hash and two sorted sets; for a key, a hash while it is claimed or refused,
                     or has a token. All with a time to live, and named ``colony_pool:1:{hash of base_url}:...``
 secrets             API keys appear as a keyed hash; tokens only with ``share_tokens=True``, and then as ciphertext
@@ -26,6 +28,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -33,6 +36,8 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from .._runtime.select import gevent_has_patched
+from .._runtime.workers import at_the_end
 from . import lua
 from .store import Denial, KeyState, Opening, Store, StoreUnavailable, Survey, View
 
@@ -40,6 +45,8 @@ SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "
 ALLOWED = "redis://, rediss:// or valkey://"
 TIMEOUT = 0.1  # seconds
 _THREADS = 16  # whose connections are kept; gevent's thread pool has ten
+_ANY = 0  # no thread's id
+_IDLE = 60.0  # seconds after which a connection is not used again: what stands between may have forgotten it
 
 _Answer = TypeVar("_Answer")
 
@@ -67,7 +74,7 @@ class RedisStore:
         self.carries_tokens = share_tokens
         self.fallback: Store | None = None
         self._connect = partial(_client, url)
-        self._clients: dict[int, _Client] = {}  # of each thread, the newest last
+        self._clients: dict[int, _Client] = {}  # the one of all threads, or of each, the newest last
         tag = hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
         self._prefix = f"colony_pool:1:{{{tag}}}:"
 
@@ -128,7 +135,7 @@ class RedisStore:
     ) -> _Answer:
         """Run one script and read its answer; whatever goes wrong is ``StoreUnavailable``."""
         names = [self._prefix + name for name in ("door", "members", *keys)]
-        thread = threading.get_native_id()
+        thread = threading.get_native_id() if gevent_has_patched() else _ANY
         try:
             answer = self._client(thread).scripts[script](keys=names, args=args)
             return read(None if answer is None else json.loads(answer))
@@ -137,12 +144,18 @@ class RedisStore:
             raise StoreUnavailable(f"{self._where}: {exc}") from exc
 
     def _client(self, thread: int) -> _Client:
-        """Return the thread's own client: where gevent has patched sockets, they serve the thread that made them."""
-        client = self._clients.get(thread)
+        """Return the client of ``thread``: sockets that gevent has patched serve none but the one that made them."""
+        now, client = time.monotonic(), self._clients.get(thread)
+        if client is not None and now - client.used_at > _IDLE:
+            self._drop(thread)
+            client = None
         if client is None:
-            for ended in list(self._clients)[: 1 - _THREADS]:
-                self._drop(ended)
-            client = self._clients[thread] = self._connect()
+            for other in list(self._clients)[: 1 - _THREADS]:  # of threads that do not say when they end
+                self._drop(other)
+            client = self._clients.setdefault(thread, self._connect())
+            if thread != _ANY:
+                at_the_end(partial(self._drop, thread))
+        client.used_at = now
         return client
 
     def _drop(self, thread: int) -> None:
@@ -204,10 +217,11 @@ def problem_with(url: str) -> Exception | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Client:
     redis: Any
     scripts: dict[str, Any]  # redis-py loads one that the server does not know, as after its restart
+    used_at: float = 0.0  # monotonic
 
 
 def _client(url: str) -> _Client:
