@@ -7,7 +7,7 @@ durability          ``synchronous=OFF``: nothing in it is true after a crash of 
                     disk, however busy, holds a verb up. A crash of a process loses nothing
 time                ``BootClock``; what another start of the host has written is void
 removed, replaced   noticed by the next verb, which opens what is there now, or makes it anew
-corrupt             put aside as ``.corrupt``; this verb fails, the next begins with an empty record
+corrupt, empty      put aside as ``.corrupt``; this verb fails, the next begins with an empty record
 another version     ``StoreUnavailable``; two versions must not take turns with one file
 cost                20 us for a ``look``, 40 to 60 us for what may write: ``python -m tests.bench stores``
 fork                closed before it, since SQLite counts locks by process and a child would take its parent's for
@@ -140,7 +140,7 @@ class HostStore(RecordStore):
                 yield self._open(path)
             except sqlite3.Error as exc:
                 self._close()
-                if type(exc) is sqlite3.DatabaseError:  # nothing but "malformed" and "not a database" is
+                if type(exc) is sqlite3.DatabaseError:  # nothing but "malformed", "not a database" and ours is
                     put_aside(path, self._file)
                 raise StoreUnavailable(f"{path}: {exc}") from exc
 
@@ -153,6 +153,8 @@ class HostStore(RecordStore):
             self._file = identity(path)
             self._db = _connect(path)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]  # opens the journal, too
+        if not version and self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+            raise sqlite3.DatabaseError("the file is empty")  # as a crash of the host leaves one that is new
         if version != SCHEMA:
             self._close()
             raise StoreUnavailable(

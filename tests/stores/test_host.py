@@ -104,6 +104,20 @@ def test_a_corrupt_file_is_put_aside_and_the_next_verb_begins_anew(
     assert View() == first.look() == make(URL).look()
 
 
+@pytest.mark.parametrize("length", [0, 1])
+def test_a_file_that_a_crash_of_the_host_has_left_empty_is_put_aside(
+    store: HostStore, path: Path, make: Make, length: int
+) -> None:
+    """It is renamed into its place before the disk has its content; SQLite takes it for a new database."""
+    store.close()
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(StoreUnavailable, match="empty"):
+        store.look()
+    assert View() == store.look()
+    store.hold(LONG, "more")
+    assert "more" == make(URL).look().hold_cause
+
+
 def test_a_record_that_cannot_be_read_is_a_corrupt_file(store: HostStore, path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("UPDATE door SET record = ?", (json.dumps({"no": "door"}),))
