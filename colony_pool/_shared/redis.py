@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -59,13 +60,14 @@ class RedisStore:
             them.
         base_url: the API.
         share_tokens: keep tokens; give it sealed ones only (``keys.Sealer``).
+        timeout: seconds for a connection, and again for an answer; default: ``TIMEOUT``.
 
     Raises:
         ValueError: the URL is none of these; its password is not shown.
         ImportError: redis-py is not installed.
     """
 
-    def __init__(self, url: str, base_url: str, *, share_tokens: bool = False) -> None:
+    def __init__(self, url: str, base_url: str, *, share_tokens: bool = False, timeout: float | None = None) -> None:
         self._where = shown(url)
         problem = problem_with(url)
         if problem is not None:
@@ -73,7 +75,7 @@ class RedisStore:
             raise problem
         self.carries_tokens = share_tokens
         self.fallback: Store | None = None
-        self._connect = partial(_client, url)
+        self._connect = partial(_client, url, TIMEOUT if timeout is None else timeout)
         self._clients: dict[int, _Client] = {}  # the one of all threads, or of each, the newest last
         tag = hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
         self._prefix = f"colony_pool:1:{{{tag}}}:"
@@ -198,11 +200,16 @@ def shown(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     if not mark:
         return "***" if {"@", ":"} & set(url) else url
-    return f"{scheme}://{'***@' if '@' in rest else ''}{rest.rpartition('@')[2].partition('?')[0]}"
+    place = re.split("[/?#]", rest)[0]
+    beyond = rest[len(place) :]
+    if "@" in beyond:  # of a password with a slash in it, or of an option: either way a part of it would be seen
+        return f"{scheme}://***"
+    host = place.rpartition("@")[2]
+    return f"{scheme}://{'***@' if '@' in place else ''}{host}{re.split('[?#]', beyond)[0]}"
 
 
 def problem_with(url: str) -> Exception | None:
-    """Say why there can be no store with this URL: it is none, or redis-py is not installed."""
+    """Say why there can be no store with this URL: it is none, or redis-py is not installed, or will not have it."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -210,11 +217,24 @@ def problem_with(url: str) -> Exception | None:
         return ValueError(f"shared={shown(url)!r}: its host or its port cannot be read; it must begin with {ALLOWED}")
     if parts.scheme not in SCHEMES or not host:
         return ValueError(f"shared={shown(url)!r}: must be a URL with a host that begins with {ALLOWED}")
+    if re.fullmatch("/?[0-9]*/?", parts.path) is None:  # redis-py would take it for 0
+        return ValueError(f"shared={shown(url)!r}: after the host there may be the number of a database, and no more")
     try:
         import redis  # noqa: F401 - whether it is there
     except ImportError:
         return ImportError(f"shared={shown(url)!r} needs redis-py; pip install 'colony-pool[redis]'")
-    return None
+    refusal = _refusal(url)
+    return ValueError(f"shared={shown(url)!r}: {refusal}") if refusal else None
+
+
+def _refusal(url: str) -> str:
+    """What redis-py has against its options; else nobody would hear of it before the first outage."""
+    try:
+        pool = _client(url, TIMEOUT).redis.connection_pool
+        pool.connection_class(**pool.connection_kwargs)
+    except Exception as exc:  # noqa: BLE001 - of whatever kind
+        return str(exc)
+    return ""
 
 
 @dataclass(slots=True)
@@ -224,7 +244,7 @@ class _Client:
     used_at: float = 0.0  # monotonic
 
 
-def _client(url: str) -> _Client:
+def _client(url: str, timeout: float) -> _Client:
     from redis import Redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -232,8 +252,8 @@ def _client(url: str) -> _Client:
     scheme, _, rest = url.partition("://")
     client = Redis.from_url(
         f"{SCHEMES[scheme]}://{rest}",
-        socket_connect_timeout=TIMEOUT,
-        socket_timeout=TIMEOUT,
+        socket_connect_timeout=timeout,
+        socket_timeout=timeout,
         retry=Retry(NoBackoff(), 0),
         protocol=2,  # a connection is ready at once: no HELLO, and with driver_info=None no name, each a round trip
         driver_info=None,
