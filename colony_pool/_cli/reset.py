@@ -36,13 +36,17 @@ def command(
 ) -> None:
     """Carry out ``colony-pool reset``; ``HELP`` says what it does."""
     store, api = opened(shared, base_url)
+    nothing = "nothing was reset"
     try:
+        before = known(store, api, place(shared), time.time())
         if not yes:
-            Console(stderr=True).print(picture(known(store, api, place(shared), time.time())))
+            Console(stderr=True).print(picture(before))
             _confirm()
+        if store.fallback is not None:  # a server may do what it was asked for after nobody waits any more
+            nothing = "it may have been reset all the same, see colony-pool status"
         store.reset()
     except StoreUnavailable as error:
-        raise Failed(UNAVAILABLE, f"unavailable: {error}; nothing was reset") from None
+        raise Failed(UNAVAILABLE, f"unavailable: {error}; {nothing}") from None
     finally:
         store.close()
     print(f"{api}: reset for {place(shared)}")
@@ -50,5 +54,6 @@ def command(
 
 def _confirm() -> None:
     print("Reset it? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    answer = sys.stdin.readline() if sys.stdin is not None else ""  # closed: nobody can answer
+    if answer.strip().lower() not in ("y", "yes"):
         raise Failed(MISUSED, "not confirmed, and nothing was reset; answer y, or pass --yes")

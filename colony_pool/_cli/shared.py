@@ -14,6 +14,7 @@ from .._shell.url import check_base_url
 from ..config import DEFAULT_BASE_URL
 from .exits import MISUSED, Failed
 
+_PATIENCE = 5.0  # seconds; an operator may be far away from the server, which may be slow, and no agent waits for it
 HOST, NONE = "host", "none"
 VARIABLE = "COLONY_POOL_SHARED"  # a URL may hold a password, and a command line is read by every user of the host
 
@@ -53,7 +54,7 @@ def opened(shared: str, base_url: str | None) -> tuple[Store, str]:
         api = check_base_url(given, allow_insecure=True)  # no key is sent there
     except ValueError as error:
         raise Failed(MISUSED, str(error).replace("base_url", "--base-url")) from None
-    store = open_store(checked(shared), api)
+    store = open_store(checked(shared), api, timeout=_PATIENCE)
     if store is None:
         raise Failed(MISUSED, f"--shared {NONE}: there is nothing to look at")
     return store, api
