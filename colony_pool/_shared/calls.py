@@ -27,6 +27,7 @@ class Call(Generic[T]):
         self.done = runtime.event()  # it has come to its end, or nobody waits any more
         self.ended = runtime.event()
         self.given_up = False
+        self.is_last = False  # it is made whatever has become of the store, and says nothing of it
         self.answer: list[T] = []
         self.problem = ""
 
@@ -79,6 +80,12 @@ class Calls:
             self._enter(call)
         return call
 
+    def close(self) -> None:
+        """Have the store closed, though it may have failed; never waits."""
+        call: Call[Any] = Call(lambda store: store.close(), self._runtime, self._health.patience_aside)
+        call.is_last = True
+        self._enter(call)
+
     def wait(self, call: Call[T]) -> T:
         """Return the answer, or raise ``StoreUnavailable``."""
         if not call.done.wait(call.patience):
@@ -128,6 +135,9 @@ class Calls:
         problem = ""
         try:
             if call.given_up:
+                return
+            if call.is_last:
+                call.verb(self._store)
                 return
             self.made = True
             if self._health.state == UNAVAILABLE and call.verb is not self._proof:

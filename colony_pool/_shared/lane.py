@@ -54,4 +54,4 @@ class Lane:
         if self.calls.made:
             self.calls.begin(lambda store: store.leave(self.owner))
             if for_good:
-                self.calls.begin(lambda store: store.close())
+                self.calls.close()
