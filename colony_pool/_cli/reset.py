@@ -12,14 +12,15 @@ from rich.console import Console
 from .._shared.store import StoreUnavailable
 from .exits import MISUSED, UNAVAILABLE, Failed
 from .known import known
-from .shared import HOST, BaseUrl, Shared, opened, place
+from .shared import HOST, BaseUrl, Shared, opened, place, whose
 from .status import picture
 
 HELP = """Close the breaker of this host, or of a fleet, and end its hold and its refusals.
 
 All processes that share it hear of it when they look the next time, within seconds, and whoever waits goes on at \
 the pace of a recovery. It is rarely needed: all three end by themselves. If the server still counts requests, to \
-end its hold prolongs it; if it is still down, the breakers open again.
+end its hold prolongs it; if it is still down, the breakers open again. Each user of a host has a record of his own: \
+run it as the user whose agents they are.
 
 Example: colony-pool reset --yes
 """
@@ -49,7 +50,7 @@ def command(
         raise Failed(UNAVAILABLE, f"unavailable: {error}; {nothing}") from None
     finally:
         store.close()
-    print(f"{api}: reset for {place(shared)}")
+    print(f"{api}: reset for {whose(place(shared))}")
 
 
 def _confirm() -> None:
