@@ -19,6 +19,7 @@ class SharedLock:
 
     def __init__(self, patience: float) -> None:
         self._lock = threading.Lock()
+        self._goes_first = False  # somebody waits for it before whom nobody takes it
         self._patience = patience
 
     def __enter__(self) -> None:
@@ -31,11 +32,24 @@ class SharedLock:
     def take(self, patience: float) -> bool:
         """Take it; ``False`` when others have it for ``patience`` seconds."""
         give_up = time.monotonic() + patience
-        while not self._lock.acquire(blocking=False):
+        while self._goes_first or not self._lock.acquire(blocking=False):
             if time.monotonic() >= give_up:
                 return False
             time.sleep(_STEP)
         return True
+
+    def take_first(self, patience: float) -> bool:
+        """Take it before all others that wait: those who take turns would leave no gap to whoever tries and sleeps."""
+        give_up = time.monotonic() + patience
+        self._goes_first = True
+        try:
+            while not self._lock.acquire(blocking=False):
+                if time.monotonic() >= give_up:
+                    return False
+                time.sleep(_STEP)
+            return True
+        finally:
+            self._goes_first = False
 
     def release(self) -> None:
         """Give it back."""

@@ -65,7 +65,7 @@ class HostStore(RecordStore):
         drop_before_forks(self)
 
     def _before_fork(self) -> None:
-        if self._lock.take(_VERB):
+        if self._lock.take_first(_VERB):
             self._forks = threading.get_ident()
             self._close()
 

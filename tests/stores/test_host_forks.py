@@ -80,6 +80,20 @@ def test_g24_a_fork_waits_for_the_verb_of_another_thread(store: HostStore, monke
     assert 2 == store.join("parent", LONG).members
 
 
+def test_g24_a_fork_is_not_kept_waiting_by_threads_that_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared, others = lock.SharedLock(0.0), []
+    assert shared.take(0.0)
+
+    def step(seconds: float) -> None:
+        del seconds
+        shared.release()
+        others.append(shared.take(0.0))
+
+    monkeypatch.setattr(lock, "time", SimpleNamespace(monotonic=time.monotonic, sleep=step))
+    assert shared.take_first(60.0)
+    assert [False] == others
+
+
 def test_g24_a_verb_that_hangs_holds_no_fork_up(store: HostStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "_VERB", 0.0)
     with store._lock:  # as if another thread were at it
