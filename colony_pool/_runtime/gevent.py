@@ -24,7 +24,7 @@ import gevent.monkey
 from gevent._hub_local import get_hub_if_exists
 
 from .outside import Outside
-from .workers import Workers
+from .workers import Workers, whole_thread
 
 T = TypeVar("T")
 # A wait without a timer would let a hub with nothing else to do end in LoopExit, whatever native threads do.
@@ -276,7 +276,8 @@ class GeventRuntime:
 def _end_with_its_hub(work: Callable[[], object]) -> None:
     """Do ``work()``, the whole of a native thread: what is patched makes a hub there, which nobody else puts away."""
     try:
-        work()
+        with whole_thread():
+            work()
     finally:
         hub = get_hub_if_exists()
         if hub is not None:

@@ -11,8 +11,8 @@ import logging
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 log = logging.getLogger("colony_pool")
@@ -20,11 +20,25 @@ log = logging.getLogger("colony_pool")
 # An idle worker waits this long for more work before it ends, seconds.
 LINGER = 0.5
 Job = Callable[[], object]
-_endings: dict[int, list[Job]] = {}  # of each worker's thread: what is to be done at its end
+_endings: dict[int, list[Job]] = {}  # of each thread that says when it ends: what is to be done then
+
+
+@contextmanager
+def whole_thread() -> Iterator[None]:
+    """All that the current thread does: when it is over, what ``at_the_end`` was given is done."""
+    me = threading.get_native_id()
+    endings = _endings[me] = []
+    try:
+        yield
+    finally:
+        while endings:
+            with suppress(Exception):
+                endings.pop()()
+        _endings.pop(me, None)
 
 
 def at_the_end(job: Job) -> None:
-    """Have the current thread run ``job()`` when it ends; nothing, if it is no worker's."""
+    """Have the current thread run ``job()`` when it ends; nothing, if it does not say when."""
     _endings.get(threading.get_native_id(), []).append(job)
 
 
@@ -85,7 +99,6 @@ class Workers:
             self._backlog.append(job)
 
     def _work(self, worker: _Worker) -> None:
-        endings = _endings[threading.get_native_id()] = []
         try:
             while (job := worker.job) is not None:
                 worker.job = None
@@ -94,10 +107,6 @@ class Workers:
                 self._wait_for_more(worker)
         finally:
             self._alive.discard(worker)
-            while endings:
-                with suppress(Exception):
-                    endings.pop()()
-            _endings.pop(threading.get_native_id(), None)
 
     @staticmethod
     def _run(job: Job) -> None:

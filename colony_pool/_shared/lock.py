@@ -39,7 +39,7 @@ class SharedLock:
         return True
 
     def take_first(self, patience: float) -> bool:
-        """Take it before all others that wait: those who take turns would leave no gap to whoever tries and sleeps."""
+        """Take it before all others that wait: who takes turns leaves no gap to who tries and sleeps."""
         give_up = time.monotonic() + patience
         self._goes_first = True
         try:

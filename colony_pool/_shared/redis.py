@@ -18,7 +18,8 @@ cost                a verb takes the server 30 to 40 us (Redis 7.0 and Valkey 9.
 
 At the scale of 10,000 hosts: while the breakers are closed and tokens at hand, nothing is asked. In an outage each
 process looks, joins and now and then claims; one verb a second of each makes 10,000 a second, which is a third of
-what one server can do. The set of members takes 1.5 MB then, and a key that is claimed or refused 0.2 kB.
+what one server can do, and a connection of each makes 10,000, which is all that one allows unless it is told
+otherwise (``maxclients``). The set of members takes 1.5 MB then, and a key that is claimed or refused 0.2 kB.
 
 Redis 6 or later, or Valkey; one server, or what looks like one.
 """
