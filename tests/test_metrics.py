@@ -220,6 +220,13 @@ def test_the_metrics_server_serves_and_ends_with_the_pool(colony: FakeColony, re
         pool.start_metrics_server(0)
 
 
+def test_a_port_that_is_taken_is_named(colony: FakeColony, registry: CollectorRegistry) -> None:
+    with make(colony, registry) as pool:
+        port = pool.start_metrics_server(0)
+        with pytest.raises(OSError, match=rf"port={port}, .*colony-pool metrics serve"):
+            pool.start_metrics_server(port)
+
+
 def test_each_change_is_one_line_in_the_words_of_the_metrics(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "colony_pool")
     log = EventLog("p")
