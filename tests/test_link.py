@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -191,6 +191,27 @@ def test_a_bug_in_a_store_is_a_failure_like_any_other(caplog: pytest.LogCaptureF
     assert ["nothing in 0.000 s, unavailable"] == on_time(sim, store, [0.0])
     (line,) = [record.getMessage() for record in caplog.records]
     assert "ZeroDivisionError" in line
+
+
+def test_a_store_that_is_far_away_is_back_after_it_has_failed() -> None:
+    """One answer is in time, two are not."""
+    sim = SimRuntime()
+    store = FaultyStore(sim.monotonic, sim.sleep, latency=0.06)
+    store.failing = {"look", "join"}
+    sim.call_later(1.5, store.failing.clear)
+    health = Health("p", sim, Patience(sim, lambda: NEVER))
+    lane, states = Lane(store, "me", sim, health, claims=True), []
+
+    def run() -> None:
+        for _ in range(8):
+            with suppress(StoreUnavailable):
+                lane.calls.wait(lane.begin(act.Look(0, 0.0)))
+            states.append(health.state)
+            sim.sleep(1.0)
+
+    sim.task(run)
+    sim.run()
+    assert ["unavailable", "working"] == [states[0], states[-1]]
 
 
 def test_g26_a_store_that_is_too_slow_is_closed_with_the_link_all_the_same() -> None:

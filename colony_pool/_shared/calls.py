@@ -42,7 +42,7 @@ class Calls:
     """The calls of one process to its store.
 
     Arguments:
-        proof: called before anything else of a store that has failed: it works once it has answered this, too.
+        proof: all that is called of a store that has failed: it works once it has answered this in time.
     """
 
     def __init__(
@@ -62,23 +62,25 @@ class Calls:
     def begin(self, verb: Callable[[Store], T]) -> Call[T]:
         """Have ``verb(store)`` called, in nobody's way; never waits."""
         call = Call(verb, self._runtime, self._health.patience_aside)
-        if self._health.resting:
-            call.end("it failed a moment ago")
-        else:
-            self._enter(call)
+        self._enter_if_it_works(call)
         return call
 
     def ask(self, verb: Callable[[Store], T]) -> Call[T]:
         """Have ``verb(store)`` called, and somebody cannot go on before ``wait`` returns; never waits itself."""
         call = Call(verb, self._runtime, self._health.patience)
-        if self._health.state == UNAVAILABLE:
-            call.end("it has not answered since it failed")
-            if self._trial is None or self._trial.ended.is_set():
-                self._trial = self.begin(self._proof)
-        else:
+        if self._health.state != UNAVAILABLE:
             self._in_the_way[call] = None
-            self._enter(call)
+        self._enter_if_it_works(call)
         return call
+
+    def _enter_if_it_works(self, call: Call[Any]) -> None:
+        if self._health.state != UNAVAILABLE:
+            self._enter(call)
+            return
+        call.end("it has not answered since it failed")
+        if not self._health.resting and (self._trial is None or self._trial.ended.is_set()):
+            self._trial = Call(self._proof, self._runtime, self._health.patience_aside)
+            self._enter(self._trial)
 
     def close(self) -> None:
         """Have the store closed, though it may have failed; never waits."""
@@ -140,8 +142,6 @@ class Calls:
                 call.verb(self._store)
                 return
             self.made = True
-            if self._health.state == UNAVAILABLE and call.verb is not self._proof:
-                self._proof(self._store)
             call.answer.append(call.verb(self._store))
             in_time = self._runtime.monotonic() - call.began <= call.patience
             if in_time and not call.given_up:

@@ -37,6 +37,7 @@ def ask(store: Store, runtime: Runtime) -> None:
 
 
 def main(shared: str) -> None:
+    gevent.get_hub()  # gevent's own modules are loaded with the first one: not in two threads at once
     store = open_store(shared, "https://api.example")
     assert store is not None
     ask(store, GeventRuntime())
