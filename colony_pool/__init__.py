@@ -2,6 +2,7 @@
 
 from ._aio.agent import AsyncAgent
 from ._aio.pool import AsyncColonyPool
+from ._shell.api import Response
 from ._version import __version__
 from .agent import Agent
 from .config import (
@@ -53,6 +54,7 @@ __all__ = [
     "DenialConfig",
     "PoolClosedError",
     "PoolStatus",
+    "Response",
     "RetryBudgetConfig",
     "RetryConfig",
     "Timeout",

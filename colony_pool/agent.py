@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._core.account import Account, Waiter
 from ._core.actions import Grant
@@ -16,6 +16,9 @@ from .config import DeskConfig
 from .errors import ColonyTwoFactorInvalidError, ColonyTwoFactorRequiredError
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack  # type checkers have it; nobody else reads the annotation
+
+    from ._shell.api import RequestOptions
     from .pool import ColonyPool
 
 __all__ = ["Agent"]
@@ -73,6 +76,9 @@ class Agent:
     def __repr__(self) -> str:
         return f"<Agent of {self._pool!r}>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an Agent does not pickle: ask for it in each process, of the pool that is there")
+
     def token(self, *, max_wait: float | None = None) -> str:
         """Return a valid JWT: nanoseconds when there is one, else as long as waiting can help.
 
@@ -112,7 +118,7 @@ class Agent:
             method: GET, HEAD, POST, PUT, PATCH or DELETE.
             path: relative to ``base_url``, starting with ``/``.
             json: a value for the body.
-            params: the query; sequences repeat their name.
+            params: the query; sequences repeat their name, and what is ``None`` is left out.
             headers: more headers; ``Authorization`` is the pool's.
             idempotency_key: for POST and PUT.
             timeout: seconds for each attempt, instead of the pool's ``timeout.total``.
@@ -126,23 +132,23 @@ class Agent:
         )
         return self._pool._api.perform(self, call, self._rejected)
 
-    def get(self, path: str, **options: Any) -> Response:
+    def get(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("GET", path, ...)``."""
         return self.request("GET", path, **options)
 
-    def post(self, path: str, **options: Any) -> Response:
+    def post(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("POST", path, ...)``."""
         return self.request("POST", path, **options)
 
-    def put(self, path: str, **options: Any) -> Response:
+    def put(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("PUT", path, ...)``."""
         return self.request("PUT", path, **options)
 
-    def patch(self, path: str, **options: Any) -> Response:
+    def patch(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("PATCH", path, ...)``."""
         return self.request("PATCH", path, **options)
 
-    def delete(self, path: str, **options: Any) -> Response:
+    def delete(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("DELETE", path, ...)``."""
         return self.request("DELETE", path, **options)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
+
+from ._check import flag, number, ordered, statuses, whole
 
 __all__ = [
     "AUTH_TOKEN_RETRY",
@@ -24,27 +26,6 @@ __all__ = [
 DEFAULT_BASE_URL = "https://thecolony.ai/api/v1"
 _RETRY_STATUSES = frozenset({429, 502, 503, 504})
 _AUTH_RETRY_STATUSES = frozenset({502, 503, 504})
-
-
-def _number(owner: object, name: str, low: float, high: float = math.inf) -> None:
-    value = getattr(owner, name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        top = "" if high == math.inf else f" and at most {high:g}"
-        raise ValueError(f"{type(owner).__name__}({name}={value!r}): must be a number of at least {low:g}{top}")
-    if math.isinf(value):
-        raise ValueError(f"{type(owner).__name__}({name}={value!r}): must be finite")
-
-
-def _whole(owner: object, name: str, low: int) -> None:
-    value = getattr(owner, name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise ValueError(f"{type(owner).__name__}({name}={value!r}): must be a whole number of at least {low}")
-
-
-def _ordered(owner: object, first: str, second: str) -> None:
-    low, high = getattr(owner, first), getattr(owner, second)
-    if low > high:
-        raise ValueError(f"{type(owner).__name__}({first}={low!r}): must not exceed {second}={high!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +55,13 @@ class RetryConfig:
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        _whole(self, "max_retries", 0)
-        _number(self, "base_delay", 0.0)
-        _number(self, "max_delay", 0.0)
-        _number(self, "max_retry_after", 0.0)
-        _number(self, "jitter", 0.0, 1.0)
-        if any(not isinstance(s, int) or not 100 <= s <= 599 for s in self.retry_on):
-            raise ValueError(f"RetryConfig(retry_on={self.retry_on!r}): must hold HTTP statuses, 100 to 599")
+        whole(self, "max_retries", 0)
+        number(self, "base_delay", 0.0)
+        number(self, "max_delay", 0.0)
+        number(self, "max_retry_after", 0.0)
+        number(self, "jitter", 0.0, 1.0)
+        flag(self, "retry_network_errors")
+        statuses(self, "retry_on")
 
     def delay(self, retry: int) -> float:
         """Seconds before the ``retry``-th retry (1 is the first), without jitter."""
@@ -123,14 +104,14 @@ class BreakerConfig:
     quiet: float = 2.0
 
     def __post_init__(self) -> None:
-        _whole(self, "fail_max", 1)
-        _whole(self, "reset_after", 1)
-        _number(self, "open_delay", 0.001)
-        _number(self, "open_delay_max", 0.001)
-        _number(self, "jitter", 0.0, 1.0)
-        _number(self, "retry_after_max", 0.0)
-        _number(self, "quiet", 0.0)
-        _ordered(self, "open_delay", "open_delay_max")
+        whole(self, "fail_max", 1)
+        whole(self, "reset_after", 1)
+        number(self, "open_delay", 0.001)
+        number(self, "open_delay_max", 0.001)
+        number(self, "jitter", 0.0, 1.0)
+        number(self, "retry_after_max", 0.0)
+        number(self, "quiet", 0.0)
+        ordered(self, "open_delay", "open_delay_max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +130,9 @@ class RetryBudgetConfig:
     window: float = 60.0
 
     def __post_init__(self) -> None:
-        _number(self, "ratio", 0.0)
-        _whole(self, "reserve", 0)
-        _number(self, "window", 0.01)
+        number(self, "ratio", 0.0)
+        whole(self, "reserve", 0)
+        number(self, "window", 0.01)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +151,7 @@ class Timeout:
 
     def __post_init__(self) -> None:
         for name in ("connect", "read", "total"):
-            _number(self, name, 0.001)
+            number(self, name, 0.001)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,9 +169,9 @@ class WindowConfig:
     busy: float = 5.0
 
     def __post_init__(self) -> None:
-        _number(self, "gap_max", 0.0)
-        _number(self, "gap_shed", 0.0)
-        _number(self, "busy", 0.0)
+        number(self, "gap_max", 0.0)
+        number(self, "gap_shed", 0.0)
+        number(self, "busy", 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,12 +197,12 @@ class TokenConfig:
     forced_interval: float = 60.0
 
     def __post_init__(self) -> None:
-        _number(self, "life", 0.001)
-        _number(self, "soft_min", 0.0, 1.0)
-        _number(self, "soft_spread", 0.0, 1.0)
+        number(self, "life", 0.001)
+        number(self, "soft_min", 0.0, 1.0)
+        number(self, "soft_spread", 0.0, 1.0)
         for name in ("margin", "rest_min", "rest_max", "forced_interval"):
-            _number(self, name, 0.0)
-        _ordered(self, "rest_min", "rest_max")
+            number(self, name, 0.0)
+        ordered(self, "rest_min", "rest_max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,15 +231,17 @@ class DenialConfig:
 
     def __post_init__(self) -> None:
         for name in ("delay", "delay_max", "totp_window", "fault_window", "hold", "hold_max"):
-            _number(self, name, 0.001)
-        _whole(self, "fault_keys", 1)
-        _number(self, "fault_ratio", 0.0, 1.0)
-        _ordered(self, "delay", "delay_max")
+            number(self, name, 0.001)
+        whole(self, "fault_keys", 1)
+        number(self, "fault_ratio", 0.0, 1.0)
+        ordered(self, "delay", "delay_max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskConfig:
     """All that the dispatcher needs to know, in one value; the pool builds it."""
+
+    CALLED: ClassVar[str] = "ColonyPool"  # whose options these are to whoever reads that one is wrong
 
     retry: RetryConfig = AUTH_TOKEN_RETRY
     breaker: BreakerConfig = field(default_factory=BreakerConfig)
@@ -273,9 +256,9 @@ class DeskConfig:
     look: float | None = None  # seconds between two looks at the store that processes share, if there is one
 
     def __post_init__(self) -> None:
-        _number(self, "max_wait", 0.0)
-        _number(self, "probe_timeout", 0.001)
-        _whole(self, "maxsize", 1)
+        number(self, "max_wait", 0.0)
+        number(self, "probe_timeout", 0.001)
+        whole(self, "maxsize", 1)
 
 
 def scaled(config: Any, divisor: float) -> Any:
@@ -297,3 +280,17 @@ def scaled(config: Any, divisor: float) -> Any:
 
 
 _UNSCALED = frozenset({"jitter", "quiet", "soft_min", "soft_spread", "fault_ratio", "probe_timeout"})
+
+
+_KINDS: dict[str, type] = {
+    "retry": RetryConfig, "auth_token_retry": RetryConfig, "breaker": BreakerConfig, "tokens": TokenConfig,
+    "timeout": Timeout, "retry_budget": RetryBudgetConfig, "window": WindowConfig, "denial": DenialConfig,
+    "allow_insecure": bool, "share_tokens": bool,
+}  # fmt: skip
+
+
+def check_kinds(**options: object) -> None:
+    """Raise ``ValueError`` for an option of ``ColonyPool`` that is of another kind, such as ``timeout=30``."""
+    for name, value in options.items():
+        if not isinstance(value, _KINDS[name]):
+            raise ValueError(f"ColonyPool({name}={value!r}): must be of type {_KINDS[name].__name__}")

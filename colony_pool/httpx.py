@@ -27,6 +27,8 @@ class ColonyAuth(httpx.Auth):
     """
 
     def __init__(self, agent: Agent | AsyncAgent) -> None:
+        if not isinstance(agent, (Agent, AsyncAgent)):
+            raise TypeError(f"agent: must be what pool.agent(key) returns, not {type(agent).__name__}")
         self._agent = agent._agent if isinstance(agent, AsyncAgent) else agent
         self._async_agent = agent if isinstance(agent, AsyncAgent) else None
         self._base_url = self._agent._pool.base_url

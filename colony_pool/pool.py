@@ -6,7 +6,7 @@ import math
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from ._core import events as ev
@@ -43,6 +43,7 @@ from .config import (
     Timeout,
     TokenConfig,
     WindowConfig,
+    check_kinds,
 )
 from .prometheus import REGISTRY, CollectorRegistry, Exporter, MetricsServers, watch
 from .status import PoolStatus
@@ -116,6 +117,10 @@ class ColonyPool:
         shared: str | Store | None = None,
         share_tokens: bool = False,
     ) -> None:
+        check_kinds(
+            retry=retry, auth_token_retry=auth_token_retry, breaker=breaker, retry_budget=retry_budget, tokens=tokens,
+            timeout=timeout, window=window, denial=denial, allow_insecure=allow_insecure, share_tokens=share_tokens,
+        )  # fmt: skip
         given = base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL
         self.base_url = check_base_url(given, allow_insecure=allow_insecure)
         if token_cache not in ("disk", None):
@@ -127,9 +132,7 @@ class ColonyPool:
             probe_timeout=probe_timeout, maxsize=maxsize, look=self._shared.look,
         )  # fmt: skip
         self.name = check_name(name) if name is not None else urlsplit(self.base_url).netloc
-        self._api_retry = retry
-        self._runtime_choice = runtime
-        self._transport_given = transport
+        self._api_retry, self._runtime_choice, self._transport_given = retry, runtime, transport
         self._transport_options: dict[str, Any] = {"proxy": proxy, "ca_certs": ca_certs, "user_agent": user_agent}
         self._cache = TokenCache(self.base_url) if token_cache == "disk" else None
         self._agents: dict[str, Agent] = {}
@@ -150,7 +153,7 @@ class ColonyPool:
     def _wire(self) -> None:
         """Make what must not be shared with a parent process: locks, sockets, timers, the desk."""
         choice = self._runtime_choice
-        self._runtime = make_runtime(choice) if isinstance(choice, str) else choice
+        self._runtime = make_runtime(choice)
         self._transport = self._transport_given or Transport(
             self.base_url, runtime=self._runtime, maxsize=self._config.maxsize, timeout=self._config.timeout,
             **self._transport_options,
@@ -184,7 +187,11 @@ class ColonyPool:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<ColonyPool {self.name} {'closed' if self._closed else self._runner.dispatcher.circuit.state}>"
+        state = self._runner.dispatcher.circuit.state
+        return f"<ColonyPool {self.name}, {'closed' if self._closed else f'breaker {state}'}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a ColonyPool does not pickle, nor does its agent: make one in each process")
 
     def agent(self, api_key: str, *, totp: Totp = None) -> Agent:
         """Return the handle for ``api_key``: the same one for the same key.
@@ -221,7 +228,8 @@ class ColonyPool:
     def start_metrics_server(self, port: int, addr: str = "127.0.0.1") -> int:
         """Serve this pool's registry at ``http://addr:port/metrics``; return the port (0 picks a free one).
 
-        The server ends with the pool. Raises ``RuntimeError`` for a pool with ``registry=None``.
+        The server ends with the pool. Raises ``RuntimeError`` for a pool with ``registry=None``, ``OSError`` that
+        names the port if it is taken.
         """
         return self._metrics_servers.start(port, addr, self._registry)
 

@@ -27,6 +27,8 @@ class ColonyAuth(AuthBase):
     """
 
     def __init__(self, agent: Agent) -> None:
+        if not isinstance(agent, Agent):
+            raise TypeError(f"agent: must be what ColonyPool.agent(key) returns, not {type(agent).__name__}")
         self._agent = agent
         self._base_url = agent._pool.base_url
 

@@ -161,7 +161,7 @@ CONNECTIONS = Section("Connections, and the library itself", (
         steps=(Step(5, ORANGE),),
     ),
     Panel(
-        kind="timeseries", title="Shared store", runbook="colonypoolprobestuck",
+        kind="timeseries", title="Shared store", runbook="colonypoolstoreunavailable",
         says="Processes by what they know of the store that they share. Where it is unavailable each process decides "
         "alone, and sends probes of its own; failures say how often it did not answer, or not in time.",
         queries=(Query("sum by (state)(@shared_store_state)", "{{state}}"),

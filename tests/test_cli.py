@@ -194,6 +194,32 @@ def test_output_that_cannot_be_written_is_1(env: dict[str, str]) -> None:
     assert done.stderr == "colony-pool: cannot write the output: No space left on device\n"
 
 
+def under_a_shell(env: dict[str, str], command: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of ``colony-pool`` in ``command``."""
+    line = f'colony() {{ "{sys.executable}" -m colony_pool "$@"; }}; {command}'
+    done = subprocess.run(["sh", "-c", line], check=False, env=env, capture_output=True, text=True, timeout=100)
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+def test_streams_that_are_closed_are_no_bug_of_ours(env: dict[str, str]) -> None:
+    """As a daemon starts its children; and a shell script takes for a token whatever is on stdout."""
+    assert under_a_shell(env, "colony token >&-").stderr == (
+        "colony-pool: cannot write the output: stdout is closed\n"
+    )
+    done = under_a_shell(env, "colony token --shared nobody 2>&-")
+    assert (2, "", "") == (done.returncode, done.stdout, done.stderr)
+    done = under_a_shell(env, "colony reset <&-")
+    assert 2 == done.returncode
+    assert "nothing was reset" in done.stderr
+
+
+def test_a_letter_that_the_terminal_does_not_know_is_spelt_out(env: dict[str, str]) -> None:
+    done = under_a_shell({**env, "PYTHONIOENCODING": "ascii"}, "colony status --base-url https://k\xe4se.example")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert r"k\xe4se.example" in done.stdout
+
+
 # -- all of it --------------------------------------------------------------------------------------------
 
 

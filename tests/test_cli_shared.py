@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -28,6 +30,7 @@ LONG = 10_000.0
 DOWN = Opening(probe_in=LONG, level=3, opened_for=200.0, cause="HTTP 502", status=502)
 DUE = Opening(probe_in=0.0, level=3, opened_for=200.0, cause="HTTP 502", status=502)
 JWT = "eyJ.secret.jwt"
+ME = pwd.getpwuid(os.geteuid()).pw_name
 
 
 @pytest.fixture
@@ -73,6 +76,11 @@ def test_status_of_a_host_where_nothing_has_happened(env: dict[str, str]) -> Non
         "refused": "0 keys",
         "tokens": "none in this host's cache",
     } == lines(cli(env, "status"))
+
+
+def test_status_says_whose_record_it_is(env: dict[str, str]) -> None:
+    """Root, who has no agents, would else be told that all is well."""
+    assert cli(env, "status").stdout.startswith(f"{URL}, as this host (user {ME}) knows it\n")
 
 
 def test_status_json_is_for_scripts(env: dict[str, str], store: HostStore) -> None:
@@ -224,7 +232,7 @@ def test_reset_shows_what_there_is_asks_and_ends_it(env: dict[str, str], store: 
     store.hold(LONG, "HTTP 429")
     store.release_key("me", "k", denial=Denial(LONG, 1, 401, None, "no"))
     done = answered(env, "y\n")
-    assert (0, f"{URL}: reset for this host\n") == (done.returncode, done.stdout)
+    assert (0, f"{URL}: reset for this host (user {ME})\n") == (done.returncode, done.stdout)
     assert "HTTP 502" in done.stderr
     assert "Reset it? [y/N] " in done.stderr
     survey = store.survey()

@@ -262,6 +262,15 @@ def test_idle_connections_are_closed_and_busy_ones_are_not(client: Client) -> No
         busy.close()
 
 
+def test_a_connection_ends_with_its_second_request(client: Client) -> None:
+    client.colony.behave("close_reused")
+    with client.raw() as sock:
+        assert sock.recv(65536).startswith(b"HTTP/1.1 403 ")
+        sock.sendall(b"GET /api/v1/users/me HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.recv(65536) == b""
+    assert [403, 0] == [request.status for request in client.colony.requests()]
+
+
 def test_a_schedule_runs_by_itself_and_behave_ends_it(client: Client) -> None:
     client.colony.schedule([(0.0, "status", {"status": 502}), (0.02, "healthy"), (0.04, "html")], every=0.06)
     for wanted in (502, 200, 502):

@@ -34,6 +34,11 @@ def slow(store: FaultyStore) -> None:
     store.latency = 5.0
 
 
+def read_only(store: FaultyStore) -> None:
+    """Has become a replica, or has no room left: it answers whoever asks, and takes nothing."""
+    store.failing = VERBS - {"look", "claim_probe"}
+
+
 FAULTS = pytest.mark.parametrize("fault", [stopped, paused, slow])
 
 
@@ -73,6 +78,19 @@ def test_g1_a_fleet_whose_store_failed_sends_the_probes_of_one_process(
         sent = probes(world, settled)
         assert sent == [when for when, _, _ in world.endpoint.during(settled + 1e-9, DOWN)], "and nothing else"
         assert_single_file(sent)
+        world.sim.run(until=DOWN + 200.0)
+        assert 0 == world.lost
+
+
+@pytest.mark.parametrize("at", [0.0, 40.0, 300.0])
+def test_g1_a_store_that_takes_nothing_is_none_though_it_answers(at: float) -> None:
+    """Who believed it whenever it answers would go back to it again and again, and be alone each time."""
+    for seed in SEEDS:
+        world = outage(8, seed)
+        world.sim.call_later(at, lambda world=world: read_only(world.store))  # type: ignore[misc]
+        world.sim.run(until=DOWN - 1.0)
+        assert_single_file(probes(world, max(at, world.moves("open")[7]) + 15.0))  # by then each had to write
+        assert {"unavailable"} == {pool.status().shared for pool in world.pools}
         world.sim.run(until=DOWN + 200.0)
         assert 0 == world.lost
 
@@ -146,6 +164,15 @@ def test_with_both_records_gone_everybody_decides_alone_and_nobody_is_lost() -> 
     world.sim.run(until=DOWN + 200.0)
     assert 0 == world.lost
     assert 4 == len({who for at, who, event in world.events if isinstance(event, ev.AttemptStarted) and event.probe})
+
+
+def test_a_store_that_takes_nothing_says_once_that_it_has_failed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "colony_pool")
+    world = outage(1, 1)
+    world.sim.call_later(40.0, lambda: read_only(world.store))
+    world.sim.run(until=DOWN)
+    lines = [record.getMessage() for record in caplog.records if "the shared store is" in record.getMessage()]
+    assert 1 == len(lines), lines
 
 
 def test_each_of_the_two_says_once_that_it_has_failed(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from colony_pool import ColonyPool
+from colony_pool._core import actions as act
 from colony_pool._runtime.gevent import GeventRuntime
 from colony_pool._runtime.protocol import Runtime
 from colony_pool._runtime.threads import ThreadRuntime
@@ -19,6 +20,7 @@ from colony_pool._shared import place, sqlite
 from colony_pool._shared.calls import Calls
 from colony_pool._shared.health import Health, Patience
 from colony_pool._shared.keys import key_name
+from colony_pool._shared.lane import Lane
 from colony_pool._shared.memory import MemoryStore
 from colony_pool._shared.sqlite import HostStore
 from colony_pool._shared.store import Store, StoreUnavailable, View
@@ -189,6 +191,23 @@ def test_a_bug_in_a_store_is_a_failure_like_any_other(caplog: pytest.LogCaptureF
     assert ["nothing in 0.000 s, unavailable"] == on_time(sim, store, [0.0])
     (line,) = [record.getMessage() for record in caplog.records]
     assert "ZeroDivisionError" in line
+
+
+def test_g26_a_store_that_is_too_slow_is_closed_with_the_link_all_the_same() -> None:
+    """It has answered, and so there is a connection."""
+    sim, closed = SimRuntime(), []
+    store = FaultyStore(sim.monotonic, sim.sleep, latency=0.15)
+    store.close = lambda: closed.append(sim.monotonic())  # type: ignore[method-assign]
+    lane = Lane(store, "me", sim, Health("p", sim, Patience(sim, lambda: NEVER)), claims=True)
+
+    def run() -> None:
+        with pytest.raises(StoreUnavailable):
+            lane.calls.wait(lane.begin(act.Look(0, 0.0)))
+        lane.close(for_good=True)
+
+    sim.task(run)
+    sim.run()
+    assert [0.15] == closed
 
 
 # -- through the front door -----------------------------------------------------------------------------------

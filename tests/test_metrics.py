@@ -220,6 +220,13 @@ def test_the_metrics_server_serves_and_ends_with_the_pool(colony: FakeColony, re
         pool.start_metrics_server(0)
 
 
+def test_a_port_that_is_taken_is_named(colony: FakeColony, registry: CollectorRegistry) -> None:
+    with make(colony, registry) as pool:
+        port = pool.start_metrics_server(0)
+        with pytest.raises(OSError, match=rf"port={port}, .*colony-pool metrics serve"):
+            pool.start_metrics_server(port)
+
+
 def test_each_change_is_one_line_in_the_words_of_the_metrics(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "colony_pool")
     log = EventLog("p")
@@ -234,6 +241,35 @@ def test_each_change_is_one_line_in_the_words_of_the_metrics(caplog: pytest.LogC
         "next_probe_seconds=1.9]"
     )
     assert first.colony_pool["to_state"] == "open"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (ev.KeyDenied(401, None, 60.0), "one key was refused (HTTP 401) and rests 60 s; no other is affected"),
+        (
+            ev.KeyDenied(401, "AUTH_2FA_INVALID", 12.0, code_only=True),
+            "the one-time code of one agent was refused (HTTP 401 AUTH_2FA_INVALID): its key is fine and rests 12 s",
+        ),
+        (
+            ev.KeyDenied(401, "AUTH_2FA_REQUIRED", 60.0),
+            "one agent gave no one-time code and needs one (HTTP 401 AUTH_2FA_REQUIRED): pass totp=; its key is fine "
+            "and rests 60 s",
+        ),
+        (
+            ev.KeyDenied(404, None, 60.0),
+            "there is nothing at /auth/token (HTTP 404): check base_url; the key that asked is fine and rests 60 s",
+        ),
+        (
+            ev.HoldStarted(30.0, "HTTP 429", "throttled", 1),
+            "on hold for 30 s (HTTP 429): nothing is sent to /auth/token until then; 1 call waits, valid tokens are "
+            "served",
+        ),
+    ],
+)
+def test_g14_a_line_blames_no_healthy_key(caplog: pytest.LogCaptureFixture, event: ev.Event, words: str) -> None:
+    EventLog("p").note(event, 1.0)
+    assert caplog.records[0].getMessage().startswith(f"colony_pool p: {words} [pool=p ")
 
 
 def test_probes_that_fail_never_crowd_out_the_line_of_the_recovery(caplog: pytest.LogCaptureFixture) -> None:

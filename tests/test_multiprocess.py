@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,7 @@ class Host:
              "--graceful-timeout", "2", "tests.metrics_app:app"], env,
         )  # fmt: skip
         self._bind = bind
-        until(bind.exists)
+        until(lambda: _listens(bind))
 
     def ask(self, path: str) -> tuple[int, str]:
         """``(pid of the worker, what it said)``, on a connection of its own."""
@@ -84,20 +87,23 @@ def _line(process: subprocess.Popen[str], word: str) -> str:
     raise AssertionError("it ended without a word")
 
 
-def _over_unix(path: Path, target: str) -> str:
-    import socket
-    from http.client import HTTPConnection
+def _listens(path: Path) -> bool:
+    """Whether somebody accepts there: the file is there before that."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
 
+
+def _over_unix(path: Path, target: str) -> str:
     class Unix(HTTPConnection):
         def connect(self) -> None:
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.settimeout(30)
             self.sock.connect(str(path))
 
-    connection = Unix("localhost", timeout=30)
-    connection.request("GET", target, headers={"Connection": "close"})
-    with connection.getresponse() as response:
-        return response.read().decode()
+    with closing(Unix("localhost", timeout=30)) as connection:
+        connection.request("GET", target, headers={"Connection": "close"})
+        with connection.getresponse() as response:
+            return response.read().decode()
 
 
 def until(condition: Callable[[], Any], what: str = "a condition") -> None:

@@ -19,6 +19,9 @@ from colony_pool import errors
 from colony_pool._shell.token_cache import TokenCache
 from colony_pool.testing import FakeColony
 
+Pool: Any = cp.ColonyPool  # given what a type checker would refuse
+Retry: Any = cp.RetryConfig
+
 
 @pytest.fixture(scope="module")
 def colony() -> Iterator[FakeColony]:
@@ -36,19 +39,57 @@ def colony() -> Iterator[FakeColony]:
         (lambda: cp.RetryBudgetConfig(ratio=-0.1), "ratio=-0.1"),
         (lambda: cp.Timeout(total=0), "total=0"),
         (lambda: cp.TokenConfig(soft_min=2.0), "soft_min=2.0"),
-        (lambda: cp.ColonyPool(maxsize=0), "maxsize=0"),
-        (lambda: cp.ColonyPool(runtime="twisted"), "runtime='twisted'"),
-        (lambda: cp.ColonyPool(token_cache="redis"), "token_cache='redis'"),
-        (lambda: cp.ColonyPool("http://example.org/api"), "https://"),
-        (lambda: cp.ColonyPool("http://127.evil.example/api"), "https://"),
-        (lambda: cp.ColonyPool("ftp://example.org"), "https://"),
-        (lambda: cp.ColonyPool("https://user:pw@example.org"), "no user"),
+        (lambda: Retry(retry_on=503), "RetryConfig(retry_on=503)"),
+        (lambda: Retry(retry_on="503"), "RetryConfig(retry_on='503')"),
+        (lambda: Retry(retry_on={503, 1000}), "{1000, 503}"),
+        (lambda: Retry(retry_network_errors="false"), "retry_network_errors='false'"),
+        (lambda: Pool(maxsize=0), "ColonyPool(maxsize=0)"),
+        (lambda: Pool(max_wait="5"), "ColonyPool(max_wait='5')"),
+        (lambda: Pool(timeout=30), "ColonyPool(timeout=30): must be of type Timeout"),
+        (lambda: Pool(retry=3), "ColonyPool(retry=3): must be of type RetryConfig"),
+        (lambda: Pool(auth_token_retry=None), "auth_token_retry=None"),
+        (lambda: Pool(breaker=16), "breaker=16"),
+        (lambda: Pool(retry_budget=2.0), "retry_budget=2.0"),
+        (lambda: Pool(tokens="disk"), "tokens='disk'"),
+        (lambda: Pool(window=64), "window=64"),
+        (lambda: Pool(denial=60), "denial=60"),
+        (lambda: Pool(allow_insecure="false"), "allow_insecure='false'"),
+        (lambda: Pool(share_tokens="no"), "share_tokens='no'"),
+        (lambda: Pool(runtime=None), "runtime=None"),
+        (lambda: Pool("thecolony.ai/api/v1"), "scheme and host, such as https://thecolony.ai/api/v1"),
+        (lambda: Pool("https:thecolony.ai"), "scheme and host"),
+        (lambda: Pool(proxy="pw@proxy:3128"), "http://proxy.example:3128"),
+        (lambda: Pool(proxy="http://"), "URL of an HTTP proxy"),
+        (lambda: Pool(proxy="socks5://pw@proxy:1"), "URL of an HTTP proxy"),
+        (lambda: Pool(proxy="http://pw@proxy:99999"), "URL of an HTTP proxy"),
+        (lambda: Pool(proxy=3128), "URL of an HTTP proxy"),
+        (lambda: Pool(runtime="twisted"), "runtime='twisted'"),
+        (lambda: Pool(token_cache="redis"), "token_cache='redis'"),
+        (lambda: Pool("http://example.org/api"), "https://"),
+        (lambda: Pool("http://127.evil.example/api"), "https://"),
+        (lambda: Pool("ftp://example.org"), "https://"),
+        (lambda: Pool("https://user:pw@example.org"), "no user"),
     ],
 )
 def test_bad_options_are_named_with_their_value(make: Any, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)) as caught:
         make()
     assert "pw@" not in str(caught.value)
+
+
+def test_a_pool_says_whether_it_or_its_breaker_is_closed() -> None:
+    with cp.ColonyPool("http://127.0.0.1:9/api", name="p", registry=None) as pool:
+        assert repr(pool) == "<ColonyPool p, breaker closed>"
+        pool.breaker.open()
+        assert repr(pool.agent("col_a")) == "<Agent of <ColonyPool p, breaker open>>"
+    assert repr(pool) == "<ColonyPool p, closed>"
+
+
+def test_a_pool_and_its_agents_say_that_they_do_not_pickle() -> None:
+    with cp.ColonyPool("http://127.0.0.1:9/api", registry=None) as pool:
+        for one in (pool, pool.agent("col_a")):
+            with pytest.raises(TypeError, match="in each process"):
+                pickle.dumps(one)
 
 
 @pytest.mark.parametrize("key", ["", "abc", "col_", "col_ a", "col_\n", "col_ä", None, 7])
@@ -58,10 +99,42 @@ def test_g23_a_bad_key_is_refused_without_being_shown(key: Any) -> None:
     assert key is None or len(str(key)) < 4 or str(key) not in str(caught.value).replace("'col_'", "")
 
 
-@pytest.mark.parametrize("path", ["users", "//evil/x", "/a b", "/../x", "/%2e%2e/x", "/a\r\nX: y", "https://evil/"])
+@pytest.mark.parametrize(
+    "path", ["users", "//evil/x", "/a b", "/a#b", "/../x", "/%2e%2e/x", "/a\r\nX: y", "https://evil/"]
+)
 def test_g22_paths_cannot_leave_the_api(path: str) -> None:
     with cp.ColonyPool(registry=None) as pool, pytest.raises(ValueError, match="path"):
         pool.agent("col_a").get(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"timeout": "5"}, "timeout='5'"),
+        ({"timeout": cp.Timeout()}, "timeout=Timeout("),
+        ({"headers": {"X-Page": 5}}, "headers: 'X-Page'"),
+        ({"idempotency_key": 7}, "idempotency_key"),
+        ({"json": float("nan")}, "not JSON compliant"),
+    ],
+)
+def test_what_cannot_be_sent_is_named_before_a_token_is_asked_for(options: Any, said: str) -> None:
+    with cp.ColonyPool("http://127.0.0.1:9/api", registry=None, token_cache=None) as pool:
+        with pytest.raises(ValueError, match=re.escape(said)):
+            pool.agent("col_a").post("/x", **options)
+        assert pool.status().breaker.failures == 0
+
+
+def test_a_parameter_that_is_none_is_left_out(colony: FakeColony) -> None:
+    with cp.ColonyPool(colony.base_url, registry=None, token_cache=None) as pool:
+        sent = pool.agent("col_a").get("/echo", params={"cursor": None, "tag": ["a", "b"], "page": 2}).json()
+    assert sent["path"] == "/api/v1/echo?tag=a&tag=b&page=2"
+
+
+def test_a_404_of_the_api_is_not_blamed_on_base_url_alone(colony: FakeColony) -> None:
+    with cp.ColonyPool(colony.base_url, registry=None, token_cache=None) as pool:
+        agent = pool.agent("col_a")
+        with pytest.raises(cp.ColonyNotFoundError, match="no such thing: check the path, or base_url"):
+            agent.get("/status/404")
 
 
 def test_g23_headers_cannot_be_split(colony: FakeColony) -> None:

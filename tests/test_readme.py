@@ -86,7 +86,13 @@ def test_command(line: str, colony: FakeColony, tmp_path: Path) -> None:
         assert extra
         assert f"\n{extra[1]} = [" in (ROOT / "pyproject.toml").read_text()
     done = subprocess.run(
-        shlex.split(line), env=environment(colony, tmp_path), check=False, capture_output=True, text=True, timeout=110
+        shlex.split(line),
+        env=environment(colony, tmp_path),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout

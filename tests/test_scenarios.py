@@ -30,7 +30,7 @@ def _run(name: str, kind: str) -> subprocess.CompletedProcess[str]:
 def runs(request: pytest.FixtureRequest) -> Iterator[Runs]:
     """The scenarios that were selected, all under way."""
     selected = [item.callspec.id for item in request.session.items if hasattr(item, "callspec")]
-    pool = ThreadPoolExecutor(min(4, (os.cpu_count() or 1) + 1))
+    pool = ThreadPoolExecutor(min(4, (os.cpu_count() or 1) + 2))
     yield {case: pool.submit(_run, *case) for case in CASES if "-".join(case) in selected}
     pool.shutdown(cancel_futures=True)
 

@@ -32,9 +32,9 @@ def address() -> Iterator[str]:
         yield f"127.0.0.1:{calm.start_metrics_server(0)}"
 
 
-def top(*args: str) -> subprocess.CompletedProcess[str]:
+def top(*args: str, width: int = 140) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "colony_pool", "top", "--interval", "0.2", *args]
-    env = {**os.environ, "COLUMNS": "140"}
+    env = {**os.environ, "COLUMNS": str(width)}
     return subprocess.run(command, env=env, check=False, capture_output=True, text=True, timeout=60)
 
 
@@ -45,6 +45,21 @@ def test_once_is_a_table_and_what_to_do(address: str) -> None:
     assert "Do not restart" in done.stdout
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith(("calm", "open"))]
     assert [row[:2] for row in rows] == [["open", "open"], ["calm", "closed"]], "trouble comes first"
+
+
+def test_a_terminal_of_80_columns_cuts_nothing_off(address: str) -> None:
+    told = top(address, "127.0.0.1:9", "--once", width=80).stdout
+    assert "\u2026" not in told
+    assert "call its owner. 0 calls wait" in told, "an outage is told before an address that does not answer"
+    assert "http://127.0.0.1:9/metrics: connection refused" in told
+    assert all(name in told for name in ("next probe", "first ends", "calls ok", "budget"))
+    assert max(len(line) for line in told.splitlines()) <= 80
+
+
+def test_who_sees_no_pool_sees_no_table() -> None:
+    told = top("127.0.0.1:9", "--once").stdout
+    assert told.startswith("1 address does not answer: is the process up")
+    assert "next probe" not in told
 
 
 def test_once_json_is_for_scripts(address: str) -> None:

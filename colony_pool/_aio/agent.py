@@ -19,6 +19,9 @@ from ..agent import Agent, answer_of, look_after, patience_of
 from .flag import LoopFlag, off_loop
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack  # type checkers have it; nobody else reads the annotation
+
+    from .._shell.api import RequestOptions
     from .pool import AsyncColonyPool
 
 __all__ = ["AsyncAgent"]
@@ -88,23 +91,23 @@ class AsyncAgent:
             if await door.closes_within(answer):
                 raise closed().exception()
 
-    async def get(self, path: str, **options: Any) -> Response:
+    async def get(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("GET", path, ...)``."""
         return await self.request("GET", path, **options)
 
-    async def post(self, path: str, **options: Any) -> Response:
+    async def post(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("POST", path, ...)``."""
         return await self.request("POST", path, **options)
 
-    async def put(self, path: str, **options: Any) -> Response:
+    async def put(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("PUT", path, ...)``."""
         return await self.request("PUT", path, **options)
 
-    async def patch(self, path: str, **options: Any) -> Response:
+    async def patch(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("PATCH", path, ...)``."""
         return await self.request("PATCH", path, **options)
 
-    async def delete(self, path: str, **options: Any) -> Response:
+    async def delete(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("DELETE", path, ...)``."""
         return await self.request("DELETE", path, **options)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._shell.api import MAX_BODY, Call, Sent
 from .._shell.connections import describe
+from .._shell.exchange import sought
 from .._shell.transport import BadReply, NetworkFailure, Reply
 from .behind import nothing_behind
 
@@ -89,6 +90,9 @@ class Exchange:
             if kind == "timeout" and not self.sent:
                 words = "no connection in time"
             self.stale = self._call.repeatable and self._reused and words == _BROKE_OFF and not self._heard
+            if not self.sent and self._door._options["proxy"] is None:
+                url = self._door._url
+                words = sought(kind, words, url.hostname or "", url.port)
             return NetworkFailure(kind, words, sent=self.sent, reused=self._reused)
 
     def _request(self) -> httpx.Request:

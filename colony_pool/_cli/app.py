@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -46,6 +47,10 @@ def _root(
 
 def run(args: list[str]) -> int:
     """Run the command that ``args`` name; return its exit code or raise ``Failed``."""
+    if sys.stdout is None:
+        raise Failed(BROKEN, "cannot write the output: stdout is closed")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal has no letter for must not end a command
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(args=args, prog_name="colony-pool", standalone_mode=False)
         sys.stdout.flush()

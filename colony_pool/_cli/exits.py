@@ -51,6 +51,7 @@ def tell(failure: Failed, *, as_json: bool) -> int:
     """Tell why, on stderr and as JSON on stdout if that was asked for; return the exit code."""
     if as_json:
         print(json.dumps(failure.as_dict()), flush=True)
-    start = "\n" if failure.code == INTERRUPTED and sys.stderr.isatty() else ""  # after the terminal's own ^C
-    print(f"{start}colony-pool: {failure}", file=sys.stderr)
+    if sys.stderr is not None:  # closed; print would take stdout instead, where a script looks for a token
+        start = "\n" if failure.code == INTERRUPTED and sys.stderr.isatty() else ""  # after the terminal's own ^C
+        print(f"{start}colony-pool: {failure}", file=sys.stderr)
     return failure.code

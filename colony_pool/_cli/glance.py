@@ -130,8 +130,6 @@ def _share_ok(now: Look, before: Look | None) -> float | None:
 
 def advice(pools: list[Glance], silent: int) -> str:
     """One line: how it stands, and what to do or not to do."""
-    if silent:
-        return f"{silent} addresses do not answer: is the process up, and its metrics port the one that you named?"
     troubled = [one for one in pools if one.not_closed]
     if any(one.hold_ends_in for one in pools):
         longest = max(one.hold_ends_in or 0.0 for one in pools)
@@ -140,13 +138,18 @@ def advice(pools: list[Glance], silent: int) -> str:
         )
     if troubled:
         waiting = sum(one.waiters for one in troubled)
+        calls = "1 call waits" if waiting == 1 else f"{waiting} calls wait"
         return (
-            f"The endpoint does not answer for {len(troubled)} of {len(pools)} pools: call its owner. {waiting} "
-            "calls wait, valid tokens are served. Do not restart the agents: that loses who waits, and the tokens."
+            f"The endpoint does not answer for {len(troubled)} of {len(pools)} pools: call its owner. {calls}, "
+            "valid tokens are served. Do not restart the agents: that loses who waits, and the tokens."
         )
+    if silent:
+        who = "1 address does" if silent == 1 else f"{silent} addresses do"
+        return f"{who} not answer: is the process up, and its metrics port the one that you named?"
     if any(one.denied for one in pools):
         count = sum(one.denied for one in pools)
-        return f"{count} keys are refused: put those keys right; no other agent is affected."
+        who = "1 key is refused: put it" if count == 1 else f"{count} keys are refused: put them"
+        return f"{who} right; no other agent is affected."
     return "All is well." if pools else "No pool is exported there."
 
 

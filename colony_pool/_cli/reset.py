@@ -12,14 +12,15 @@ from rich.console import Console
 from .._shared.store import StoreUnavailable
 from .exits import MISUSED, UNAVAILABLE, Failed
 from .known import known
-from .shared import HOST, BaseUrl, Shared, opened, place
+from .shared import HOST, BaseUrl, Shared, opened, place, whose
 from .status import picture
 
 HELP = """Close the breaker of this host, or of a fleet, and end its hold and its refusals.
 
 All processes that share it hear of it when they look the next time, within seconds, and whoever waits goes on at \
 the pace of a recovery. It is rarely needed: all three end by themselves. If the server still counts requests, to \
-end its hold prolongs it; if it is still down, the breakers open again.
+end its hold prolongs it; if it is still down, the breakers open again. Each user of a host has a record of his own: \
+run it as the user whose agents they are.
 
 Example: colony-pool reset --yes
 """
@@ -36,19 +37,24 @@ def command(
 ) -> None:
     """Carry out ``colony-pool reset``; ``HELP`` says what it does."""
     store, api = opened(shared, base_url)
+    nothing = "nothing was reset"
     try:
+        before = known(store, api, place(shared), time.time())
         if not yes:
-            Console(stderr=True).print(picture(known(store, api, place(shared), time.time())))
+            Console(stderr=True).print(picture(before))
             _confirm()
+        if store.fallback is not None:  # a server may do what it was asked for after nobody waits any more
+            nothing = "it may have been reset all the same, see colony-pool status"
         store.reset()
     except StoreUnavailable as error:
-        raise Failed(UNAVAILABLE, f"unavailable: {error}; nothing was reset") from None
+        raise Failed(UNAVAILABLE, f"unavailable: {error}; {nothing}") from None
     finally:
         store.close()
-    print(f"{api}: reset for {place(shared)}")
+    print(f"{api}: reset for {whose(place(shared))}")
 
 
 def _confirm() -> None:
     print("Reset it? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    answer = sys.stdin.readline() if sys.stdin is not None else ""  # closed: nobody can answer
+    if answer.strip().lower() not in ("y", "yes"):
         raise Failed(MISUSED, "not confirmed, and nothing was reset; answer y, or pass --yes")

@@ -14,7 +14,9 @@ from .._shell.url import check_base_url
 from ..config import DEFAULT_BASE_URL
 from .exits import MISUSED, Failed
 
+_PATIENCE = 5.0  # seconds; an operator may be far away from the server, which may be slow, and no agent waits for it
 HOST, NONE = "host", "none"
+_THIS_HOST = "this host"
 VARIABLE = "COLONY_POOL_SHARED"  # a URL may hold a password, and a command line is read by every user of the host
 
 BaseUrl = Annotated[
@@ -53,7 +55,7 @@ def opened(shared: str, base_url: str | None) -> tuple[Store, str]:
         api = check_base_url(given, allow_insecure=True)  # no key is sent there
     except ValueError as error:
         raise Failed(MISUSED, str(error).replace("base_url", "--base-url")) from None
-    store = open_store(checked(shared), api)
+    store = open_store(checked(shared), api, timeout=_PATIENCE)
     if store is None:
         raise Failed(MISUSED, f"--shared {NONE}: there is nothing to look at")
     return store, api
@@ -61,4 +63,20 @@ def opened(shared: str, base_url: str | None) -> tuple[Store, str]:
 
 def place(shared: str) -> str:
     """Name it without a password."""
-    return "this host" if shared == HOST else shown(shared)
+    return _THIS_HOST if shared == HOST else shown(shared)
+
+
+def whose(place: str) -> str:
+    """Add to ``place`` whose record that is: each user of a host has one, and root is shown its own alone."""
+    return f"{place} (user {_user()})" if place == _THIS_HOST else place
+
+
+def _user() -> str:
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except ImportError:  # Windows
+        return os.environ.get("USERNAME", "of this session")
+    except KeyError:  # as in a container
+        return str(os.geteuid())

@@ -17,14 +17,15 @@ from rich.text import Text
 from .._shared.store import StoreUnavailable
 from .exits import UNAVAILABLE, Failed
 from .known import Known, known, rows
-from .shared import HOST, BaseUrl, Shared, opened, place
+from .shared import HOST, BaseUrl, Shared, opened, place, whose
 
 HELP = """Show what the processes of this host know of the token endpoint, or those of a fleet.
 
 Whether the breaker is open, since when and why, when the next probe leaves or who sends it, a hold, how many \
 processes wait, how many keys are refused, and how long the tokens on this host's disk last. It asks the API nothing \
 and shows no key and no token. It knows what pools with shared="host" (or shared=URL) have told, and \
-"colony-pool token"; for a pool that shares nothing, see "colony-pool top".
+"colony-pool token"; for a pool that shares nothing, see "colony-pool top". Each user of a host has a record of his \
+own: run it as the user whose agents they are.
 
 Example: colony-pool status --watch
 """
@@ -100,4 +101,4 @@ def picture(told: Known | str) -> Group | Text:
     table = Table.grid(padding=(0, 2))
     for number, (name, words) in enumerate(rows(told)):
         table.add_row(Text(name, style="bold"), Text(words, style="" if number else _STYLES[told.calm]))
-    return Group(Text(f"{told.api}, as {told.shared} knows it"), table)
+    return Group(Text(f"{told.api}, as {whose(told.shared)} knows it"), table)

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 import urllib3
@@ -30,6 +30,11 @@ EXIT_CODES = "Exit codes: 0 ok, 2 misused, 5 with --once: an address did not ans
 
 DEFAULT = "http://127.0.0.1:9464/metrics"
 _STYLES = {"closed": "green", "half_open": "yellow", "open": "bold red", "gone": "dim"}
+_COLUMNS = (
+    "pool", "breaker", "since", "next probe", "waiting", "tokens", "first ends", "att/s", "calls ok", "budget",
+)  # fmt: skip
+_URGENT = 7  # so many of them are what one looks at first
+_WIDE = 110  # characters that hold all of them
 _TIMEOUT = 5.0
 _MAX_PAGE = 32 * 1024 * 1024
 
@@ -64,7 +69,7 @@ def command(
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             eye.look()
-            live.update(picture(eye), refresh=True)
+            live.update(picture(eye, console.width), refresh=True)
             pause.wait(interval)
 
 
@@ -134,31 +139,30 @@ def _print(eye: Eye, console: Console, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(eye.as_dict()), flush=True)
     else:
-        console.print(picture(eye))
+        console.print(picture(eye, console.width))
 
 
-def picture(eye: Eye) -> Group:
-    """The table, and what to do."""
+def picture(eye: Eye, width: int) -> Group:
+    """The tables, and what to do. Where ``width`` characters do not hold one table, what can wait is in a second."""
     calm = not eye.silent and all(pool.state == "closed" for pool in eye.pools)
     line = Text(advice(eye.pools, len(eye.silent)), style="green" if calm else "bold yellow")
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    for name in (
-        "pool",
-        "breaker",
-        "since",
-        "next probe",
-        "waiting",
-        "tokens",
-        "first ends",
-        "att/s",
-        "calls ok",
-        "budget",
-    ):
-        table.add_column(name, justify="left" if name in ("pool", "breaker") else "right", no_wrap=True)
-    for pool in sorted(eye.pools, key=lambda one: (one.state == "closed", one.address, one.pool)):
-        table.add_row(*_row(pool, several=len(eye.addresses) > 1))
+    pools = sorted(eye.pools, key=lambda one: (one.state == "closed", one.address, one.pool))
+    rows = [_row(pool, several=len(eye.addresses) > 1) for pool in pools]
     silent = [Text(f"{address}: {why}", style="red") for address, why in eye.silent.items()]
-    return Group(line, *silent, Text(""), table)
+    parts = (_COLUMNS,) if width >= _WIDE else (_COLUMNS[:_URGENT], (_COLUMNS[0], *_COLUMNS[_URGENT:]))
+    tables = [each for part in parts for each in (Text(""), _table(part, rows))] if rows else []
+    return Group(line, *silent, *tables)
+
+
+def _table(columns: tuple[str, ...], rows: list[list[Text]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    for name in columns:
+        justify: Literal["left", "right"] = "left" if name in ("pool", "breaker") else "right"
+        # A long name is folded, rather than that a number is cut.
+        table.add_column(name, justify=justify, no_wrap=name != "pool", overflow="fold")
+    for row in rows:
+        table.add_row(*(row[_COLUMNS.index(name)] for name in columns))
+    return table
 
 
 def _row(pool: Glance, *, several: bool) -> list[Text]:

@@ -24,7 +24,7 @@ import gevent.monkey
 from gevent._hub_local import get_hub_if_exists
 
 from .outside import Outside
-from .workers import Workers
+from .workers import Workers, whole_thread
 
 T = TypeVar("T")
 # A wait without a timer would let a hub with nothing else to do end in LoopExit, whatever native threads do.
@@ -152,7 +152,7 @@ class GeventRuntime:
         self.patched = gevent.monkey.is_module_patched("socket")
         self._new_lock = gevent.monkey.get_original("_thread", "allocate_lock")
         start = gevent.monkey.get_original("_thread", "start_new_thread")
-        self._workers = Workers(lambda work: start(work, ()), self._new_lock)
+        self._workers = Workers(lambda work: start(_end_with_its_hub, (work,)), self._new_lock)
         self._outside = Outside(lambda work: start(work, ()), self._is_busy, _forget_mailbox)
         self._timers: set[_Timer] = set()  # in the hub of ``outside``
         self._greenlets: set[Any] = set()  # those at work: its verbs are atomic over threads
@@ -271,6 +271,18 @@ class GeventRuntime:
         """Whether something of ours lives in ``hub``, which is that of ``outside``."""
         self._timers = {timer for timer in self._timers if not timer.cancelled}
         return bool(self._timers) or any(greenlet.parent is hub for greenlet in list(self._greenlets))
+
+
+def _end_with_its_hub(work: Callable[[], object]) -> None:
+    """Do ``work()``, the whole of a native thread: what is patched makes a hub there, which nobody else puts away."""
+    try:
+        with whole_thread():
+            work()
+    finally:
+        hub = get_hub_if_exists()
+        if hub is not None:
+            _forget_mailbox(hub)
+            hub.destroy(destroy_loop=True)
 
 
 def _forget_mailbox(hub: Any) -> None:

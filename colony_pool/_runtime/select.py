@@ -7,15 +7,20 @@ import sys
 from .protocol import Runtime
 
 
-def make_runtime(name: str) -> Runtime:
+def make_runtime(choice: str | Runtime) -> Runtime:
     """Return a fresh runtime: ``"threads"``, ``"gevent"``, or ``"auto"``, gevent if it has patched this process.
+
+    A ``Runtime`` is returned as it is.
 
     Raises:
         ValueError: no such runtime.
         ImportError: gevent is asked for and not installed.
     """
-    if name not in ("auto", "threads", "gevent"):
-        raise ValueError(f"runtime={name!r}: must be 'auto', 'threads', 'gevent' or a Runtime")
+    if not isinstance(choice, str) and hasattr(choice, "call_later"):
+        return choice
+    if choice not in ("auto", "threads", "gevent"):
+        raise ValueError(f"runtime={choice!r}: must be 'auto', 'threads', 'gevent' or a Runtime")
+    name = choice
     if name == "auto":
         name = "gevent" if gevent_has_patched() else "threads"
     if name == "threads":

@@ -8,9 +8,11 @@ in from anywhere: another thread, a greenlet, a finaliser in the middle of a han
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 log = logging.getLogger("colony_pool")
@@ -18,6 +20,26 @@ log = logging.getLogger("colony_pool")
 # An idle worker waits this long for more work before it ends, seconds.
 LINGER = 0.5
 Job = Callable[[], object]
+_endings: dict[int, list[Job]] = {}  # of each thread that says when it ends: what is to be done then
+
+
+@contextmanager
+def whole_thread() -> Iterator[None]:
+    """All that the current thread does: when it is over, what ``at_the_end`` was given is done."""
+    me = threading.get_native_id()
+    endings = _endings[me] = []
+    try:
+        yield
+    finally:
+        while endings:
+            with suppress(Exception):
+                endings.pop()()
+        _endings.pop(me, None)
+
+
+def at_the_end(job: Job) -> None:
+    """Have the current thread run ``job()`` when it ends; nothing, if it does not say when."""
+    _endings.get(threading.get_native_id(), []).append(job)
 
 
 class _Worker:

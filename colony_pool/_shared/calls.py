@@ -27,6 +27,7 @@ class Call(Generic[T]):
         self.done = runtime.event()  # it has come to its end, or nobody waits any more
         self.ended = runtime.event()
         self.given_up = False
+        self.is_last = False  # it is made whatever has become of the store, and says nothing of it
         self.answer: list[T] = []
         self.problem = ""
 
@@ -38,11 +39,19 @@ class Call(Generic[T]):
 
 
 class Calls:
-    """The calls of one process to its store."""
+    """The calls of one process to its store.
 
-    def __init__(self, store: Store, runtime: Runtime, health: Health) -> None:
+    Arguments:
+        proof: called before anything else of a store that has failed: it works once it has answered this, too.
+    """
+
+    def __init__(
+        self, store: Store, runtime: Runtime, health: Health, *,
+        proof: Callable[[Store], object] = lambda store: store.look(),
+    ) -> None:  # fmt: skip
         self.made = False  # any call, whatever came of it
         self._store = store
+        self._proof = proof
         self._runtime = runtime
         self._health = health
         self._waiting: deque[Call[Any]] = deque()
@@ -65,11 +74,17 @@ class Calls:
         if self._health.state == UNAVAILABLE:
             call.end("it has not answered since it failed")
             if self._trial is None or self._trial.ended.is_set():
-                self._trial = self.begin(lambda store: store.look())
+                self._trial = self.begin(self._proof)
         else:
             self._in_the_way[call] = None
             self._enter(call)
         return call
+
+    def close(self) -> None:
+        """Have the store closed, though it may have failed; never waits."""
+        call: Call[Any] = Call(lambda store: store.close(), self._runtime, self._health.patience_aside)
+        call.is_last = True
+        self._enter(call)
 
     def wait(self, call: Call[T]) -> T:
         """Return the answer, or raise ``StoreUnavailable``."""
@@ -121,7 +136,12 @@ class Calls:
         try:
             if call.given_up:
                 return
+            if call.is_last:
+                call.verb(self._store)
+                return
             self.made = True
+            if self._health.state == UNAVAILABLE and call.verb is not self._proof:
+                self._proof(self._store)
             call.answer.append(call.verb(self._store))
             in_time = self._runtime.monotonic() - call.began <= call.patience
             if in_time and not call.given_up:

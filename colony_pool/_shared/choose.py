@@ -10,13 +10,16 @@ from .store import Store
 _ALLOWED = f"None, 'host', a URL that begins with {ALLOWED}, or a Store"
 
 
-def open_store(shared: str | Store | None, base_url: str, *, share_tokens: bool = False) -> Store | None:
+def open_store(
+    shared: str | Store | None, base_url: str, *, share_tokens: bool = False, timeout: float | None = None
+) -> Store | None:
     """Return the store; nothing is read, written or connected to yet.
 
     Arguments:
         shared: ``None``, ``"host"``, a URL of a Redis or Valkey, or a store.
         base_url: the API.
         share_tokens: keep tokens in Redis, sealed.
+        timeout: seconds that a server is waited for; default: what an agent's call can spare.
 
     Raises:
         ValueError: says what is allowed, and shows no password.
@@ -33,7 +36,7 @@ def open_store(shared: str | Store | None, base_url: str, *, share_tokens: bool 
         return HostStore(base_url)
     if isinstance(shared, str):
         # While the server fails nobody is alone; it is the users of a host who find tokens on the host's disk.
-        store = RedisStore(shared, base_url, share_tokens=share_tokens)
+        store = RedisStore(shared, base_url, share_tokens=share_tokens, timeout=timeout)
         store.fallback = HostStore(base_url)
         return store
     return shared

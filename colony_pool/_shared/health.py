@@ -7,7 +7,8 @@ fail:
   waited in vain is taken off it. It is whole again once a moment has come at which nobody waited: whoever waits
   after that has lost nothing yet.
 - A store that has failed is asked nothing in anybody's way. After a pause of a second, then two, up to half a minute,
-  it is looked at in the background, and only an answer in time makes it one that works.
+  it is tried in the background, and only an answer in time makes it one that works. It has to write something for
+  it: a replica, a full disk or a server short of memory reads on, and knows nothing of what it is told.
 - Once it fails, all who wait for it are told at once.
 - When too little is left for a round trip, the store counts as failed until nobody waits.
 

@@ -30,25 +30,28 @@ class Lane:
     """A store and the way to it.
 
     Arguments:
+        owner: this process.
         claims: keys are claimed here before they are exchanged: the others can find what comes of it.
     """
 
-    def __init__(self, store: Store, runtime: Runtime, health: Health, *, claims: bool) -> None:
+    def __init__(self, store: Store, owner: str, runtime: Runtime, health: Health, *, claims: bool) -> None:
+        self.owner = owner
         self.health = health
-        self.calls = Calls(store, runtime, health)
+        # A member for no time at all: it changes nothing that counts, and has to be written.
+        self.calls = Calls(store, runtime, health, proof=lambda store: store.join(f"{owner}/proof", 0.0))
         self.claims = claims
         self.seals = store.carries_tokens
         self.fence: int | None = None  # of the lease that it gave last
 
-    def begin(self, owner: str, action: act.ForStore) -> Call[Any]:
+    def begin(self, action: act.ForStore) -> Call[Any]:
         """Have the store do what ``action`` wants of it; never waits."""
         # Whoever probes or leads waits for leave to; nobody waits for the rest.
         begin = self.calls.ask if isinstance(action, (act.Ask, act.Lead)) else self.calls.begin
-        return begin(lambda store: VERBS[type(action)](store, owner, action))
+        return begin(lambda store: VERBS[type(action)](store, self.owner, action))
 
-    def close(self, owner: str, *, for_good: bool) -> None:
+    def close(self, *, for_good: bool) -> None:
         """Leave, and ``for_good`` close the store; without the time for it, what it keeps of us ends by itself."""
         if self.calls.made:
-            self.calls.begin(lambda store: store.leave(owner))
+            self.calls.begin(lambda store: store.leave(self.owner))
             if for_good:
-                self.calls.begin(lambda store: store.close())
+                self.calls.close()

@@ -51,7 +51,7 @@ class Link:
         on_disk: Callable[[str], tuple[str, float] | None] | None, claims: bool, owns_store: bool,
     ) -> None:  # fmt: skip
         self.owner = _owner()
-        self._lanes = _lanes(store, desk, runtime, name, claims=claims, on_host=on_disk is not None)
+        self._lanes = _lanes(store, self.owner, desk, runtime, name, claims=claims, on_host=on_disk is not None)
         self._heard = self._lanes[0]  # the one whose answer was the last
         self.health = self._lanes[0].health
         self.claims = claims
@@ -69,14 +69,14 @@ class Link:
         lanes = self._lanes
         if isinstance(action, act.Conclude):  # a fence means nothing to another store than the one that gave it
             lanes = [lane for lane in lanes if lane.fence == action.fence] or lanes[:1]
-        call = lanes[0].begin(self.owner, action)
+        call = lanes[0].begin(action)
         with suppress(RuntimeError):  # no thread: the desk has a deadline of its own
             self._runtime.spawn(self._bring_back, action, lanes, call, home=self._runtime.home())
 
     def _bring_back(self, action: act.ForStore, lanes: list[Lane], first: Call[Any]) -> None:
         desk = self._desk
         for lane in lanes:
-            call = first if lane is lanes[0] else lane.begin(self.owner, action)
+            call = first if lane is lanes[0] else lane.begin(action)
             with suppress(StoreUnavailable):
                 self._answer(action, lane, lane.calls.wait(call))
                 return
@@ -187,19 +187,21 @@ class Link:
     def close(self) -> None:
         """Leave."""
         for lane in self._lanes:
-            lane.close(self.owner, for_good=self._owns_store)
+            lane.close(for_good=self._owns_store)
 
 
-def _lanes(store: Store, desk: Dispatcher, runtime: Runtime, name: str, *, claims: bool, on_host: bool) -> list[Lane]:
+def _lanes(
+    store: Store, owner: str, desk: Dispatcher, runtime: Runtime, name: str, *, claims: bool, on_host: bool
+) -> list[Lane]:
     """The lane of ``store``, and of its fallback if it has one."""
     patience = Patience(runtime, _idle_at(desk))
     if (fallback := store.fallback) is None:
-        return [Lane(store, runtime, Health(name, runtime, patience), claims=claims)]
+        return [Lane(store, owner, runtime, Health(name, runtime, patience), claims=claims)]
     first = Health(name, runtime, patience, meanwhile="the processes of this host go on together")
     second = Health(name, runtime, patience, what="the record of this host, which stands in for it,")
     return [
-        Lane(store, runtime, first, claims=claims),
-        Lane(fallback, runtime, second, claims=claims and (fallback.carries_tokens or on_host)),
+        Lane(store, owner, runtime, first, claims=claims),
+        Lane(fallback, owner, runtime, second, claims=claims and (fallback.carries_tokens or on_host)),
     ]
 
 

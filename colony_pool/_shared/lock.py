@@ -19,16 +19,38 @@ class SharedLock:
 
     def __init__(self, patience: float) -> None:
         self._lock = threading.Lock()
+        self._goes_first = False  # somebody waits for it before whom nobody takes it
         self._patience = patience
 
     def __enter__(self) -> None:
-        if self._lock.acquire(blocking=False):
-            return
-        give_up = time.monotonic() + self._patience
-        while not self._lock.acquire(blocking=False):
-            if time.monotonic() >= give_up:
-                raise StoreUnavailable(f"other threads have been using the store for {self._patience:g} s")
-            time.sleep(_STEP)
+        if not self.take(self._patience):
+            raise StoreUnavailable(f"other threads have been using the store for {self._patience:g} s")
 
     def __exit__(self, *exc: object) -> None:
+        self.release()
+
+    def take(self, patience: float) -> bool:
+        """Take it; ``False`` when others have it for ``patience`` seconds."""
+        give_up = time.monotonic() + patience
+        while self._goes_first or not self._lock.acquire(blocking=False):
+            if time.monotonic() >= give_up:
+                return False
+            time.sleep(_STEP)
+        return True
+
+    def take_first(self, patience: float) -> bool:
+        """Take it before all others that wait: who takes turns leaves no gap to who tries and sleeps."""
+        give_up = time.monotonic() + patience
+        self._goes_first = True
+        try:
+            while not self._lock.acquire(blocking=False):
+                if time.monotonic() >= give_up:
+                    return False
+                time.sleep(_STEP)
+            return True
+        finally:
+            self._goes_first = False
+
+    def release(self) -> None:
+        """Give it back."""
         self._lock.release()

@@ -5,6 +5,8 @@ verbs               one Lua script each (``lua.py``): one round trip, atomic, on
 waiting             0.1 s for a connection and 0.1 s for an answer, no retries. A server that stands still costs one
                     of the two: what cannot be connected to is asked nothing. A look-up of the host's name, which
                     nothing can interrupt, and TLS come on top
+connections         one for all threads of a process; where gevent has patched sockets, one for each native thread
+                    that asks, until it ends. One that was idle for a minute is not used again
 what is kept        for an endpoint, a hash and two sorted sets; for a key, a hash while it is claimed or refused,
                     or has a token. All with a time to live, and named ``colony_pool:1:{hash of base_url}:...``
 secrets             API keys appear as a keyed hash; tokens only with ``share_tokens=True``, and then as ciphertext
@@ -16,7 +18,8 @@ cost                a verb takes the server 30 to 40 us (Redis 7.0 and Valkey 9.
 
 At the scale of 10,000 hosts: while the breakers are closed and tokens at hand, nothing is asked. In an outage each
 process looks, joins and now and then claims; one verb a second of each makes 10,000 a second, which is a third of
-what one server can do. The set of members takes 1.5 MB then, and a key that is claimed or refused 0.2 kB.
+what one server can do, and a connection of each makes 10,000, which is all that one allows unless it is told
+otherwise (``maxclients``). The set of members takes 1.5 MB then, and a key that is claimed or refused 0.2 kB.
 
 Redis 6 or later, or Valkey; one server, or what looks like one.
 """
@@ -25,7 +28,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -33,6 +38,8 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from .._runtime.select import gevent_has_patched
+from .._runtime.workers import at_the_end
 from . import lua
 from .store import Denial, KeyState, Opening, Store, StoreUnavailable, Survey, View
 
@@ -40,6 +47,8 @@ SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "
 ALLOWED = "redis://, rediss:// or valkey://"
 TIMEOUT = 0.1  # seconds
 _THREADS = 16  # whose connections are kept; gevent's thread pool has ten
+_ANY = 0  # no thread's id
+_IDLE = 60.0  # seconds after which a connection is not used again: what stands between may have forgotten it
 
 _Answer = TypeVar("_Answer")
 
@@ -52,13 +61,14 @@ class RedisStore:
             them.
         base_url: the API.
         share_tokens: keep tokens; give it sealed ones only (``keys.Sealer``).
+        timeout: seconds for a connection, and again for an answer; default: ``TIMEOUT``.
 
     Raises:
         ValueError: the URL is none of these; its password is not shown.
         ImportError: redis-py is not installed.
     """
 
-    def __init__(self, url: str, base_url: str, *, share_tokens: bool = False) -> None:
+    def __init__(self, url: str, base_url: str, *, share_tokens: bool = False, timeout: float | None = None) -> None:
         self._where = shown(url)
         problem = problem_with(url)
         if problem is not None:
@@ -66,8 +76,8 @@ class RedisStore:
             raise problem
         self.carries_tokens = share_tokens
         self.fallback: Store | None = None
-        self._connect = partial(_client, url)
-        self._clients: dict[int, _Client] = {}  # of each thread, the newest last
+        self._connect = partial(_client, url, TIMEOUT if timeout is None else timeout)
+        self._clients: dict[int, _Client] = {}  # the one of all threads, or of each, the newest last
         tag = hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
         self._prefix = f"colony_pool:1:{{{tag}}}:"
 
@@ -128,7 +138,7 @@ class RedisStore:
     ) -> _Answer:
         """Run one script and read its answer; whatever goes wrong is ``StoreUnavailable``."""
         names = [self._prefix + name for name in ("door", "members", *keys)]
-        thread = threading.get_native_id()
+        thread = threading.get_native_id() if gevent_has_patched() else _ANY
         try:
             answer = self._client(thread).scripts[script](keys=names, args=args)
             return read(None if answer is None else json.loads(answer))
@@ -137,12 +147,18 @@ class RedisStore:
             raise StoreUnavailable(f"{self._where}: {exc}") from exc
 
     def _client(self, thread: int) -> _Client:
-        """Return the thread's own client: where gevent has patched sockets, they serve the thread that made them."""
-        client = self._clients.get(thread)
+        """Return the client of ``thread``: sockets that gevent has patched serve none but the one that made them."""
+        now, client = time.monotonic(), self._clients.get(thread)
+        if client is not None and now - client.used_at > _IDLE:
+            self._drop(thread)
+            client = None
         if client is None:
-            for ended in list(self._clients)[: 1 - _THREADS]:
-                self._drop(ended)
-            client = self._clients[thread] = self._connect()
+            for other in list(self._clients)[: 1 - _THREADS]:  # of threads that do not say when they end
+                self._drop(other)
+            client = self._clients.setdefault(thread, self._connect())
+            if thread != _ANY:
+                at_the_end(partial(self._drop, thread))
+        client.used_at = now
         return client
 
     def _drop(self, thread: int) -> None:
@@ -185,11 +201,16 @@ def shown(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     if not mark:
         return "***" if {"@", ":"} & set(url) else url
-    return f"{scheme}://{'***@' if '@' in rest else ''}{rest.rpartition('@')[2].partition('?')[0]}"
+    place = re.split("[/?#]", rest)[0]
+    beyond = rest[len(place) :]
+    if "@" in beyond:  # of a password with a slash in it, or of an option: either way a part of it would be seen
+        return f"{scheme}://***"
+    host = place.rpartition("@")[2]
+    return f"{scheme}://{'***@' if '@' in place else ''}{host}{re.split('[?#]', beyond)[0]}"
 
 
 def problem_with(url: str) -> Exception | None:
-    """Say why there can be no store with this URL: it is none, or redis-py is not installed."""
+    """Say why there can be no store with this URL: it is none, or redis-py is not installed, or will not have it."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -197,20 +218,34 @@ def problem_with(url: str) -> Exception | None:
         return ValueError(f"shared={shown(url)!r}: its host or its port cannot be read; it must begin with {ALLOWED}")
     if parts.scheme not in SCHEMES or not host:
         return ValueError(f"shared={shown(url)!r}: must be a URL with a host that begins with {ALLOWED}")
+    if re.fullmatch("/?[0-9]*/?", parts.path) is None:  # redis-py would take it for 0
+        return ValueError(f"shared={shown(url)!r}: after the host there may be the number of a database, and no more")
     try:
         import redis  # noqa: F401 - whether it is there
     except ImportError:
         return ImportError(f"shared={shown(url)!r} needs redis-py; pip install 'colony-pool[redis]'")
-    return None
+    refusal = _refusal(url)
+    return ValueError(f"shared={shown(url)!r}: {refusal}") if refusal else None
 
 
-@dataclass(frozen=True, slots=True)
+def _refusal(url: str) -> str:
+    """What redis-py has against its options; else nobody would hear of it before the first outage."""
+    try:
+        pool = _client(url, TIMEOUT).redis.connection_pool
+        pool.connection_class(**pool.connection_kwargs)
+    except Exception as exc:  # noqa: BLE001 - of whatever kind
+        return str(exc)
+    return ""
+
+
+@dataclass(slots=True)
 class _Client:
     redis: Any
     scripts: dict[str, Any]  # redis-py loads one that the server does not know, as after its restart
+    used_at: float = 0.0  # monotonic
 
 
-def _client(url: str) -> _Client:
+def _client(url: str, timeout: float) -> _Client:
     from redis import Redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -218,8 +253,8 @@ def _client(url: str) -> _Client:
     scheme, _, rest = url.partition("://")
     client = Redis.from_url(
         f"{SCHEMES[scheme]}://{rest}",
-        socket_connect_timeout=TIMEOUT,
-        socket_timeout=TIMEOUT,
+        socket_connect_timeout=timeout,
+        socket_timeout=timeout,
         retry=Retry(NoBackoff(), 0),
         protocol=2,  # a connection is ready at once: no HELLO, and with driver_info=None no name, each a round trip
         driver_info=None,

@@ -7,10 +7,11 @@ durability          ``synchronous=OFF``: nothing in it is true after a crash of 
                     disk, however busy, holds a verb up. A crash of a process loses nothing
 time                ``BootClock``; what another start of the host has written is void
 removed, replaced   noticed by the next verb, which opens what is there now, or makes it anew
-corrupt             put aside as ``.corrupt``; this verb fails, the next begins with an empty record
+corrupt, empty      put aside as ``.corrupt``; this verb fails, the next begins with an empty record
 another version     ``StoreUnavailable``; two versions must not take turns with one file
 cost                20 us for a ``look``, 40 to 60 us for what may write: ``python -m tests.bench stores``
-fork                a child forgets the connection without touching it, and makes its own
+fork                closed before it, since SQLite counts locks by process and a child would take its parent's for
+                    its own: what it reads and writes would be lost to all others once the parent has left
 =================== ==============================================================================================
 
 Whatever else is wrong with the file or its folder is ``StoreUnavailable``, too, and every verb tries again: what is
@@ -21,12 +22,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
 
-from .._shell.fork import renew_in_children
+from .._shell.fork import drop_before_forks
 from .boot import BootClock
 from .lock import SharedLock
 from .place import BUSY, host_file, identity, opening, put_aside
@@ -40,7 +42,8 @@ CREATE TABLE door (id INTEGER PRIMARY KEY CHECK (id = 1), boot TEXT NOT NULL, at
 CREATE TABLE keys (name TEXT PRIMARY KEY, {_COLUMNS}) WITHOUT ROWID;
 PRAGMA user_version = {SCHEMA};
 """
-_inherited: list[sqlite3.Connection] = []  # a parent's; a child that closed or lost them would write to its files
+_VERB = 1.0  # seconds; longer than any verb takes, unless the disk hangs
+_inherited: list[sqlite3.Connection] = []  # of a verb that hung; who closed or lost it would write to the file
 
 
 class HostStore(RecordStore):
@@ -58,12 +61,23 @@ class HostStore(RecordStore):
         self._path: Path | None = None
         self._db: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None  # which file the connection is to
-        renew_in_children(self)
+        self._forks: int | None = None  # the thread that keeps the lock as it forks
+        drop_before_forks(self)
+
+    def _before_fork(self) -> None:
+        if self._lock.take_first(_VERB):
+            self._forks = threading.get_ident()
+            self._close()
+
+    def _fork_is_over(self) -> None:
+        if self._forks == threading.get_ident():  # else it is another thread's fork, or a verb hung
+            self._forks = None
+            self._lock.release()
 
     def _after_fork(self) -> None:
         if self._db is not None:
             _inherited.append(self._db)
-        self._lock = SharedLock(BUSY)
+        self._lock, self._forks = SharedLock(BUSY), None
         self._db = None
 
     def close(self) -> None:
@@ -126,7 +140,7 @@ class HostStore(RecordStore):
                 yield self._open(path)
             except sqlite3.Error as exc:
                 self._close()
-                if type(exc) is sqlite3.DatabaseError:  # nothing but "malformed" and "not a database" is
+                if type(exc) is sqlite3.DatabaseError:  # nothing but "malformed", "not a database" and ours is
                     put_aside(path, self._file)
                 raise StoreUnavailable(f"{path}: {exc}") from exc
 
@@ -139,6 +153,8 @@ class HostStore(RecordStore):
             self._file = identity(path)
             self._db = _connect(path)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]  # opens the journal, too
+        if not version and self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+            raise sqlite3.DatabaseError("the file is empty")  # as a crash of the host leaves one that is new
         if version != SCHEMA:
             self._close()
             raise StoreUnavailable(

@@ -6,7 +6,7 @@ import json as _json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlencode
 
 from .._core.backoff import jittered, retry_after
@@ -14,7 +14,7 @@ from .._core.failure import Failure, closed, from_status
 from .._core.outcome import error_text
 from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
-from ..errors import ColonyAPIError, ColonyNetworkError, ColonyServerError
+from ..errors import ColonyAPIError, ColonyNetworkError, ColonyNotFoundError, ColonyServerError
 from .transport import BadReply, NetworkFailure, Reply, Transport
 
 if TYPE_CHECKING:
@@ -52,6 +52,16 @@ class Response:
             raise ColonyServerError(message, self.status) from None
 
 
+class RequestOptions(TypedDict, total=False):
+    """The options of ``Agent.request``, for its verbs. Meanings and defaults are there alone."""
+
+    json: Any
+    params: Mapping[str, Any] | None
+    headers: Mapping[str, str] | None
+    idempotency_key: str | None
+    timeout: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One API call, checked and encoded."""
@@ -83,30 +93,43 @@ def prepare(
     verb = method.upper() if isinstance(method, str) else ""
     if verb not in METHODS:
         raise ValueError(f"method={method!r}: must be one of {', '.join(METHODS)}")
-    if not isinstance(path, str) or not path.startswith("/") or path.startswith("//") or "\\" in path:
-        raise ValueError("path: must start with one '/' (it is taken relative to base_url; no other host is asked)")
-    if any(ord(c) <= 32 or ord(c) >= 127 for c in path):
-        raise ValueError("path: must be ASCII without spaces or control characters; percent-encode the rest")
-    if any(part in (".", "..") for part in path.partition("?")[0].replace("%2e", ".").replace("%2E", ".").split("/")):
-        raise ValueError("path: must have no '.' or '..' segments")
-    if timeout is not None and not 0 < timeout < 1e9:
+    _check_path(path)
+    if timeout is not None and not (isinstance(timeout, (int, float)) and 0 < timeout < 1e9):
         raise ValueError(f"timeout={timeout!r}: must be a positive number of seconds")
-    query = urlencode(dict(params), doseq=True) if params else ""
+    given = {name: value for name, value in dict(params or {}).items() if value is not None}
+    query = urlencode(given, doseq=True)
     target = f"{path}{'&' if '?' in path else '?'}{query}" if query else path
     sent = {"Accept": "application/json"}
     body = None
     if json is not None:
-        body = _json.dumps(json).encode()
+        body = _json.dumps(json, allow_nan=False).encode()
         sent["Content-Type"] = "application/json"
-    for name, value in (headers or {}).items():
-        if name.lower() in ("authorization", "host", "content-length", "transfer-encoding"):
-            raise ValueError(f"headers: {name} is set by the pool")
-        sent[_WRITTEN.get(name.lower(), name)] = value
+    sent |= _checked(headers or {})
+    if idempotency_key is not None and not isinstance(idempotency_key, str):
+        raise ValueError("idempotency_key: must be a string")
     if verb in _KEYED:
         sent["Idempotency-Key"] = idempotency_key or sent.get("Idempotency-Key") or uuid.uuid4().hex
     elif idempotency_key is not None:
         raise ValueError(f"idempotency_key: is for {' and '.join(_KEYED)}, not for {verb}")
     return Call(verb, path, target, sent, body, timeout)
+
+
+def _check_path(path: object) -> None:
+    if not isinstance(path, str) or not path.startswith("/") or path.startswith("//") or "\\" in path:
+        raise ValueError("path: must start with one '/' (it is taken relative to base_url; no other host is asked)")
+    if any(ord(c) <= 32 or ord(c) >= 127 or c == "#" for c in path):
+        raise ValueError("path: must be ASCII without spaces, '#' or control characters; percent-encode the rest")
+    if any(part in (".", "..") for part in path.partition("?")[0].replace("%2e", ".").replace("%2E", ".").split("/")):
+        raise ValueError("path: must have no '.' or '..' segments")
+
+
+def _checked(headers: Mapping[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ValueError(f"headers: {name!r} and its value must be strings")
+        if name.lower() in ("authorization", "host", "content-length", "transfer-encoding"):
+            raise ValueError(f"headers: {name} is set by the pool")
+    return {_WRITTEN.get(name.lower(), name): value for name, value in headers.items()}
 
 
 def is_refused(reply: Sent) -> bool:
@@ -204,6 +227,10 @@ def _error(call: Call, reply: Reply, after: float | None) -> Failure:
     where = f"{call.method} {call.path}"
     if 300 <= reply.status < 400:
         return Failure(ColonyAPIError, f"{where}: HTTP {reply.status} (a redirect is never followed)", reply.status)
+    if reply.status == 404:  # at the token endpoint it is base_url, here it is rather what was asked for
+        said = f": {detail[:300]}" if detail else ""
+        words = f"{where}: HTTP 404{said} (there is no such thing: check the path, or base_url)"
+        return Failure(ColonyNotFoundError, words, 404, response, code)
     if reply.status == 401 and not code:
         detail = detail or "the token was refused, and so was a fresh one"
     return from_status(reply.status, detail, code, response, after, where)

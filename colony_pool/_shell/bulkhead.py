@@ -75,7 +75,7 @@ class Ticket:
 
     def __del__(self) -> None:
         """Ctrl-C on the way into ``leave``: then the caller's frame dies, and this with it."""
-        if self.held:
+        if getattr(self, "held", None):  # or before it was even made
             self.leave()
 
 

@@ -18,6 +18,7 @@ import http.client
 import os
 import socket
 import ssl
+import weakref
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from time import monotonic
@@ -57,7 +58,7 @@ class _Guarded:
 
     def response_class(self, sock: Any, *args: Any, **kwargs: Any) -> Reply:
         reply = Reply(DeadlineIO(self, sock), *args, **kwargs)  # type: ignore[arg-type] # all it needs of a socket
-        reply.colony_guard = self
+        reply.colony_guard = weakref.ref(self)
         return reply
 
     # As http.client has them: urllib3's look for sentinels that we never send.
@@ -90,6 +91,11 @@ class _Guarded:
             self.colony_last = True
         else:
             super().close()  # type: ignore[misc] # a mixin
+
+    def drop(self) -> None:
+        """Close, whatever was going on: a signal may have struck before ``_asked`` was taken back."""
+        self._asked = False
+        self.close()
 
     def _uncork(self) -> None:
         corked, self._corked = self._corked, None

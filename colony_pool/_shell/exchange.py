@@ -20,7 +20,7 @@ from typing import Any
 
 from .._runtime.protocol import Timer
 from ..config import Timeout
-from .connections import describe
+from .connections import EXHAUSTED, describe
 from .pools import Pools
 from .urllib3_pools import traced
 
@@ -182,7 +182,7 @@ class Exchange:
             whole = self._abort.let_go() and done
             if not whole or conn.colony_surplus or conn.colony_last:
                 _shut(conn)  # gevent closes a turn later, and the slot must not be free before the server knows
-                conn.close()
+                conn.drop()
             if whole:
                 pool._put_conn(conn)
         if done:
@@ -271,10 +271,19 @@ class Exchange:
         if self._stage == "connect":
             if kind == "timeout":
                 detail = "no connection in time"
-            elif pool.proxy is not None and kind in ("dns", "refused", "reset", "other"):
+            if pool.proxy is None:
+                detail = sought(kind, detail, pool.host, pool.port)
+            elif kind in ("dns", "refused", "reset", "other"):
                 kind, detail = "proxy", f"the proxy does not connect: {detail}"
         self._stale = reused and kind == "reset" and not conn.colony_heard
         return NetworkFailure(kind, detail, sent=self._sent, reused=reused)
+
+
+def sought(kind: str, detail: str, host: str, port: int | None) -> str:
+    """``detail``, with who was sought in vain: a slip in ``base_url`` is seen in that."""
+    if kind == EXHAUSTED:  # it is here that something is missing
+        return detail
+    return f"{detail}: {host}:{port}" if port else f"{detail}: {host}"
 
 
 def _shut(conn: Any) -> None:

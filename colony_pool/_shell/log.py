@@ -79,12 +79,27 @@ def _line(event: ev.Event) -> _Line:
     if isinstance(event, ev.HoldStarted):
         words = f"on hold for {event.seconds:.0f} s ({event.cause}): nothing is sent to /auth/token until then"
         facts = {"event": "hold", "seconds": event.seconds, "cause": event.cause, "waiters": event.waiters}
-        return logging.WARNING, f"{words}; {event.waiters} calls wait, valid tokens are served", facts
+        return logging.WARNING, f"{words}; {_calls(event.waiters, 'waits', 'wait')}, valid tokens are served", facts
     assert isinstance(event, ev.KeyDenied)  # noqa: S101 - the last of _TOLD
-    code = f" {event.code}" if event.code else ""
-    words = f"one key was refused (HTTP {event.status}{code}) and rests {event.seconds:.0f} s; no other is affected"
     facts = {"event": "denied", "status": event.status, "code": event.code or "", "seconds": event.seconds}
-    return logging.WARNING, words, facts
+    return logging.WARNING, _refused(event), facts
+
+
+def _refused(event: ev.KeyDenied) -> str:
+    """Who was refused. No healthy key is blamed: its reader might rotate it."""
+    said = f"HTTP {event.status} {event.code or ''}".rstrip()
+    rests = f"rests {event.seconds:.0f} s"
+    if event.code_only:
+        return f"the one-time code of one agent was refused ({said}): its key is fine and {rests}"
+    if event.code == "AUTH_2FA_REQUIRED":
+        return f"one agent gave no one-time code and needs one ({said}): pass totp=; its key is fine and {rests}"
+    if event.status == 404:
+        return f"there is nothing at /auth/token ({said}): check base_url; the key that asked is fine and {rests}"
+    return f"one key was refused ({said}) and {rests}; no other is affected"
+
+
+def _calls(count: int, one: str, many: str) -> str:
+    return f"1 call {one}" if count == 1 else f"{count} calls {many}"
 
 
 def _breaker_line(event: ev.StateChanged) -> _Line:
@@ -93,15 +108,17 @@ def _breaker_line(event: ev.StateChanged) -> _Line:
     if event.new == ev.CLOSED:
         facts["seconds_open"] = event.since_open
         how = "closed by an operator" if event.by_operator else "recovered"
-        words = f"{how} after {event.since_open:.0f} s; {event.waiters} calls leave at the pace the server bears"
+        leave = _calls(event.waiters, "leaves", "leave")
+        words = f"{how} after {event.since_open:.0f} s; {leave} at the pace the server bears"
         return logging.WARNING, words, facts
+    wait = _calls(event.waiters, "waits", "wait")
     if event.new == ev.HALF_OPEN:
-        return logging.DEBUG, f"one probe leaves; {event.waiters} calls wait", facts
+        return logging.DEBUG, f"one probe leaves; {wait}", facts
     facts["next_probe_seconds"] = event.next_probe_in
     if event.old == ev.CLOSED:
         how = "opened by an operator" if event.by_operator else f"/auth/token is down ({event.cause}), breaker open"
         words = f"{how}; first probe in {event.next_probe_in:.1f} s"
-        return logging.WARNING, f"{words}; {event.waiters} calls wait, valid tokens are served", facts
+        return logging.WARNING, f"{words}; {wait}, valid tokens are served", facts
     facts["seconds_open"] = event.since_open
     words = f"still down ({event.cause}) after {event.since_open:.0f} s; next probe in {event.next_probe_in:.1f} s"
-    return logging.INFO, f"{words}; {event.waiters} calls wait", facts
+    return logging.INFO, f"{words}; {wait}", facts

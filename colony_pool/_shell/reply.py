@@ -7,6 +7,8 @@ and takes much for a head that is none: an early end, a line that is no header, 
 from __future__ import annotations
 
 import io
+import weakref
+from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse, UnknownProtocol
 from typing import Any, Protocol
 
@@ -33,7 +35,7 @@ class DeadlineIO(io.RawIOBase):
     """Reads a socket and gives each read no more time than the whole answer has left."""
 
     def __init__(self, guard: Guard, sock: Any) -> None:
-        self._guard = guard
+        self._guard = weakref.ref(guard)  # no cycle: a connection that is lost closes at once
         self._sock = sock
         self.at_end = False
         self.in_head = True
@@ -48,9 +50,12 @@ class DeadlineIO(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if self.at_end:
             return 0
-        count = self._guard.receive(self._sock, buffer)
-        self._guard.colony_heard += count
-        if self.in_head and self._guard.colony_heard > _MAX_HEAD:
+        guard = self._guard()
+        if guard is None:
+            return 0
+        count = guard.receive(self._sock, buffer)
+        guard.colony_heard += count
+        if self.in_head and guard.colony_heard > _MAX_HEAD:
             raise HTTPException("the headers are too long")
         return count
 
@@ -61,7 +66,8 @@ class Reply(HTTPResponse):
     ``headers`` has lower-case names; of a header that comes twice the last one counts.
     """
 
-    colony_guard: Guard | None
+    fp: Any = None  # what Ctrl-C left half made has it, too
+    colony_guard: Callable[[], Guard | None] = staticmethod(lambda: None)  # weak: no cycle
     headers: dict[str, str]  # type: ignore[assignment] # all that http.client asks of it is ``get``
 
     def begin(self) -> None:
@@ -71,8 +77,7 @@ class Reply(HTTPResponse):
             version, status, reason = self._read_status()  # type: ignore[attr-defined] # not in the stubs
             headers = _headers(self.fp)
             interim = 100 <= status < 200 and status != _SWITCHING
-        reader: Any = self.fp.raw  # a BufferedReader
-        reader.in_head = False
+        self.fp.raw.in_head = False
         if not version.startswith(("HTTP/1.", "HTTP/0.9")):
             raise UnknownProtocol(version)
         self.version = 10 if version in ("HTTP/1.0", "HTTP/0.9") else 11
@@ -92,8 +97,7 @@ class Reply(HTTPResponse):
         self.will_close = endless or self._check_close()  # type: ignore[attr-defined] # not in the stubs
 
     def _close_conn(self) -> None:
-        fp: Any = self.fp
-        guard, self.colony_guard = self.colony_guard, None  # no cycle: a lost connection must close at once
+        fp, guard = self.fp, self.colony_guard()
         if guard is not None and fp is not None and not fp.closed:
             fp.raw.at_end = True
             guard.colony_surplus = bool(fp.peek(1))

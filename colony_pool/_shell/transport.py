@@ -16,6 +16,7 @@ from .bulkhead import Bulkhead, Ticket
 from .exchange import Abort, BadReply, Exchange, NetworkFailure, NoIdleConnection, Reply, Request
 from .loose import Loose
 from .pools import Pools
+from .url import check_proxy
 
 __all__ = ["Abort", "BadReply", "NetworkFailure", "NoIdleConnection", "Reply", "Transport"]
 
@@ -47,7 +48,7 @@ class Transport:
         self._offload = runtime.name == "gevent" and not getattr(runtime, "patched", True)
         self._call_later = runtime.call_later if runtime.name == "gevent" and not self._offload else None
         self._pools = Pools(
-            url.scheme, url.hostname or "", url.port, maxsize=maxsize, proxy=proxy, ca_certs=ca_certs
+            url.scheme, url.hostname or "", url.port, maxsize=maxsize, proxy=check_proxy(proxy), ca_certs=ca_certs
         )  # fmt: skip
         self.bulkhead = Bulkhead(maxsize, runtime)
         self.beside: Loose[Any] = Loose()  # others that keep connections: those of event loops

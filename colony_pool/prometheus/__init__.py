@@ -15,6 +15,7 @@ go on, gauges are the sum (or the earliest, or the latest, as the catalogue says
 
 from __future__ import annotations
 
+import errno
 import os
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,13 @@ class MetricsServers:
         """Serve ``registry`` and return the port. Raises ``RuntimeError`` without one."""
         if registry is None:
             raise RuntimeError("start_metrics_server: this pool was made with registry=None and has no metrics")
-        server, thread = serve(port, addr, registry)
+        try:
+            server, thread = serve(port, addr, registry)
+        except OSError as error:
+            words = f"start_metrics_server(port={port}, addr={addr!r}): {error.strerror}"
+            if error.errno == errno.EADDRINUSE:
+                words += "; processes that are to share a port have `colony-pool metrics serve`"
+            raise OSError(error.errno, words) from None
         self._servers.append((server, thread))
         return int(server.server_port)
 

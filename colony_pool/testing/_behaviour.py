@@ -185,6 +185,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "no_token": Behaviour({}, _with_body(b'{"token_type": "bearer"}')),
     "redirect": Behaviour({"status": _number(300, 399, whole=True), "location": _TEXT}, _redirect),
     "close_idle": Behaviour({"seconds": _SECONDS}, _closing),
+    "close_reused": Behaviour({}, _as_is),  # only the server knows whether a connection is
 }
 
 

@@ -53,6 +53,7 @@ class Visit:
     connection: int
     at: float
     wall: float
+    reused: bool  # the connection has carried another before
     who: str = ""
     status: int = 0  # what was answered, once it was
 
@@ -68,7 +69,7 @@ class Desk(Protocol):
 
     def closed(self, connection: Connection) -> None: ...
 
-    def begin(self, request: Request, connection: int) -> Visit: ...
+    def begin(self, request: Request, connection: int, *, reused: bool) -> Visit: ...
 
     def answer(self, visit: Visit, address: str) -> Answer: ...
 
@@ -171,7 +172,7 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, request: Request) -> None:
         self._desk.at_work.add(self)
-        visit = self._desk.begin(request, self._number)
+        visit = self._desk.begin(request, self._number, reused=self._served > 0)
         peer = self._transport.get_extra_info("peername")
         answer = self._desk.answer(visit, str(peer[0]) if peer else "")
         self._served += 1

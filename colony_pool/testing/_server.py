@@ -92,11 +92,11 @@ class Server:
     def closed(self, connection: Connection) -> None:
         self.open.discard(connection)
 
-    def begin(self, request: Request, connection: int) -> Visit:
+    def begin(self, request: Request, connection: int, *, reused: bool) -> Visit:
         self.in_flight += 1
         if self.in_flight > self.max_in_flight:
             self.max_in_flight = max(self.max_in_flight, self.in_flight - self._hung_up())
-        return Visit(request, connection, self.now(), time.time())
+        return Visit(request, connection, self.now(), time.time(), reused)
 
     def _hung_up(self) -> int:
         """Count the requests whose client has closed: that news and a new request come in either order."""
@@ -132,6 +132,8 @@ class Server:
         request = visit.request
         is_token = request.path == _TOKEN_PATH
         rule = self._rule(request.path)
+        if rule.name == "close_reused" and visit.reused:
+            return Answer(how="raw_close")
         if is_token:
             visit.who = self.keys.asker(request.body)
         else:

@@ -89,6 +89,7 @@ class FakeColony:
         ``drip``                  ``bytes_per_s`` (10) for the ``headers`` (True) and the ``body`` (True)
         ``truncated``             Content-Length is twice the body
         ``close_idle``            the connection is closed after ``seconds`` (0) without a request
+        ``close_reused``          the connection is closed at its second request, as if in the same moment
         ``html``                  200, and a gateway's page
         ``huge``, ``gzip_bomb``   200, and ``size`` bytes (10 million), or so many once unpacked (50 million)
         ``not_json``, ``not_utf8``, ``no_token``   200, and a body that is not what it should be
@@ -96,9 +97,9 @@ class FakeColony:
         ``redirect``              ``status`` (302) to ``location``
         ========================  =====================================================================
 
-        With ``status`` (and a bad throw of ``flaky``) the application never sees the request: no token is issued,
-        no code spent, and ``status`` is also not counted by capacity and rate limit. With all others it is carried
-        out, whatever becomes of the answer.
+        With ``status`` (and a bad throw of ``flaky``, and where ``close_reused`` closes) the application never sees
+        the request: no token is issued, no code spent, and ``status`` and ``close_reused`` are also not counted by
+        capacity and rate limit. With all others it is carried out, whatever becomes of the answer.
 
         Arguments:
             name: see the table.

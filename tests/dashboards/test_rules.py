@@ -46,7 +46,7 @@ def test_promtool_accepts_the_rules_and_their_tests_pass() -> None:
 
 
 def test_every_alert_is_tested() -> None:
-    assert len(ALERTS) == 18
+    assert len(ALERTS) == 19
     text = (DASHBOARDS / "rules_test.yml").read_text()
     assert [name for name in ALERTS if f'alertname="{name}"' not in text] == []
 
@@ -81,6 +81,7 @@ MISTAKES = {
     "ColonyPoolTokensRunOut": ('{state!="closed"}', ""),
     "ColonyPoolNoValidToken": ('freshness!="expired"', 'freshness="fresh"'),
     "ColonyPoolRefreshFailing": ("> 2.5", "> 1"),
+    "ColonyPoolStoreUnavailable": ('state="unavailable"', 'state!="working"'),
     "ColonyPoolEndpointSlow": ("0.95", "0.5"),
     "ColonyPoolConnectionsSaturated": ('{state="in_use"}', ""),
     "ColonyPoolListenerErrors": ("colony_pool_collect_errors_total", "colony_pool_listener_errors_total"),

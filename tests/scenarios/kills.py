@@ -6,6 +6,7 @@ has Ctrl-C end ``asyncio.run``.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -50,7 +51,7 @@ def _nothing_leaked(w: World, pool: Any) -> None:
     assert pool._runner.dispatcher.lease is None
     assert w.colony.stats().max_in_flight <= pool._config.maxsize
     w.until(lambda: w.colony.stats().open_connections <= pool._config.maxsize, "no socket is left open")
-    w.until(lambda: w.sockets() <= pool._config.maxsize, "on our side, too")
+    w.until(lambda: w.sockets() == pool.status().connections[1], "on our side there are but the idle ones")
     assert pool.agent("col_steady").get("/users/me").status == 200
     assert pool.agent("col_after").token()
     assert pool.status().breaker.failures == 0, "a killed caller is not the endpoint's failure"
@@ -185,13 +186,22 @@ def _token_and_get(agent: Any) -> None:
 
 @scenario("threads")
 def g3_ctrl_c_at_each_single_step_leaks_nothing(w: World) -> None:
-    """Not by chance: at the first step in the main thread, then the second, until the call comes through."""
+    """Not by chance: at the first step in the main thread, then the second, until the call comes through.
+
+    Nor does what was left wait for the garbage collector, which may come in an hour.
+    """
+    gc.disable()
     pool, strike = w.pool(maxsize=4), _Strike()
+
+    def call(number: int) -> Iterator[None]:
+        """A generator: where a trace function raises, 3.13 may keep the exception as long as its caller runs."""
+        with strike.at(number):
+            _token_and_get(pool.agent(f"col_{number}"))
+            yield
+
     for number in range(1, 2000):
-        agent = pool.agent(f"col_{number}")
         try:
-            with strike.at(number):
-                _token_and_get(agent)
+            next(call(number))
         except KeyboardInterrupt:
             continue
         break

@@ -93,7 +93,7 @@ def names_that_resolve_late_or_never_hold_up_nobody_else(w: World) -> None:
         w.until(lambda: hasty._transport.bulkhead.in_use == 0, "the look-up ends, and its slot comes back")
         names.flags = NO_SUCH_NAME
         error = w.spawn(hasty.agent(key("none")).token).join().error
-        assert_documented(error, ColonyNetworkError, words="dns: the host name does not resolve")
+        assert_documented(error, ColonyNetworkError, words="dns: the host name does not resolve: api.colony.test")
         names.flags = NO_ERROR
         for each in (pool, other):
             assert each.agent(key("last")).get("/users/me").status == 200

@@ -42,6 +42,9 @@ def test_each_value_names_its_store() -> None:
         ("redis://u:s3cret@host:port", "'redis://***@host:port'"),
         ("redis://u:s3cret@[::1", "'redis://***@[::1'"),
         ("http://host/?password=s3cret", "'http://host/'"),
+        ("redis://host/0?password=a@s3cret&db=x", "'redis://***'"),
+        ("redis://:s3/cret@host", "'redis://***'"),
+        ("redis://:s3cret@host/zero", "'redis://***@host/zero'"),
         (7, "<int>"),
         (b"redis://:s3cret@host", "<bytes>"),
     ],
@@ -51,8 +54,18 @@ def test_a_bad_value_is_told_what_is_allowed_without_its_password(bad: object, s
     with pytest.raises(ValueError, match="shared=") as caught:
         open_store(bad, URL)  # type: ignore[arg-type]
     assert f"shared={shown}: " in str(caught.value)
-    assert "redis://" in str(caught.value)
     assert "s3cret" not in locals_of_ours(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [("socket_timeout=s3cret", "Invalid value for 'socket_timeout'"), ("sokcet_timeout=1", "'sokcet_timeout'")],
+)
+def test_an_option_that_is_none_is_told_before_the_first_outage(options: str, problem: str) -> None:
+    with pytest.raises(ValueError, match="shared='redis://host'") as caught:
+        open_store(f"redis://host?{options}", URL)
+    assert problem in str(caught.value)
+    assert "s3cret" not in locals_of_ours(caught.value) + str(caught.value)
 
 
 def test_a_bad_url_is_in_no_local_of_the_store_either() -> None:

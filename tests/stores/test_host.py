@@ -104,6 +104,20 @@ def test_a_corrupt_file_is_put_aside_and_the_next_verb_begins_anew(
     assert View() == first.look() == make(URL).look()
 
 
+@pytest.mark.parametrize("length", [0, 1])
+def test_a_file_that_a_crash_of_the_host_has_left_empty_is_put_aside(
+    store: HostStore, path: Path, make: Make, length: int
+) -> None:
+    """It is renamed into its place before the disk has its content; SQLite takes it for a new database."""
+    store.close()
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(StoreUnavailable, match="empty"):
+        store.look()
+    assert View() == store.look()
+    store.hold(LONG, "more")
+    assert "more" == make(URL).look().hold_cause
+
+
 def test_a_record_that_cannot_be_read_is_a_corrupt_file(store: HostStore, path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("UPDATE door SET record = ?", (json.dumps({"no": "door"}),))
@@ -228,19 +242,6 @@ def test_the_clock_is_the_hosts() -> None:
     clock = BootClock()
     assert clock.boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert time.clock_gettime(time.CLOCK_BOOTTIME) <= clock.now() <= time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def test_a_forked_child_makes_a_connection_of_its_own(store: HostStore, path: Path) -> None:
-    """G24: even where the parent is within a transaction as it forks."""
-
-    def child(folder: Path) -> None:
-        del folder
-        assert "429" == store.look().hold_cause
-        store.join("child", LONG)
-
-    with store._lock:  # as if another thread were at it
-        in_a_child(child, path.parent)
-    assert 2 == store.join("parent", LONG).members
 
 
 def test_threads_may_share_a_store(store: HostStore) -> None:

@@ -185,6 +185,15 @@ def test_members_are_counted_until_they_leave_or_lapse(world: World) -> None:
     assert 0 == world.b.look().members
 
 
+def test_a_member_for_no_time_is_none(world: World) -> None:
+    """So it can be tried whether the record takes anything, and nobody notices."""
+    world.a.join("a", 0.0)
+    assert 0 == world.b.look().members
+    world.a.join("a", LONG)
+    world.a.join("b", 0.0)
+    assert 1 == world.b.look().members
+
+
 def test_a_process_that_leaves_gives_back_lease_and_claims(world: World) -> None:
     open_up(world)
     fence_of(world)

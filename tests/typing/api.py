@@ -16,6 +16,7 @@ from colony_pool import (
     ColonyAPIError,
     ColonyPool,
     PoolStatus,
+    Response,
     RetryBudgetConfig,
     RetryConfig,
     Timeout,
@@ -43,8 +44,11 @@ def everything(key: str) -> None:
     port: int = pool.start_metrics_server(0)
     breaker: pybreaker.CircuitBreaker = pool.breaker
     breaker.open()
+    agent.get("/users/me", parms={"page": 2})  # type: ignore[call-arg] # no such option
+    agent.get("/users/me", timeout="3")  # type: ignore[arg-type] # not seconds
     try:
-        agent.get("/users/me", params={"page": 2}, timeout=3.0)
+        answer: Response = agent.get("/users/me", params={"page": 2}, timeout=3.0)
+        print(answer.status)
     except CircuitOpenError as error:
         after: float = error.retry_after
         print(after)

@@ -1,0 +1,50 @@
+"""Run by a test, in a process that gevent has patched: a native thread asks the store and ends, again and again."""
+
+from __future__ import annotations
+
+import gevent.monkey
+
+gevent.monkey.patch_all()
+
+import sys  # noqa: E402 - after the patching, as in any such program
+from pathlib import Path  # noqa: E402
+
+from colony_pool._runtime.gevent import GeventRuntime  # noqa: E402
+from colony_pool._runtime.protocol import Runtime  # noqa: E402
+from colony_pool._shared.choose import open_store  # noqa: E402
+from colony_pool._shared.store import Store  # noqa: E402
+
+THREADS = 20
+
+
+def count(folder: str) -> int:
+    """Threads, or descriptors, of this process."""
+    return len(list(Path("/proc/self", folder).iterdir()))
+
+
+def ask(store: Store, runtime: Runtime) -> None:
+    done, before = runtime.event(), count("task")
+
+    def verb() -> None:
+        store.look()
+        done.set()
+
+    runtime.aside(verb)
+    assert done.wait(60.0)
+    runtime.close(1.0)  # an idle thread ends at once
+    while count("task") > before:
+        gevent.sleep(0.001)
+
+
+def main(shared: str) -> None:
+    store = open_store(shared, "https://api.example")
+    assert store is not None
+    ask(store, GeventRuntime())
+    before = count("fd")
+    for _ in range(THREADS):
+        ask(store, GeventRuntime())
+    print(count("fd") - before)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
