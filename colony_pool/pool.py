@@ -245,6 +245,8 @@ class ColonyPool:
         self._closing.set()
         for guest in list(self._at_close):
             guest.end()
+        if self._transport_given is None:
+            self._transport.bulkhead.end()
         self._runner.stop(_CLOSE_WITHIN)
         if self._link is not None:
             self._link.close()

@@ -200,6 +200,8 @@ class Api:
     def _after_network(self, call: Call, failure: NetworkFailure, tried: int) -> float:
         """Seconds until the call is sent again; raises when it is not."""
         retry = self._retry
+        if self._closing.is_set() and not failure.sent:
+            raise closed().exception()
         if retry.retry_network_errors and tried < retry.max_retries and (call.repeatable or not failure.sent):
             return jittered(retry.delay(tried + 1), retry.jitter, self._runtime.random())
         words = f"{call.method} {call.path}: no answer ({failure.kind}: {failure.detail})"

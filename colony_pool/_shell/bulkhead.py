@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -87,6 +88,15 @@ class Bulkhead:
         self._runtime = runtime
         self._first: deque[Ticket] = deque()
         self._rest: deque[Ticket] = deque()
+        self.ended = False
+
+    def end(self) -> None:
+        """Wake all who wait, without a slot: there is none for anybody any more."""
+        self.ended = True
+        for ticket in (*self._first, *self._rest):
+            with suppress(Exception):  # the hub that waits there is dead
+                if ticket.event is not None:
+                    ticket.event.set()
 
     @property
     def in_use(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket  # the C sockets, of which gevent's have one
 import os
 import ssl
 import sys
@@ -71,9 +72,7 @@ class Pools:
     def after_fork(self) -> None:
         """Give up the parent's descriptors, at work or idle, without a word on them: it goes on using them."""
         for conn in list(self._known):
-            sock, conn.sock = conn.sock, None
-            if sock is not None:
-                _quietly(lambda sock=sock: os.close(sock.detach()))  # type: ignore[misc]
+            _give_up(conn)
             _quietly(conn.drop_lever)
         self._known.clear()
         self._pools.clear()
@@ -88,9 +87,8 @@ class Pools:
                 continue
             self._pools.pop(key, None)
             for conn in list(getattr(pool.pool, "queue", ())):
-                sock = conn.sock if conn is not None else None
-                if sock is not None:  # gevent's close would leave the last step to the hub
-                    _quietly(lambda sock=sock: os.close(sock.detach()))  # type: ignore[misc]
+                if conn is not None:
+                    _give_up(conn)
             _quietly(pool.close)
 
 
@@ -105,6 +103,13 @@ def tls_context(ca_certs: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_certs)
     except OSError as error:
         raise ValueError(f"ca_certs={ca_certs!r}: no certificates can be read there") from error
+
+
+def _give_up(conn: Any) -> None:
+    """Close its descriptor, not by way of gevent, which would leave the last step to a hub that takes none."""
+    sock, conn.sock = conn.sock, None
+    if sock is not None:
+        _quietly(lambda: os.close(_socket.socket.detach(getattr(sock, "_sock", sock))))
 
 
 def _quietly(act: Callable[[], object]) -> None:

@@ -102,8 +102,9 @@ class Transport:
             for other in self.beside.all():
                 other.bury()
         try:
-            if not ticket.wait(deadline - monotonic(), on_wait=abort.watch):
-                kind, detail = ("aborted", "given up") if abort.aborted else ("timeout", "no time left")
+            if not ticket.wait(deadline - monotonic(), on_wait=abort.watch) or self.bulkhead.ended:
+                given_up = abort.aborted or self.bulkhead.ended
+                kind, detail = ("aborted", "given up") if given_up else ("timeout", "no time left")
                 raise NetworkFailure(kind, f"{detail} while all {self._maxsize} connections were busy", sent=False)
             if not self._offload:
                 return exchange.run(self._pools.at(self._runtime.home()))

@@ -96,6 +96,29 @@ def g26_close_ends_a_wait_between_two_attempts_of_an_api_call(w: World) -> None:
     assert type(call.join().error) is PoolClosedError
 
 
+@scenario()
+def g26_close_ends_a_wait_for_a_slot(w: World) -> None:
+    """Who has it is at work, and may finish."""
+    from colony_pool import PoolClosedError
+
+    pool = w.pool(maxsize=1)
+    agent = pool.agent("col_a")
+    agent.token()
+    w.colony.pause()
+    try:
+        at_work = w.spawn(agent.get, "/users/me")
+        w.until(lambda: pool._transport.bulkhead.in_use == 1)
+        waits = w.spawn(agent.get, "/users/me")
+        w.until(lambda: pool._transport.bulkhead.waiting == 1)
+        pool.close()
+        assert type(waits.join().error) is PoolClosedError
+    finally:
+        w.colony.resume()
+    at_work.join()
+    assert (pool._transport.bulkhead.in_use, pool._transport.bulkhead.waiting) == (0, 0)
+    assert w.colony.count("/users/me") <= 1, "nobody has asked after the end"
+
+
 @scenario("threads")  # which gevent patches here
 def g26_close_ends_a_pool_of_threads_that_gevent_has_patched_late(w: World) -> None:
     """A native thread is still at work for ``close``, which waits for it in a hub that has nothing else to do."""

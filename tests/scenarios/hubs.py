@@ -107,3 +107,35 @@ def a_thousand_cold_callers(w: World) -> None:
     assert {task.result().status for task in tasks} == {200}
     assert w.colony.stats().max_in_flight <= 64
     assert len(w.token_requests()) == 1000
+
+
+@scenario(*GEVENT)
+def g26_the_hub_that_serves_event_loops_leaves_no_socket_when_it_ends(w: World) -> None:
+    """It ends by itself, with connections at rest, when nobody has come for a while; its loop is destroyed then."""
+    import asyncio
+
+    from colony_pool import AsyncColonyPool
+
+    pool = w.pool()
+    outside: Any = pool._runtime.outside()
+    w.colony.latency(0.05)  # so that each takes a connection of its own
+
+    def loop(number: int) -> None:
+        async def main() -> None:
+            async with AsyncColonyPool(pool=pool) as view:
+                await asyncio.gather(*(view.agent(f"col_{number}_{i}").token() for i in range(8)))
+
+        asyncio.run(main())
+
+    w.colony.stats()
+    before = w.sockets()
+    gc.disable()
+    try:
+        for number in range(2):
+            w.until(w.native(partial(loop, number)))
+            w.until(lambda: bool(outside._free), "its thread ends")
+            assert pool.status().connections[1] > 1
+        pool.close()
+        w.until(lambda: w.sockets() == before, "all sockets are closed")
+    finally:
+        gc.enable()
