@@ -228,8 +228,7 @@ class ColonyPool:
     def start_metrics_server(self, port: int, addr: str = "127.0.0.1") -> int:
         """Serve this pool's registry at ``http://addr:port/metrics``; return the port (0 picks a free one).
 
-        The server ends with the pool. Raises ``RuntimeError`` for a pool with ``registry=None``, ``OSError`` that
-        names the port if it is taken.
+        It ends with the pool. Raises ``RuntimeError`` without a registry, ``OSError`` for a port that is taken.
         """
         return self._metrics_servers.start(port, addr, self._registry)
 
