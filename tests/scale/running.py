@@ -43,9 +43,10 @@ def assert_as_one(fleet: dict[str, Any], alone: dict[str, Any], processes: int) 
     """The fleet cost the endpoint as much as one process of as many agents, and nobody was lost.
 
     A process cannot doubt the endpoint before an attempt of its own has failed, and by then a second one may be under
-    way. So each but the first costs up to two attempts more, however long the outage is.
+    way, on a busy machine a third. So each but the first costs some attempts more, however long the outage is; on
+    virtual time, where nothing is late, ``tests/test_fleet.py`` has the fifth for itself.
     """
     assert (0, 0) == (alone["agents_lost"], alone["knocks"]), alone
     assert (0, 0) == (fleet["agents_lost"], fleet["knocks"]), fleet
-    assert fleet["attempts_in_outage"] <= 1.2 * alone["attempts_in_outage"] + 2 * (processes - 1), (fleet, alone)
+    assert fleet["attempts_in_outage"] <= 1.2 * alone["attempts_in_outage"] + 3 * (processes - 1), (fleet, alone)
     assert fleet["store_verbs"]["open"] >= 1, "one told all others"
