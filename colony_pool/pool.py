@@ -242,10 +242,8 @@ class ColonyPool:
         for agent in tuple(self._agents.values()):
             agent._fresh_until = float("-inf")
         self._closing.set()
-        for guest in list(self._at_close):
-            guest.end()
-        if self._transport_given is None:
-            self._transport.bulkhead.end()
+        for one in (*self._at_close, *(() if self._transport_given else (self._transport.bulkhead,))):
+            one.end()
         self._runner.stop(_CLOSE_WITHIN)
         if self._link is not None:
             self._link.close()
