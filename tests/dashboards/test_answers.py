@@ -120,7 +120,7 @@ def test_all_rules_are_evaluated_without_an_error(prometheus: Prometheus) -> Non
         return [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
 
     until(lambda: all(rule["health"] == "ok" for rule in rules()), "every rule is evaluated")
-    assert len(rules()) == 21
+    assert len(rules()) == 22
     assert not [rule["lastError"] for rule in rules() if rule.get("lastError")]
 
 
