@@ -19,6 +19,11 @@ ALONE = (
     "test_outage", "test_fleet_processes", "test_fleet_namespaces", "test_cli_demo", "test_cli_demo_processes",
     "test_multiprocess", "test_faults_soak", "test_hostile", "test_fake_colony_process",
 )  # fmt: skip
+# Plays of hours and weeks on virtual time: minutes of CPU. They are run when they are asked for, by any name.
+LONG = (
+    "test_core_model", "test_fleet", "test_fleet_fallback", "test_fleet_faults", "test_growth", "test_replays",
+    "test_sim",
+)  # fmt: skip
 
 
 def pytest_configure() -> None:
@@ -27,8 +32,14 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """First what must be alone; then the scenarios begin, and go on in processes of their own beside the rest."""
+    long = [item for item in items if item.path.stem in LONG]
+    for item in long:
+        item.add_marker("long")
+    if config.args_source is config.ArgsSource.TESTPATHS and not (config.option.keyword or config.option.markexpr):
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in set(long)]
     scenarios = [item for item in items if item.path.stem == "test_scenarios"]
     alone = [item for item in items if item.path.stem in ALONE]
     rest = [item for item in items if item not in alone and item not in scenarios]
