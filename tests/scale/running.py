@@ -18,9 +18,10 @@ ALONE = ("--processes", "1", "--agents", "800", "--shared", "none")
 def plays(tmp_path: Path, *plays: tuple[str, ...]) -> list[dict[str, Any]]:
     """Play all of ``plays`` at once and return what each cost; skip where the system grants no networks.
 
-    Stores are waited for as long as it takes: a busy machine is not what is tested.
+    Stores are waited for some seconds: a busy machine is not what is tested. Not for longer than an attempt may take,
+    though, which is given up meanwhile.
     """
-    env = patient(environment(tmp_path), tmp_path)
+    env = patient(environment(tmp_path), tmp_path, 5.0)
     running = [_start(play, env) for play in plays]
     try:
         rows = [json.loads(process.communicate()[0]) for process in running]
