@@ -6,6 +6,8 @@ import os
 import weakref
 from typing import Protocol
 
+from .loose import Loose
+
 
 class Renewable(Protocol):
     """Something that a forked child renews."""
@@ -25,7 +27,7 @@ class Dropped(Renewable, Protocol):
 
 
 _known: weakref.WeakSet[Renewable] | None = None
-_dropped: weakref.WeakSet[Dropped] = weakref.WeakSet()
+_dropped: Loose[Dropped] = Loose()
 
 
 def renew_in_children(thing: Renewable) -> None:
@@ -45,12 +47,12 @@ def drop_before_forks(thing: Dropped) -> None:
 
 
 def _drop_all() -> None:
-    for thing in list(_dropped):
+    for thing in _dropped.all():
         thing._before_fork()
 
 
 def _take_up_all() -> None:
-    for thing in list(_dropped):
+    for thing in _dropped.all():
         thing._fork_is_over()
 
 

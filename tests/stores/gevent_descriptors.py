@@ -35,7 +35,7 @@ def ask(store: Store, runtime: Runtime) -> None:
     assert done.wait(60.0)
     runtime.close(1.0)  # an idle thread ends at once
     while count("task") > before:
-        gevent.sleep(0.001)
+        runtime.event().wait(0.001)
 
 
 def main(shared: str) -> None:
