@@ -8,6 +8,9 @@ What a process has nothing to tell about (no hold, no token) is written as an in
 between processes: a gauge cannot be taken away in this mode, and a 0 of one worker would hide the others' moments.
 The sidecar leaves infinities out. Nothing is written before a pool's first event, so that a parent which only loads
 the application (``--preload``) is not counted as a worker.
+
+A fork waits for whoever is writing. ``prometheus_client`` has one lock for all files, and a child that inherits it
+taken would wait for it for ever, its agents with it.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import os
 import platform
 import threading
 import time
+from _thread import RLock
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -25,11 +29,12 @@ from prometheus_client import Counter, Gauge, Histogram
 from .._core.catalog import COUNTER, GAUGE, HISTOGRAM, MAX, METRICS, MIN, PREFIX
 from .._core.events import Event, HoldStarted, StateChanged
 from .._core.journal import Series
+from .._shell.fork import drop_before_forks
 from ._pools import Exporter, Row, Source
 
 _TICK = 1.0  # seconds
 _LATE = 3.0  # ticks whose hub or thread is gone are begun again after this many seconds
-
+_WRITING = 1.0  # seconds; longer than it takes to write, unless the disk hangs
 _NOTHING = {MAX: -math.inf, MIN: math.inf}
 
 
@@ -38,12 +43,15 @@ class Mirror(Exporter):
 
     def __init__(self, version: str) -> None:
         super().__init__(version)
-        self._writing = threading.Lock()  # guards the objects below
+        self._writing = RLock()  # guards what follows; gevent's own is not for threads, and who writes does not wait
+        self._at_it = self._again = False  # a signal's handler may close a pool in the midst of writing
+        self._forks: int | None = None  # the thread that keeps the lock as it forks
         self._pid = os.getpid()
         self._ticked = -math.inf
         self._objects: dict[str, Any] = {}  # by metric; empty until something is written
         self._written: dict[tuple[str, ...], float] = {}  # counters as they stand in the files
         atexit.register(self.write)
+        drop_before_forks(self)
 
     def add(self, name: str, pool: Source) -> str:
         """Mirror ``pool``; nothing is written yet."""
@@ -69,17 +77,27 @@ class Mirror(Exporter):
 
     def write(self) -> None:
         """Bring the shared files up to date."""
-        if os.getpid() != self._pid or not self._writing.acquire(blocking=False):
-            return  # whoever is at it will do
-        try:
-            if not self._objects:
-                self._make()
-            for row in self.rows():
-                self._write_row(row)
-            self._count_errors.inc(self.errors - self._written.get(("errors",), 0.0))
-            self._written["errors",] = self.errors
-        finally:
-            self._writing.release()
+        if os.getpid() != self._pid:
+            return
+        with self._writing:
+            self._again = True
+            if self._at_it:
+                return
+            self._at_it = True
+            try:
+                while self._again:
+                    self._again = False
+                    self._write_all()
+            finally:
+                self._at_it = False
+
+    def _write_all(self) -> None:
+        if not self._objects:
+            self._make()
+        for row in self.rows():
+            self._write_row(row)
+        self._count_errors.inc(self.errors - self._written.get(("errors",), 0.0))
+        self._written["errors",] = self.errors
 
     def _tick(self, pool: Source) -> None:
         self._ticked = time.monotonic()
@@ -134,9 +152,19 @@ class Mirror(Exporter):
                 made.labels(pool, *labels).inc(max(0.0, value - (before or 0.0)))
                 self._written[key] = value
 
+    def _before_fork(self) -> None:
+        if self._writing.acquire(timeout=_WRITING):
+            self._forks = threading.get_ident()
+
+    def _fork_is_over(self) -> None:
+        if self._forks == threading.get_ident():  # else it is another thread's fork, or the disk hangs
+            self._forks = None
+            self._writing.release()
+
     def _after_fork(self) -> None:
         super()._after_fork()
-        self._writing = threading.Lock()
+        self._writing, self._forks = RLock(), None
+        self._at_it = self._again = False
         self._pid = os.getpid()
         self._ticked = -math.inf
         self._objects = {}

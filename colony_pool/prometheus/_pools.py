@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
+from _thread import RLock  # gevent's own is not for threads, and nobody who has this one waits
 from typing import Any, Protocol
 
 from .._core.catalog import MAX, METRICS, MIN
@@ -60,7 +60,7 @@ class Exporter:
     def __init__(self, version: str) -> None:
         self.version = version
         self.errors = 0
-        self._lock = threading.Lock()  # guards _ended and _live
+        self._lock = RLock()  # guards _ended and _live
         self._ended: dict[str, Journal] = {}  # what pools that are gone have counted
         self._live: dict[str, list[tuple[weakref.ref[Source], Journal]]] = {}
         renew_in_children(self)
@@ -122,5 +122,5 @@ class Exporter:
 
     def _after_fork(self) -> None:
         """In a forked child: the parent goes on with what was counted so far, and its lock may have been held."""
-        self._lock = threading.Lock()
+        self._lock = RLock()
         self._ended = {name: Journal() for name in self._ended}
