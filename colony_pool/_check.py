@@ -16,11 +16,12 @@ def number(owner: object, name: str, low: float, high: float = math.inf) -> None
         raise ValueError(f"{_called(owner)}({name}={value!r}): must be finite")
 
 
-def whole(owner: object, name: str, low: int) -> None:
-    """A whole number of at least ``low``; ``True`` is none."""
+def whole(owner: object, name: str, low: int, high: int | None = None) -> None:
+    """A whole number from ``low`` to ``high``; ``True`` is none."""
     value = getattr(owner, name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise bad(owner, name, f"a whole number of at least {low}")
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        top = "" if high is None else f" and at most {high}"
+        raise bad(owner, name, f"a whole number of at least {low}{top}")
 
 
 def flag(owner: object, name: str) -> None:

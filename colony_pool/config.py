@@ -258,7 +258,7 @@ class DeskConfig:
     def __post_init__(self) -> None:
         number(self, "max_wait", 0.0)
         number(self, "probe_timeout", 0.001)
-        whole(self, "maxsize", 1)
+        whole(self, "maxsize", 1, 65_535)  # from one address to one port there are no more connections
 
 
 def scaled(config: Any, divisor: float) -> Any:

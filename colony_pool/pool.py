@@ -69,7 +69,7 @@ class ColonyPool:
             ``auth_token_retry``'s delays, 122.
         timeout: bounds of one attempt, seconds.
         probe_timeout: seconds until a probe counts as failed; doubles with each that is lost.
-        maxsize: requests in flight at once, and connections kept.
+        maxsize: requests in flight at once, and connections kept; 1 to 65,535.
         token_cache: ``"disk"`` shares the SDK's cache on disk, ``None`` keeps tokens in memory only.
         registry: where the metrics go; ``None`` exports none.
         runtime: ``"auto"`` (gevent if it has patched this process, else threads), ``"threads"``, ``"gevent"``,

@@ -44,6 +44,7 @@ def colony() -> Iterator[FakeColony]:
         (lambda: Retry(retry_on={503, 1000}), "{1000, 503}"),
         (lambda: Retry(retry_network_errors="false"), "retry_network_errors='false'"),
         (lambda: Pool(maxsize=0), "ColonyPool(maxsize=0)"),
+        (lambda: Pool(maxsize=65_536), "at least 1 and at most 65535"),
         (lambda: Pool(max_wait="5"), "ColonyPool(max_wait='5')"),
         (lambda: Pool(timeout=30), "ColonyPool(timeout=30): must be of type Timeout"),
         (lambda: Pool(retry=3), "ColonyPool(retry=3): must be of type RetryConfig"),
