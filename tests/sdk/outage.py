@@ -51,7 +51,7 @@ def play(n: int, asynchronous: bool) -> dict[str, Any]:
 
 
 async def _play_async(n: int, colony: FakeColony, pool: ColonyPool) -> dict[str, Any]:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60.0) as http:  # its 5 s are too few for 300 at once on a busy machine
         clients = [AsyncColonyClient(f"col_{number}", pool=pool, client=http) for number in range(n)]
         tasks = [asyncio.create_task(client.get_me()) for client in clients]
         while pool.status().waiters < n or colony.count("/auth/token", status=502) < PROBES:
