@@ -5,11 +5,11 @@ when it sleeps, waits for an event, or is about to take a lock, and a seeded gen
 When nobody can run, virtual time jumps to the next timer, so an hour costs milliseconds. When nobody can
 run and no timer is left, ``run`` reports a deadlock; a lock held across a switch is reported, too.
 
-What waits for virtual time says so: ``sim.sleep``, ``sim.event``, and every call of the pool. ``time.sleep``, a lock
-of ``threading`` or a server that hangs is waited for in real time, in which everything else stands still. A FakeColony
-keeps real time: what it does after seconds of its own (``schedule``, ``rate_limit``, ``capacity``, the end of a token)
-does not come sooner. Let a task sleep and then tell it; where unix times meet (``X-RateLimit-Reset``, a JWT's
-``exp``), start with ``wall=time.time()``.
+What waits for virtual time says so: ``sim.sleep``, ``sim.event``, and every call of the pool. ``time.sleep``, a
+lock of ``threading`` or a server that hangs is waited for in real time, in which everything else stands still. A
+FakeColony keeps real time: what it does after seconds of its own (``schedule``, ``rate_limit``, ``capacity``, the
+end of a token) does not come sooner. Let a task sleep and then tell it; where unix times meet
+(``X-RateLimit-Reset``, a JWT's ``exp``), start with ``wall=time.time()``.
 
     >>> sim = SimRuntime(seed=1)
     >>> def nap():
