@@ -23,12 +23,15 @@ class CtrlC:
         self.landed = threading.Event()
 
     def press(self) -> None:
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # any other thread wakes nobody
-        self.landed.wait()
+        """Again and again: a signal that comes just before the thread outside begins to wait does not wake it."""
+        while not self.landed.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            self.landed.wait(0.1)
 
-    def handle(self, *_: object) -> NoReturn:
-        self.landed.set()
-        raise KeyboardInterrupt
+    def handle(self, *_: object) -> None:
+        if not self.landed.is_set():
+            self.landed.set()
+            raise KeyboardInterrupt
 
 
 @pytest.fixture
