@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import NoReturn, cast
+from typing import cast
 
 import pytest
 
