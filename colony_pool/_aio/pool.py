@@ -42,6 +42,9 @@ class AsyncColonyPool:
     ) -> None:
         if pool is not None and (base_url is not None or options):
             raise ValueError("pool: has its own base_url and options; give either it or them")
+        runtime = pool._runtime if pool is not None else options.get("runtime")
+        if getattr(runtime, "name", "") == "sim":
+            raise ValueError("runtime: an event loop waits in real time; a simulation plays ColonyPool alone")
         self._owns_pool = pool is None
         self.pool = pool if pool is not None else ColonyPool(base_url, **options)
         self._agents: dict[str, AsyncAgent] = {}

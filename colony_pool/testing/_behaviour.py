@@ -68,19 +68,25 @@ def _number(low: float, high: float, *, whole: bool = False) -> _Option:
     return _Option(text, lambda v: isinstance(v, kinds) and not isinstance(v, bool) and low <= v <= high)
 
 
+def _is_latin(value: Any) -> bool:
+    return isinstance(value, str) and max(value, default="") < "\u0100"
+
+
 def _is_headers(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair)
+    return isinstance(value, dict) and all(_is_latin(text) for pair in value.items() for text in pair)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 _STATUS = _number(200, 599, whole=True)
 _SIZE = _number(1, 2**30, whole=True)
 _SECONDS = _number(0, 86_400)
 _FLAG = _Option("True or False", lambda v: isinstance(v, bool))
-_TEXT = _Option("a string", lambda v: isinstance(v, str))
-_HEADERS = _Option("a dict of strings", _is_headers)
-_BYTES = _Option(
-    "a string of characters from U+0000 to U+00FF", lambda v: isinstance(v, str) and max(v, default="") < "\u0100"
-)
+_TEXT = _Option("a string without surrogates", _is_text)
+_HEADERS = _Option("a dict of strings, of characters from U+0000 to U+00FF", _is_headers)
+_LATIN = _Option("a string of characters from U+0000 to U+00FF", _is_latin)
 _THEN = _Option("close, reset, hang or keep", lambda v: v in ("close", "reset", "hang", "keep"))
 
 
@@ -173,7 +179,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "reset": Behaviour({}, _played("reset")),
     "reset_handshake": Behaviour({}, _played("reset")),  # a connection that was open before is reset at its request
     "silence": Behaviour({}, _played("hang")),  # on one that was open before, the request hangs
-    "raw": Behaviour({"data": _BYTES, "then": _THEN}, _raw),
+    "raw": Behaviour({"data": _LATIN, "then": _THEN}, _raw),
     "drip": Behaviour({"bytes_per_s": _number(0.001, 1e9), "headers": _FLAG, "body": _FLAG}, _dripped),
     "truncated": Behaviour({}, _played("truncated")),
     "html": Behaviour({}, _page),
@@ -183,7 +189,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "not_utf8": Behaviour({}, _with_body(b'{"access_token": "\xff\xfe"}')),
     "expired": Behaviour({}, _as_is),  # the desk issues a token that is over
     "no_token": Behaviour({}, _with_body(b'{"token_type": "bearer"}')),
-    "redirect": Behaviour({"status": _number(300, 399, whole=True), "location": _TEXT}, _redirect),
+    "redirect": Behaviour({"status": _number(300, 399, whole=True), "location": _LATIN}, _redirect),
     "close_idle": Behaviour({"seconds": _SECONDS}, _closing),
     "close_reused": Behaviour({}, _as_is),  # only the server knows whether a connection is
 }
@@ -191,7 +197,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
 
 def check(name: str, options: Mapping[str, Any]) -> Rule:
     """Return the rule, or raise a ValueError that says what is allowed instead."""
-    if name not in BEHAVIOURS:
+    if not isinstance(name, str) or name not in BEHAVIOURS:
         raise ValueError(f"behaviour {name!r}: must be one of {', '.join(BEHAVIOURS)}")
     known = BEHAVIOURS[name].options
     for option, value in options.items():

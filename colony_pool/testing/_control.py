@@ -27,6 +27,7 @@ class Control:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._script: asyncio.Task[None] | None = None
+        self._script_for = ""  # the end of the paths that it is about
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -47,12 +48,15 @@ class Control:
             self._end_script()
             self._server.rules = {"": check(name, options)}
         else:
+            if only == self._script_for:
+                self._end_script()
             self._server.rules[only] = check(name, options)
 
     def do_schedule(
         self, steps: list[tuple[float, str, dict[str, Any]]], every: float | None, only: str | None
     ) -> None:
         self._end_script()
+        self._script_for = only or ""
         rules = [(at, check(name, options)) for at, name, options in steps]
         if rules and rules[0][0] == 0.0:
             self._server.rules[only or ""] = rules[0][1]  # holds when the command returns, not a turn later

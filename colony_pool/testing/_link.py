@@ -30,12 +30,22 @@ class FakeColonyError(ValueError):
     """The fake was asked for something that it does not know, is closed or paused, or has died."""
 
 
+def _hub() -> object:
+    """Return the hub that sockets made here belong to, once gevent has patched them: no other may use them."""
+    gevent = sys.modules.get("gevent")
+    patched = sys.modules.get("gevent._socket3")
+    if gevent is None or patched is None or socket.socket is not patched.socket:
+        return None
+    hub: object = gevent.get_hub()
+    return hub
+
+
 class Link:
     """The server process, from start to end."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         quiet = ["-B"] if sys.dont_write_bytecode else []
-        self._pid = os.getpid()
+        self._pid, self._hub = os.getpid(), _hub()
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own text
             [sys.executable, "-I", "-S", *quiet, "-c", _BOOT, str(Path(__file__).parent), json.dumps(options)],
             stdin=subprocess.PIPE,
@@ -87,6 +97,14 @@ class Link:
                 self._process.kill()  # a stopped process dies of it, too
                 self._process.wait()
 
+    def abandon(self) -> None:
+        """End the process of a FakeColony that nobody closed, without waiting: whoever collects garbage must not.
+
+        ``subprocess`` warns of it, and would keep it.
+        """
+        if not self._ended and os.getpid() == self._pid:
+            self._process.kill()
+
     def _hang_up(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
@@ -113,7 +131,7 @@ class Link:
             raise FakeColonyError("this FakeColony is paused: resume() it first")
 
     def _exchange(self, line: bytes) -> bytes:
-        if os.getpid() != self._pid:
+        if os.getpid() != self._pid or _hub() is not self._hub:
             return self._converse(socket.create_connection(("127.0.0.1", self._control_port), _PATIENCE), line, None)
         try:
             link = self._idle.get_nowait()

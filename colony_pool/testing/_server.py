@@ -132,19 +132,18 @@ class Server:
         request = visit.request
         is_token = request.path == _TOKEN_PATH
         rule = self._rule(request.path)
-        if rule.name == "close_reused" and visit.reused:
-            return Answer(how="raw_close")
         if is_token:
             visit.who = self.keys.asker(request.body)
+            rule = self.keys.settings.get(visit.who, {}).get("rule") or rule
         else:
             visit.who = self.keys.owner(request.headers.get("authorization", ""))
+        if rule.name == "close_reused" and visit.reused:
+            return Answer(how="raw_close")
         extra: dict[str, str] = {}
         if is_token and rule.name != GATEWAY:
             refusal, extra = self._guarded(address)
             if refusal is not None:
                 return self._finished(refusal, extra)
-        if is_token:
-            rule = self.keys.settings.get(visit.who, {}).get("rule") or rule
         if rule.name == "flaky":
             bad = self.dice.random() < rule.options.get("ratio", 0.5)
             rule = Rule(GATEWAY, {"status": rule.options.get("status", 502)}) if bad else Rule()
@@ -230,7 +229,7 @@ async def _serve(options: dict[str, Any]) -> None:
     server = Server(options)
     await server.listen(True)
     control = Control(server)
-    side = await asyncio.start_server(control.converse, "127.0.0.1", 0, limit=2**24)
+    side = await asyncio.start_server(control.converse, "127.0.0.1", 0, limit=2**31)
     print(json.dumps({"port": server.port, "control": side.sockets[0].getsockname()[1]}), flush=True)
     await _parent_is_gone()
     os._exit(0)  # no goodbyes: what is in flight was the parent's

@@ -37,7 +37,7 @@ class SimTask:
         self._locks = 0
 
     def kill(self) -> None:
-        """Throw ``SimKilled`` into the task at its present switch point."""
+        """Throw ``SimKilled`` into the task at its present switch point; one that has not begun never does."""
         if not self.done:
             self._kill = True
             self._sim._ready(self)
@@ -52,18 +52,26 @@ class SimTask:
 
     def _body(self) -> None:
         try:
-            if not self._kill:
-                self._value = self._fn()
+            if self._kill:
+                raise SimKilled(self.name)
+            self._value = self._fn()
         except BaseException as error:  # noqa: BLE001 - it is handed to whoever asks for the result
             self.error = error
         self.done = True
+
+
+def taken() -> threading.Lock:
+    """Return a lock for whoever waits until another releases it. A signal in a semaphore may leave that locked."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
 
 
 class Worker:
     """A thread that runs one task after the other, whenever it is given the baton."""
 
     def __init__(self, sim: SimRuntime) -> None:
-        self.baton = threading.Semaphore(0)
+        self.baton = taken()
         self.task: SimTask | None = None
         self._sim = sim
         self._thread = threading.Thread(target=self._loop, name="sim", daemon=True)
@@ -101,7 +109,7 @@ class SimEvent:
 
     def wait(self, timeout: float | None = None) -> bool:
         sim = self._sim
-        if not self._set and (timeout is None or timeout > 0):
+        if not self._set and (timeout is None or timeout > 0) and not sim._is_cut():
             task = sim._current_task()
             task._wakes += 1
             self._waiters.append((task, task._wakes))

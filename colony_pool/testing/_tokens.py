@@ -16,14 +16,14 @@ _STEP = 30.0  # RFC 6238's default time step, seconds
 
 def subject(key: str) -> str:
     """Return the short name of an API key, which shows nothing of it; tokens carry it as ``sub``."""
-    return "agent-" + hashlib.sha256(key.encode()).hexdigest()[:12]
+    return "agent-" + hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def totp_code(secret: str, at: float | None = None) -> str:
     """Return the 6-digit one-time code of RFC 6238.
 
     Arguments:
-        secret: in base32, any case, padded or not.
+        secret: in base32, any case, padded or not, in groups or not.
         at: unix time, seconds; now if left out.
 
     Raises:
@@ -37,6 +37,7 @@ def _window(at: float) -> int:
 
 
 def _code(secret: str, window: int) -> str:
+    secret = secret.replace(" ", "")  # apps show it in groups
     key = base64.b32decode(secret.upper() + "=" * (-len(secret) % 8))
     digest = hmac.new(key, struct.pack(">Q", window), "sha1").digest()
     start = digest[-1] & 15

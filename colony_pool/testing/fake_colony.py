@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ._behaviour import AT_CONNECT, check
+from ._arguments import between, checked, everywhere_only, script, text
 from ._link import FakeColonyError, Link
 from ._records import FakeRequest, FakeStats
 from ._tokens import subject, totp_code
@@ -28,13 +28,15 @@ class FakeColony:
     ``/echo`` answers with the request, ``/status/404`` with 404.
 
     Works from threads and greenlets, under gevent's monkey patching and across forks: the server is another
-    process, which ends with this one, however this one ends.
+    process, which ends with this one, however this one ends. Each call waits a moment for that process's answer.
+
+    Give the pool ``token_cache=None``, or tokens stay on disk under a port that a later FakeColony may have.
 
     Arguments:
         expires_in: life of the tokens, seconds; ``None`` is a day.
         tell_expiry: put ``expires_in`` into the answer; otherwise only the JWT says.
         seed: of ``flaky``'s dice.
-        tls: ``(certificate file, key file)`` for https.
+        tls: ``(certificate file, key file)`` for https; ``base_url`` then says ``localhost``.
         host: IPv4 address to listen on; the control side stays on loopback.
 
     Raises:
@@ -52,7 +54,7 @@ class FakeColony:
         host: str = "127.0.0.1",
     ) -> None:
         if expires_in is not None:
-            _between("expires_in", expires_in, 0.0, _YEAR)
+            between("expires_in", expires_in, 0.0, _YEAR)
         options = {"expires_in": expires_in, "tell_expiry": tell_expiry, "seed": seed, "tls": tls, "host": host}
         self._link = Link(options)
         self.port = self._link.port
@@ -71,10 +73,14 @@ class FakeColony:
         """End the server process. Any number of times; a forked child's ``close`` leaves it to the parent."""
         self._link.end()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_link"):
+            self._link.abandon()
+
     # -- how it behaves -------------------------------------------------------------------------------
 
     def behave(self, name: str, *, only: str | None = None, **options: Any) -> None:
-        """Behave as ``name`` from now on; ends a schedule.
+        """Behave as ``name`` from now on; ends a schedule for the same paths, and without ``only`` any.
 
         ========================  =====================================================================
         ``healthy``               as The Colony does
@@ -107,9 +113,10 @@ class FakeColony:
                 what was said for some.
             options: see the table.
         """
+        rule = checked(name, options)
         if only is not None:
-            _everywhere_only(name, "only=...")
-        rule = _checked(name, options)
+            everywhere_only(name, "only=...")
+            text("only", only)
         self._link.ask("behave", name=rule[0], options=rule[1], only=only)
 
     def schedule(
@@ -119,24 +126,19 @@ class FakeColony:
         every: float | None = None,
         only: str | None = None,
     ) -> None:
-        """Change behaviour by the server's own clock, until the next ``behave`` or ``schedule``.
+        """Change behaviour by the server's own clock, until the next ``schedule``, or a ``behave`` that ends it.
 
         Arguments:
             steps: ``(seconds from now, behaviour)`` or ``(seconds, behaviour, options)``, in order.
             every: start over after so many seconds, for a server that flaps.
             only: as in ``behave``; other paths keep what was said for them.
         """
-        script = [(step[0], *_checked(step[1], step[2] if len(step) == 3 else {})) for step in steps]
-        times = [step[0] for step in script]
-        if not script or times != sorted(times) or times[0] < 0:
-            raise FakeColonyError(f"schedule: times {times}: must be one or more, from 0 up, in order")
-        if every is not None and every <= max(0.0, times[-1]):
-            raise FakeColonyError(f"schedule: every={every!r}: must be longer than the last step's {times[-1]!r}")
-        self._link.ask("schedule", steps=script, every=every, only=only)
+        played = script(steps, every, only)
+        self._link.ask("schedule", steps=played, every=every, only=only)
 
     def latency(self, seconds: float) -> None:
         """Take so long for each answer, whatever it is. It stays until it is set to 0."""
-        self._link.ask("latency", seconds=_between("latency", seconds, 0.0, 86_400.0))
+        self._link.ask("latency", seconds=between("latency", seconds, 0.0, 86_400.0))
 
     def capacity(
         self, rate: float | None, *, burst: float | None = None, max_in_flight: int = 64, knockout: float = 1.0
@@ -153,11 +155,11 @@ class FakeColony:
             knockout: seconds; 0 for a server that cannot be knocked over.
         """
         if rate is not None:
-            _between("rate", rate, 0.001, 1e9)
+            between("rate", rate, 0.001, 1e9)
         if burst is not None:
-            _between("burst", burst, 1.0, 1e9)
-        _between("max_in_flight", max_in_flight, 1, 1e9)
-        _between("knockout", knockout, 0.0, 86_400.0)
+            between("burst", burst, 1.0, 1e9)
+        between("max_in_flight", max_in_flight, 1, 1e9, whole=True)
+        between("knockout", knockout, 0.0, 86_400.0)
         self._link.ask("capacity", rate=rate, burst=burst, max_in_flight=max_in_flight, knockout=knockout)
 
     def rate_limit(self, limit: int | None, window: float = 3600.0) -> None:
@@ -167,13 +169,13 @@ class FakeColony:
         the limit comes 429 with ``Retry-After``.
         """
         if limit is not None:
-            _between("limit", limit, 0, 1e9)
-        self._link.ask("rate_limit", limit=limit, window=_between("window", window, 0.001, _YEAR))
+            between("limit", limit, 0, 1e9, whole=True)
+        self._link.ask("rate_limit", limit=limit, window=between("window", window, 0.001, _YEAR))
 
     def expires_in(self, seconds: float | None, *, tell: bool = True) -> None:
         """Give tokens issued from now on this life; ``tell=False`` leaves ``expires_in`` out of the answer."""
         if seconds is not None:
-            _between("expires_in", seconds, 0.0, _YEAR)
+            between("expires_in", seconds, 0.0, _YEAR)
         self._link.ask("expires_in", seconds=seconds, tell=tell)
 
     def key(
@@ -183,27 +185,30 @@ class FakeColony:
 
         A code is good once in its 30 s window, and in the window after.
         """
+        who = subject(text("api_key", api_key))
         if totp_secret is not None:
             try:
-                totp_code(totp_secret)
+                totp_code(text("totp_secret", totp_secret))
             except ValueError:
                 raise FakeColonyError("totp_secret: must be base32, as RFC 6238 apps show it") from None
-            self._link.ask("key", who=subject(api_key), settings={"totp_secret": totp_secret})
+            self._link.ask("key", who=who, settings={"totp_secret": totp_secret})
         if behaviour is not None:
-            _everywhere_only(behaviour, "one key")
-            name, checked = _checked(behaviour, options)
-            self._link.ask("key_rule", who=subject(api_key), name=name, options=checked)
+            everywhere_only(behaviour, "one key")
+            name, told = checked(behaviour, options)
+            self._link.ask("key_rule", who=who, name=name, options=told)
         elif options:
             raise FakeColonyError(f"options {', '.join(options)}: they belong to a behaviour, and none was given")
 
     def deny(self, api_key: str, *, status: int = 401, code: str | None = "AUTH_INVALID_KEY") -> None:
         """Refuse this key from now on."""
-        _between("status", status, 400, 499)
-        self._link.ask("key", who=subject(api_key), settings={"deny": {"status": status, "code": code}})
+        between("status", status, 400, 499, whole=True)
+        self._link.ask(
+            "key", who=subject(text("api_key", api_key)), settings={"deny": {"status": status, "code": code}}
+        )
 
     def allow(self, api_key: str) -> None:
         """Accept this key again."""
-        self._link.ask("key", who=subject(api_key), settings={"deny": None})
+        self._link.ask("key", who=subject(text("api_key", api_key)), settings={"deny": None})
 
     def revoke_tokens(self, api_key: str | None = None) -> None:
         """Answer 401 to the tokens issued so far to this key, or to all."""
@@ -258,7 +263,7 @@ class FakeColony:
 
     def timeline(self, bucket: float = 0.1, *, path: str = "/auth/token") -> list[tuple[float, dict[int, int]]]:
         """Count requests by status in steps of ``bucket`` seconds: ``[(start, {status: n}), ...]``, none empty."""
-        _between("bucket", bucket, 0.001, 86_400.0)
+        between("bucket", bucket, 0.001, 86_400.0)
         steps: dict[int, dict[int, int]] = {}
         for r in self.requests():
             if r.path.endswith(path):
@@ -269,21 +274,3 @@ class FakeColony:
     def reset_stats(self) -> None:
         """Forget the requests and counts so far; keys, tokens and behaviours stay."""
         self._link.ask("reset_stats")
-
-
-def _checked(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    try:
-        return name, dict(check(name, options).options)
-    except ValueError as problem:
-        raise FakeColonyError(str(problem)) from None
-
-
-def _everywhere_only(name: str, where: str) -> None:
-    if name in AT_CONNECT:
-        raise FakeColonyError(f"behaviour {name!r}: not for {where}: it comes before any request")
-
-
-def _between(name: str, value: float, low: float, high: float) -> float:
-    if not low <= value <= high:
-        raise FakeColonyError(f"{name}={value!r}: must be from {low:g} to {high:g}")
-    return value

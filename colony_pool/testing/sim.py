@@ -5,6 +5,12 @@ when it sleeps, waits for an event, or is about to take a lock, and a seeded gen
 When nobody can run, virtual time jumps to the next timer, so an hour costs milliseconds. When nobody can
 run and no timer is left, ``run`` reports a deadlock; a lock held across a switch is reported, too.
 
+What waits for virtual time says so: ``sim.sleep``, ``sim.event``, and every call of the pool. ``time.sleep``, a
+lock of ``threading`` or a server that hangs is waited for in real time, in which everything else stands still. A
+FakeColony keeps real time: what it does after seconds of its own (``schedule``, ``rate_limit``, ``capacity``, the
+end of a token) does not come sooner. Let a task sleep and then tell it; where unix times meet
+(``X-RateLimit-Reset``, a JWT's ``exp``), start with ``wall=time.time()``.
+
     >>> sim = SimRuntime(seed=1)
     >>> def nap():
     ...     sim.sleep(3600.0)
@@ -25,11 +31,12 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
 
-from ._sim_parts import SimDeadlock, SimEvent, SimKilled, SimLock, SimLockHeld, SimTask, SimTimer, Worker
+from ._sim_parts import SimDeadlock, SimEvent, SimKilled, SimLock, SimLockHeld, SimTask, SimTimer, Worker, taken
 
 __all__ = ["SimDeadlock", "SimKilled", "SimLockHeld", "SimRuntime", "SimTask"]
 
 T = TypeVar("T")
+_GRACE = 1.0  # real seconds for a task to come to its next switch when run is interrupted
 
 
 class SimRuntime:
@@ -54,8 +61,9 @@ class SimRuntime:
         self._workers: dict[SimTask, Worker] = {}
         self._idle: list[Worker] = []
         self._running: SimTask | None = None
-        self._back = threading.Semaphore(0)
+        self._back = taken()
         self._held: str = ""
+        self._cut_for: int | None = None  # the thread whose run was interrupted: it closes what there is
 
     # -- the Runtime ----------------------------------------------------------------------------------
 
@@ -120,7 +128,10 @@ class SimRuntime:
     # -- for tests ------------------------------------------------------------------------------------
 
     def task(self, fn: Callable[[], Any], name: str = "") -> SimTask:
-        """Start a task and return it. It runs when ``run`` does."""
+        """Start a task and return it. It runs when ``run`` does.
+
+        What ``fn`` raises is kept for ``SimTask.result``, and ends nothing else.
+        """
         task = SimTask(self, fn, name or getattr(fn, "__name__", "task"))
         self._runnable.append(task)
         return task
@@ -147,12 +158,18 @@ class SimRuntime:
     def run(self, until: float = math.inf) -> None:
         """Run until no task can go on before virtual time ``until``.
 
+        Each task that waits then is a thread that waits. Those that wait for a pool end in one more ``run`` after it
+        was closed, any other when it is killed.
+
         Raises:
             SimDeadlock: tasks wait for something that cannot come.
             SimLockHeld: a task held a lock across a switch.
+            RuntimeError: in a task; or an earlier ``run`` was interrupted, after which the pool can only be closed.
         """
         if self._running is not None:
             raise RuntimeError("run() is for the thread outside the simulation")
+        if self._cut_for is not None:
+            raise RuntimeError("this simulation was interrupted: make a new one")
         while not self._held:
             if self._runnable:
                 self._resume(self._runnable.pop(self._pick.randrange(len(self._runnable))))
@@ -187,9 +204,13 @@ class SimRuntime:
             task._wakes += 1
             self._runnable.append(task)
 
+    def _is_cut(self) -> bool:
+        """Say whether nothing can come any more that the current thread could wait for."""
+        return self._cut_for is not None and self._cut_for == threading.get_ident()
+
     def _current_task(self) -> SimTask:
         if self._running is None:
-            raise RuntimeError("only a task of the simulation can wait")
+            raise RuntimeError("only a task of the simulation can wait: start it with sim.task(...), then sim.run()")
         return self._running
 
     def _resume(self, task: SimTask) -> None:
@@ -200,9 +221,15 @@ class SimRuntime:
             self._workers[task] = worker
         self._running = task
         self.switches += 1
-        worker.baton.release()
-        self._back.acquire()
-        self._running = None
+        try:
+            worker.baton.release()
+            self._back.acquire()
+        except BaseException:  # Ctrl-C, or a test's timeout; what closes the pool next must not meet the task
+            self._cut_for = threading.get_ident()
+            self._back.acquire(timeout=_GRACE)
+            raise
+        finally:
+            self._running = None
 
     def _switch(self, task: SimTask) -> None:
         if task._locks:
