@@ -136,8 +136,8 @@ class ThreadRuntime:
                 done.set()
 
         try:
-            self._workers.submit(run)
-        except RuntimeError:  # the interpreter is ending
+            self._workers.submit(run, at_once=True)  # who is at work may be so for as long as an attempt lasts
+        except RuntimeError:  # the interpreter is ending, or the system grants no more threads
             fn()
         else:
             done.wait()
