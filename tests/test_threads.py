@@ -132,3 +132,28 @@ def test_g3_ctrl_c_with_an_idle_worker_in_hand_loses_no_thread() -> None:
     finally:
         sys.settrace(before)
     assert ended.wait(60)
+
+
+def test_g3_a_finaliser_may_set_a_timer_while_one_is_set(
+    runtime: ThreadRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Collected just as the thread is made: it must not wait for the one that it has interrupted."""
+    first, second, third = threading.Event(), threading.Event(), threading.Event()
+    make = threading.Thread.__init__
+
+    def collect(thread: threading.Thread, *args: Any, **kwargs: Any) -> None:
+        monkeypatch.setattr(threading.Thread, "__init__", make)
+        runtime.call_later(0.0, second.set)
+        make(thread, *args, **kwargs)
+
+    def set_it() -> None:
+        runtime.call_later(0.0, first.set)
+        third.set()
+
+    monkeypatch.setattr(threading.Thread, "__init__", collect)
+    caller = threading.Thread.__new__(threading.Thread)
+    make(caller, target=set_it, daemon=True)
+    caller.start()
+    assert third.wait(60)
+    assert first.wait(60)
+    assert second.wait(60)
