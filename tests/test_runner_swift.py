@@ -72,6 +72,15 @@ def test_an_attempt_that_might_not_end_in_time_is_left_to_a_worker() -> None:
     assert ([mine], [mine]) == (bench.swift_made, bench.made)
 
 
+def test_a_caller_whose_attempt_gets_no_thread_hears_of_it() -> None:
+    bench, account, flag = Swift(outcome=None), Account(), Flag()
+    asks = waiter(flag, account)
+    bench.runtime.no_threads = True
+    bench.script.says.extend([[act.Start(permit(account=account))], [act.Done(asks)]])
+    bench.runner.demand(asks)
+    assert flag.flag
+
+
 def test_what_comes_of_a_swift_attempt_is_carried_out_by_its_caller() -> None:
     bench, account, other = Swift(), Account(), permit()
     bench.script.says.extend([[act.Start(permit(account=account))], [act.Start(other)]])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from colony_pool._runtime.threads import ThreadRuntime
+from colony_pool._runtime.workers import Job, Workers
 
 
 @pytest.fixture
@@ -65,3 +69,91 @@ def test_an_earlier_timer_overtakes_and_a_cancelled_one_keeps_silent(runtime: Th
     runtime.close(60.0)
     assert runtime._scheduler is None or not runtime._scheduler.is_alive()
     assert not never.is_set()
+
+
+def test_the_main_thread_does_not_wait_for_a_worker_that_is_busy(
+    runtime: ThreadRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, ran = threading.Event(), []
+    runtime.spawn(busy.wait, 60.0)
+    with monkeypatch.context() as patch:
+        _refuse(patch)
+        runtime.unhurried(lambda: ran.append(busy.is_set()))
+    busy.set()
+    assert ran == [False]
+
+
+def test_a_job_that_gets_no_thread_is_done_by_one_that_became_free_meanwhile() -> None:
+    busy, done, began = threading.Event(), threading.Event(), []
+
+    def start(work: Job) -> None:
+        began.append(work)
+        if len(began) == 1:
+            threading.Thread(target=work, daemon=True).start()
+            return
+        busy.set()
+        while not workers._idle:  # it has looked for more, and waits
+            pass
+        raise RuntimeError("can't start new thread")
+
+    workers = Workers(start, threading.Lock)
+    workers.submit(lambda: busy.wait(60))
+    workers.submit(done.set)
+    assert done.wait(60)
+
+
+def test_g3_ctrl_c_with_an_idle_worker_in_hand_loses_no_thread() -> None:
+    """It comes when the worker has been taken out and has no job yet."""
+    ended = threading.Event()
+
+    def start(work: Job) -> None:
+        def run() -> None:
+            work()
+            ended.set()
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def strike(frame: FrameType, event: str, arg: object) -> Any:
+        if frame.f_code.co_name == "submit" and event == "line" and not workers._idle:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return strike
+
+    workers, first = Workers(start, threading.Lock), threading.Event()
+    workers.submit(first.set)
+    assert first.wait(60)
+    while not workers._idle:
+        assert not ended.is_set()
+    before = sys.gettrace()
+    sys.settrace(strike)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            workers.submit(first.clear)
+    finally:
+        sys.settrace(before)
+    assert ended.wait(60)
+
+
+def test_g3_a_finaliser_may_set_a_timer_while_one_is_set(
+    runtime: ThreadRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Collected just as the thread is made: it must not wait for the one that it has interrupted."""
+    first, second, third = threading.Event(), threading.Event(), threading.Event()
+    make = threading.Thread.__init__
+
+    def collect(thread: threading.Thread, *args: Any, **kwargs: Any) -> None:
+        monkeypatch.setattr(threading.Thread, "__init__", make)
+        runtime.call_later(0.0, second.set)
+        make(thread, *args, **kwargs)
+
+    def set_it() -> None:
+        runtime.call_later(0.0, first.set)
+        third.set()
+
+    monkeypatch.setattr(threading.Thread, "__init__", collect)
+    caller = threading.Thread.__new__(threading.Thread)
+    make(caller, target=set_it, daemon=True)
+    caller.start()
+    assert third.wait(60)
+    assert first.wait(60)
+    assert second.wait(60)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
@@ -82,11 +84,11 @@ class ThreadRuntime:
         self.random = random.Random().random  # noqa: S311 - jitter, no secret
         self._workers = Workers(self._start, threading.Lock)
         self._threads: set[threading.Thread] = set()
-        # A bare lock: an exception that is thrown into a thread finds a way between the steps of a Condition.
-        self._clock = threading.Lock()  # guards _timers, _scheduler, _looks_at, _earlier
-        self._looks_at = 0.0  # when the scheduler will look at the timers by itself
+        # No lock: a finaliser may set a timer, or close the pool, in the middle of anything that is done here.
+        self._new: deque[_Timer | None] = deque()  # not yet seen by the scheduler; ``None``: forget all before it
+        self._free = deque([True])  # who takes it out runs the scheduler; ``deque`` lets only one have it
+        self._looks_at = math.inf  # when the scheduler will look at the timers by itself
         self._earlier = _Flag()  # set to have it look now
-        self._timers: list[tuple[float, int, _Timer]] = []
         self._scheduler: threading.Thread | None = None
         self._serial = count()
 
@@ -136,8 +138,8 @@ class ThreadRuntime:
                 done.set()
 
         try:
-            self._workers.submit(run)
-        except RuntimeError:  # the interpreter is ending
+            self._workers.submit(run, at_once=True)  # who is at work may be so for as long as an attempt lasts
+        except RuntimeError:  # the interpreter is ending, or the system grants no more threads
             fn()
         else:
             done.wait()
@@ -145,29 +147,36 @@ class ThreadRuntime:
     def call_later(self, delay: float, fn: Callable[[], object]) -> _Timer:
         """Run ``fn()`` on a worker after ``delay`` seconds."""
         timer = _Timer(self.monotonic() + delay, fn)
-        with self._clock:
-            heappush(self._timers, (timer.at, next(self._serial), timer))
-            self._forget_cancelled()
-            if self._scheduler is None:
-                self._scheduler = threading.Thread(target=self._schedule, name="colony_pool-timer", daemon=True)
-                try:
-                    self._scheduler.start()
-                except BaseException:
-                    self._scheduler = None  # the next timer tries again
-                    raise
-            elif timer.at < self._looks_at:
-                self._earlier.set()
+        self._new.append(timer)
+        if (not self._free or not self._begin()) and timer.at < self._looks_at:
+            self._earlier.set()
         return timer
+
+    def _begin(self) -> bool:
+        """Start the scheduler. False if another thread was faster."""
+        # Made first: a finaliser that runs meanwhile may wait for a timer of its own.
+        thread = threading.Thread(target=self._schedule, name="colony_pool-timer", daemon=True)
+        try:
+            self._free.pop()
+        except IndexError:
+            return False
+        self._scheduler = thread
+        try:
+            thread.start()
+        except BaseException:
+            self._scheduler = None  # the next timer tries again
+            self._free.append(True)
+            raise
+        return True
 
     def after_fork(self) -> None:
         """Nothing to do: no thread of the parent's but the one that forked is here."""
 
     def close(self, timeout: float) -> None:
         """End the scheduler and the workers; those still at work are left to end by themselves."""
-        with self._clock:
-            self._timers.clear()
-            self._earlier.set()
-            scheduler = self._scheduler
+        self._new.append(None)
+        self._earlier.set()
+        scheduler = self._scheduler
         self._workers.close()
         until = self.monotonic() + timeout
         for thread in (*list(self._threads), *([scheduler] if scheduler else [])):
@@ -190,33 +199,50 @@ class ThreadRuntime:
             raise
 
     def _schedule(self) -> None:
+        timers: list[tuple[float, int, _Timer]] = []
         while True:
-            with self._clock:
-                self._forget_cancelled()
-                if not self._timers:
-                    self._scheduler = None
+            earlier = self._earlier = _Flag()
+            self._looks_at = math.inf  # who comes from now on, and is not taken in, sets the flag
+            self._take_in(timers)
+            if not timers:
+                self._scheduler = None
+                self._free.append(True)
+                if not self._new:  # else it came after the last look
                     return
-                # What is cancelled must not keep this thread for long.
-                wait = min(self._timers[0][0] - self.monotonic(), LINGER)
-                if wait > 0:
-                    self._looks_at = self.monotonic() + wait
-                    earlier = self._earlier = _Flag()
-                else:
-                    timer = heappop(self._timers)[2]
-            if wait > 0:
-                earlier.wait(wait)
-            elif not timer.cancelled:
                 try:
-                    self.spawn(timer.fn)
-                except RuntimeError:  # the system grants no thread: what a timer does is short
-                    timer.fn()
+                    self._free.pop()
+                except IndexError:  # the next thread has begun
+                    return
+                self._scheduler = threading.current_thread()
+                continue
+            # What is cancelled must not keep this thread for long.
+            wait = min(timers[0][0] - self.monotonic(), LINGER)
+            if wait > 0:
+                self._looks_at = self.monotonic() + wait
+                earlier.wait(wait)
+            else:
+                self._fire(heappop(timers)[2])
 
-    def _forget_cancelled(self) -> None:
-        """Drop cancelled timers; the lock is held. Re-arming at every input must not let the heap grow."""
-        while self._timers and self._timers[0][2].cancelled:
-            heappop(self._timers)
-        if len(self._timers) > 64:
-            alive = [entry for entry in self._timers if not entry[2].cancelled]
-            if len(alive) < len(self._timers) / 2:
-                self._timers = alive
-                heapify(self._timers)
+    def _fire(self, timer: _Timer) -> None:
+        if timer.cancelled:
+            return
+        try:
+            self.spawn(timer.fn)
+        except RuntimeError:  # the system grants no thread: what a timer does is short
+            timer.fn()
+
+    def _take_in(self, timers: list[tuple[float, int, _Timer]]) -> None:
+        """Take in what is new, and drop what is cancelled: re-arming at every input must not let the heap grow."""
+        while self._new:
+            timer = self._new.popleft()
+            if timer is None:
+                timers.clear()
+            else:
+                heappush(timers, (timer.at, next(self._serial), timer))
+        while timers and timers[0][2].cancelled:
+            heappop(timers)
+        if len(timers) > 64:
+            alive = [entry for entry in timers if not entry[2].cancelled]
+            if len(alive) < len(timers) / 2:
+                timers[:] = alive
+                heapify(timers)

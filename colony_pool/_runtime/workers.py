@@ -13,6 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any
 
 log = logging.getLogger("colony_pool")
@@ -66,15 +67,22 @@ class Workers:
         self._alive: set[_Worker] = set()
         self._closed = False
 
-    def submit(self, job: Job) -> None:
-        """Have ``job()`` run; never waits. Raises ``RuntimeError`` if there is no thread and none can be started."""
+    def submit(self, job: Job, *, at_once: bool = False) -> None:
+        """Have ``job()`` run; never waits. Raises ``RuntimeError`` if there is no thread and none can be started.
+
+        ``at_once``: also if the only threads that there are have something else to do first.
+        """
+        taken: list[_Worker] = []
         try:
-            worker = self._idle.pop()
+            taken.extend(islice(iter(self._idle.pop, None), 1))  # all in C: Ctrl-C comes before or after
+            taken[0].job = job
         except IndexError:
-            self._hire(job)
-        else:
-            worker.job = job
-            worker.bell.release()
+            pass
+        finally:
+            if taken:  # nobody else can wake it any more; without a job it ends
+                taken[0].bell.release()
+        if not taken:
+            self._hire(job, at_once)
 
     def close(self) -> None:
         """Have idle workers end now, and busy ones after their job."""
@@ -85,18 +93,34 @@ class Workers:
             except IndexError:
                 break
 
-    def _hire(self, job: Job) -> None:
+    def _hire(self, job: Job, at_once: bool) -> None:
         bell = self._new_lock()
         bell.acquire()
         worker = _Worker(bell, job)
         self._alive.add(worker)
         try:
             self._start(lambda: self._work(worker))
-        except RuntimeError:
+        except BaseException as error:
             self._alive.discard(worker)
-            if not self._alive:
+            if at_once or not self._alive or not isinstance(error, RuntimeError):
                 raise
             self._backlog.append(job)
+            self._hand_on()
+            if not self._alive:  # the last one has ended meanwhile
+                with suppress(ValueError):  # and has looked there before it did
+                    self._backlog.remove(job)
+                    raise
+
+    def _hand_on(self) -> None:
+        """Give what came after their last look to those who wait."""
+        while self._backlog:
+            try:
+                worker = self._idle.pop()
+            except IndexError:
+                return
+            with suppress(IndexError):
+                worker.job = self._backlog.popleft()
+            worker.bell.release()
 
     def _work(self, worker: _Worker) -> None:
         try:
@@ -131,3 +155,8 @@ class Workers:
             self._idle.remove(worker)
         except ValueError:
             worker.bell.acquire()  # taken out at this very moment: a job, or the end, is on its way
+            return
+        self._alive.discard(worker)
+        with suppress(IndexError):  # put there by somebody who still saw it alive
+            worker.job = self._backlog.popleft()
+            self._alive.add(worker)

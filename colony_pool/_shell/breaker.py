@@ -70,6 +70,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         super().__init__(fail_max=fail_max, reset_timeout=_NEVER, name=name, throw_new_error_on_trip=False)
         self._letters: deque[Callable[[], object]] = deque()
         self._delivering = threading.Lock()  # guards the order of _letters; nobody waits for it
+        self._verdicts: deque[str] = deque()  # of the desk, not yet followed
         self._replaying = False
         self.listener_errors = 0  # exceptions of users' listeners
         self._steer: Callable[[str], object] = lambda state: None
@@ -94,11 +95,19 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         """Close the circuit, for the whole pool: agents leave at the pace of a recovery."""
         self._operate(super().close, CLOSED)
 
+    def call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """As pybreaker's, which holds its lock over the whole call; what the pool does meanwhile is followed then."""
+        try:
+            return super().call(func, *args, **kwargs)
+        finally:
+            self.deliver()
+
     def _operate(self, move: Callable[[], Any], state: str) -> Any:
         with self._lock:
             answer = move()
             if self._replaying:
                 return answer
+        self._catch_up()
         self._steer(state)
         self.deliver()
         return answer
@@ -107,12 +116,19 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         """Follow the desk: ``success``, ``failure``, ``open``, ``half_open`` or ``close``; ``deliver`` tells it."""
         if what == act.SUCCESS and not self.fail_counter and not self.listeners and self.current_state == CLOSED:
             return  # a success after a success changes nothing and nobody listens: not worth its 5 us
-        with self._lock:
-            self._replaying = True
+        self._verdicts.append(what)
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Follow, unless another task has the lock: it follows then, and it may be waiting for this one."""
+        while self._verdicts and self._lock.acquire(blocking=False):
             try:
-                self._follow(what)
+                self._replaying = True
+                while self._verdicts:
+                    self._follow(self._verdicts.popleft())
             finally:
                 self._replaying = False
+                self._lock.release()
 
     def _follow(self, what: str) -> None:
         state = self.current_state
@@ -120,7 +136,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
             if state == pybreaker.STATE_OPEN:  # a call now would count as refused
                 return
             with contextlib.suppress(_ReplayedFailure):
-                self.call(_fail if what == act.FAILURE else _succeed)
+                super().call(_fail if what == act.FAILURE else _succeed)
         elif what == act.TO_OPEN and state != pybreaker.STATE_OPEN:
             super().open()
         elif what == act.TO_HALF_OPEN and state != pybreaker.STATE_HALF_OPEN:
@@ -135,6 +151,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         """For a new desk, in a forked child for one: a lock that nobody holds, and closed. Listeners stay, untold."""
         self._lock = threading.RLock()
         self._letters.clear()
+        self._verdicts.clear()
         self._delivering = threading.Lock()
         self._replaying = False
         self.listener_errors = 0
@@ -143,12 +160,14 @@ class PoolBreaker(pybreaker.CircuitBreaker):
 
     def deliver(self) -> None:
         """Tell users' listeners what has happened; one that raises is logged and changes nothing."""
+        self._catch_up()
         while self._letters and self._delivering.acquire(False):
+            delivering = self._delivering
             try:
                 while self._letters:
                     self._hand_over(self._letters.popleft())
             finally:
-                self._delivering.release()
+                delivering.release()  # in a child that a listener has forked, there is another by now
 
     def _hand_over(self, letter: Callable[[], object]) -> None:
         try:

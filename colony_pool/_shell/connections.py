@@ -49,6 +49,7 @@ class _Guarded:
     _asked = False
     _corked: list[bytes] | None = None  # what waits to leave in one piece
     colony_lever: Any = None  # what to shut down while there is no ``sock`` yet
+    colony_descriptor = -1  # of that
 
     def seconds_left(self) -> float:
         left = self.colony_deadline[0] - monotonic()
@@ -165,6 +166,7 @@ class _Guarded:
         for family, kind, protocol, _, address in _addresses(host, myself.port):
             sock = socket.socket(family, kind, protocol)
             try:
+                self.colony_descriptor = sock.fileno()  # TLS goes on with the same
                 self.colony_lever = _socket.socket(fileno=os.dup(sock.fileno()))
                 for option in myself.socket_options or ():
                     sock.setsockopt(*option)
@@ -184,6 +186,21 @@ class _Guarded:
             raise failure
         finally:
             del failure  # a reference cycle otherwise
+
+    def cut_loose(self) -> None:
+        """In a forked child: put a dead socket in the place of one that the parent is still connecting.
+
+        Who connects may go on here, a greenlet that was copied along, and would speak on the parent's connection.
+        Only its frames have the socket, so that all there is to take hold of is the descriptor: to close that would
+        leave its number, which they go on using, to another.
+        """
+        if self.colony_lever is None:
+            return
+        dead, other = _socket.socketpair()
+        other.close()
+        os.dup2(dead.fileno(), self.colony_descriptor, inheritable=False)
+        dead.close()
+        self.drop_lever()
 
     def drop_lever(self) -> None:
         """Close the second handle on a socket that is still being connected."""

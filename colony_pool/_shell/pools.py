@@ -72,8 +72,8 @@ class Pools:
     def after_fork(self) -> None:
         """Give up the parent's descriptors, at work or idle, without a word on them: it goes on using them."""
         for conn in list(self._known):
+            _quietly(conn.cut_loose)  # first: TLS on its way, and ``sock``, have one descriptor
             _give_up(conn)
-            _quietly(conn.drop_lever)
         self._known.clear()
         self._pools.clear()
         self._counting = threading.Lock()

@@ -226,10 +226,9 @@ class Runner:
     def _make_my_own(self, permit: Permit) -> None:
         """Make the attempt that this caller waits for; nothing else may keep it."""
         assert self._swift is not None  # noqa: S101 - else nobody comes here
-        if self._make(permit, self._swift):
-            self._carry_out()
-        else:
+        if not self._make(permit, self._swift):
             self._start(permit)
+        self._carry_out()  # what came of it, or of the want of a thread
 
     def _make(self, permit: Permit, attempt: Callable[[Permit], Outcome | None]) -> bool:
         """Make an attempt and put its outcome to the dispatcher; False if there is none."""

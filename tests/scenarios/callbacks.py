@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from itertools import pairwise
 from typing import Any
 
-from . import World, error_of, scenario
+from . import GEVENT, World, error_of, scenario
 
 
 def _listener(on_change: Any) -> Any:
@@ -118,3 +119,23 @@ def a_totp_callable_that_dies_of_anything_fails_its_own_call_alone(w: World) -> 
     assert type(error_of(pool.agent("col_odd", totp=odd).token)) is Odd
     assert pool.agent("col_a").token()
     assert pool.status().in_flight == 0
+
+
+@scenario("threads", *GEVENT)
+def g2_what_a_user_calls_through_the_breaker_may_trip_it(w: World) -> None:
+    """pybreaker holds its lock over the call, and opens under it; the main thread then waits for a worker."""
+    pool = w.pool()
+    heard: list[str] = []
+    pool.breaker.add_listener(_listener(lambda old, new: heard.append(f"{new}, {pool.status().breaker.state}")))
+
+    def fail() -> None:
+        raise ValueError
+
+    for _ in range(pool.breaker.fail_max):
+        with contextlib.suppress(ValueError):
+            pool.breaker.call(fail)
+    assert (pool.breaker.current_state, pool.status().breaker.state) == ("open", "open")
+    pool.breaker.close()
+    assert pool.breaker.call(pool.agent("col_a").token)
+    assert (pool.breaker.current_state, pool.status().breaker.state) == ("closed", "closed")
+    assert heard == ["open, open", "closed, closed"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -116,3 +118,36 @@ def g24_a_fork_during_an_outage_leaves_waiters_and_probes_to_the_parent(w: World
     assert _ended_well(w, pid)
     w.colony.behave("healthy")
     assert all(task.result() for task in tasks)
+
+
+@scenario("gevent", "gevent-late")
+def g24_a_connection_that_is_being_made_at_a_fork_is_the_parents_alone(w: World) -> None:
+    """The greenlet that makes it goes on in the child, too, and must not speak on it."""
+    heard: list[bytes] = []
+
+    def answer(line: socket.socket) -> None:
+        with line:
+            while data := line.recv(65_536):
+                heard.append(data)
+                if b"POST" in data:
+                    body = b'{"access_token": "parents", "expires_in": 3600}'
+                    line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    def serve() -> None:
+        while True:
+            w.spawn(answer, server.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, contextlib.ExitStack() as crowd:
+        for _ in range(4):  # they fill its queue: a connection is not made before somebody takes one out
+            other = crowd.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(server.getsockname())
+        pool = w.pool(f"http://127.0.0.1:{server.getsockname()[1]}")
+        parents, known = pool._runtime, pool._transport._pools._known
+        asks = w.spawn(pool.agent("col_a").token)
+        w.until(lambda: any(conn.colony_lever is not None for conn in known), "a connection is being made")
+        pid = _child(lambda: w.until(lambda: not parents._greenlets, "what was copied along ends"))
+        serving = w.spawn(serve)
+        assert (asks.result(), _ended_well(w, pid)) == ("parents", True)
+        serving.kill()
+        assert b"".join(heard).count(b"POST") == 1
