@@ -186,7 +186,7 @@ with made() as one, made(registry=CollectorRegistry()) as other:
         before = pool.journal.count("attempts_total")
         pool.agent(key).token()
         until(lambda: pool.journal.count("attempts_total") > before)
-        pool._exporter.write()
+        pool._exporter.write(1.0)
     print(shown(), shown(metric="breaker_state", state="closed"))
 """
     assert run(script, directory, colony)[0] == ["3.0", "2.0"]
@@ -217,12 +217,13 @@ own = Counter("own", "of the application")
 with made() as pool:
     pool.agent("col_a").token()
     pool.breaker.open()
-    pool._exporter.write()
+    pool._exporter.write(1.0)
     name = "colony_pool_breaker_opened_timestamp_seconds"
     before = shared_registry(DIR).get_sample_value(name, {"pool": "app"})
     read, wrote = os.pipe()
     pid = os.fork()
     if pid == 0:
+        signal.alarm(20)
         own.inc()
         os.write(wrote, b"x")
         signal.pause()
@@ -243,7 +244,7 @@ for mode in ("livesum", "livemax", "livemin"):
     os.utime(path, (1e9, 1e9))
 with made() as pool:
     pool.agent("col_a").token()
-    pool._exporter.write()
+    until(lambda: shown(metric="attempts_total"))
     print(shown(metric="breaker_state", state="closed"))
 """
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as memory:

@@ -31,6 +31,7 @@ import time
 import weakref
 from _thread import RLock
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram, values
@@ -151,6 +152,7 @@ class Mirror(Exporter):
             self._go_on(pool if pool is not None and pool in alive else alive[0])
 
     def _make(self) -> None:
+        _make_young(os.environ["PROMETHEUS_MULTIPROC_DIR"])
         objects: dict[str, Any] = {}
         for metric in METRICS:
             labels = ["pool", *metric.label_names]
@@ -184,8 +186,6 @@ class Mirror(Exporter):
             made = self._objects[metric.name]
             for labels in metric.series():
                 made.labels(name, *labels)
-        for path in glob.glob(os.path.join(glob.escape(directory), f"gauge_live*_{os.getpid()}.db")):
-            os.utime(path)  # it may be of an earlier process of this number: the sidecar would bury it as that one's
         self._named.add(name)
 
     def _write_row(self, row: Row) -> None:
@@ -236,6 +236,13 @@ class Mirror(Exporter):
 def _words(error: Exception) -> str:
     """What went wrong with a file, which is no secret."""
     return str(error) if isinstance(error, OSError) else type(error).__name__
+
+
+def _make_young(directory: str) -> None:
+    """What an earlier process of this number has left is ours now: the sidecar must not bury it as that one's."""
+    for path in glob.glob(os.path.join(glob.escape(directory), f"gauge_live*_{os.getpid()}.db")):
+        with suppress(FileNotFoundError):  # it has been buried
+            os.utime(path)
 
 
 def _renew_lock_of_files() -> None:
