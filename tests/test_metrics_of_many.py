@@ -68,6 +68,7 @@ with made() as pool:
     pool.agent("col_a").token()
     pool.breaker.open()
     pool.breaker.close()
+    until(lambda: pool.journal.count("breaker_transitions_total") == 2)  # told after who has asked goes on
     print(pool.journal.count("attempts_total", "ok"), pool.journal.count("breaker_transitions_total"))
     os.mkdir(DIR)
     print(until(lambda: shown() == 1.0))

@@ -105,11 +105,13 @@ class Mirror(Exporter):
         if self._writing._is_owned():  # a signal's handler closes a pool in the midst of writing
             return
         try:
-            while self._again and self._writing.acquire(timeout=within):
+            while self._writing.acquire(timeout=within):  # whoever is at it may have begun with this and not be done
                 while self._again:
                     self._again = False
                     self._try_to_write()
                 self._writing.release()
+                if not self._again:
+                    break
         finally:
             if self._writing._is_owned():
                 self._writing.release()
