@@ -107,6 +107,17 @@ def test_a_counter_that_went_back_has_begun_anew() -> None:
     assert glance("a", look(5.0, 10.0), None).attempts_per_s is None
 
 
+def test_what_a_process_has_nothing_to_tell_about_is_not_known() -> None:
+    """An application that serves the shared files by itself shows infinities."""
+    (numbers,) = read(
+        'colony_pool_breaker_state{pool="p",state="closed"} 1\n'
+        'colony_pool_breaker_next_probe_timestamp_seconds{pool="p"} +Inf\n'
+        'colony_pool_waiters{pool="p",kind="probe"} NaN\n'
+    )
+    seen = glance("a", Look(numbers, 1e9), None)
+    assert (seen.state, seen.next_probe_in, seen.waiters) == ("closed", None, 0)
+
+
 def test_what_is_no_exposition_is_refused() -> None:
     with pytest.raises(ValueError, match=r"."):
         list(read("<html>502</html>"))

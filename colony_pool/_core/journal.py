@@ -86,9 +86,9 @@ class Journal:
         if self.heard is not None:
             self.heard(name, value)
 
-    def absorb(self, other: Journal) -> None:
-        """Count all that ``other`` has counted; it has ended."""
-        self.grow(other.counters)
+    def absorb(self, other: Journal, *, instead: dict[str, Series] | None = None) -> None:
+        """Count all that ``other`` has counted; ``instead``: counters that stand in place of its own."""
+        self.grow({**other.counters, **(instead or {})})
         for name, histogram in other.histograms.items():
             self.histograms[name].add(histogram)
 
@@ -143,8 +143,11 @@ class Journal:
 
     def _moved(self, event: ev.StateChanged) -> None:
         self.add("breaker_transitions_total", event.old, event.new)
-        self.add("breaker_state_seconds_total", event.old, by=event.at - self.state_since)
-        self.state, self.state_since = event.new, event.at
+        seconds = event.at - self.state_since
+        # In this order: who reads it in between counts too little, and never what it has counted as running, too.
+        self.state_since = event.at
+        self.state = event.new
+        self.add("breaker_state_seconds_total", event.old, by=seconds)
         if event.new == ev.CLOSED:
             self.observe("breaker_recovery_seconds", event.since_open)
 

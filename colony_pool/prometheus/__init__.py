@@ -33,15 +33,34 @@ __all__ = ["REGISTRY", "CollectorRegistry", "Exporter", "MetricsServers", "serve
 
 # One exporter per registry: two that yield the same families would make the exposition invalid.
 _exporters: weakref.WeakKeyDictionary[CollectorRegistry, Exporter] = weakref.WeakKeyDictionary()
+# One mirror per process, whatever the registries: two would overwrite each other's numbers in the same files.
+_mirrors: dict[str, Mirror] = {}
 
 
 def watch(registry: CollectorRegistry, name: str, pool: Source, version: str) -> tuple[Exporter, str]:
     """Export ``pool`` as ``name`` from now on; return its exporter, and the name that it got there."""
+    exporter = _mirror(version) if "PROMETHEUS_MULTIPROC_DIR" in os.environ else _collector(registry, version)
+    return exporter, exporter.add(name, pool)
+
+
+def _mirror(version: str) -> Exporter:
+    mirror = _mirrors.get("the one")
+    if mirror is None:
+        made = Mirror(version)
+        mirror = _mirrors.setdefault("the one", made)  # in one step: two threads may make their first pools at once
+        if mirror is made:
+            made.begin()
+    return mirror
+
+
+def _collector(registry: CollectorRegistry, version: str) -> Exporter:
     exporter = _exporters.get(registry)
     if exporter is None:
-        many = "PROMETHEUS_MULTIPROC_DIR" in os.environ
-        exporter = _exporters[registry] = Mirror(version) if many else Collector(version, registry)
-    return exporter, exporter.add(name, pool)
+        made = Collector(version)
+        exporter = _exporters.setdefault(registry, made)
+        if exporter is made:
+            registry.register(made)
+    return exporter
 
 
 def serve(port: int, addr: str, registry: CollectorRegistry) -> tuple[WSGIServer, Any]:

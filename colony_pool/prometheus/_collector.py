@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 from .._core.catalog import COUNTER, GAUGE, METRICS, PREFIX, Metric
@@ -28,11 +27,10 @@ _SEVERAL = (
 class Collector(Exporter):
     """All pools of one registry: one family per metric, however many pools there are."""
 
-    def __init__(self, version: str, registry: CollectorRegistry) -> None:
+    def __init__(self, version: str) -> None:
         super().__init__(version)
         self._pid = os.getpid()
         self._warned = False
-        registry.register(self)
 
     def describe(self) -> Iterable[Any]:
         """Nothing: ``register`` would otherwise run a scrape."""

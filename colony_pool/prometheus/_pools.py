@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from _thread import RLock  # gevent's own is not for threads, and nobody who has this one waits
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from .._core.catalog import MAX, METRICS, MIN
@@ -14,6 +15,7 @@ from .._shell.observe import Observation
 
 _MAX_NAMES = 64
 _OTHER = "_other"  # a name made of something without bound must not fill a Prometheus
+_LOOKS = 3
 _MODES = {metric.name: metric.mode for metric in METRICS}
 
 
@@ -37,11 +39,6 @@ class Row:
         self.journal = Journal()
         self.gauges: dict[str, Series] = {}
 
-    def count(self, journal: Journal, running: dict[str, Series]) -> None:
-        """Add what one pool has counted, and what is still running."""
-        self.journal.absorb(journal)
-        self.journal.grow(running)
-
     def gauge(self, gauges: dict[str, Series]) -> None:
         """Merge the gauges of one pool, each by its mode."""
         for metric, series in gauges.items():
@@ -54,36 +51,68 @@ def _merged(mode: str, one: float, other: float) -> float:
     return max(one, other) if mode == MAX else min(one, other) if mode == MIN else one + other
 
 
+class Live:
+    """One pool that is exported, for as long as there is one."""
+
+    def __init__(self, pool: Source) -> None:
+        self.pool = weakref.ref(pool)
+        self.journal = pool.journal
+        self._told: dict[str, Series] = {}  # counters with a running part, as they were told last
+        self.is_over = False  # nothing runs any more: it has been counted for good
+
+    def look(self, pool: Source, into: Journal) -> Observation:
+        """Observe ``pool`` and count it. A change of state in between would be counted twice: then look again."""
+        for _ in range(_LOOKS):
+            since = self.journal.state_since
+            seen = pool.observe()
+            totals = self._totals(seen.running)
+            if since == self.journal.state_since:
+                break
+        self._told = totals
+        into.absorb(self.journal, instead=totals)
+        return seen
+
+    def count(self, into: Journal) -> None:
+        """Count what it had when it was last looked at, and what it has written down since."""
+        into.absorb(self.journal, instead=self._totals({name: {} for name in self._told}))
+
+    def _totals(self, running: dict[str, Series]) -> dict[str, Series]:
+        """Counters that have a running part, with it; none goes back."""
+        totals = {}
+        for name, more in running.items():
+            told = self._told.get(name, {})
+            totals[name] = {
+                labels: max(counted + more.get(labels, 0.0), told.get(labels, 0.0))
+                for labels, counted in self.journal.counters[name].items()
+            }
+        return totals
+
+
 class Exporter:
     """Pools by name. A pool that is gone leaves what it has counted, and no gauge."""
 
     def __init__(self, version: str) -> None:
         self.version = version
         self.errors = 0
-        self._lock = RLock()  # guards _ended and _live
-        self._ended: dict[str, Journal] = {}  # what pools that are gone have counted
-        self._live: dict[str, list[tuple[weakref.ref[Source], Journal]]] = {}
+        self._lock = RLock()  # guards _names, and what each pool was told to have counted
+        # By name: what pools that are gone have counted, and those that live. An entry is replaced, never changed:
+        # who reads it sees a pool that ends meanwhile on one side or on the other, not on both and not on neither.
+        self._names: dict[str, tuple[Journal, tuple[Live, ...]]] = {}
         renew_in_children(self)
 
     def add(self, name: str, pool: Source) -> str:
         """Export ``pool`` and return the name that it goes by."""
         with self._lock:
-            if name not in self._ended and len(self._ended) >= _MAX_NAMES:
+            if name not in self._names and len(self._names) >= _MAX_NAMES:
                 name = _OTHER
-            self._ended.setdefault(name, Journal())
-            self._live.setdefault(name, []).append((weakref.ref(pool), pool.journal))
+            ended, live = self._names.get(name) or (Journal(), ())
+            self._names[name] = (ended, (*live, Live(pool)))
         return name
 
     def end(self, name: str, pool: Source) -> None:
         """Keep what ``pool`` has counted; its gauges go."""
-        running = pool.observe().running
         with self._lock:
-            live = self._live.get(name, [])
-            rest = [entry for entry in live if entry[0]() is not pool]
-            if len(rest) < len(live):
-                self._live[name] = rest
-                self._ended[name].absorb(pool.journal)
-                self._ended[name].grow(running)
+            self._bury(name, lambda live: live.pool() is pool)
 
     def note(self, event: Event, pool: Source) -> None:
         """``pool`` has counted ``event``."""
@@ -91,36 +120,48 @@ class Exporter:
     def rows(self) -> list[Row]:
         """The numbers of every name."""
         with self._lock:
-            self._bury()
-            names = [(name, ended, list(self._live.get(name, []))) for name, ended in self._ended.items()]
+            for name in list(self._names):
+                self._bury(name, lambda live: live.pool() is None)
+            names = list(self._names.items())
         rows = []
-        for name, ended, live in names:
+        for name, (ended, pools) in names:
             row = Row(name)
-            row.count(ended, {})
-            for ref, journal in live:
-                self._read(row, ref(), journal)
+            row.journal.absorb(ended)
+            for live in pools:
+                seen = self._look(live, row.journal)
+                row.gauge(seen.gauges if seen is not None else {})
             rows.append(row)
         return rows
 
-    def _read(self, row: Row, pool: Source | None, journal: Journal) -> None:
-        if pool is None:
-            return
-        try:
-            seen = pool.observe()
-        except Exception:  # noqa: BLE001 - one pool that cannot be read must not hide the others
-            self.errors += 1
-            return
-        row.count(journal, seen.running)
-        row.gauge(seen.gauges)
+    def _look(self, live: Live, into: Journal) -> Observation | None:
+        """Count one pool; one that cannot be read must not hide the others, nor what it has counted so far."""
+        with self._lock:
+            pool = live.pool()
+            if pool is not None and not live.is_over:
+                try:
+                    return live.look(pool, into)
+                except Exception:  # noqa: BLE001 - whatever it is
+                    self.errors += 1
+            live.count(into)
+        return None
 
-    def _bury(self) -> None:
-        """Pools that were collected without being closed; the lock is held."""
-        for name, live in self._live.items():
-            for entry in [entry for entry in live if entry[0]() is None]:
-                self._ended[name].absorb(entry[1])
-                live.remove(entry)
+    def _bury(self, name: str, is_gone: Callable[[Live], bool]) -> None:
+        """Keep what pools have counted that are closed, or were collected without that; the lock is held."""
+        ended, pools = self._names.get(name) or (Journal(), ())
+        gone = [live for live in pools if is_gone(live)]
+        if not gone:
+            return
+        total = Journal()
+        total.absorb(ended)
+        for live in gone:
+            self._look(live, total)
+            live.is_over = True
+        self._names[name] = (total, tuple(live for live in pools if live not in gone))
 
     def _after_fork(self) -> None:
         """In a forked child: the parent goes on with what was counted so far, and its lock may have been held."""
         self._lock = RLock()
-        self._ended = {name: Journal() for name in self._ended}
+        self.errors = 0
+        for name, (_, pools) in list(self._names.items()):
+            alive = [pool for live in pools if (pool := live.pool()) is not None]
+            self._names[name] = (Journal(), tuple(map(Live, alive)))

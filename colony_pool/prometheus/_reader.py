@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -34,6 +35,8 @@ def read(text: str) -> Iterator[PoolNumbers]:
         for sample in family.samples:
             if not sample.name.startswith(PREFIX) or "pool" not in sample.labels:
                 continue
+            if not math.isfinite(sample.value):
+                continue  # what a process has nothing to tell about; an application that serves the files shows it
             labels = dict(sample.labels)
             pool = labels.pop("pool")
             numbers = pools.setdefault(pool, PoolNumbers(pool))

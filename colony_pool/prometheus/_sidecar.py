@@ -7,21 +7,26 @@ processes that no longer run are taken away; their counters stay, since they did
 from __future__ import annotations
 
 import glob
+import logging
 import math
 import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from .._core.catalog import PREFIX
+from .._core.catalog import MAX, METRICS, MIN, PREFIX
+
+log = logging.getLogger("colony_pool")
 
 _LIVE_FILE = re.compile(r"gauge_live\w+_(\d+)\.db")
 _SLACK = 2.0  # seconds by which a file may seem older than the process that made it
+_MOMENTS = {metric.full_name for metric in METRICS if metric.mode in (MAX, MIN)}
 
 
 class SharedCollector:
@@ -29,7 +34,7 @@ class SharedCollector:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
-        self._files: Any = MultiProcessCollector(None, directory)  # type: ignore[no-untyped-call] # it has no types
+        self._damaged: set[str] = set()
 
     def describe(self) -> list[Any]:
         """Nothing: ``register`` would otherwise run a scrape."""
@@ -37,22 +42,63 @@ class SharedCollector:
 
     def collect(self) -> Iterator[Any]:
         """Bury the dead, then read the files."""
-        reap(self._directory)
-        for metric in self._files.collect():
-            if metric.name.startswith(PREFIX) and metric.type == "gauge":
-                metric.samples = [sample for sample in metric.samples if not math.isinf(sample.value)]
-            yield metric
+        dead = reap(self._directory)
+        metrics = self._read(dead)
+        for name, metric in metrics.items():
+            if name.startswith(PREFIX) and metric.type == "gauge":
+                metric.samples = [sample for sample in metric.samples if _says_something(sample)]
+        yield from MultiProcessCollector._accumulate_metrics(metrics, True)  # type: ignore[no-untyped-call]
+
+    def _read(self, dead: list[int]) -> dict[str, Any]:
+        paths = glob.glob(os.path.join(glob.escape(self._directory), "*.db"))
+        paths = [path for path in paths if _live_pid(path) not in dead]  # it may not be ours to take away
+        try:
+            return _metrics_of(paths)
+        except Exception:  # noqa: BLE001 - one is damaged, not there yet or not there any more: it must not hide the rest
+            return self._read_each(paths)
+
+    def _read_each(self, paths: list[str]) -> dict[str, Any]:
+        metrics: dict[str, Any] = {}
+        for path in paths:
+            try:
+                found = _metrics_of([path])
+            except Exception as error:  # noqa: BLE001 - as above
+                if path not in self._damaged:
+                    self._damaged.add(path)
+                    log.warning("colony_pool: %s cannot be read and is left out: %s", path, error)
+                continue
+            for name, metric in found.items():
+                metrics.setdefault(name, metric)
+                if metrics[name] is not metric:
+                    metrics[name].samples.extend(metric.samples)
+        return metrics
+
+
+def _metrics_of(paths: list[str]) -> dict[str, Any]:
+    metrics: dict[str, Any] = MultiProcessCollector._read_metrics(paths)  # type: ignore[no-untyped-call]
+    return metrics
+
+
+def _says_something(sample: Any) -> bool:
+    """Whether a process has something to tell there: a file begins with noughts, and 1970 is no moment of ours."""
+    return math.isfinite(sample.value) and (sample.value != 0.0 or sample.name not in _MOMENTS)
 
 
 def reap(directory: str) -> list[int]:
     """Take away the live gauges of processes that have ended; return their pids."""
-    dead = []
+    dead: list[int] = []
     for path in glob.glob(os.path.join(glob.escape(directory), "gauge_live*.db")):
-        match = _LIVE_FILE.fullmatch(os.path.basename(path))
-        if match and int(match[1]) not in dead and not _is_writer(int(match[1]), path):
-            dead.append(int(match[1]))
-            mark_process_dead(dead[-1], directory)  # type: ignore[no-untyped-call] # it has no types
+        pid = _live_pid(path)
+        if pid is not None and pid not in dead and not _is_writer(pid, path):
+            dead.append(pid)
+            with suppress(OSError):  # another scrape buries it, too, or it is not ours to take away
+                mark_process_dead(pid, directory)  # type: ignore[no-untyped-call] # it has no types
     return dead
+
+
+def _live_pid(path: str) -> int | None:
+    match = _LIVE_FILE.fullmatch(os.path.basename(path))
+    return int(match[1]) if match else None
 
 
 def shared_registry(directory: str) -> CollectorRegistry:
@@ -77,7 +123,7 @@ def _is_writer(pid: int, path: str) -> bool:
     """Whether process ``pid`` runs, and is the one that wrote ``path``: a pid may have been given anew."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass  # it runs, as somebody else
@@ -89,10 +135,11 @@ def _is_writer(pid: int, path: str) -> bool:
 
 
 def _born(pid: int) -> float | None:
-    """Unix time at which ``pid`` began, ``None`` where the system does not tell."""
+    """Unix time at which ``pid`` began, ``None`` where the system does not tell; a zombie has yet to begin."""
     try:
-        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks = int(rest[18])
         uptime = float(Path("/proc/uptime").read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return None
-    return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
+    return math.inf if state in "ZX" else time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
