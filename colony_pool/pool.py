@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import weakref
 from collections.abc import Callable
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from ._shell.breaker import PoolBreaker
 from ._shell.credential import Credential, Totp
 from ._shell.fork import renew_in_children
 from ._shell.log import EventLog
+from ._shell.loose import Loose
 from ._shell.observe import Observation, Observer, check_name
 from ._shell.runner import Runner
 from ._shell.token_cache import TokenCache
@@ -137,7 +137,7 @@ class ColonyPool:
         self._cache = TokenCache(self.base_url) if token_cache == "disk" else None
         self._agents: dict[str, Agent] = {}
         self._closed = False
-        self._at_close: weakref.WeakSet[Any] = weakref.WeakSet()  # whose ``end()`` is called
+        self._at_close: Loose[Any] = Loose()  # whose ``end()`` is called
         self._metrics_servers = MetricsServers()
         self._registry = registry
         self._exporter: Exporter | None = None
@@ -242,7 +242,7 @@ class ColonyPool:
         for agent in tuple(self._agents.values()):
             agent._fresh_until = float("-inf")
         self._closing.set()
-        for one in (*self._at_close, *(() if self._transport_given else (self._transport.bulkhead,))):
+        for one in (*self._at_close.all(), *(() if self._transport_given else (self._transport.bulkhead,))):
             one.end()
         self._runner.stop(_CLOSE_WITHIN)
         if self._link is not None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 import pytest
 
+from colony_pool._runtime import threads
 from colony_pool._runtime.threads import ThreadRuntime
 from colony_pool._runtime.workers import Job, Workers
 
@@ -67,8 +69,44 @@ def test_an_earlier_timer_overtakes_and_a_cancelled_one_keeps_silent(runtime: Th
     assert done.wait(60)
     late.cancel()
     runtime.close(60.0)
-    assert runtime._scheduler is None or not runtime._scheduler.is_alive()
+    assert not runtime._threads
     assert not never.is_set()
+
+
+def test_g3_ctrl_c_at_any_step_of_setting_a_timer_spares_the_next_one() -> None:
+    step, reached, struck = 0, 0, True
+
+    def strike(frame: Any, event: str, _: Any) -> Any:
+        nonlocal reached, struck
+        if frame.f_code.co_filename != threads.__file__:
+            return None
+        reached += 1
+        if reached == step:
+            struck = True
+            raise KeyboardInterrupt
+        return strike
+
+    while struck:
+        step, reached, struck, done, runtime = step + 1, 0, False, threading.Event(), ThreadRuntime()
+        sys.settrace(strike)
+        with suppress(KeyboardInterrupt):
+            runtime.call_later(0.0, lambda: None)
+        sys.settrace(None)
+        runtime.call_later(0.0, done.set)
+        assert done.wait(60), f"struck at step {step}"
+        runtime.close(60.0)
+    assert step > 10, "there are so many steps"
+
+
+def test_a_timer_that_raises_where_no_thread_is_to_be_had_ends_no_other(
+    runtime: ThreadRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Event()
+    runtime.call_later(0.05, lambda: 1 / 0)
+    with monkeypatch.context() as patch:
+        _refuse(patch)
+        runtime.call_later(0.06, done.set)
+        assert done.wait(60)
 
 
 def test_the_main_thread_does_not_wait_for_a_worker_that_is_busy(

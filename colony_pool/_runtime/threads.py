@@ -89,7 +89,6 @@ class ThreadRuntime:
         self._free = deque([True])  # who takes it out runs the scheduler; ``deque`` lets only one have it
         self._looks_at = math.inf  # when the scheduler will look at the timers by itself
         self._earlier = _Flag()  # set to have it look now
-        self._scheduler: threading.Thread | None = None
         self._serial = count()
 
     def home(self) -> Hashable | None:
@@ -148,26 +147,11 @@ class ThreadRuntime:
         """Run ``fn()`` on a worker after ``delay`` seconds."""
         timer = _Timer(self.monotonic() + delay, fn)
         self._new.append(timer)
-        if (not self._free or not self._begin()) and timer.at < self._looks_at:
+        if self._free:
+            self._start(self._schedule, "colony_pool-timer")
+        elif timer.at < self._looks_at:
             self._earlier.set()
         return timer
-
-    def _begin(self) -> bool:
-        """Start the scheduler. False if another thread was faster."""
-        # Made first: a finaliser that runs meanwhile may wait for a timer of its own.
-        thread = threading.Thread(target=self._schedule, name="colony_pool-timer", daemon=True)
-        try:
-            self._free.pop()
-        except IndexError:
-            return False
-        self._scheduler = thread
-        try:
-            thread.start()
-        except BaseException:
-            self._scheduler = None  # the next timer tries again
-            self._free.append(True)
-            raise
-        return True
 
     def after_fork(self) -> None:
         """Nothing to do: no thread of the parent's but the one that forked is here."""
@@ -176,21 +160,20 @@ class ThreadRuntime:
         """End the scheduler and the workers; those still at work are left to end by themselves."""
         self._new.append(None)
         self._earlier.set()
-        scheduler = self._scheduler
         self._workers.close()
         until = self.monotonic() + timeout
-        for thread in (*list(self._threads), *([scheduler] if scheduler else [])):
+        for thread in list(self._threads):
             if thread is not threading.current_thread() and thread.ident is not None:
                 thread.join(max(0.0, until - self.monotonic()))
 
-    def _start(self, work: Job) -> None:
+    def _start(self, work: Job, name: str = "colony_pool-worker") -> None:
         def run() -> None:
             try:
                 work()
             finally:
                 self._threads.discard(thread)
 
-        thread = threading.Thread(target=run, name="colony_pool-worker", daemon=True)
+        thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.add(thread)
         try:
             thread.start()
@@ -199,22 +182,25 @@ class ThreadRuntime:
             raise
 
     def _schedule(self) -> None:
+        while self._new:
+            try:
+                self._free.pop()  # not where this thread is started: Ctrl-C in between would be the last timer's
+            except IndexError:
+                return  # another thread is at it
+            try:
+                self._keep_time()
+            finally:
+                self._free.append(True)
+
+    def _keep_time(self) -> None:
+        """Until there is no timer any more."""
         timers: list[tuple[float, int, _Timer]] = []
         while True:
             earlier = self._earlier = _Flag()
             self._looks_at = math.inf  # who comes from now on, and is not taken in, sets the flag
             self._take_in(timers)
             if not timers:
-                self._scheduler = None
-                self._free.append(True)
-                if not self._new:  # else it came after the last look
-                    return
-                try:
-                    self._free.pop()
-                except IndexError:  # the next thread has begun
-                    return
-                self._scheduler = threading.current_thread()
-                continue
+                return
             # What is cancelled must not keep this thread for long.
             wait = min(timers[0][0] - self.monotonic(), LINGER)
             if wait > 0:
@@ -229,7 +215,7 @@ class ThreadRuntime:
         try:
             self.spawn(timer.fn)
         except RuntimeError:  # the system grants no thread: what a timer does is short
-            timer.fn()
+            Workers.run(timer.fn)
 
     def _take_in(self, timers: list[tuple[float, int, _Timer]]) -> None:
         """Take in what is new, and drop what is cancelled: re-arming at every input must not let the heap grow."""

@@ -126,14 +126,15 @@ class Workers:
         try:
             while (job := worker.job) is not None:
                 worker.job = None
-                self._run(job)
+                self.run(job)
                 del job
                 self._wait_for_more(worker)
         finally:
             self._alive.discard(worker)
 
     @staticmethod
-    def _run(job: Job) -> None:
+    def run(job: Job) -> None:
+        """Run ``job()``; what it raises is logged, and ends nothing else."""
         try:
             job()
         except Exception as error:  # noqa: BLE001 - its class and where; its text may say a secret
