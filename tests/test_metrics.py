@@ -215,6 +215,8 @@ def test_the_metrics_server_serves_and_ends_with_the_pool(colony: FakeColony, re
         pool.close()
         with pytest.raises(urllib3.exceptions.HTTPError):
             manager.request("GET", url)
+        with pytest.raises(cp.PoolClosedError):  # nobody would end it
+            pool.start_metrics_server(0)
     with cp.ColonyPool(colony.base_url, registry=None) as pool, pytest.raises(RuntimeError, match="registry=None"):
         pool.start_metrics_server(0)
 
