@@ -228,7 +228,7 @@ class ColonyPool:
     def start_metrics_server(self, port: int, addr: str = "127.0.0.1") -> int:
         """Serve this pool's registry at ``http://addr:port/metrics``; return the port (0 picks a free one).
 
-        It ends with the pool. Raises ``RuntimeError`` without a registry, ``OSError`` (it is taken), ``PoolClosedError``.
+        It ends with the pool. Raises ``RuntimeError`` (no registry), ``OSError`` (it is taken), ``PoolClosedError``.
         """
         if self._closed:
             raise closed().exception()
