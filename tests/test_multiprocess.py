@@ -216,7 +216,11 @@ def held_up(self, *what):
 pool = ColonyPool(token_cache=None, name="app")
 pool.agent("col_parent").token()
 mmap_dict.MmapedDict.write_value = held_up
-slow = threading.Thread(target=pool._exporter.write)
+def keep_writing():
+    while not is_writing.is_set():  # another thread may be at it, and do for this one, too
+        pool._exporter.write()
+
+slow = threading.Thread(target=keep_writing)
 slow.start()
 is_writing.wait()
 pid = os.fork()
