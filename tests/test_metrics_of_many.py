@@ -129,22 +129,31 @@ print(struck, sum(shown("other", "calls_total", outcome=each) for each in ("ok",
     assert run(script, directory, colony)[0] == ["PoolClosedError", "[True]", "2.0"]
 
 
-def test_g24_a_child_does_not_inherit_the_lock_of_the_files(directory: Path, colony: FakeColony) -> None:
-    """The application has it, for a counter of its own: no fork waits for that."""
-    script = """
+@pytest.mark.parametrize(
+    ("counts", "held_up_for"), [("own.inc()", None), ("pool._exporter.write()", 0.5)], ids=["application", "pool"]
+)
+def test_g24_a_child_does_not_inherit_the_lock_of_the_files(
+    directory: Path, colony: FakeColony, counts: str, held_up_for: float | None
+) -> None:
+    """``prometheus_client`` has one for all. A fork waits for the pool's writer, and not for the application's."""
+    script = f"""
 own, is_writing, forked = Counter("own", "of the application"), threading.Event(), threading.Event()
 write = mmap_dict.MmapedDict.write_value
 
 def held_up(self, *what):
-    if threading.current_thread() is slow:
+    if threading.current_thread() is slow and not is_writing.is_set():
         is_writing.set()
-        forked.wait()
+        forked.wait({held_up_for})  # as long as a slow disk; a fork that does not wait is over by then
     write(self, *what)
+
+def keep_counting():
+    while not is_writing.is_set():  # another thread may be at it, and do for this one, too
+        {counts}
 
 pool = made()
 pool.agent("col_a").token()
 mmap_dict.MmapedDict.write_value = held_up
-slow = threading.Thread(target=own.inc)
+slow = threading.Thread(target=keep_counting)
 slow.start()
 is_writing.wait()
 pid = os.fork()

@@ -197,51 +197,6 @@ print(generate_latest(shared_registry(os.environ["PROMETHEUS_MULTIPROC_DIR"])).d
     assert "Inf" not in "".join(line for line in done.stdout.splitlines() if "_bucket" not in line)
 
 
-def test_a_fork_waits_for_whoever_is_writing(tmp_path: Path, colony: FakeColony) -> None:
-    """G24: ``prometheus_client`` has one lock for all its files; a child that inherited it taken got no token."""
-    script = """
-import os, signal, threading
-from colony_pool import ColonyPool
-from colony_pool.prometheus._sidecar import shared_registry
-from prometheus_client import mmap_dict
-
-is_writing, forked, write = threading.Event(), threading.Event(), mmap_dict.MmapedDict.write_value
-
-def held_up(self, *what):
-    if threading.current_thread() is slow and not is_writing.is_set():
-        is_writing.set()
-        forked.wait(0.5)  # as long as a slow disk; a fork that does not wait is over by then
-    write(self, *what)
-
-pool = ColonyPool(token_cache=None, name="app")
-pool.agent("col_parent").token()
-mmap_dict.MmapedDict.write_value = held_up
-def keep_writing():
-    while not is_writing.is_set():  # another thread may be at it, and do for this one, too
-        pool._exporter.write()
-
-slow = threading.Thread(target=keep_writing)
-slow.start()
-is_writing.wait()
-pid = os.fork()
-if pid == 0:
-    signal.alarm(20)
-    pool.agent("col_child").token()
-    pool.close()
-    os._exit(0)
-forked.set()
-print("status", os.waitpid(pid, 0)[1])
-pool.close()
-shared = shared_registry(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-print("attempts", shared.get_sample_value("colony_pool_attempts_total", {"outcome": "ok", "pool": "app"}))
-"""
-    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "COLONY_BASE_URL": colony.base_url}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=env, check=True, capture_output=True, text=True, timeout=60
-    )
-    assert done.stdout.split() == ["status", "0", "attempts", "2.0"]
-
-
 def test_the_sidecar_refuses_a_directory_that_is_none(tmp_path: Path) -> None:
     command = [
         sys.executable,
