@@ -159,7 +159,8 @@ class ColonyPool:
             **self._transport_options,
         )  # fmt: skip
         base_path = urlsplit(self.base_url).path
-        desk = Dispatcher(self._config, self._runtime.random)
+        known_good = any(agent._account.token is not None for agent in tuple(self._agents.values()))
+        desk = Dispatcher(self._config, self._runtime.random, known_good=known_good)
         self._link = self._shared.link(desk, self._runtime, name=self.name, cache=self._cache)
         claim = self._link.claim if self._link is not None else None
         attempt = Attempt(self._transport, self._runtime, base_path + _TOKEN_PATH, self._config.timeout.total, claim)

@@ -59,6 +59,8 @@ class PoolStatus:
         retry_budget_limit: what that would be without any retry.
         connections: ``(in use, idle)``.
         closed: the pool is closed.
+        last_failure: what the last failed attempt met, in words; empty after a success.
+        known_good: this address gave a token before. While it did not, ``base_url`` may be wrong.
         shared: the store that processes share: ``"working"``, ``"unavailable"`` (this process decides alone),
             ``"unknown"`` (not asked yet), or ``"none"``.
     """
@@ -77,6 +79,8 @@ class PoolStatus:
     connections: tuple[int, int]
     closed: bool
     shared: str = "none"
+    last_failure: str = ""
+    known_good: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""

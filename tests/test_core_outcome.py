@@ -44,12 +44,72 @@ def jwt(**claims: Any) -> str:
     [(502, DOWN), (503, DOWN), (504, DOWN), (520, DOWN), (525, DOWN), (530, DOWN), (408, DOWN), (100, DOWN)]
     + [(status, DOWN) for status in (300, 301, 302, 303, 304, 307, 308)]
     + [(500, FAULT), (501, FAULT), (505, FAULT), (511, FAULT), (519, FAULT), (531, FAULT), (999, FAULT)]
-    + [(status, DENIED) for status in (400, 401, 403, 404, 405, 409, 410, 422, 451)]
     + [(429, THROTTLED), (0, DOWN), (-1, DOWN)],
 )
 def test_g11_every_status_has_its_class_whatever_the_body(status: int, kind: str) -> None:
     for content in (b"", b"<html>", b"\xff\xfe", body(access_token="t"), body(detail="no"), b"[" * 100_000):
         assert kind == classify(status, {}, content, WALL).kind
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 407, 409, 410, 418, 421, 422, 425, 451, 499])
+def test_g11_only_the_apis_own_error_refuses_a_key(status: int) -> None:
+    for content in (body(detail="no"), body(error="no"), body(detail=None), body(error={"message": "no"})):
+        assert DENIED == classify(status, {"content-type": "text/html"}, content, WALL).kind
+    for content in (
+        b"",
+        b" \n",
+        b"<html>",
+        b"\xff\xfe",
+        body(message="no"),
+        b'["detail"]',
+        b'"detail"',
+        b"null",
+        b"[" * 100_000,
+    ):
+        outcome = classify(status, {"content-type": "application/json", "retry-after": "7"}, content, WALL)
+        assert (DOWN, 7.0, 502) == (outcome.kind, outcome.retry_after, outcome.retry_status)
+        assert outcome.is_foreign
+        assert outcome.detail.endswith(", not The Colony's answer")
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "words"),
+    [
+        ({}, b"", "an empty body"),
+        ({"content-type": "application/json"}, b" \r\n", "an empty body"),
+        ({"content-type": "text/html; charset=utf-8"}, b"no", "an HTML page"),
+        ({"content-type": "application/xhtml+xml"}, b"no", "an HTML page"),
+        ({}, b"\n<!doctype html>", "an HTML page"),
+        ({"content-type": "application/json"}, b'{"message": "Forbidden"}', "JSON of another shape"),
+        ({"content-type": "application/problem+json"}, b"[1]", "JSON of another shape"),
+        ({"content-type": "application/json"}, b"<html>", "a body that is no JSON"),
+        ({"content-type": "text/plain"}, b"blocked", "a body of type text/plain"),
+        ({"content-type": "text/\x1b[31mred" + "x" * 99}, b"blocked", "a body of type text/ [31mred" + "x" * 27),
+        ({}, b"\xff\xfe", "a body of unknown type"),
+    ],
+)
+def test_g11_what_came_is_named(headers: dict[str, str], content: bytes, words: str) -> None:
+    assert f"HTTP 403, {words}, not The Colony's answer" == classify(403, headers, content, WALL).detail
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        (None, ""),
+        ("", ""),
+        ("https://new.example/api/v1/auth/token", " to https://new.example/api/v1/auth/token"),
+        ("/login", " to /login"),
+        ("//new.example:8443/x", " to //new.example:8443/x"),
+        ("https://user:s3cret@new.example/x?token=s3cret#s3cret", " to https://new.example/x?..."),
+        ("https://new.example/\r\nx\x1b[31m", " to https://new.example/  x [31m"),
+        ("https://[bad/x", " to an address that is none"),
+        ("/" + "x" * 200, " to /" + "x" * 119 + "..."),
+    ],
+)
+def test_g22_a_redirect_shows_where_it_leads_and_no_secret(location: str | None, words: str) -> None:
+    headers = {} if location is None else {"location": location}
+    outcome = classify(307, headers, b"", WALL)
+    assert (DOWN, f"HTTP 307{words} (a redirect is never followed)") == (outcome.kind, outcome.detail)
 
 
 @pytest.mark.parametrize("status", [200, 201, 203, 299])
@@ -109,7 +169,7 @@ def test_g11_g13_who_counts_and_who_is_down(
 def test_g13_a_last_permitted_request_says_for_how_long() -> None:
     headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "12"}
     assert classify(200, headers, body(access_token="t"), WALL).exhausted_for == 12.0
-    assert classify(401, headers, b"", WALL).exhausted_for == 12.0
+    assert classify(401, headers, body(detail="no"), WALL).exhausted_for == 12.0
     assert classify(200, headers | {"x-ratelimit-remaining": "1"}, body(access_token="t"), WALL).exhausted_for is None
 
 
@@ -153,7 +213,6 @@ def test_g17_life_is_expires_in_else_exp_else_unknown(
         (body(error="no"), "no", None),
         (body(detail=[{"loc": 1}]), "", None),
         (body(detail={"message": 5, "code": ["x"]}), "", None),
-        (b"\xff", "", None),
     ],
 )
 def test_g11_an_errors_words_and_code_are_read_in_every_shape(content: bytes, detail: str, code: str | None) -> None:

@@ -192,7 +192,8 @@ def test_g11_who_is_sent_away_is_told_of_what_happened() -> None:
     for failure in failures:
         desk.later(0.5, failure)
     told = [
-        "/auth/token: HTTP 500 (the server's fault: try again later; the API key is fine)",
+        "/auth/token: HTTP 500 (the server's fault: try again later; the API key is fine; "
+        "if this address never gave a token, check base_url)",
         "/auth/token: no code",
         "/auth/token: HTTP 401: no (the API key was refused: check that it is the current one of this agent)",
     ]

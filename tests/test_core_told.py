@@ -52,11 +52,15 @@ def test_g14_a_refusal_and_who_comes_after_it() -> None:
     assert [ev.TokenAsked("refused"), called("fast_fail", 0.0)] == desk.hear()
 
 
+def failing(cause: str, next_in: float | None) -> ev.StreakStarted:
+    return ev.StreakStarted(cause, next_in, 1, known_good=False)
+
+
 def test_g12_a_retry_says_what_it_is_a_retry_of() -> None:
     desk = Told()
     desk.ask()
     desk.later(0.5, DOWN_502)
-    assert [ev.TokenAsked("flight"), begun(), ended("down", 502, 0.5)] == desk.hear()
+    assert [ev.TokenAsked("flight"), begun(), ended("down", 502, 0.5), failing("HTTP 502", 2.0)] == desk.hear()
     desk.at(3.5)
     assert [begun("down")] == desk.hear()
     desk.later(0.5, GOOD)
@@ -108,7 +112,7 @@ def test_g9_who_cannot_wait_for_the_retry_leaves_with_the_failure() -> None:
     desk.hear()
     desk.later(0.5, DOWN_502)
     assert desk.hear() == [
-        ended("down", 502, 0.5), ev.RetryDenied("deadline"), called("error", 0.5),
+        ended("down", 502, 0.5), failing("HTTP 502", 2.0), ev.RetryDenied("deadline"), called("error", 0.5),
         ev.RefreshFinished("miss", "failure", 0.5),
     ]  # fmt: skip
     assert hasty.failure is not None
@@ -139,7 +143,7 @@ def test_g11_what_is_not_retried_says_so(outcome: Outcome, kind: str, status: in
     desk.hear()
     desk.later(0.5, outcome)
     assert desk.hear() == [
-        ended(kind, status, 0.5), ev.RetryDenied("outcome"), called("error", 0.5),
+        ended(kind, status, 0.5), ev.RetryDenied("outcome"), failing(outcome.detail, None), called("error", 0.5),
         ev.RefreshFinished("miss", "failure", 0.5),
     ]  # fmt: skip
 

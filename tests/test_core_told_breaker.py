@@ -17,21 +17,27 @@ def test_g8_g10_an_outage_from_its_first_failure_to_its_end() -> None:
     desk.ask(patience=FOREVER)
     desk.hear()
     desk.later(0.5, DOWN_502)
-    moved = ev.StateChanged("closed", "open", 1.5, "HTTP 502", next_probe_in=2.0, since_open=0.0, waiters=2)
+    moved = ev.StateChanged(
+        "closed", "open", 1.5, "HTTP 502", next_probe_in=2.0, since_open=0.0, waiters=2, known_good=False
+    )
     assert [ended("down", 502, 0.5), moved] == desk.hear()[:2]
     assert ["failure", "open"] == desk.replayed()
     desk.at(3.5)
-    moved = ev.StateChanged("open", "half_open", 3.5, "HTTP 502", next_probe_in=0.0, since_open=2.0, waiters=2)
+    moved = ev.StateChanged(
+        "open", "half_open", 3.5, "HTTP 502", next_probe_in=0.0, since_open=2.0, waiters=2, known_good=False
+    )
     assert [moved, begun(probe=True)] == desk.hear()
     assert ["half_open"] == desk.replayed()
     desk.later(0.5, Outcome(DOWN, 504, "HTTP 504"))
-    moved = ev.StateChanged("half_open", "open", 4.0, "HTTP 504", next_probe_in=4.0, since_open=2.5, waiters=2)
+    moved = ev.StateChanged(
+        "half_open", "open", 4.0, "HTTP 504", next_probe_in=4.0, since_open=2.5, waiters=2, known_good=False
+    )
     assert [ended("down", 504, 0.5, probe=True), ev.ProbeFinished("failure"), moved] == desk.hear()
     assert ["failure", "open"] == desk.replayed()
     desk.at(8.0)
     desk.hear()
     desk.later(0.5, GOOD)
-    moved = ev.StateChanged("half_open", "closed", 8.5, "HTTP 504", next_probe_in=0.0, since_open=7.0, waiters=2)
+    moved = ev.StateChanged("half_open", "closed", 8.5, "HTTP 504", 0.0, 7.0, waiters=2, known_good=False)
     assert desk.hear() == [
         ended("ok", 200, 0.5, probe=True), ev.ProbeFinished("success"), moved,
         called("ok_retried", 7.5, parked=True), ev.RefreshFinished("miss", "success", 7.5), begun(),
@@ -77,7 +83,9 @@ def test_g4_a_lease_that_ran_out_is_told_as_lost_and_its_late_verdict_as_stale()
     desk.at(8.0)
     assert [probe] == desk.aborted
     cause = "no verdict within 5 s"
-    moved = ev.StateChanged("half_open", "open", 8.0, cause, next_probe_in=4.0, since_open=7.0, waiters=1)
+    moved = ev.StateChanged(
+        "half_open", "open", 8.0, cause, next_probe_in=4.0, since_open=7.0, waiters=1, known_good=False
+    )
     assert [ended("network", 0, 5.0, probe=True, lost=True), ev.ProbeFinished("lost"), moved] == desk.hear()
     desk.at(9.0)
     desk.answer(probe, DOWN_502)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .._core.answer import CHECK_BASE_URL
 from .._shared.store import Store
 from .._shell.token_cache import lives
 from .glance import span
@@ -80,6 +81,8 @@ def rows(told: Known) -> list[tuple[str, str]]:
     """The same in words."""
     state = told.state.replace("_", "-")
     breaker = state if told.since is None else f"{state} for {span(told.since)} ({told.cause})"
+    if told.since is not None and not told.tokens:  # a wrong address looks like an outage
+        breaker += f"; {CHECK_BASE_URL.replace('base_url', '--base-url')}"
     if told.prober is not None:
         probe = f"out now, sent by {told.prober}, which is believed dead in {span(told.lease_for)}"
     elif told.next_probe_in is None:

@@ -125,8 +125,7 @@ def _explained(error: ColonyAPIError, key: str) -> Failed:
         line = f"throttled: {said}. Come back {when}, not sooner: trying prolongs it; the API key is fine"
         return Failed(THROTTLED, line, status=error.status, retry_after=after)
     if isinstance(error, CircuitOpenError):
-        said = f"/auth/token has been down for {error.opened_for:.0f} s (last: {error.cause})"
-        line = f"unavailable: {said}. Come back {when}, or wait longer with --max-wait; the API key is fine"
+        line = f"unavailable: {said}. Come back {when}"
         return Failed(UNAVAILABLE, line, status=error.status, retry_after=after)
     line = f"unavailable: {said}. Come back in {after or _SOON:.0f} s"
     return Failed(UNAVAILABLE, line, status=error.status or None, retry_after=after or _SOON)

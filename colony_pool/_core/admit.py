@@ -20,8 +20,8 @@ _GRACE = 1.0
 class Admission(Verdicts):
     """The desk's admission of attempts, and the end of those that have no verdict in time."""
 
-    def __init__(self, config: DeskConfig, rand: Callable[[], float]) -> None:
-        super().__init__(config, rand)
+    def __init__(self, config: DeskConfig, rand: Callable[[], float], *, known_good: bool = False) -> None:
+        super().__init__(config, rand, known_good=known_good)
         self._holding = False
         self._deadlines: list[tuple[float, int, Permit]] = []  # of every permit, probes' leases included
         self._started = 0

@@ -30,8 +30,8 @@ _TOLERANCE = 1.01
 class Dispatcher(Admission):
     """The desk. ``now`` is monotonic seconds, ``wall`` unix time, ``rand`` draws from [0, 1)."""
 
-    def __init__(self, config: DeskConfig, rand: Callable[[], float]) -> None:
-        super().__init__(config, rand)
+    def __init__(self, config: DeskConfig, rand: Callable[[], float], *, known_good: bool = False) -> None:
+        super().__init__(config, rand, known_good=known_good)
         self._closed = False
 
     def demand(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
@@ -109,6 +109,7 @@ class Dispatcher(Admission):
         self._enter(now, wall)
         if account.token is None or account.token.ends < token.ends:
             self._emit(ev.TokenAsked("disk"))
+            self.known_good = True
             account.token = token
             account.forced = False
             self._out.append(act.Grant(account, token))

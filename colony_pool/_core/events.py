@@ -13,7 +13,10 @@ STATES = (CLOSED, OPEN, HALF_OPEN)
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The breaker moved, ``at`` monotonic seconds; ``cause`` is in words. ``learnt``: from another process."""
+    """The breaker moved, ``at`` monotonic seconds; ``cause`` is in words. ``learnt``: from another process.
+
+    ``known_good``: the address gave a token before, or an operator moved it.
+    """
 
     old: str
     new: str
@@ -24,6 +27,7 @@ class StateChanged:
     waiters: int = 0
     by_operator: bool = False
     learnt: bool = False
+    known_good: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,20 @@ class ServerBlamed:
 
 
 @dataclass(frozen=True, slots=True)
+class StreakStarted:
+    """The first failure after a success, or the first of all: ``cause`` in words.
+
+    ``next_in``: seconds until the key is tried again; ``None`` when its calls have failed at once.
+    ``known_good``: the address gave a token before.
+    """
+
+    cause: str
+    next_in: float | None
+    waiters: int
+    known_good: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WindowCut:
     """The admission window shrank to ``size`` attempts in flight."""
 
@@ -139,5 +157,6 @@ Event = (
     | HoldStarted
     | KeyDenied
     | ServerBlamed
+    | StreakStarted
     | WindowCut
 )

@@ -23,6 +23,7 @@ from ..errors import (
     ColonyValidationError,
     PoolClosedError,
 )
+from .answer import CHECK_BASE_URL, described
 from .outcome import DENIED, LOCAL, NETWORK, THROTTLED, Outcome
 
 _BY_CODE: dict[str | None, type[ColonyAPIError]] = {
@@ -46,6 +47,7 @@ _NEXT_BY_STATUS = {
     401: "the API key was refused: check that it is the current one of this agent",
     403: "the account is not allowed to do this",
     404: "there is nothing at this address: check base_url",
+    405: "this address does not take the request: check base_url",
     409: "it collides with what is there already",
     422: "the request was refused as malformed",
     429: "the server counts: do not try again before retry_after",
@@ -93,21 +95,48 @@ def from_status(
     return Failure(error, f"{where}: HTTP {status}{said} ({hint})", status, response, code)
 
 
-def from_outcome(outcome: Outcome, tried: int = 1, where: str = "/auth/token") -> Failure:
-    """What the waiters of a flight are told when this outcome ends it after ``tried`` attempts."""
+def from_stranger(status: int, headers: Mapping[str, str], body: bytes, after: float | None, where: str) -> Failure:
+    """Map an HTTP error whose body is not the API's: the class of its status, and what came in words."""
+    said = described(status, headers, body)
+    if status == 429:
+        when = "" if after is None else f"; try again in {after:.0f} s"
+        extra = {"retry_after": after}
+        return Failure(
+            ColonyRateLimitError, f"{where}: {said} (do not try again before retry_after{when})", 429, extra=extra
+        )
+    error = _BY_STATUS.get(status) or (ColonyServerError if status >= 500 else ColonyAPIError)
+    hint = "a gateway, a proxy or a firewall may have sent it; no key or token is at fault"
+    if status == 404:
+        hint = "check the path, or base_url; no key or token is at fault"
+    return Failure(error, f"{where}: {said} ({hint})", status)
+
+
+def from_outcome(outcome: Outcome, tried: int = 1, where: str = "/auth/token", *, known_good: bool = True) -> Failure:
+    """What the waiters of a flight are told when this outcome ends it after ``tried`` attempts.
+
+    ``known_good``: the address gave a token before, so that it is not the address that is wrong.
+    """
+    hint = "" if known_good else f"; {CHECK_BASE_URL}"
     if outcome.kind == LOCAL:
         if outcome.local_error is not None:
             return Failure(ColonyAPIError, "", raised=outcome.local_error)
         return Failure(ColonyTwoFactorRequiredError, f"{where}: {outcome.detail}", 401, {}, outcome.code)
     if outcome.kind == NETWORK:
-        message = f"{where}: no answer ({outcome.detail}); check the network, or wait: no key or token is at fault"
+        words = f"{where}: no answer ({outcome.detail}); check the network, or wait: no key or token is at fault"
+        message = f"{words}{hint}"
         return Failure(ColonyNetworkError, message)
     if outcome.kind in (DENIED, THROTTLED):
         status = 429 if outcome.kind == THROTTLED else outcome.status
         return from_status(status, outcome.detail, outcome.code, outcome.response, outcome.retry_after, where)
-    times = f" in {tried} attempts" if tried > 1 else ""
-    message = f"{where}: {outcome.detail}{times} (the server's fault: try again later; the API key is fine)"
-    return Failure(ColonyServerError, message, outcome.status, outcome.response, outcome.code)
+    times = f"{',' * outcome.is_foreign} in {tried} attempts" if tried > 1 else ""
+    whose = "a gateway or another address answered" if outcome.is_foreign else "the server's fault"
+    message = f"{where}: {outcome.detail}{times} ({whose}: try again later; the API key is fine{hint})"
+    return Failure(ColonyServerError, message, _told(outcome.status), outcome.response, outcome.code)
+
+
+def _told(status: int) -> int:
+    """The ``status`` of a server's error: a gateway's 401 or 403 must not lead anybody to replace a healthy key."""
+    return 502 if 400 <= status < 500 and status not in (408, 429) else status
 
 
 def circuit_open(
@@ -118,16 +147,19 @@ def circuit_open(
     retry_after: float,
     waited: float,
     valid_until: float | None,
+    *,
+    known_good: bool = True,
 ) -> Failure:
     """The breaker is open and the next probe lies beyond this call's patience."""
     message = (
         f"/auth/token has been down for {opened_for:.0f} s (last: {cause}); waited {waited:.0f} s, next probe in "
         f"{retry_after:.0f} s. Try again then, or pass a larger max_wait; the API key is fine"
+        f"{'' if known_good else f'; {CHECK_BASE_URL}'}"
     )
     return Failure(
         CircuitOpenError,
         message,
-        status or 503,
+        _told(status) or 503,
         extra={
             "state": state.replace("_", "-"),
             "cause": cause,
@@ -157,10 +189,10 @@ def no_code(seconds: float) -> Failure:
     return Failure(ColonyTwoFactorRequiredError, message, 401, code="AUTH_2FA_REQUIRED")
 
 
-def overdue(waited: float, last: Outcome | None, tried: int) -> Failure:
+def overdue(waited: float, last: Outcome | None, tried: int, *, known_good: bool = True) -> Failure:
     """Patience ran out while the breaker was closed."""
     if last is not None:
-        return from_outcome(last, tried)
+        return from_outcome(last, tried, known_good=known_good)
     message = f"/auth/token: waited {waited:.0f} s for a turn and got none; try again, or pass a larger max_wait"
     return Failure(ColonyServerError, message, 503)
 

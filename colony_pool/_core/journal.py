@@ -141,6 +141,9 @@ class Journal:
     def _cut(self, event: ev.WindowCut) -> None:
         self.add("window_cuts_total")
 
+    def _streak(self, event: ev.StreakStarted) -> None:
+        """Its attempt is counted already."""
+
     def _moved(self, event: ev.StateChanged) -> None:
         self.add("breaker_transitions_total", event.old, event.new)
         seconds = event.at - self.state_since
@@ -164,6 +167,7 @@ _HANDLERS: dict[type, Callable[[Journal, Any], None]] = {
     ev.RetryDenied: Journal._refused_retry,
     ev.ServerBlamed: Journal._blamed,
     ev.StateChanged: Journal._moved,
+    ev.StreakStarted: Journal._streak,
     ev.TokenAsked: Journal._asked,
     ev.WindowCut: Journal._cut,
 }

@@ -72,8 +72,9 @@ class Moves(Settlement):
         # 0 if it was closed: then this very moment has opened it, or another process has before.
         since = now - circuit.opened_at
         told = ev.StateChanged(
-            old, circuit.state, now, circuit.cause, until, since, self.waiting, by_operator, learnt
-        )
+            old, circuit.state, now, circuit.cause, until, since, self.waiting, by_operator, learnt,
+            self.known_good or by_operator,
+        )  # fmt: skip
         self._emit(told)
         if self.fleet is not None and not learnt:
             self._tell(self.fleet, now, by_operator=by_operator)

@@ -4,28 +4,31 @@
 kind       what                                                        breaker   retried
 =========  ==========================================================  ========  =====================
 ok         2xx with a usable ``access_token``                          success   -
-down       502-504, 520-530, 408, 1xx, 3xx, a 2xx that is none         failure   if in ``retry_on``
+down       502-504, 520-530, 408, 1xx, 3xx, a 2xx that is none, a 4xx  failure   if in ``retry_on``
+           that is not the API's
 network    no HTTP answer: DNS, refused, reset, TLS, timeout           failure   only if asked for
 fault      500, 501 and other 5xx                                      failure   no
 throttled  429; 503 with ``Retry-After`` and no requests remaining     neutral   never
-denied     400, 401, 403, 404, 422 and other 4xx                       success   never
+denied     the API's own 400, 401, 403, 404, 422 and other 4xx         success   never
 local      ours: closed, cancelled, no code at hand                    none      -
 =========  ==========================================================  ========  =====================
 
 A 2xx that is not the JSON it should be, truncated, too big or already expired is *down*: a gateway's page
-with status 200 must not end an outage. Whatever is down without being 502, 503 or 504 counts as 502 for
-``retry_on``: it, too, is a gateway talking in the endpoint's place.
+with status 200 must not end an outage. Nor must its page with a 4xx: only the API's JSON error (see ``answer``)
+refuses a key. This comes before every other rule, but for 408 and 429, which a gateway says for the API.
+Whatever is down without being 502, 503 or 504 counts as 502 for ``retry_on``: it, too, is a gateway talking in
+the endpoint's place.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .answer import described, is_api_error, json_object, media_type, one_line, what_came
 from .backoff import http_date, rate_limit, retry_after
 from .view import Elsewhere
 
@@ -60,6 +63,11 @@ class Outcome:
     local_error: BaseException | None = field(default=None, repr=False)
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether it is an answer that the API does not give: a redirect, or a 4xx that is not its own."""
+        return self.kind == DOWN and self.status != 408 and 300 <= self.status < 500
+
+    @property
     def retry_status(self) -> int:
         """The status that ``retry_on`` is asked about."""
         return self.status if self.status in (502, 503, 504) else _GATEWAY
@@ -79,16 +87,26 @@ def _by_status(
     exhausted = reset if remaining == 0 else None
     if 200 <= status < 300:
         return _token_answer(status, headers, body, wall, exhausted)
-    response = _json_object(body)
+    response = json_object(body)
     detail, code = error_text(response)
+    if 400 <= status < 500 and status not in (408, 429) and not is_api_error(response):
+        return Outcome(DOWN, status, described(status, headers, body), retry_after=after)
     if status == 429 or (status == 503 and after is not None and remaining == 0):
         return Outcome(THROTTLED, status, detail, code, response, after if after is not None else reset)
     if 400 <= status < 500 and status != 408:
         return Outcome(DENIED, status, detail, code, response, after, exhausted)
     if status < 500 or status in (502, 503, 504) or 520 <= status <= 530:
-        redirected = " (a redirect is never followed)" if status // 100 == 3 else ""
-        return Outcome(DOWN, status, f"HTTP {status}{redirected}", code, response, after)
-    return Outcome(FAULT, status, f"HTTP {status}", code, response, after)
+        return Outcome(DOWN, status, _by_whom(status, headers, body, response), code, response, after)
+    return Outcome(FAULT, status, _by_whom(status, headers, body, response), code, response, after)
+
+
+def _by_whom(status: int, headers: Mapping[str, str], body: bytes, response: Mapping[str, Any]) -> str:
+    """The status, and what came with it if it is not the API's: an operator sees by that who has spoken."""
+    if status // 100 == 3:
+        return described(status, headers, body)
+    if status // 100 == 1 or is_api_error(response) or not body.strip():
+        return f"HTTP {status}"
+    return f"HTTP {status}, {what_came(headers, body)}"
 
 
 def bad_answer(status: int, reason: str) -> Outcome:
@@ -99,10 +117,10 @@ def bad_answer(status: int, reason: str) -> Outcome:
 def _token_answer(
     status: int, headers: Mapping[str, str], body: bytes, wall: float, exhausted: float | None
 ) -> Outcome:
-    response = _json_object(body)
+    response = json_object(body)
     jwt = response.get("access_token")
     if not isinstance(jwt, str) or not jwt:
-        kind = _one_line(headers.get("content-type", "").split(";")[0].strip()[:40]) or "an unknown type"
+        kind = media_type(headers) or "an unknown type"
         return bad_answer(status, f"the body ({kind}) holds no access_token")
     if len(jwt) > MAX_TOKEN_CHARS or not _VISIBLE.fullmatch(jwt):
         return bad_answer(status, "its access_token is no token")
@@ -128,20 +146,7 @@ def error_text(response: Mapping[str, Any]) -> tuple[str, str | None]:
     detail = response.get("detail", response.get("error"))
     message, code = (detail.get("message"), detail.get("code")) if isinstance(detail, Mapping) else (detail, None)
     is_code = isinstance(code, str) and len(code) <= _MAX_CODE and code.isprintable()
-    return (_one_line(message) if isinstance(message, str) else ""), (code if is_code else None)
-
-
-def _one_line(text: str) -> str:
-    """``text`` without line ends, escape sequences and the like: a server must not write into our logs."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body.decode())
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    return (one_line(message) if isinstance(message, str) else ""), (code if is_code else None)
 
 
 def _claims(jwt: str) -> dict[str, Any]:
@@ -149,7 +154,7 @@ def _claims(jwt: str) -> dict[str, Any]:
     if len(parts) != 3:
         return {}
     try:
-        return _json_object(base64.urlsafe_b64decode(parts[1] + "=="))
+        return json_object(base64.urlsafe_b64decode(parts[1] + "=="))
     except ValueError:
         return {}
 

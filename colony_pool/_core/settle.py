@@ -13,7 +13,7 @@ from .budget import RetryBudget
 from .catalog import WAITS
 from .circuit import Circuit
 from .denial import DenialDesk
-from .failure import Failure, circuit_open, held, no_code, overdue
+from .failure import Failure, circuit_open, from_outcome, held, no_code, overdue
 from .members import Fleet
 from .outcome import Outcome
 from .pace import Window
@@ -23,9 +23,12 @@ from .token import Token, issue
 
 
 class Settlement:
-    """The desk's state, and the ways in which a call leaves it. ``now`` is monotonic seconds."""
+    """The desk's state, and the ways in which a call leaves it. ``now`` is monotonic seconds.
 
-    def __init__(self, config: DeskConfig, rand: Callable[[], float]) -> None:
+    ``known_good``: this address has given a token to somebody before.
+    """
+
+    def __init__(self, config: DeskConfig, rand: Callable[[], float], *, known_good: bool = False) -> None:
         self.config = config
         self.circuit = Circuit(config.breaker)
         self.window = Window(config.window, config.maxsize)
@@ -45,6 +48,8 @@ class Settlement:
         self.waited = dict.fromkeys(WAITS, 0.0)  # seconds that calls have waited, by what for
         self._seen = -math.inf  # when the desk last looked
         self.granted_at = -math.inf  # when the endpoint last gave a token
+        self.known_good = known_good
+        self.last_failure = ""  # what the last attempt said, in words; "" once one has succeeded
         self._last_blocked = -math.inf  # when it last was not closed, or on hold
         self._no_parking: dict[int, dict[Waiter, Waiter]] = {}  # by flight, calls with max_wait=0: they never park
         self._out: list[act.Action] = []
@@ -95,6 +100,7 @@ class Settlement:
         account.fails = 0
         account.ever_good = True
         self.granted_at = now
+        self.known_good = True
         account.forced = False
         self._out.append(act.Grant(account, account.token))
 
@@ -102,6 +108,7 @@ class Settlement:
         """Take a token that another process was given."""
         age = max(0.0, self.config.token.life - life)
         account.token = issue(jwt, life, age, account.spread, now, self._wall, self.config.token)
+        self.known_good = True
         account.denial = None
         account.forced = False
         self._out.append(act.Grant(account, account.token))
@@ -174,14 +181,21 @@ class Settlement:
             return no_code(flight.account.totp_at - now)
         if self.circuit.state != ev.CLOSED:
             return self._open_failure(flight.account, waited, now)
-        return overdue(waited, flight.last, flight.asked)
+        return overdue(waited, flight.last, flight.asked, known_good=self.known_good)
 
     def _open_failure(self, account: Account, waited: float, now: float) -> Failure:
         circuit = self.circuit
         after = max(0.0, circuit.probe_at - now)
         since = max(0.0, now - circuit.opened_at)
         valid_until = account.token.ends_wall if account.token is not None else account.last_expiry
-        return circuit_open(circuit.state, circuit.cause, circuit.last_status, since, after, waited, valid_until)
+        return circuit_open(
+            circuit.state, circuit.cause, circuit.last_status, since, after, waited, valid_until,
+            known_good=self.known_good,
+        )  # fmt: skip
+
+    def _failure(self, outcome: Outcome, flight: Flight) -> Failure:
+        """What the waiters of ``flight`` are told when ``outcome`` ends it."""
+        return from_outcome(outcome, flight.asked, known_good=self.known_good)
 
     def _hold(self, seconds: float, cause: str, reason: str, now: float) -> None:
         """Nothing starts for ``seconds``."""

@@ -68,6 +68,7 @@ class Verdicts(Sharing):
         window, circuit = self.window, self.circuit
         if outcome.kind in (OK, DENIED):
             self._last_success = now
+            self.last_failure = ""
             self._loss -= _LOSS_GAIN * self._loss
             window.succeeded(permit.level, permit.round, now - permit.started)
             circuit.succeeded()
@@ -100,6 +101,7 @@ class Verdicts(Sharing):
             return
         if kind in (OK, DENIED):
             self._last_success = now
+            self.last_failure = ""
             self.window.timed(now - permit.started)
             self._out.append(act.Replay(act.SUCCESS))
             self._close_circuit(now)
@@ -217,9 +219,19 @@ class Verdicts(Sharing):
             again = outcome.kind == DOWN and outcome.retry_status in retry.retry_on
         if not again or retry.max_retries == 0:
             self._emit(ev.RetryDenied("outcome"))
-            self._fail(flight, from_outcome(outcome, flight.asked), now)
+            self._note_failure(outcome, None, now)
+            self._fail(flight, self._failure(outcome, flight), now)
             return
-        self._requeue(flight, self._not_before(flight, outcome, now), outcome, now)
+        not_before = self._not_before(flight, outcome, now)
+        self._note_failure(outcome, not_before - now, now)
+        self._requeue(flight, not_before, outcome, now)
+
+    def _note_failure(self, outcome: Outcome, next_in: float | None, now: float) -> None:
+        """Remember what the endpoint says, and tell the first failure that no recent success precedes."""
+        quiet = now - self._last_success > self.config.window.busy
+        if not self.last_failure and quiet and self.circuit.state == ev.CLOSED:
+            self._emit(ev.StreakStarted(outcome.detail, next_in, self.waiting, self.known_good))
+        self.last_failure = outcome.detail
 
     def _not_before(self, flight: Flight, outcome: Outcome, now: float) -> float:
         lively = now - self._last_success <= self.config.window.busy
@@ -241,7 +253,7 @@ class Verdicts(Sharing):
             self._emit(ev.RetryDenied("deadline"))
             failure: Failure | None = None
             if self.circuit.state == ev.CLOSED or outcome.kind == LOCAL:
-                failure = from_outcome(outcome, flight.asked)
+                failure = self._failure(outcome, flight)
             self._dismiss(flight, late + no_parking, now, failure)
         if not flight.background:
             self.queue.put(flight, now, self._wall)

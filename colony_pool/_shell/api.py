@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlencode
 
+from .._core.answer import described, is_api_error
 from .._core.backoff import jittered, retry_after
-from .._core.failure import Failure, closed, from_status
+from .._core.failure import Failure, closed, from_status, from_stranger
 from .._core.outcome import error_text
 from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
@@ -223,10 +224,12 @@ def _error(call: Call, reply: Reply, after: float | None) -> Failure:
     except (ValueError, RecursionError):
         response = {}
     response = response if isinstance(response, dict) else {}
-    detail, code = error_text(response)
     where = f"{call.method} {call.path}"
     if 300 <= reply.status < 400:
-        return Failure(ColonyAPIError, f"{where}: HTTP {reply.status} (a redirect is never followed)", reply.status)
+        return Failure(ColonyAPIError, f"{where}: {described(reply.status, reply.headers, reply.body)}", reply.status)
+    if call.method != "HEAD" and not is_api_error(response):  # an answer to HEAD has no body
+        return from_stranger(reply.status, reply.headers, reply.body, after, where)
+    detail, code = error_text(response)
     if reply.status == 404:  # at the token endpoint it is base_url, here it is rather what was asked for
         said = f": {detail[:300]}" if detail else ""
         words = f"{where}: HTTP 404{said} (there is no such thing: check the path, or base_url)"

@@ -13,13 +13,14 @@ import traceback
 from typing import Any
 
 from .._core import events as ev
+from .._core.answer import CHECK_BASE_URL
 
 log = logging.getLogger("colony_pool")
 
 _BURST = 10
 _MINUTE = 60.0
 
-_TOLD = frozenset({ev.StateChanged, ev.HoldStarted, ev.KeyDenied, ev.ServerBlamed})
+_TOLD = frozenset({ev.StateChanged, ev.HoldStarted, ev.KeyDenied, ev.ServerBlamed, ev.StreakStarted})
 
 _Line = tuple[int, str, dict[str, Any]]
 
@@ -76,6 +77,8 @@ def _line(event: ev.Event) -> _Line:
     if isinstance(event, ev.ServerBlamed):
         words = f"the server refuses {event.keys} keys that worked a minute ago: it is taken for down, no key rests"
         return logging.WARNING, words, {"event": "server_fault", "keys": event.keys}
+    if isinstance(event, ev.StreakStarted):
+        return _streak_line(event)
     if isinstance(event, ev.HoldStarted):
         words = f"on hold for {event.seconds:.0f} s ({event.cause}): nothing is sent to /auth/token until then"
         facts = {"event": "hold", "seconds": event.seconds, "cause": event.cause, "waiters": event.waiters}
@@ -93,9 +96,24 @@ def _refused(event: ev.KeyDenied) -> str:
         return f"the one-time code of one agent was refused ({said}): its key is fine and {rests}"
     if event.code == "AUTH_2FA_REQUIRED":
         return f"one agent gave no one-time code and needs one ({said}): pass totp=; its key is fine and {rests}"
-    if event.status == 404:
+    if event.status in (404, 405):
         return f"there is nothing at /auth/token ({said}): check base_url; the key that asked is fine and {rests}"
     return f"one key was refused ({said}) and {rests}; no other is affected"
+
+
+def _hint(known_good: bool) -> str:
+    return "" if known_good else f"; {CHECK_BASE_URL}"
+
+
+def _streak_line(event: ev.StreakStarted) -> _Line:
+    facts: dict[str, Any] = {"event": "failing", "cause": event.cause, "waiters": event.waiters}
+    words = f"/auth/token fails ({event.cause}); "
+    if event.next_in is None:
+        words += "its calls are told at once"
+    else:
+        facts["next_attempt_seconds"] = event.next_in
+        words += f"{_calls(event.waiters, 'waits', 'wait')}, next attempt in {event.next_in:.1f} s"
+    return logging.WARNING, words + _hint(event.known_good), facts
 
 
 def _calls(count: int, one: str, many: str) -> str:
@@ -118,7 +136,7 @@ def _breaker_line(event: ev.StateChanged) -> _Line:
     if event.old == ev.CLOSED:
         how = "opened by an operator" if event.by_operator else f"/auth/token is down ({event.cause}), breaker open"
         words = f"{how}; first probe in {event.next_probe_in:.1f} s"
-        return logging.WARNING, f"{words}; {wait}, valid tokens are served", facts
+        return logging.WARNING, f"{words}; {wait}, valid tokens are served{_hint(event.known_good)}", facts
     facts["seconds_open"] = event.since_open
     words = f"still down ({event.cause}) after {event.since_open:.0f} s; next probe in {event.next_probe_in:.1f} s"
-    return logging.INFO, f"{words}; {wait}", facts
+    return logging.INFO, f"{words}; {wait}{_hint(event.known_good)}", facts

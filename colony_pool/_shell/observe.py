@@ -78,6 +78,8 @@ class Observer:
             connections=self.connections(),
             closed=closed,
             shared=self._store(),
+            last_failure=desk.last_failure,
+            known_good=desk.known_good,
         )
 
     def observe(self) -> Observation:
