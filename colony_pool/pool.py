@@ -167,7 +167,7 @@ class ColonyPool:
         alone = self._transport_given is None and claim is None
         self._runner = Runner(
             desk, self._runtime, attempt, self.breaker, [self._note],
-            self._save if self._cache or claim else None, attempt.swift if alone else None,
+            self._save if self._cache or claim else None, attempt.swift if alone else None, attempt.ask_code,
         )  # fmt: skip
         if self._link is not None:
             self._link.feed, self._runner.carry = self._runner.feed, self._link.carry
@@ -297,5 +297,7 @@ class ColonyPool:
         """A fresh runtime, desk and transport; who waited at the old desk is none of ours."""
         self.breaker.begin_anew()
         self._wire()
+        desk = self._runner.dispatcher
         for agent in self._agents.values():
             agent._account.flight = None
+            desk.codes.answered(agent._account)  # the task that asked for one is none of ours

@@ -33,6 +33,8 @@ class Desk:
         self.done: list[Waiter] = []
         self.events: list[Any] = []
         self.replays: list[str] = []
+        self.asked: list[Account] = []  # keys whose callable has not returned
+        self.gives_codes = True  # each callable returns a code at once
 
     def feed(self, actions: list[act.Action]) -> None:
         for action in actions:
@@ -46,8 +48,12 @@ class Desk:
             elif isinstance(action, act.WakeAt):
                 assert action.at > self.now, "WakeAt(t <= now) spins"
                 self.wake = action.at
+            elif isinstance(action, act.AskCode):
+                self.asked.append(action.account)
             elif not isinstance(action, (act.Abort, act.Grant)):
                 self.events.append(action)
+        while self.asked and self.gives_codes:
+            self.feed(self.desk.code_given(self.asked.pop(0), self.now, self.wall))
 
     def ask(self, account: Account | None = None, patience: float = 122.0) -> Waiter:
         waiter = Waiter(account or Account(), patience, None, None)

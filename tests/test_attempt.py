@@ -23,8 +23,11 @@ def test_g15_a_wall_clock_set_forward_makes_no_spent_code_forgotten() -> None:
             return Reply(401, {}, b"{}")
 
     attempt = Attempt(cast(Any, Wire()), sim, "/auth/token", 30.0)
-    permits = [Permit(Flight(Account(secret=credential), 0.0), 0, 0.0, 30.0, is_probe=False) for _ in range(2)]
-    attempt(permits[0])
+    account = Account(secret=credential, totp=True)
+    assert attempt.ask_code(account) is None
+    attempt(Permit(Flight(account, 0.0), 0, 0.0, 30.0, is_probe=False))
     sim.step_wall(3600.0)
-    assert attempt(permits[1]).code_wait
+    missing = attempt.ask_code(account)
+    assert missing is not None
+    assert missing.code_wait
     assert ["123456"] == sent

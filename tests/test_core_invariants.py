@@ -46,6 +46,7 @@ class Driver:
         self.now = 0.0
         self.wake = math.inf
         self.good = 0.3
+        self.asked: list[Account] = []
 
     def feed(self, step: Callable[[], list[act.Action]]) -> None:
         for action in step():
@@ -56,7 +57,19 @@ class Driver:
             elif isinstance(action, act.WakeAt):
                 self.wake = action.at
                 assert action.at > self.now, "WakeAt <= now spins"
+            elif isinstance(action, act.AskCode):
+                self.asked.append(action.account)
         self.check()
+        while self.asked:
+            self.answers_code(self.asked.pop(0), self.dice.random())
+
+    def answers_code(self, account: Account, chance: float) -> None:
+        """A callable returns: a code as a rule, sometimes the spent one, or its task was ended."""
+        if chance < self.good or chance < 0.8:
+            self.feed(lambda: self.desk.code_given(account, self.now, self.wall()))
+            return
+        outcome = Outcome("local", detail="no code", code_wait=chance < 0.9, passing=chance >= 0.9)
+        self.feed(lambda: self.desk.code_missing(account, outcome, self.now, self.wall()))
 
     def started(self, permit: Permit) -> None:
         core = self.desk

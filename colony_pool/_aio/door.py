@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from .._core.failure import closed
 from .._shell.api import Call, Sent, scrubbed
 from .._shell.bulkhead import Ticket
+from .._shell.connections import BUSY
 from .._shell.loose import Loose
 from .._shell.transport import NetworkFailure, Reply, checked
 from .exchange import Exchange, Line
@@ -166,7 +167,7 @@ class Door:
         try:
             if not await self._has_slot(ticket, total):
                 size = self._pool._config.maxsize
-                return NetworkFailure("timeout", f"no time left while all {size} connections were busy", sent=False)
+                return NetworkFailure(BUSY, f"no time left while all {size} connections were busy", sent=False)
             if self._over:
                 raise closed().exception()
             exchange = Exchange(self, call, headers, until)

@@ -53,8 +53,9 @@ class Account:
     """The dispatcher's memory of one key. Times are monotonic seconds."""
 
     __slots__ = (
-        "__weakref__", "denial", "ever_good", "fails", "flight", "forced", "forced_at", "held_until", "last_expiry",
-        "listener", "lost_at", "rest_until", "secret", "serial", "spread", "token", "totp", "totp_at",
+        "__weakref__", "code_asked_at", "code_until", "denial", "ever_good", "fails", "flight", "forced",
+        "forced_at", "held_until", "last_expiry", "listener", "lost_at", "rest_until", "secret", "serial", "spread",
+        "token", "totp", "totp_at",
     )  # fmt: skip
 
     def __init__(self, *, spread: float = 0.0, totp: bool = False, secret: Any = None) -> None:
@@ -69,6 +70,8 @@ class Account:
         self.ever_good = False
         self.held_until = _NEVER
         self.totp_at = _NEVER  # no unspent code before
+        self.code_asked_at: float | None = None  # since when its callable is being asked for a code
+        self.code_until = _NEVER  # a code is at hand, and good until then
         self.rest_until = _NEVER  # no background refresh before
         self.forced_at = _NEVER  # last refresh forced by a 401
         self.forced = False  # a 401 took the token, and no new one has come yet
@@ -86,8 +89,8 @@ class Permit:
     """The right to make one attempt. A probe's is a lease; each has a deadline."""
 
     __slots__ = (
-        "account", "alive", "claimed", "deadline", "flight", "generation", "home", "is_probe", "is_retry", "level",
-        "round", "shell", "started", "timeout",
+        "account", "alive", "began", "claimed", "deadline", "flight", "generation", "home", "is_probe", "is_retry",
+        "level", "round", "shell", "started", "timeout",
     )  # fmt: skip
 
     def __init__(self, flight: Flight, generation: int, now: float, timeout: float, *, is_probe: bool) -> None:
@@ -101,6 +104,7 @@ class Permit:
         self.is_retry = False
         self.level = self.round = 0
         self.alive = True
+        self.began = True  # it has a connection; the shell says when it has none yet
         self.claimed: Any = None  # the store that says the key is this process's to exchange
         self.home = flight.home()
         self.shell: Any = None  # the attempt's abort handle, the shell's

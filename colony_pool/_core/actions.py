@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from .account import Account, Permit, Waiter
@@ -18,6 +19,14 @@ class Start:
     """Make the attempt that ``permit`` allows."""
 
     permit: Permit
+
+
+@dataclass(frozen=True, slots=True)
+class AskCode:
+    """Ask the key's callable for a one-time code, in a task of its own; ``home`` is where it may run."""
+
+    account: Account
+    home: Hashable | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,4 +137,4 @@ class TellHold:
 
 ForStore = Ask | Look | Lead | EndLead | Leave | TellOpen | Conclude | TellReset | TellHold
 # An event among the actions is to be told to the listeners.
-Action = Start | Abort | Done | Grant | WakeAt | Replay | ForStore | Event
+Action = Start | AskCode | Abort | Done | Grant | WakeAt | Replay | ForStore | Event

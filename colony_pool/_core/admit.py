@@ -10,7 +10,7 @@ from ..config import DeskConfig
 from . import actions as act
 from . import events as ev
 from .account import Flight, Permit
-from .outcome import NETWORK, Outcome
+from .outcome import LOCAL, NETWORK, Outcome
 from .verdict import Verdicts
 
 # A transport ends its attempt by itself; one that has not after this many seconds more is given up.
@@ -36,12 +36,17 @@ class Admission(Verdicts):
         """Give up attempts that are past their deadline: the breaker always makes progress (G4)."""
         while self._deadlines and (self._deadlines[0][0] <= now or not self._deadlines[0][2].alive):
             permit = heappop(self._deadlines)[2]
-            if permit.alive:
-                if permit.is_probe:
-                    self.circuit.voids += 1
-                self._out.append(act.Abort(permit))
-                words = f"no verdict within {permit.timeout:g} s"
-                self._land(permit, Outcome(NETWORK, detail=words), now, lost=True)
+            if not permit.alive:
+                continue
+            self._out.append(act.Abort(permit))
+            if not permit.began:  # it waited for a slot of this host: of the endpoint that says nothing
+                words = f"no free connection within {permit.timeout:g} s"
+                self._land(permit, Outcome(LOCAL, detail=words, passing=True), now, lost=True)
+                continue
+            if permit.is_probe:
+                self.circuit.voids += 1
+            words = f"no verdict within {permit.timeout:g} s"
+            self._land(permit, Outcome(NETWORK, detail=words), now, lost=True)
 
     def _end_hold(self, now: float) -> None:
         if self.hold_until > now:
@@ -64,6 +69,8 @@ class Admission(Verdicts):
         if self.circuit.state == ev.OPEN and self.circuit.probe_at > now:
             return self.circuit.probe_at if self.queue.first() else math.inf
         if self.lease is None and len(self.live) < self.config.maxsize and self.queue.first() is not None:
+            if self.probe_rests_until > now:
+                return self.probe_rests_until
             return self._probe(now)
         return math.inf
 
@@ -74,8 +81,16 @@ class Admission(Verdicts):
         permitted = self._permitted_at(now, timeout)
         if permitted > now:
             return permitted
-        flight = self.queue.take_for_probe()
-        assert flight is not None  # noqa: S101 - there is a first one
+        while True:
+            # The best candidate's code comes at once, as a rule. One that does not come passes the role on.
+            if (free_at := self.codes.free_at(1, now)) > now:
+                return free_at
+            flight = self.queue.take_for_probe()
+            if flight is None:  # every candidate's code is being waited for
+                return math.inf
+            if not self.codes.needs(flight.account, now):
+                break
+            self._ask_code(flight, now)
         if self.circuit.state == ev.OPEN:
             self._half_open(now)
         self.lease = self._start(flight, now, timeout, is_probe=True)
@@ -88,6 +103,13 @@ class Admission(Verdicts):
                 return opens if opens > now else math.inf
             if (goes_on := self._goes_on_at(now)) > now:
                 return goes_on
+            if self.codes.needs(flight.account, now):
+                limit = max(1, int(self.window.size))
+                if (free_at := self.codes.free_at(limit, now)) > now and flight.account.code_asked_at is None:
+                    return free_at
+                self.queue.take()
+                self._ask_code(flight, now)
+                continue
             retry = flight.tried_in == self.circuit.generation
             if retry and not self.budget.withdraw(now):
                 if self._without_budget is not flight:
@@ -101,6 +123,11 @@ class Admission(Verdicts):
             permit.level, permit.round = self.window.start(now)
         return math.inf
 
+    def _ask_code(self, flight: Flight, now: float) -> None:
+        """Ask for the one-time code of ``flight``, which stands aside until it is there."""
+        if self.codes.ask(flight.account, now):
+            self._out.append(act.AskCode(flight.account, flight.home()))
+
     def _start(
         self, flight: Flight, now: float, timeout: float, *, is_probe: bool = False, is_retry: bool = False
     ) -> Permit:
@@ -109,6 +136,7 @@ class Admission(Verdicts):
         flight.permit = permit
         flight.tried_in = self.circuit.generation
         flight.asked += 1
+        self.codes.used(flight.account)
         self.live.add(permit)
         self._started += 1
         heappush(self._deadlines, (permit.deadline, self._started, permit))

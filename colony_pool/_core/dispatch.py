@@ -18,6 +18,7 @@ from . import actions as act
 from . import events as ev
 from .account import Account, Flight, Permit, Waiter
 from .admit import Admission
+from .denial import next_window
 from .failure import closed
 from .outcome import Outcome
 from .token import Token
@@ -88,6 +89,22 @@ class Dispatcher(Admission):
         self._land(permit, outcome, now)
         return self._pump(now)
 
+    def code_given(self, account: Account, now: float, wall: float) -> list[act.Action]:
+        """The key's callable has returned a code, which is at hand for the next attempt."""
+        self._enter(now, wall)
+        self.codes.answered(account, next_window(now, wall, self.config.denial.totp_window))
+        if (flight := account.flight) is not None and flight.permit is None:
+            self.queue.put(flight, now, wall)
+        return self._pump(now)
+
+    def code_missing(self, account: Account, outcome: Outcome, now: float, wall: float) -> list[act.Action]:
+        """The key's callable has given no code that can be sent; ``outcome`` says why."""
+        self._enter(now, wall)
+        self.codes.answered(account)
+        if (flight := account.flight) is not None and flight.permit is None:
+            self._without_code(flight, outcome, now)
+        return self._pump(now)
+
     def invalidate(self, account: Account, rejected: Token | None, forced: bool, now: float) -> list[act.Action]:
         """Forget the account's token, if it is ``rejected`` (any, when ``None``), and its denial."""
         self._enter(now)
@@ -102,6 +119,8 @@ class Dispatcher(Admission):
                 account.forced_at = now
                 account.forced = True
             self._out.append(act.Grant(account, None, lost=token))
+            if account.flight is not None and account.flight.permit is None:
+                self.queue.put(account.flight, now, self._wall)  # its place in the queue depends on its token
         return self._pump(now)
 
     def adopt(self, account: Account, token: Token, now: float, wall: float) -> list[act.Action]:
@@ -231,8 +250,9 @@ class Dispatcher(Admission):
         # Whose probe the fleet has still to allow does not park: the answer comes at once, or is done without.
         if self._no_parking and self._blocked(now) and not (self.fleet is not None and self.fleet.asking):
             for serial, impatient in list(self._no_parking.items()):
-                if self.flights[serial].permit is None:
-                    self._dismiss(self.flights[serial], list(impatient), now)
+                flight = self.flights[serial]
+                if flight.permit is None and flight.account.code_asked_at is None:
+                    self._dismiss(flight, list(impatient), now)
         self._out.append(act.WakeAt(self._next_wake(now, min(gate, self._look(now)))))
         out, self._out = self._out, []
         return out

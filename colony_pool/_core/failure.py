@@ -120,7 +120,12 @@ def from_outcome(outcome: Outcome, tried: int = 1, where: str = "/auth/token", *
     if outcome.kind == LOCAL:
         if outcome.local_error is not None:
             return Failure(ColonyAPIError, "", raised=outcome.local_error)
-        return Failure(ColonyTwoFactorRequiredError, f"{where}: {outcome.detail}", 401, {}, outcome.code)
+        if outcome.code_wait or outcome.code is not None:
+            return Failure(ColonyTwoFactorRequiredError, f"{where}: {outcome.detail}", 401, {}, outcome.code)
+        words = (
+            f"{where}: nothing was sent ({outcome.detail}): the trouble is on this host; no key or token is at fault"
+        )
+        return Failure(ColonyNetworkError, words)
     if outcome.kind == NETWORK:
         words = f"{where}: no answer ({outcome.detail}); check the network, or wait: no key or token is at fault"
         message = f"{words}{hint}"
@@ -185,6 +190,15 @@ def no_code(seconds: float) -> Failure:
     message = (
         f"/auth/token: the one-time code was sent before; the next one comes in {seconds:.0f} s. "
         "Try again then, or pass a larger max_wait; the API key is fine"
+    )
+    return Failure(ColonyTwoFactorRequiredError, message, 401, code="AUTH_2FA_REQUIRED")
+
+
+def totp_hangs(seconds: float) -> Failure:
+    """The callable that gives one-time codes has not returned."""
+    message = (
+        f"/auth/token: totp() was called {seconds:.0f} s ago and has not returned; nothing was sent. See what "
+        "it waits for, or pass a larger max_wait; the API key is fine"
     )
     return Failure(ColonyTwoFactorRequiredError, message, 401, code="AUTH_2FA_REQUIRED")
 

@@ -60,6 +60,7 @@ class Outcome:
     code_burnt: bool = False  # a TOTP code reached the socket
     code_wait: bool = False  # local: no unspent code before the next TOTP window
     elsewhere: Elsewhere | None = None  # local: another process makes this attempt, or has made it
+    passing: bool = False  # local: our own trouble, which passes; the attempt is made again
     local_error: BaseException | None = field(default=None, repr=False)
 
     @property

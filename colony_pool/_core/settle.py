@@ -12,8 +12,9 @@ from .account import Account, Flight, Permit, Waiter
 from .budget import RetryBudget
 from .catalog import WAITS
 from .circuit import Circuit
+from .codes import CodeDesk
 from .denial import DenialDesk
-from .failure import Failure, circuit_open, from_outcome, held, no_code, overdue
+from .failure import Failure, circuit_open, from_outcome, held, no_code, overdue, totp_hangs
 from .members import Fleet
 from .outcome import Outcome
 from .pace import Window
@@ -35,6 +36,7 @@ class Settlement:
         self.budget = RetryBudget(config.budget)
         self.quota = Quota()
         self.denials = DenialDesk(config.denial)
+        self.codes = CodeDesk()
         self.queue = Queue()
         self.live: set[Permit] = set()
         self.lease: Permit | None = None
@@ -47,6 +49,8 @@ class Settlement:
         self._wall = 0.0
         self.waited = dict.fromkeys(WAITS, 0.0)  # seconds that calls have waited, by what for
         self._seen = -math.inf  # when the desk last looked
+        self.given_back = 0  # probes in a row that ended here, without a verdict
+        self.probe_rests_until = -math.inf  # the next one leaves then
         self.granted_at = -math.inf  # when the endpoint last gave a token
         self.known_good = known_good
         self.last_failure = ""  # what the last attempt said, in words; "" once one has succeeded
@@ -177,6 +181,8 @@ class Settlement:
             return held(self.hold_until - now, self.hold_cause)
         if flight.account.held_until > now:
             return held(flight.account.held_until - now, "this key was refused just before")
+        if flight.account.code_asked_at is not None:
+            return totp_hangs(now - flight.account.code_asked_at)
         if flight.account.totp_at > now:
             return no_code(flight.account.totp_at - now)
         if self.circuit.state != ev.CLOSED:

@@ -22,7 +22,8 @@ _POISON_CHANCE = 1e-6
 _TRIP_CHANCE = 1e-6
 _SHED = 503  # "the server is currently unable to handle the request due to a temporary overload" (RFC 9110)
 _BAD = (DOWN, NETWORK, FAULT)
-# Another process exchanges the key: it is asked again after so many seconds, twice as many, at most so many.
+# What was put off (another process exchanges the key, or no slot was free here) is tried again after so many seconds,
+# twice as many, at most so many. The same for a probe that was given back: it would leave again at once.
 _PUT_OFF = 0.1
 _PUT_OFF_MAX = 1.0
 
@@ -97,8 +98,12 @@ class Verdicts(Sharing):
         kind = outcome.kind
         result = "lost" if lost else "success" if kind in (OK, DENIED) else "failure"
         self._emit(ev.ProbeFinished("cancelled" if kind == LOCAL or stale else result))
-        if stale or kind == LOCAL:  # given back: the next candidate leaves at once
+        if not stale and outcome.passing:  # what this host lacks, the next candidate lacks as well
+            self.given_back += 1
+            self.probe_rests_until = now + _rest(self.given_back)
+        if stale or kind == LOCAL:  # given back: the next candidate leaves
             return
+        self.given_back = 0
         if kind in (OK, DENIED):
             self._last_success = now
             self.last_failure = ""
@@ -180,11 +185,17 @@ class Verdicts(Sharing):
         if outcome.elsewhere is not None:
             self._conclude_elsewhere(permit, flight, outcome.elsewhere, now)
             return
-        if not outcome.code_wait:
+        self._without_code(flight, outcome, now)
+
+    def _without_code(self, flight: Flight, outcome: Outcome, now: float) -> None:
+        """A local end: what passes is waited for within the callers' patience, anything else ends their calls."""
+        if outcome.code_wait:
+            flight.account.totp_at = next_window(now, self._wall, self.config.denial.totp_window)
+            self._requeue(flight, flight.account.totp_at, outcome, now)
+        elif outcome.passing and (flight.waiters or flight.trigger == "soft"):
+            self._requeue(flight, now + self._rest(flight), outcome, now)
+        else:
             self._fail(flight, from_outcome(outcome), now)
-            return
-        flight.account.totp_at = next_window(now, self._wall, self.config.denial.totp_window)
-        self._requeue(flight, flight.account.totp_at, outcome, now)
 
     def _conclude_elsewhere(self, permit: Permit, flight: Flight, found: Elsewhere, now: float) -> None:
         """Another process has asked for this key, or asks now; of the endpoint that says nothing."""
@@ -197,13 +208,16 @@ class Verdicts(Sharing):
         elif found.denial is not None:
             self._fail(flight, self.denials.learn(account, found.denial, now), now)
         elif flight.waiters or flight.trigger == "soft":
-            flight.not_before = now + min(_PUT_OFF * 2.0 ** min(flight.put_off, 10), _PUT_OFF_MAX) * (
-                1.0 - self._rand() / 2
-            )
-            flight.put_off += 1
+            flight.not_before = now + self._rest(flight) * (1.0 - self._rand() / 2)
             self.queue.put(flight, now, self._wall)
         else:
             self._drop(flight, now)
+
+    @staticmethod
+    def _rest(flight: Flight) -> float:
+        """Seconds until a flight that was put off is tried again; longer each time."""
+        flight.put_off += 1
+        return _rest(flight.put_off)
 
     def _conclude_bad(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
         account, retry = flight.account, self.config.retry
@@ -259,6 +273,10 @@ class Verdicts(Sharing):
             self.queue.put(flight, now, self._wall)
         else:
             self._drop(flight, now)
+
+
+def _rest(times: int) -> float:
+    return float(min(_PUT_OFF * 2.0 ** min(times - 1, 10), _PUT_OFF_MAX))
 
 
 def _finished(

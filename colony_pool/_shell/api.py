@@ -16,6 +16,7 @@ from .._core.outcome import error_text
 from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
 from ..errors import ColonyAPIError, ColonyNetworkError, ColonyNotFoundError, ColonyServerError
+from .connections import BUSY
 from .transport import BadReply, NetworkFailure, Reply, Transport
 
 if TYPE_CHECKING:
@@ -205,6 +206,9 @@ class Api:
             raise closed().exception()
         if retry.retry_network_errors and tried < retry.max_retries and (call.repeatable or not failure.sent):
             return jittered(retry.delay(tried + 1), retry.jitter, self._runtime.random())
+        if failure.kind == BUSY:
+            words = f"{call.method} {call.path}: not sent ({failure.detail})"
+            raise ColonyNetworkError(f"{words}; make fewer calls at once, or raise the pool's maxsize")
         words = f"{call.method} {call.path}: no answer ({failure.kind}: {failure.detail})"
         raise ColonyNetworkError(f"{words}; check the network: no key or token is at fault")
 

@@ -6,13 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from .._core.account import Permit
-from .._core.failure import from_outcome
+from .._core.account import Account, Permit
 from .._core.outcome import LOCAL, NETWORK, Outcome, bad_answer, classify
 from .._core.view import Elsewhere
 from .._runtime.protocol import Runtime
 from ..errors import ColonyAPIError
-from .connections import EXHAUSTED
+from .connections import BUSY, EXHAUSTED
 from .credential import CodeSpent, Credential
 from .log import log_raised
 from .transport import Abort, BadReply, NetworkFailure, NoIdleConnection, Transport
@@ -23,6 +22,7 @@ _HEADERS = {"Content-Type": "application/json"}
 # seconds, or a server slower than the first lease is never found alive.
 _GRACE = 1.0
 _ABANDONED = Outcome(LOCAL, detail="the attempt was given up before it began")
+_OTHER_CODE = Outcome(LOCAL, detail="another totp= has been given meanwhile", passing=True)
 
 
 class Attempt:
@@ -58,15 +58,13 @@ class Attempt:
 
     def _make(self, permit: Permit, *, idle_only: bool) -> Outcome | None:
         credential: Credential = permit.account.secret
-        abort = permit.shell = Abort()
+        permit.began = not isinstance(self._transport, Transport)  # a transport of the user's own does not tell
+        abort = permit.shell = Abort(lambda: _began(permit))
         if not permit.alive:
             return _ABANDONED
-        try:
-            code = credential.code(self._runtime.monotonic())
-        except CodeSpent:
-            return _spent(credential)
-        except BaseException as error:  # noqa: BLE001 - the user's callable: its exception is the caller's to see
-            return Outcome(LOCAL, detail="totp() raised", local_error=error)
+        code = credential.take()
+        if code is None and permit.account.totp:
+            return _OTHER_CODE
         try:
             return self._send(permit, credential, code, abort, idle_only)
         except NoIdleConnection:
@@ -79,6 +77,17 @@ class Attempt:
         finally:
             permit.shell = None
             del code
+
+    def ask_code(self, account: Account) -> Outcome | None:
+        """Ask the key's callable for a one-time code and keep it for its next attempt; else say why there is none."""
+        credential: Credential = account.secret
+        try:
+            credential.ask(self._runtime.monotonic())
+        except CodeSpent:
+            return _spent(credential)
+        except BaseException as error:  # noqa: BLE001 - the user's callable: its exception is the caller's to see
+            return Outcome(LOCAL, detail="totp() raised", local_error=error)
+        return None
 
     def _send(
         self, permit: Permit, credential: Credential, code: str | None, abort: Abort, idle_only: bool
@@ -110,11 +119,14 @@ class Attempt:
 
 def _unanswered(failure: NetworkFailure, code_burnt: bool, *, is_probe: bool) -> Outcome:
     outcome = Outcome(NETWORK, detail=f"{failure.kind}: {failure.detail}", code_burnt=code_burnt)
-    if failure.kind != EXHAUSTED or is_probe:
+    if failure.kind not in (EXHAUSTED, BUSY):
         return outcome
-    # That this host has no descriptor left says nothing of the endpoint. A probe has failed all the same: were it
-    # given back, the next one would leave at once, and everybody who waits would be sent away.
-    return replace(outcome, kind=LOCAL, local_error=from_outcome(outcome).exception())
+    # That this host has no descriptor or connection left says nothing of the endpoint. Who probes goes on waiting.
+    return replace(outcome, kind=LOCAL, passing=is_probe or failure.kind == BUSY)
+
+
+def _began(permit: Permit) -> None:
+    permit.began = True
 
 
 def _spent(credential: Credential) -> Outcome:

@@ -33,6 +33,7 @@ from .reply import DeadlineIO, Reply
 
 # What a failure is called when this host has run out of something: descriptors, ports, memory.
 EXHAUSTED = "exhausted"
+BUSY = "busy"  # all of the pool's connections are in use
 _NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 # One piece of a request's body: each gets what is left of the deadline, which TLS else grants anew each time.
 _PIECE = 65_536

@@ -20,7 +20,7 @@ class CodeSpent(Exception):
 class Credential:
     """What an attempt needs. ``totp`` is a callable asked once per attempt, or a code good for one attempt."""
 
-    __slots__ = ("_spent", "key", "totp")
+    __slots__ = ("_at_hand", "_spent", "key", "totp")
 
     def __init__(self, key: str, totp: Totp = None) -> None:
         problem = None if totp is None or callable(totp) else code_problem(totp)
@@ -34,6 +34,7 @@ class Credential:
         self.key = key
         self.totp = totp
         self._spent: dict[str, float] = {}
+        self._at_hand: list[str] = []  # the code for the next attempt
 
     def __repr__(self) -> str:
         return "<Credential>"
@@ -60,13 +61,13 @@ class Credential:
         """The second factor is one fixed code."""
         return isinstance(self.totp, str)
 
-    def code(self, now: float) -> str | None:
-        """The code for one attempt, ``None`` without 2FA. Raises ``CodeSpent`` for one that was sent before.
+    def ask(self, now: float) -> None:
+        """Ask for the code of one attempt and keep it for ``take``. ``CodeSpent``: it was sent before.
 
         ``now`` is monotonic: a wall clock that is set forward must not make a spent code forgotten.
         """
         if self.totp is None:
-            return None
+            return
         code = self.totp if isinstance(self.totp, str) else self.totp()
         problem = code_problem(code)
         if problem is not None:
@@ -77,7 +78,14 @@ class Credential:
                 del self._spent[old]
         if code in self._spent:
             raise CodeSpent
-        return code
+        self._at_hand[:] = [code]
+
+    def take(self) -> str | None:
+        """The code that was asked for, ``None`` if there is none. A second attempt does not get it."""
+        try:
+            return self._at_hand.pop()
+        except IndexError:
+            return None
 
     def burn(self, code: str, now: float) -> None:
         """Note that ``code`` reached the socket."""

@@ -66,16 +66,22 @@ class Abort:
     A look-up of the host's name that has begun is not interrupted: the system offers no way.
     """
 
-    __slots__ = ("_aborted", "_cuts")
+    __slots__ = ("_aborted", "_cuts", "_on_begin")
 
-    def __init__(self) -> None:
+    def __init__(self, on_begin: Callable[[], object] | None = None) -> None:
         self._aborted = False
+        self._on_begin = on_begin  # told when the send has its slot
         self._cuts: list[Callable[[], object]] = []  # at most one; ``pop`` is atomic
 
     @property
     def aborted(self) -> bool:
         """Whether ``abort`` was called."""
         return self._aborted
+
+    def begin(self) -> None:
+        """The send has its slot: what comes now is the endpoint's and the network's."""
+        if self._on_begin is not None:
+            self._on_begin()
 
     def watch(self, cut: Callable[[], object]) -> None:
         """Say what to call in order to end what comes now."""
@@ -143,6 +149,7 @@ class Exchange:
 
     def run(self, pool: Any) -> Reply:
         """Send and read, on a connection of ``pool``. The one who calls is the one who waits."""
+        self._abort.begin()
         try:
             while True:
                 try:

@@ -23,13 +23,12 @@ from contextlib import suppress
 from typing import Any
 
 from .._core import actions as act
-from .._core.account import Permit, Waiter
+from .._core.account import Account, Permit, Waiter
 from .._core.dispatch import Dispatcher
 from .._core.events import Event
 from .._core.outcome import LOCAL, Outcome
 from .._runtime import protocol
 from .._runtime.protocol import Runtime
-from ..errors import ColonyAPIError
 from .alarm import Alarm
 from .errands import Errands
 from .log import log_raised
@@ -41,7 +40,7 @@ log = logging.getLogger("colony_pool")
 _SETTLED = 1.0
 
 _FOR_STORE = act.ForStore.__args__
-_TO_DO = frozenset({act.Start, act.Abort, act.Done, act.Grant, *_FOR_STORE})
+_TO_DO = frozenset({act.Start, act.AskCode, act.Abort, act.Done, act.Grant, *_FOR_STORE})
 
 Step = Callable[[float, float], list[act.Action]]
 
@@ -65,6 +64,7 @@ class Runner:
 
     Arguments:
         attempt: makes one attempt; must not raise.
+        ask_code: asks a key's callable for a one-time code; says why there is none.
         breaker: pybreaker, if there is one to tell.
         listeners: told of each event.
         after: what is left to do once everybody was told of an outcome, in a task of its own: it may block.
@@ -80,16 +80,18 @@ class Runner:
         listeners: list[Callable[[Event], object]] | None = None,
         after: Callable[[Permit, Outcome], object] | None = None,
         swift: Callable[[Permit], Outcome | None] | None = None,
+        ask_code: Callable[[Account], Outcome | None] = lambda account: None,
     ) -> None:
         self.dispatcher = dispatcher
         self.runtime = runtime
         self.carry: Callable[[act.ForStore], object] = lambda action: None  # to the store that processes share
         self.story = Story(runtime, breaker, listeners if listeners is not None else [])
         self._attempt = attempt
+        self._ask_code = ask_code
         self._after = after
         self._swift = swift
         self._inbox: deque[Step] = deque()
-        self._todo: deque[act.Start | act.Abort | act.Done | act.Grant | act.ForStore] = deque()
+        self._todo: deque[act.Start | act.AskCode | act.Abort | act.Done | act.Grant | act.ForStore] = deque()
         self._deciding = runtime.lock()  # guards dispatcher
         self._working: set[object] = set()
         self._hands = Errands(runtime, 3)  # two may wait in listeners
@@ -182,9 +184,11 @@ class Runner:
             self.story.tell()
         return mine
 
-    def _do(self, action: act.Start | act.Abort | act.Done | act.Grant | act.ForStore) -> None:
+    def _do(self, action: act.Start | act.AskCode | act.Abort | act.Done | act.Grant | act.ForStore) -> None:
         if isinstance(action, act.Start):
             self._start(action.permit)
+        elif isinstance(action, act.AskCode):
+            self._start_asking(action)
         elif isinstance(action, act.Done):
             action.waiter.event.set()
         elif isinstance(action, act.Abort):
@@ -200,10 +204,29 @@ class Runner:
         try:
             self.runtime.spawn(self._work, permit, self._make_all, home=permit.home)
         except RuntimeError as error:  # the system grants no thread
-            problem = ColonyAPIError(f"no thread for an attempt: {error}")
-            outcome = Outcome(LOCAL, detail="no thread", local_error=problem)
+            outcome = Outcome(LOCAL, detail=f"no thread for an attempt: {error}", passing=permit.is_probe)
             self._inbox.append(lambda now, wall: self.dispatcher.result(permit, outcome, now, wall))
             self._decide()
+
+    def _start_asking(self, action: act.AskCode) -> None:
+        try:
+            self.runtime.spawn(self._ask, action.account, home=action.home)
+        except RuntimeError:  # the system grants no thread
+            outcome = Outcome(LOCAL, detail="no thread for totp()", passing=True)
+            self._inbox.append(lambda now, wall: self.dispatcher.code_missing(action.account, outcome, now, wall))
+            self._decide()
+
+    def _ask(self, account: Account) -> None:
+        """In a task of its own: the user's callable may take as long as it likes."""
+        missing: Outcome | None = Outcome(LOCAL, detail="the task that called totp() was ended", passing=True)
+        try:
+            missing = self._ask_code(account)
+        finally:
+            if (why := missing) is None:
+                self._inbox.append(lambda now, wall: self.dispatcher.code_given(account, now, wall))
+            else:
+                self._inbox.append(lambda now, wall: self.dispatcher.code_missing(account, why, now, wall))
+            self._work_off()
 
     def _work(self, permit: Permit, make: Callable[[Permit], object]) -> None:
         self._working.add(permit)

@@ -13,6 +13,7 @@ from .._runtime.protocol import Runtime
 from .._version import __version__
 from ..config import Timeout
 from .bulkhead import Bulkhead, Ticket
+from .connections import BUSY
 from .exchange import Abort, BadReply, Exchange, NetworkFailure, NoIdleConnection, Reply, Request
 from .loose import Loose
 from .pools import Pools
@@ -104,7 +105,7 @@ class Transport:
         try:
             if not ticket.wait(deadline - monotonic(), on_wait=abort.watch) or self.bulkhead.ended:
                 given_up = abort.aborted or self.bulkhead.ended
-                kind, detail = ("aborted", "given up") if given_up else ("timeout", "no time left")
+                kind, detail = ("aborted", "given up") if given_up else (BUSY, "no time left")
                 raise NetworkFailure(kind, f"{detail} while all {self._maxsize} connections were busy", sent=False)
             if not self._offload:
                 return exchange.run(self._pools.at(self._runtime.home()))

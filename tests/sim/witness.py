@@ -178,7 +178,7 @@ class Witness(Ledger):
                 self._sent_away(visit)
         elif isinstance(action, act.WakeAt):
             self.check("wake", action.at)
-        elif not isinstance(action, (act.Grant, act.Replay, act.ForStore)):
+        elif not isinstance(action, (act.AskCode, act.Grant, act.Replay, act.ForStore)):
             self._emitted(action, attempt)
 
     def _gave_up(self, permit: Permit) -> None:
