@@ -40,7 +40,7 @@ def one_line(text: str) -> str:
 
 def media_type(headers: Mapping[str, str]) -> str:
     """The type of a body, such as ``text/html``; ``""`` if nobody said. ``headers`` have lower-case names."""
-    return one_line(headers.get("content-type", "").split(";")[0].strip().lower()[:_LONGEST_TYPE])
+    return one_line(headers.get("content-type", "").split(";")[0].strip()[:_LONGEST_TYPE])
 
 
 def what_came(headers: Mapping[str, str], body: bytes) -> str:
@@ -48,9 +48,10 @@ def what_came(headers: Mapping[str, str], body: bytes) -> str:
     if not body.strip():
         return "an empty body"
     told = media_type(headers)
-    if "html" in told or (not told and body.lstrip()[:1] == b"<"):
+    kind = told.lower()
+    if "html" in kind or (not told and body.lstrip()[:1] == b"<"):
         return "an HTML page"
-    if told == "application/json" or told.endswith("+json"):
+    if kind == "application/json" or kind.endswith("+json"):
         return "JSON of another shape" if _is_json(body) else "a body that is no JSON"
     return f"a body of type {told}" if told else "a body of unknown type"
 

@@ -25,7 +25,9 @@ from .answers import NETWORK, OK, SILENCE, Answer
 from .ledger import Attempt, Breach, Issued, Ledger, Visit, number
 from .tasks import GreenSim
 
-_INPUTS = ("demand", "refresh", "cancel", "tick", "result", "invalidate", "adopt", "force", "close")
+_INPUTS = (
+    "demand", "refresh", "cancel", "tick", "result", "code_given", "code_missing", "invalidate", "adopt", "force", "close",
+)  # fmt: skip
 
 
 class Witness(Ledger):
