@@ -235,11 +235,17 @@ def test_g26_a_loop_at_rest_goes_on_after_the_pool_was_closed(colony: FakeColony
 def test_two_loops_that_clear_up_behind_others_at_once(colony: FakeColony, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another thread has done it while this one was at it."""
     view = fast(colony)
-    old = [asyncio.new_event_loop() for _ in range(3)]
+    old, kept = [asyncio.new_event_loop() for _ in range(3)], list[Door]()
     for loop in old:
         loop.close()
-        view._doors._doors[loop] = Door(view.pool, loop, view._doors.bury)
-    monkeypatch.setattr(Door, "abandon", lambda door: view._doors._doors.clear())
+        kept.append(door := Door(view.pool, loop, view._doors.bury))
+        view._doors._all.add(door)
+
+    def another_thread(_: Door) -> None:
+        for one in kept:
+            view._doors._all.discard(one)
+
+    monkeypatch.setattr(Door, "abandon", another_thread)
 
     async def main() -> None:
         async with view:

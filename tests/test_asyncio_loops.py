@@ -154,8 +154,43 @@ def _come_and_go(colony: FakeColony) -> None:
         for _ in range(12):
             assert 200 == asyncio.run(view.agent("col_a").get("/users/me")).status
         assert len(os.listdir("/proc/self/fd")) <= before + 1, "the last one's socket is closed with the pool"
-        assert 1 == len(view._doors._doors)
+        assert 1 == len(view._doors)
     asyncio.run(until(lambda: colony.stats().open_connections == 0, "the server has seen them close"))
+
+
+def test_g26_loops_that_nobody_closes_end_with_their_threads(colony: FakeColony) -> None:
+    """Worker threads that make a loop, and leave it to the garbage collector: no descriptor stays."""
+    view = cp.AsyncColonyPool(colony.base_url, token_cache=None, registry=None)
+
+    def work() -> None:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(view.agent("col_a").get("/users/me"))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        asyncio.run(view.agent("col_a").get("/users/me"))
+        gc.collect()
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(8):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        gc.collect()
+        assert len(os.listdir("/proc/self/fd")) <= before
+        assert 0 == view.status().connections[0]
+        view.pool.close()
+
+
+def test_httpx_is_imported_when_the_pool_is_made() -> None:
+    """And not by the first call, in the loop, which would stand still meanwhile."""
+    code = """if True:
+        import sys
+        from colony_pool import AsyncColonyPool
+        assert "httpx" not in sys.modules
+        AsyncColonyPool("http://127.0.0.1:9", token_cache=None, registry=None)
+        assert "httpx" in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_g26_close_wakes_every_task_and_a_pool_that_was_given_stays_open(colony: FakeColony) -> None:

@@ -15,6 +15,7 @@ import asyncio
 import os
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -36,55 +37,77 @@ _CLOSE_WITHIN = 1.0
 _GRACE = 1.0  # seconds that a request goes on without its caller
 
 
+class _OfThread(threading.local):
+    """The doors of the loops that one thread runs. They end with the thread, and the loops that nobody closed."""
+
+    def __init__(self) -> None:
+        self.doors: dict[asyncio.AbstractEventLoop, Door] = {}
+
+
 class Doors:
     """The doors of all loops that use one pool."""
 
     def __init__(self, pool: ColonyPool) -> None:
         self._pool = pool
-        self._doors: dict[asyncio.AbstractEventLoop, Door] = {}
+        self._mine = _OfThread()  # keeps the doors alive
+        self._all: Loose[Door] = Loose()
+        with suppress(ImportError):  # now, and not in a loop, which would stand still for a tenth of a second
+            import httpx  # noqa: F401 - for its effect
+
+    def __len__(self) -> int:
+        return len(self._all)
 
     def here(self) -> Door:
         """The door of the loop that runs here. Raises ``ImportError`` without httpx."""
         loop = running_loop()
-        door = self._doors.get(loop)
+        door = self._mine.doors.get(loop)
         if door is None:
             self.bury()
-            door = self._doors[loop] = Door(self._pool, loop, self.bury)
+            door = self._mine.doors[loop] = Door(self._pool, loop, self.bury)
+            self._all.add(door)
             self._pool._transport.beside.add(self)
         return door
 
     def idle(self) -> int:
         """Connections of all loops that no request has."""
-        return sum(door.idle() for door in list(self._doors.values()))
+        return sum(door.idle() for door in self._all.all())
 
     def bury(self) -> None:
         """Let go of what loops have left that are closed: their slots come back. Any thread, several at once."""
-        for loop in list(self._doors):
-            if loop.is_closed() and (door := self._doors.pop(loop, None)) is not None:
+        for door in self._all.all():
+            if door.loop.is_closed():
                 door.abandon()
+                self._forget(door)
 
     def end(self) -> None:
         """The pool has closed: each loop closes its own connections, as soon as it gets to it. Any thread."""
-        for loop, door in list(self._doors.items()):
+        for door in self._all.all():
             door.end()
-            if not loop.is_running():
-                self._doors.pop(loop, None)  # it may never run again: nothing of it is kept for that
+            if not door.loop.is_running():
+                self._forget(door)  # it may never run again: nothing of it is kept for that
 
     async def close(self) -> None:
         """Close all doors, within a second."""
         flags = []
-        for door in list(self._doors.values()):
+        doors = self._all.all()
+        for door in doors:
             flags.append(flag := LoopFlag())
             door.end(flag)
         for flag in flags:
             await flag.wait(2 * _CLOSE_WITHIN)
-        self._doors.clear()
+        for door in doors:
+            self._forget(door)
 
     def after_fork(self) -> None:
         """In a forked child: give up the parent's descriptors without a word on them."""
-        for door in self._doors.values():
+        for door in self._all.all():
             door.give_up()
-        self._doors = {}
+        self._mine, self._all = _OfThread(), Loose()
+
+    def _forget(self, door: Door) -> None:
+        """Know it no longer. A door of another thread ends with that thread, at the latest."""
+        self._all.discard(door)
+        self._mine.doors.pop(door.loop, None)
 
 
 class Door:
@@ -99,7 +122,7 @@ class Door:
         options = pool._transport_options
         config = pool._config
         self._pool = pool
-        self._loop = loop
+        self.loop = loop
         self._bury = bury
         self._url = urlsplit(pool.base_url)
         self._timeout = config.timeout
@@ -161,9 +184,9 @@ class Door:
     async def send(self, call: Call, jwt: str) -> Sent:
         """Send ``call`` once, and once more where an idle connection turns out to be dead and that does no harm."""
         total = self._timeout.total if call.timeout is None else call.timeout
-        until = self._loop.time() + total
+        until = self.loop.time() + total
         headers = checked({**self._always, **call.headers, "Authorization": f"Bearer {jwt}"})
-        ticket = self._pool._transport.bulkhead.ticket()
+        ticket = self._pool._transport.bulkhead.ticket(owner=hash(headers["Authorization"]))
         try:
             if not await self._has_slot(ticket, total):
                 size = self._pool._config.maxsize
@@ -171,7 +194,7 @@ class Door:
             if self._over:
                 raise closed().exception()
             exchange = Exchange(self, call, headers, until)
-            task = self._loop.create_task(self._converse(exchange))
+            task = self.loop.create_task(self._converse(exchange))
             self._at_work[task], ticket = ticket, self._pool._transport.bulkhead.ticket()
             task.add_done_callback(self._ended)
             reply = await self._by(task, exchange, until)
@@ -195,9 +218,9 @@ class Door:
     async def _by(self, task: asyncio.Task[Sent], exchange: Exchange, until: float) -> Sent:
         """What comes of ``task`` by ``until``."""
         try:
-            await asyncio.wait({task}, timeout=max(0.0, until - self._loop.time()))
+            await asyncio.wait({task}, timeout=max(0.0, until - self.loop.time()))
         except asyncio.CancelledError:
-            self._loop.call_later(_GRACE, self._cut, task, exchange)
+            self.loop.call_later(_GRACE, self._cut, task, exchange)
             raise
         if not task.done():
             self._cut(task, exchange)
@@ -225,18 +248,18 @@ class Door:
 
     def aside(self, close: Callable[[], Awaitable[None]]) -> None:
         """Close something in a task of its own: to cancel a request must not leave it, or half of it, open."""
-        if not self._loop.is_closed():  # else it is closed already, or given to the garbage collector
-            task = self._loop.create_task(_quietly(close))
+        if not self.loop.is_closed():  # else it is closed already, or given to the garbage collector
+            task = self.loop.create_task(_quietly(close))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
     def end(self, flag: LoopFlag | None = None) -> None:
         """Close the connections; what is at work has a second to end. Any thread."""
         try:
-            self._loop.call_soon_threadsafe(self._begin_to_end, flag)
+            self.loop.call_soon_threadsafe(self._begin_to_end, flag)
         except RuntimeError:
             self.abandon()
-        if self._loop.is_running():
+        if self.loop.is_running():
             return
         self._hang_up()
         if flag is not None:
@@ -247,7 +270,7 @@ class Door:
         for waiting in self._waiting:
             waiting.set()
         if self._ending is None:
-            self._ending = self._loop.create_task(self._end())
+            self._ending = self.loop.create_task(self._end())
         if flag is not None:
             self._ending.add_done_callback(lambda _: flag.set())
 
@@ -257,8 +280,8 @@ class Door:
             for task in late:
                 task.cancel()
         self.aside(self._line.transport.aclose)
-        until = self._loop.time() + _CLOSE_WITHIN
-        while (rest := {*self._at_work, *self._closing}) and (left := until - self._loop.time()) > 0:
+        until = self.loop.time() + _CLOSE_WITHIN
+        while (rest := {*self._at_work, *self._closing}) and (left := until - self.loop.time()) > 0:
             await asyncio.wait(rest, timeout=left)
 
     def _hang_up(self) -> None:

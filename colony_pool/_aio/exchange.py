@@ -99,7 +99,7 @@ class Exchange:
         door, call = self._door, self._call
         origin, target = door._url, (door._url.path + call.target).encode()
         url = door._httpx.URL(f"{origin.scheme}://{origin.netloc}").copy_with(raw_path=target)
-        left = max(0.001, self._until - door._loop.time())
+        left = max(0.001, self._until - door.loop.time())
         bounds = door._timeout
         timeout = {
             "connect": min(bounds.connect, left),

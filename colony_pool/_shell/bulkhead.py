@@ -1,5 +1,8 @@
 """The bulkhead: at most so many requests at once, however callers die while they wait for their turn.
 
+Requests for a token go first, and one slot is theirs alone: API calls that hang must not keep the pool from its token
+endpoint. API calls take turns by agent: an agent with a thousand calls makes another's wait for one of them.
+
 urllib3's own ``block=True`` is no such thing: a greenlet killed while it waits for a slot makes ``urlopen``
 put back a slot that it never had (921 innocent requests failed in a storm of 4,000 kills).
 
@@ -43,11 +46,13 @@ def _move(take: Callable[[], T], to: list[T] | deque[T]) -> bool:
 class Ticket:
     """One request's place in the line, and then its slot. ``leave`` belongs into a ``finally``."""
 
-    __slots__ = ("_bulkhead", "event", "gone", "held", "priority")
+    __slots__ = ("_bulkhead", "event", "gone", "held", "line", "owner", "priority")
 
-    def __init__(self, bulkhead: Bulkhead, priority: bool) -> None:
+    def __init__(self, bulkhead: Bulkhead, priority: bool, owner: int) -> None:
         self._bulkhead = bulkhead
         self.priority = priority
+        self.owner = owner
+        self.line: Line | None = None
         self.event: Bell | None = None
         self.held: list[int] = []  # the slot, if we have one
         self.gone = False
@@ -65,7 +70,7 @@ class Ticket:
 
     def hand_over(self) -> Ticket | None:
         """Give the slot to another thread, which has to ``leave`` the returned ticket; ``None`` if we left."""
-        other = Ticket(self._bulkhead, self.priority)
+        other = Ticket(self._bulkhead, self.priority, self.owner)
         return other if _move(self.held.pop, other.held) else None
 
     def leave(self) -> None:
@@ -79,21 +84,95 @@ class Ticket:
             self.leave()
 
 
+class Line:
+    """The tickets of one owner that wait, the first to come first."""
+
+    __slots__ = ("has_turn", "owner", "tickets")
+
+    def __init__(self, owner: int) -> None:
+        self.owner = owner
+        self.tickets: deque[Ticket] = deque()
+        self.has_turn = False
+
+
+class Turns:
+    """Owners take turns; each sends one ticket a round.
+
+    There is no lock. A line that has tickets stands in ``_turns`` at least once: twice costs nothing but a turn.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[int, Line] = {}
+        self._turns: deque[Line] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+    def all(self) -> list[Ticket]:
+        """Every ticket that waits."""
+        return [ticket for line in (*self._lines.values(), *self._turns) for ticket in tuple(line.tickets)]
+
+    def add(self, ticket: Ticket) -> None:
+        """Let ``ticket`` wait."""
+        line = ticket.line = self._lines.setdefault(ticket.owner, Line(ticket.owner))
+        line.tickets.append(ticket)
+        if not line.has_turn:
+            self._give_turn(line)
+
+    def take(self, to: list[Ticket]) -> bool:
+        """Move the next ticket; False if there is none."""
+        taken: list[Line] = []
+        try:
+            while _move(self._turns.popleft, taken):
+                if _move(taken[0].tickets.popleft, to):
+                    return True
+                self._end_turn(taken.pop())
+            return False
+        finally:
+            if taken:
+                self._end_turn(taken[0])
+
+    def put_back(self, ticket: Ticket) -> None:
+        """Let ``ticket`` be the next one again."""
+        assert ticket.line is not None  # noqa: S101 - it has waited
+        ticket.line.tickets.appendleft(ticket)
+        ticket.line.has_turn = True
+        self._turns.appendleft(ticket.line)
+
+    def remove(self, ticket: Ticket) -> None:
+        """Forget ``ticket``, if it waits."""
+        if ticket.line is not None:
+            with suppress(ValueError):
+                ticket.line.tickets.remove(ticket)
+
+    def _give_turn(self, line: Line) -> None:
+        line.has_turn = True
+        self._turns.append(line)
+
+    def _end_turn(self, line: Line) -> None:
+        line.has_turn = False
+        if line.tickets:  # looked at after: a ticket that came in between has seen a turn that was over
+            self._give_turn(line)
+        elif self._lines.get(line.owner) is line:
+            self._lines.pop(line.owner, None)
+
+
 class Bulkhead:
-    """``maxsize`` slots; first come, first served, but ``priority`` goes first."""
+    """``maxsize`` slots, of which API calls take all but one (with one slot, requests for tokens have one more)."""
 
     def __init__(self, maxsize: int, runtime: Runtime) -> None:
-        self._free: deque[int] = deque(range(maxsize))
-        self._maxsize = maxsize
+        self._kept: deque[int] = deque([0])  # for requests for tokens
+        self._free: deque[int] = deque(range(1, max(2, maxsize)))
+        self._size = len(self._kept) + len(self._free)
         self._runtime = runtime
-        self._first: deque[Ticket] = deque()
-        self._rest: deque[Ticket] = deque()
+        self._first: deque[Ticket] = deque()  # requests for tokens
+        self._rest = Turns()
         self.ended = False
 
     def end(self) -> None:
         """Wake all who wait, without a slot: there is none for anybody any more."""
         self.ended = True
-        for ticket in (*self._first, *self._rest):
+        for ticket in (*self._first, *self._rest.all()):
             with suppress(Exception):  # the hub that waits there is dead
                 if ticket.event is not None:
                     ticket.event.set()
@@ -101,16 +180,21 @@ class Bulkhead:
     @property
     def in_use(self) -> int:
         """Slots taken now."""
-        return self._maxsize - len(self._free)
+        return self._size - len(self._free) - len(self._kept)
+
+    @property
+    def full(self) -> bool:
+        """Whether an API call has to wait."""
+        return not self._free
 
     @property
     def waiting(self) -> int:
         """Callers who wait for a slot."""
-        return len(self._first) + len(self._rest)
+        return len({*self._first, *self._rest.all()})
 
-    def ticket(self, *, priority: bool = False) -> Ticket:
-        """Return a ticket with neither a slot nor a place."""
-        return Ticket(self, priority)
+    def ticket(self, *, priority: bool = False, owner: int = 0) -> Ticket:
+        """Return a ticket with neither a slot nor a place. ``owner``: the tickets of one take turns with others'."""
+        return Ticket(self, priority, owner)
 
     def wait(
         self,
@@ -129,48 +213,61 @@ class Bulkhead:
 
     def line_up(self, ticket: Ticket, new_event: Callable[[], E]) -> E | None:
         """See ``Ticket.line_up``."""
-        if not self._first and not self._rest and _move(self._free.pop, ticket.held):
+        if not self._first and (ticket.priority or not self._rest) and self._take(ticket):
             return None
         event = new_event()
         ticket.event = event
-        (self._first if ticket.priority else self._rest).append(ticket)
+        if ticket.priority:
+            self._first.append(ticket)
+        else:
+            self._rest.add(ticket)
         self._match()
         return event
 
     def left(self, ticket: Ticket) -> None:
         """See ``Ticket.leave``."""
-        moved = _move(ticket.held.pop, self._free)
+        moved = self._give_back(ticket)
         if ticket.event is not None:
-            for line in (self._first, self._rest):
-                try:
-                    line.remove(ticket)
-                except ValueError:
-                    continue
+            with suppress(ValueError):
+                self._first.remove(ticket)
+            self._rest.remove(ticket)
         if moved:
             self._match()
 
+    def _take(self, ticket: Ticket) -> bool:
+        """Give ``ticket`` a slot that is free for it."""
+        return (ticket.priority and _move(self._kept.pop, ticket.held)) or _move(self._free.pop, ticket.held)
+
+    def _give_back(self, ticket: Ticket) -> bool:
+        return _move(ticket.held.pop, self._kept if ticket.held == [0] else self._free)
+
     def _match(self) -> None:
         """Give free slots to those who wait. Whoever has added one or the other calls this, also several at once."""
-        while self._free and (self._first or self._rest):
+        while (self._first and (self._kept or self._free)) or (self._rest and self._free):
             called: list[Ticket] = []
             try:
-                if _move(self._first.popleft, called) or _move(self._rest.popleft, called):
+                if _move(self._first.popleft, called) or self._rest.take(called):
                     self._serve(called)
             finally:
                 if called:  # there was no slot any more, or we were interrupted: it keeps its place
-                    ticket = called[0]
-                    (self._first if ticket.priority else self._rest).appendleft(ticket)
+                    self._put_back(called[0])
+
+    def _put_back(self, ticket: Ticket) -> None:
+        if ticket.priority:
+            self._first.appendleft(ticket)
+        else:
+            self._rest.put_back(ticket)
 
     def _serve(self, called: list[Ticket]) -> None:
         ticket = called[0]
-        if not ticket.gone and (ticket.held or _move(self._free.pop, ticket.held)):
+        if not ticket.gone and (ticket.held or self._take(ticket)):
             assert ticket.event is not None  # noqa: S101 - it stood in a line
             try:
                 ticket.event.set()
             except Exception:  # noqa: BLE001 - the hub that waits there is dead, and its greenlet with it
                 ticket.gone = True
             if ticket.gone:  # it left while we served it, and may have seen nothing
-                _move(ticket.held.pop, self._free)
+                self._give_back(ticket)
             called.clear()
         elif ticket.gone:
             called.clear()

@@ -92,14 +92,15 @@ class Transport:
                 raise NetworkFailure("aborted", "given up before it began", sent=False)
             request = Request(method, path, sent, body, deadline, max_body, once, fresh, idle_only)
             exchange = Exchange(self._pools, request, abort, self._timeout, self._call_later)
-            return self._in_turn(exchange, abort, deadline, priority)
+            # Its token tells whose request it is.
+            return self._in_turn(exchange, abort, deadline, priority, hash(headers.get("Authorization")))
         finally:
             del headers, body, sent
 
-    def _in_turn(self, exchange: Exchange, abort: Abort, deadline: float, priority: bool) -> Reply:
+    def _in_turn(self, exchange: Exchange, abort: Abort, deadline: float, priority: bool, owner: int) -> Reply:
         """Wait for a slot, use it, give it back."""
-        ticket = self.bulkhead.ticket(priority=priority)
-        if self.bulkhead.in_use == self._maxsize:
+        ticket = self.bulkhead.ticket(priority=priority, owner=owner)
+        if self.bulkhead.full:
             for other in self.beside.all():
                 other.bury()
         try:

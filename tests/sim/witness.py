@@ -26,7 +26,8 @@ from .ledger import Attempt, Breach, Issued, Ledger, Visit, number
 from .tasks import GreenSim
 
 _INPUTS = (
-    "demand", "refresh", "cancel", "tick", "result", "code_given", "code_missing", "invalidate", "adopt", "force", "close",
+    "demand", "refresh", "cancel", "tick", "result", "code_given", "code_missing", "invalidate", "adopt", "force",
+    "close",
 )  # fmt: skip
 
 
