@@ -26,8 +26,7 @@ __all__ = ["Agent"]
 # The hot path reads the monotonic clock alone. This often, in seconds, the slow path looks at the wall clock,
 # which goes on while a laptop sleeps and the monotonic one does not.
 _RECHECK = 1.0
-# Two expiries this close are of the same token, seconds: one of them has been through some arithmetic.
-_ALIKE = 0.001
+_REPLAYS = 8  # of one API call, whatever its answers of 401 say
 # A call whose wake-up got lost with a dead thread's timers looks for itself this often, seconds.
 _LOOK = 5.0
 _OF_THE_CODE = (ColonyTwoFactorInvalidError, ColonyTwoFactorRequiredError)
@@ -56,6 +55,53 @@ def answer_of(waiter: Waiter) -> str:
         return waiter.token.jwt
     assert waiter.failure is not None  # noqa: S101 - the desk finishes a waiter with one of the two
     raise waiter.failure.exception()
+
+
+class Replays:
+    """What one API call does about answers of 401 (G19).
+
+    Another token that is at hand is tried; with one that is too young to be known the call is made again a little
+    later; else the server is asked for a new token, once in a call. ``once``: after that the call is made only once
+    again, and with a young token, too.
+    """
+
+    __slots__ = ("_agent", "_left", "_may_ask", "_once", "is_new")
+
+    def __init__(self, agent: Agent, *, once: bool = False) -> None:
+        self._agent = agent
+        self._once = once
+        self._left = _REPLAYS
+        self._may_ask = True
+        self.is_new = False  # whether the next token is another one
+
+    def worked(self, jwt: str) -> None:
+        """The call has worked with ``jwt``."""
+        self._agent._worked(jwt)
+
+    def pause(self, jwt: str) -> float | None:
+        """Seconds until the call is made again, with the token of then; ``None``: its 401 stands. May block."""
+        agent = self._agent
+        self.is_new = False
+        try:
+            if not self._left:
+                return None
+            self._left -= 1
+            if agent._has_another(jwt):
+                self.is_new = True
+                return 0.0
+            young = agent._known_in(jwt, once=self._once)
+            if young is not None:
+                return young
+            if not self._may_ask:
+                agent._doubt(jwt)
+                return None
+            self._may_ask = False
+            self.is_new = agent._rejected(jwt)
+            if self._once:
+                self._left = 0
+            return 0.0 if self.is_new else None
+        finally:
+            del jwt  # no traceback of ours holds a token
 
 
 class Agent:
@@ -109,7 +155,7 @@ class Agent:
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> Response:
-        """Make an authenticated API call: on 401 one refresh and one replay.
+        """Make an authenticated API call; one whose token was refused is made again with another (G19).
 
         GET and HEAD are retried by ``RetryConfig``; POST and PUT too, since they carry an ``Idempotency-Key``
         (one is made when none is given); PATCH and DELETE are not once they may have reached the server.
@@ -130,7 +176,7 @@ class Agent:
         call = prepare(
             method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout
         )
-        return self._pool._api.perform(self, call, self._rejected)
+        return self._pool._api.perform(self, call, Replays(self))
 
     def get(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("GET", path, ...)``."""
@@ -211,11 +257,13 @@ class Agent:
         if token.is_soft(now, wall):
             until = token.margin_at
             account = self._account
-            if account.flight is None and now >= account.rest_until:
+            if account.flight is None and now >= max(account.rest_until, account.renew_at):
                 desk = self._pool._runner.dispatcher
                 feed(lambda now, wall: desk.refresh(account, now, wall))
         self._jwt = token.jwt
         self._fresh_until = min(until, token.margin_at, now + _RECHECK)
+        if self._account.token is not token:  # invalidated since it was looked at
+            self._fresh_until = -math.inf
 
     def _granted(self, action: Grant) -> None:
         """The desk has a new token, or has dropped the one it had."""
@@ -226,7 +274,10 @@ class Agent:
                 self._pool._cache.remove(self._credential.key, action.lost.jwt)
             if action.lost is not None and self._pool._link is not None:
                 self._pool._link.forget(self._credential.key)
-        elif token is self._account.token and not self._pool._closed:
+            return
+        if action.exchanged and self._pool._unsaved is not None:
+            self._pool._unsaved.note(self._account, token)
+        if token is self._account.token and not self._pool._closed:
             now = self._monotonic()
             self._jwt = token.jwt
             self._fresh_until = min(token.soft, now + _RECHECK)
@@ -238,24 +289,76 @@ class Agent:
             return None
         self._disk_at = now + _RECHECK
         found = pool._cache.load(self._credential.key, wall)
-        dropped = self._account.last_expiry
-        if found is None or (dropped is not None and found[1] < dropped + _ALIKE):
-            return None  # one that was dropped, or older: a disk that cannot be written to has it for good
-        life, config = found[1] - wall, pool._config.token
-        token = issue(found[0], life, max(0.0, config.life - life), self._account.spread, now, wall, config)
+        if found is None or not self._account.is_news(*found):
+            return None
+        token = self._issued(*found, now, wall)
         if not token.usable(now, wall):
             return None
         desk = pool._runner.dispatcher
         pool._runner.feed(lambda now, wall: desk.adopt(self._account, token, now, wall))
         return token
 
-    def _rejected(self, jwt: str) -> bool:
-        """A 401 on an API call: drop the token that was refused; say whether trying again makes sense (G19)."""
+    def _look_on_disk(self) -> None:
+        """Adopt a token that another process has left there just now, for calls that wait for one."""
+        self._disk_at = -math.inf
+        self._from_disk(self._pool._runtime.monotonic(), self._pool._runtime.now())
+
+    def _issued(self, jwt: str, ends_wall: float, now: float, wall: float) -> Token:
+        """The token ``jwt`` that another process has left, as old as it seems to be."""
+        life, config = ends_wall - wall, self._pool._config.token
+        return issue(jwt, life, max(0.0, config.life - life), self._account.spread, now, wall, config)
+
+    # -- what an API call's answer says of the token ----------------------------------------------------
+
+    def _worked(self, jwt: str) -> None:
+        """An API call has worked with ``jwt``."""
+        token = self._account.token
+        if token is not None and token.jwt == jwt:
+            self._account.record.worked(token)
+
+    def _has_another(self, refused: str) -> bool:
+        """Whether there is, or will be, another token than ``refused``: in memory, on disk, or in the store."""
         account, pool = self._account, self._pool
-        token = account.token
+        old = account.token
+        if old is None or old.jwt != refused:
+            return True
+        now, wall = pool._runtime.monotonic(), pool._runtime.now()
+        found = pool._cache.load(self._credential.key, wall) if pool._cache is not None else None
+        if found is None or found[0] == refused or not account.record.is_usable(found[0]):
+            left = pool._link.newer(account) if pool._link is not None else None
+            found = (left[0], wall + left[1]) if left is not None and left[0] != refused else None
+        if found is None:
+            return False
+        token = self._issued(*found, now, wall)
+        if not token.usable(now, wall):
+            return False
+        desk = pool._runner.dispatcher
+        pool._runner.settle(lambda now, wall: desk.adopt(account, token, now, wall, instead_of=old))
+        return account.token is not old
+
+    def _known_in(self, refused: str, *, once: bool) -> float | None:
+        """Seconds until a call that was ``refused`` is made again, if the API may not know that token yet."""
+        token, pool = self._account.token, self._pool
+        if token is None or token.jwt != refused:
+            return 0.0
+        now, known_after = pool._runtime.monotonic(), pool._config.token.known_after
+        return self._account.record.replay_in(token, now, known_after, once=once)
+
+    def _doubt(self, refused: str) -> None:
+        """Note that ``refused`` is no token that works."""
+        token = self._account.token
+        if token is not None and token.jwt == refused:
+            self._account.record.doubt(token)
+
+    def _rejected(self, jwt: str) -> bool:
+        """Drop the token that was refused, if the next call may ask the server for another; whether it may."""
+        account, pool = self._account, self._pool
+        token, record = account.token, account.record
         if token is None or token.jwt != jwt:
-            return True  # somebody was faster: there is, or will be, another one
-        if pool._runtime.monotonic() < account.forced_at + pool._config.token.forced_interval:
+            return True
+        record.doubt(token)
+        rests = pool._runtime.monotonic() < record.forced_at + pool._config.token.forced_interval
+        if rests and not record.has_worked(token):
             return False
         desk = pool._runner.dispatcher
         pool._runner.settle(lambda now, wall: desk.invalidate(account, token, True, now))
@@ -271,7 +374,8 @@ class Agent:
             if account.totp and (denial is None or not issubclass(denial.failure.error, _OF_THE_CODE)):
                 return  # a new callable at each call must not make a refused key be asked for each time
             account.totp = True
-            account.denial = None
+            account.denial = account.code_refusal = None
+            account.code_refusals, account.totp_at = 0, -math.inf
             if self._pool._link is not None:
                 self._pool._link.forget(self._credential.key)
         finally:

@@ -185,7 +185,12 @@ class TokenConfig:
         margin: seconds before expiry in which callers wait for a new token.
         rest_min: shortest rest after a failed background refresh, seconds.
         rest_max: longest rest.
-        forced_interval: seconds between two refreshes forced by a 401, per key.
+        forced_interval: seconds between two refreshes that a 401 forces for a token that never worked, per key.
+        known_after: seconds after its issue within which a 401 may mean that the API does not know a token yet: the
+            call is made again with it, up to three times. 0 replaces such a token at once.
+        renew_interval: seconds between two exchanges of a key, if all that is wrong with the token is that it ended;
+            doubles while tokens live for less than that.
+        renew_interval_max: its cap.
     """
 
     life: float = 86_400.0
@@ -195,14 +200,20 @@ class TokenConfig:
     rest_min: float = 300.0
     rest_max: float = 600.0
     forced_interval: float = 60.0
+    known_after: float = 2.2
+    renew_interval: float = 5.0
+    renew_interval_max: float = 60.0
 
     def __post_init__(self) -> None:
         number(self, "life", 0.001)
         number(self, "soft_min", 0.0, 1.0)
         number(self, "soft_spread", 0.0, 1.0)
-        for name in ("margin", "rest_min", "rest_max", "forced_interval"):
+        for name in ("margin", "rest_min", "rest_max", "forced_interval", "known_after"):
             number(self, name, 0.0)
+        number(self, "renew_interval", 0.0)
+        number(self, "renew_interval_max", 0.0)
         ordered(self, "rest_min", "rest_max")
+        ordered(self, "renew_interval", "renew_interval_max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator
 
 import httpx
@@ -9,7 +10,7 @@ import httpx
 from ._aio.agent import AsyncAgent
 from ._aio.shared import async_agent
 from ._shell.url import belongs
-from .agent import Agent
+from .agent import Agent, Replays
 
 __all__ = ["ColonyAuth"]
 
@@ -18,9 +19,10 @@ class ColonyAuth(httpx.Auth):
     """Authenticates requests to the API of an agent's pool: ``httpx.Client(auth=ColonyAuth(agent))``, or async.
 
     A request to any other address goes out without the token; httpx itself drops it when a redirect leaves the
-    origin. On a 401 the token that was refused is dropped, and the request replayed once with a new one. A streaming
-    body (a generator, a multipart form with files) is not replayed: its 401 is returned, and the next request has the
-    new token. Errors of the token itself are ``colony_pool``'s.
+    origin. A 401 is answered as in ``Agent.request``: the request is replayed with another token, or a little later
+    with one that is too young to be known. A streaming body (a generator, a multipart form with files) is not
+    replayed: its 401 is returned, and the next request has the new token. Errors of the token itself are
+    ``colony_pool``'s.
 
     With ``AsyncClient``, on asyncio, nothing blocks the loop; ``agent`` may be a ``ColonyPool``'s or an
     ``AsyncColonyPool``'s.
@@ -38,12 +40,20 @@ class ColonyAuth(httpx.Auth):
         if not belongs(self._base_url, str(request.url)):
             yield request
             return
-        jwt = self._agent.token()
-        response = yield _with(request, jwt)
-        again = _refused(response, jwt) and self._agent._rejected(jwt) and _replayable(request)
-        del jwt  # no traceback of ours holds a token
-        if again:
-            yield _with(request, self._agent.token())
+        replays, jwt = Replays(self._agent), ""
+        try:
+            while True:
+                jwt = self._agent.token()
+                response = yield _with(request, jwt)
+                pause = replays.pause(jwt) if _refused(response, jwt) else None
+                if pause is None or not _replayable(request):
+                    break
+                if pause:
+                    self._agent._pool._closing.wait(pause)
+            if response.is_success:
+                replays.worked(jwt)
+        finally:
+            del jwt  # no traceback of ours holds a token
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Called by ``httpx.AsyncClient`` for each request."""
@@ -51,12 +61,20 @@ class ColonyAuth(httpx.Auth):
             yield request
             return
         agent = self._async_agent or async_agent(self._agent)
-        jwt = await agent.token()
-        response = yield _with(request, jwt)
-        again = _refused(response, jwt) and await agent._off_loop(self._agent._rejected, jwt) and _replayable(request)
-        del jwt  # no traceback of ours holds a token
-        if again:
-            yield _with(request, await agent.token())
+        replays, jwt = Replays(self._agent), ""
+        try:
+            while True:
+                jwt = await agent.token()
+                response = yield _with(request, jwt)
+                pause = await agent._off_loop(replays.pause, jwt) if _refused(response, jwt) else None
+                if pause is None or not _replayable(request):
+                    break
+                if pause:
+                    await asyncio.sleep(pause)
+            if response.is_success:
+                replays.worked(jwt)
+        finally:
+            del jwt  # no traceback of ours holds a token
 
 
 def _refused(response: httpx.Response, jwt: str) -> bool:

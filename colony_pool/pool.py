@@ -13,7 +13,8 @@ from ._core.account import Permit
 from ._core.dispatch import Dispatcher
 from ._core.failure import closed
 from ._core.journal import Journal
-from ._core.outcome import OK, Outcome
+from ._core.outcome import DENIED, Outcome
+from ._core.view import Elsewhere
 from ._runtime.protocol import Runtime
 from ._runtime.select import gevent_has_patched, make_runtime
 from ._shared.option import Shared
@@ -29,6 +30,7 @@ from ._shell.observe import Observation, Observer, check_name
 from ._shell.runner import Runner
 from ._shell.token_cache import TokenCache
 from ._shell.transport import Transport
+from ._shell.unsaved import Unsaved
 from ._shell.url import check_base_url
 from ._version import __version__
 from .agent import Agent
@@ -135,6 +137,7 @@ class ColonyPool:
         self._api_retry, self._runtime_choice, self._transport_given = retry, runtime, transport
         self._transport_options: dict[str, Any] = {"proxy": proxy, "ca_certs": ca_certs, "user_agent": user_agent}
         self._cache = TokenCache(self.base_url) if token_cache == "disk" else None
+        self._unsaved = Unsaved(self._cache) if self._cache is not None else None
         self._agents: dict[str, Agent] = {}
         self._closed = False
         self._at_close: Loose[Any] = Loose()  # whose ``end()`` is called
@@ -162,12 +165,13 @@ class ColonyPool:
         known_good = any(agent._account.token is not None for agent in tuple(self._agents.values()))
         desk = Dispatcher(self._config, self._runtime.random, known_good=known_good)
         self._link = self._shared.link(desk, self._runtime, name=self.name, cache=self._cache)
-        claim = self._link.claim if self._link is not None else None
-        attempt = Attempt(self._transport, self._runtime, base_path + _TOKEN_PATH, self._config.timeout.total, claim)
-        alone = self._transport_given is None and claim is None
+        total = self._config.timeout.total
+        attempt = Attempt(self._transport, self._runtime, base_path + _TOKEN_PATH, total, self._claim)
+        alone = self._transport_given is None and self._link is None
         self._runner = Runner(
             desk, self._runtime, attempt, self.breaker, [self._note],
-            self._save if self._cache or claim else None, attempt.swift if alone else None, attempt.ask_code,
+            self._follow_up if self._cache or self._link else None, attempt.swift if alone else None,
+            attempt.ask_code,
         )  # fmt: skip
         if self._link is not None:
             self._link.feed, self._runner.carry = self._runner.feed, self._link.carry
@@ -251,6 +255,8 @@ class ColonyPool:
         if self._link is not None:
             self._link.close()
         self._transport.close()
+        if self._unsaved is not None:
+            self._unsaved.save_all(until=0.0)  # what nobody has begun to write
         self._runtime.close(_CLOSE_WITHIN)
         if self._exporter is not None:
             self._exporter.end(self._exported_as, self)
@@ -274,12 +280,27 @@ class ColonyPool:
         if self._exporter is not None:
             self._exporter.note(event, self)
 
-    def _save(self, permit: Permit, outcome: Outcome) -> None:
+    def _claim(self, permit: Permit) -> Elsewhere | None:
+        """Before an attempt: whether another process makes it, or has made it.
+
+        A one-time code that another process of this host has spent is not sent: its token is on disk by now.
+        """
+        found = self._link.claim(permit) if self._link is not None else None
+        account = permit.account
+        if found is None and permit.claimed is None and account.totp and self._cache is not None:
+            wall = self._runtime.now()
+            left = self._cache.load(account.secret.key, wall)
+            if left is not None and account.is_news(*left):
+                return Elsewhere(token=(left[0], left[1] - wall))
+        return found
+
+    def _follow_up(self, permit: Permit, outcome: Outcome) -> None:
         """After a token was handed out: leave it on disk for the next process, and the key to it."""
-        token = permit.account.token
-        if self._cache is not None and outcome.kind == OK and token is not None and token.jwt == outcome.jwt:
-            credential: Credential = permit.account.secret
-            self._cache.save(credential.key, token.jwt, token.ends_wall)
+        key = permit.account.secret.key
+        if self._unsaved is not None:
+            self._unsaved.save(key)
+        if outcome.kind == DENIED and outcome.code_again and (agent := self._agents.get(key)) is not None:
+            agent._look_on_disk()  # for the token of the process that has spent the code
         if self._link is not None:
             self._link.release(permit, outcome)
 

@@ -10,7 +10,7 @@ from requests.auth import AuthBase
 from requests.utils import rewind_body
 
 from ._shell.url import belongs
-from .agent import Agent
+from .agent import Agent, Replays
 
 __all__ = ["ColonyAuth"]
 
@@ -21,9 +21,9 @@ class ColonyAuth(AuthBase):
     """Authenticates requests to the API of an agent's pool: ``requests.get(url, auth=ColonyAuth(agent))``.
 
     A request to any other address goes out without the token, and a redirect that leaves the API takes none along.
-    On a 401 the token that was refused is dropped, and the request replayed once with a new one. A body that is a
-    generator, or a file that cannot be rewound, is not replayed: its 401 is returned, and the next request has the
-    new token. Errors of the token itself are ``colony_pool``'s.
+    A 401 is answered as in ``Agent.request``: the request is replayed with another token, or a little later with one
+    that is too young to be known. A body that is a generator, or a file that cannot be rewound, is not replayed: its
+    401 is returned, and the next request has the new token. Errors of the token itself are ``colony_pool``'s.
     """
 
     def __init__(self, agent: Agent) -> None:
@@ -40,16 +40,24 @@ class ColonyAuth(AuthBase):
         return r
 
     def _answered(self, response: requests.Response, **options: Any) -> requests.Response:
-        request = response.request
-        sent = request.headers.get("Authorization", "")
+        replays = Replays(self._agent)
+        while self._is_refused(response):
+            pause = replays.pause(_token_of(response))
+            if pause is None or not _rewound(response.request):
+                return response
+            if pause:
+                self._agent._pool._closing.wait(pause)
+            response = self._replayed(response, options)
         if response.is_redirect:
             if not belongs(self._base_url, urljoin(response.url, response.headers["Location"])):
-                request.headers.pop("Authorization", None)  # requests copies these headers for the next request
-            return response
-        refused = response.status_code == 401 and sent.startswith(_BEARER) and belongs(self._base_url, response.url)
-        again = refused and self._agent._rejected(sent[len(_BEARER) :]) and _rewound(request)
-        del sent  # no traceback of ours holds a token
-        return self._replayed(response, options) if again else response
+                # requests copies these headers for the next request
+                response.request.headers.pop("Authorization", None)
+        elif response.status_code < 300:
+            replays.worked(_token_of(response))
+        return response
+
+    def _is_refused(self, response: requests.Response) -> bool:
+        return response.status_code == 401 and bool(_token_of(response)) and belongs(self._base_url, response.url)
 
     def _replayed(self, response: requests.Response, options: dict[str, Any]) -> requests.Response:
         response.content  # noqa: B018 - read, so that its connection is free, whatever comes of the token
@@ -58,9 +66,14 @@ class ColonyAuth(AuthBase):
         request.headers["Authorization"] = f"Bearer {self._agent.token()}"
         adapter: Any = response.connection  # as requests' own digest authentication
         again: requests.Response = adapter.send(request, **options)
-        again.history.append(response)
+        again.history = [*response.history, response]
         again.request = request
         return again
+
+
+def _token_of(response: requests.Response) -> str:
+    sent = response.request.headers.get("Authorization", "")
+    return sent[len(_BEARER) :] if sent.startswith(_BEARER) else ""
 
 
 def _rewound(request: requests.PreparedRequest) -> bool:

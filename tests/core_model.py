@@ -69,7 +69,7 @@ class Model(World):
         self.births += 1
         assert probe or not self._overtaken(key), "somebody else's turn"
         key.tried = self.period
-        key.attempt = Attempt(key, probe, self.period, self.now, self.now + timeout, self.births, retry)
+        key.attempt = Attempt(key, probe, self.period, self.now, self.now + timeout, self.births, retry, key.era)
         self.wire.append(key.attempt)
         return key.attempt
 

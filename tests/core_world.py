@@ -41,6 +41,12 @@ class Attempt:
     ends: float
     born: int
     retry: bool
+    era: int  # its key's of then
+
+    @property
+    def void(self) -> bool:
+        """Its key was invalidated since: what the server says of it is not what callers want now."""
+        return self.era != self.key.era
 
 
 @dataclass(eq=False)
@@ -61,6 +67,7 @@ class Key:
     streak: int = 0  # failures since its last token
     lost: float = math.inf  # since when it has had none, if it was not one that ended
     came: float = 0.0  # when the first of those who wait now came
+    era: int = 0  # one more with each time that it is invalidated
     left_early: bool = False  # one of them has gone: how urgent they are is not known to the second
 
 
@@ -123,6 +130,7 @@ class World:
             key.lost = min(self.now, key.expiry)
         key.margin = key.expiry = key.denied = -math.inf
         key.denials = 0
+        key.era += 1
 
     def forces(self, state: str) -> None:
         """An operator moves the breaker; what is so already is no news, but closing begins anew."""
@@ -143,11 +151,15 @@ class World:
         """A verdict comes; ``seconds``: the token's life, or what the server asks for."""
         key = attempt.key
         if attempt not in self.wire:  # given up before: only a token counts
-            if kind == GOOD and self.now >= key.margin:
+            if kind == GOOD and not attempt.void and self.now >= key.margin:
                 self._granted(key, seconds)
             return
         self._judge(attempt, kind)
         self.asked = min(seconds, LONGEST_RETRY_AFTER) if kind == DOWN else 0.0
+        if attempt.void and kind in (GOOD, REFUSED):  # it is made again, as if it had never been
+            key.tried = -1
+            self._forget(key)
+            return
         if kind == GOOD:
             self._granted(key, seconds)
         elif kind == REFUSED:

@@ -38,7 +38,7 @@ def test_a_new_account_knows_nothing_and_rests_nowhere() -> None:
     assert (None, None, None) == (account.token, account.last_expiry, account.listener)
     assert (False, False) == (account.ever_good, account.forced)
     assert (math.inf, math.inf) == (account.lost_at, account.without_since)
-    assert [-math.inf] * 4 == [account.held_until, account.totp_at, account.rest_until, account.forced_at]
+    assert [-math.inf] * 4 == [account.held_until, account.totp_at, account.rest_until, account.record.forced_at]
 
 
 def test_a_new_permit_is_a_first_attempt_with_a_deadline_and_no_shell() -> None:

@@ -120,7 +120,7 @@ def test_g5_g16_a_late_token_leaves_the_second_attempt_of_its_flight_the_only_on
     desk.answer(lost, GOOD)
     assert first.token is account.token is not None
     desk.feed(desk.desk.force("closed", desk.now))
-    desk.feed(desk.desk.invalidate(account, None, False, desk.now))
+    desk.feed(desk.desk.invalidate(account, account.token, True, desk.now))
     late = desk.ask(account)
     assert [second] == desk.out, "one attempt of one key"
     desk.answer(second, GOOD)

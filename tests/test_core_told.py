@@ -201,7 +201,7 @@ def test_g19_a_refresh_that_a_401_forced_says_so() -> None:
     assert old is not None
     desk.feed(desk.desk.invalidate(account, old, True, desk.now))
     assert (None, True, desk.now, old.ends_wall) == (
-        account.token, account.forced, account.forced_at, account.last_expiry,
+        account.token, account.forced, account.record.forced_at, account.last_expiry,
     )  # fmt: skip
     assert desk.grants[1:] == [(account, None, old)]
     desk.ask(account)
@@ -215,7 +215,7 @@ def test_g19_a_token_that_was_dropped_by_hand_forces_nothing(forced: bool) -> No
     desk, account = served()
     account.denial = desk.desk.denials.deny(account, REFUSED, desk.now, desk.wall)
     desk.feed(desk.desk.invalidate(account, account.token, False, desk.now))
-    assert (None, False, -float("inf")) == (account.token, account.forced, account.forced_at)
+    assert (None, False, -float("inf")) == (account.token, account.forced, account.record.forced_at)
     assert account.denial is not None, "a rejected token says nothing of its key"
     desk.feed(desk.desk.invalidate(account, None, forced, desk.now))
     assert account.denial is None

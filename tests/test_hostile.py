@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import colony_pool as cp
-from colony_pool._core.outcome import MAX_LIFE, classify
+from colony_pool._core.life import MAX_LIFE
+from colony_pool._core.outcome import classify
 from colony_pool._shell.token_cache import TokenCache
 from colony_pool.testing import FakeColony
 from tests.fuzz import targets

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .._core.account import Waiter
 from .._core.failure import closed
 from .._shell.api import Response, is_refused, prepare
-from ..agent import Agent, answer_of, look_after, patience_of
+from ..agent import Agent, Replays, answer_of, look_after, patience_of
 from .flag import LoopFlag, off_loop
 
 if TYPE_CHECKING:
@@ -74,15 +74,18 @@ class AsyncAgent:
         )
         agent, api = self._agent, self._view.pool._api
         door = self._view._doors.here()
-        tried, replayed = 0, False
+        tried, replays = 0, Replays(agent)
         while True:
             jwt = await self.token()
             try:
                 reply = await door.send(call, jwt)
-                if not replayed and is_refused(reply) and await self._off_loop(agent._rejected, jwt):
-                    replayed = True
+                if is_refused(reply) and (pause := await self._off_loop(replays.pause, jwt)) is not None:
+                    if pause and await door.closes_within(pause):
+                        raise closed().exception()
                     continue
                 answer = api.judge(call, reply, tried)
+                if isinstance(answer, Response):
+                    replays.worked(jwt)
             finally:
                 jwt = ""  # no traceback of ours holds a token
             if isinstance(answer, Response):

@@ -15,9 +15,11 @@ from typing import Any
 from .failure import Failure
 from .outcome import Outcome
 from .token import Token
+from .track import TrackRecord
 
 _serial = count(1)
 _SLACK = 64
+_ALIKE = 1.0  # seconds: tokens that end this close are one
 _NO_HEAP: list[tuple[float, int, Waiter]] = []  # never filled
 _NEVER = -math.inf  # one object for all: a negation makes a new one each time, and an account would have four
 
@@ -53,9 +55,9 @@ class Account:
     """The dispatcher's memory of one key. Times are monotonic seconds."""
 
     __slots__ = (
-        "__weakref__", "code_asked_at", "code_until", "denial", "ever_good", "fails", "flight", "forced",
-        "forced_at", "held_until", "last_expiry", "listener", "lost_at", "rest_until", "secret", "serial", "spread",
-        "token", "totp", "totp_at",
+        "__weakref__", "code_asked_at", "code_refusal", "code_refusals", "code_until", "denial", "era", "ever_good",
+        "fails", "flight", "forced", "held_until", "last_expiry", "listener", "lost_at", "record", "rest_until",
+        "secret", "serial", "spread", "token", "totp", "totp_at",
     )  # fmt: skip
 
     def __init__(self, *, spread: float = 0.0, totp: bool = False, secret: Any = None) -> None:
@@ -72,12 +74,24 @@ class Account:
         self.totp_at = _NEVER  # no unspent code before
         self.code_asked_at: float | None = None  # since when its callable is being asked for a code
         self.code_until = _NEVER  # a code is at hand, and good until then
+        self.code_refusal: Failure | None = None  # what the server said of the last code, if it refused it
+        self.code_refusals = 0  # codes in a row that it refused
         self.rest_until = _NEVER  # no background refresh before
-        self.forced_at = _NEVER  # last refresh forced by a 401
+        self.record = TrackRecord()
+        self.era = 0  # one more with each ``invalidate()``: what was asked for in an earlier one is void
         self.forced = False  # a 401 took the token, and no new one has come yet
         self.last_expiry: float | None = None  # unix time at which a token that was rejected would have ended
         self.lost_at = math.inf  # since when it has had no token at all; what counts of one that has ended is its end
         self.listener: Callable[[Any], object] | None = None  # told of each Grant
+
+    @property
+    def renew_at(self) -> float:
+        """No exchange before, if the token has only ended; -inf without one."""
+        return self.record.renew_at if self.token is not None else _NEVER
+
+    def is_news(self, jwt: str, ends_wall: float) -> bool:
+        """Whether a token that another process has left is of use: another than those refused, or a later one."""
+        return self.record.is_usable(jwt) and (self.token is None or ends_wall > self.token.ends_wall + _ALIKE)
 
     @property
     def without_since(self) -> float:
@@ -89,13 +103,14 @@ class Permit:
     """The right to make one attempt. A probe's is a lease; each has a deadline."""
 
     __slots__ = (
-        "account", "alive", "began", "claimed", "deadline", "flight", "generation", "home", "is_probe", "is_retry",
-        "level", "round", "shell", "started", "timeout",
+        "account", "alive", "began", "claimed", "deadline", "era", "flight", "generation", "home", "is_probe",
+        "is_retry", "level", "round", "shell", "started", "timeout",
     )  # fmt: skip
 
     def __init__(self, flight: Flight, generation: int, now: float, timeout: float, *, is_probe: bool) -> None:
         self.flight = flight
         self.account = flight.account
+        self.era = flight.account.era
         self.generation = generation
         self.started = now
         self.timeout = timeout
@@ -108,6 +123,11 @@ class Permit:
         self.claimed: Any = None  # the store that says the key is this process's to exchange
         self.home = flight.home()
         self.shell: Any = None  # the attempt's abort handle, the shell's
+
+    @property
+    def is_void(self) -> bool:
+        """Its key was invalidated since it started: what comes of it is not what callers want now."""
+        return self.era != self.account.era
 
 
 class Flight:
@@ -136,6 +156,12 @@ class Flight:
         self.watched = math.inf  # the earliest deadline of it that the queue has noted
         self._paused = 0.0
         self._heap = _NO_HEAP  # by deadline; a lone waiter needs none
+
+    @property
+    def not_ready_before(self) -> float:
+        """No attempt before: its own backoff, or something about its key."""
+        account = self.account
+        return max(self.not_before, account.totp_at, account.held_until, account.renew_at)
 
     @property
     def background(self) -> bool:

@@ -50,6 +50,7 @@ class Grant:
     account: Account
     token: Token | None
     lost: Token | None = None
+    exchanged: bool = False  # this process has asked the server for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from .account import Account, Denial
 from .failure import Failure, from_outcome, from_status
 from .outcome import Outcome
 
-_CODE_REFUSED = "AUTH_2FA_INVALID"
+CODE_REFUSED = "AUTH_2FA_INVALID"
 
 
 def next_window(now: float, wall: float, width: float) -> float:
@@ -72,7 +72,7 @@ class DenialDesk:
         if account.serial in self._refused:
             self._resting[account.serial] = account
         failure = from_outcome(outcome)
-        if outcome.code == _CODE_REFUSED:
+        if outcome.code == CODE_REFUSED:
             until = next_window(now, wall, self._config.totp_window)
             account.denial = Denial(until, 0, failure, code_only=True)
             return account.denial

@@ -44,7 +44,8 @@ class Dispatcher(Admission):
         refusal = closed() if self._closed else self.denials.standing(account, now)
         token = account.token if account.token is not None and account.token.valid(now, wall) else None
         usable = token is not None and token.usable(now, wall)
-        if token is not None and not self._closed and (usable or refusal is not None or self._blocked(now)):
+        unserved = refusal is not None or self._blocked(now) or account.renew_at > now
+        if token is not None and not self._closed and (usable or unserved):
             self._emit(ev.TokenAsked("coalesced" if usable else "margin"))
             self._finish(waiter, now, token=token)
             self._background(account, now)
@@ -110,25 +111,38 @@ class Dispatcher(Admission):
         self._enter(now)
         token = account.token
         if rejected is None:
-            account.denial = None
-        if token is not None and (rejected is None or rejected.jwt == token.jwt):
-            account.token = None
-            account.lost_at = min(now, token.ends)
-            account.last_expiry = token.ends_wall
-            if forced:
-                account.forced_at = now
-                account.forced = True
-            self._out.append(act.Grant(account, None, lost=token))
+            account.denial = account.code_refusal = None
+            account.code_refusals = 0
+            account.era += 1
+        if rejected is None or (token is not None and rejected.jwt == token.jwt):
+            account.record.dropped(token, now, forced=forced and rejected is not None)
+            if token is not None:
+                account.token = None
+                account.lost_at = min(now, token.ends)
+                account.last_expiry = token.ends_wall
+                account.forced = forced
+                self._out.append(act.Grant(account, None, lost=token))
             if account.flight is not None and account.flight.permit is None:
-                self.queue.put(account.flight, now, self._wall)  # its place in the queue depends on its token
+                self.queue.put(account.flight, now, self._wall)  # it need not wait for a token to have ended
         return self._pump(now)
 
-    def adopt(self, account: Account, token: Token, now: float, wall: float) -> list[act.Action]:
-        """A valid token was found elsewhere (the disk cache): it serves its flight, too."""
+    def adopt(
+        self, account: Account, token: Token, now: float, wall: float, *, instead_of: Token | None = None
+    ) -> list[act.Action]:
+        """A valid token was found elsewhere (the disk cache): it serves its flight, too.
+
+        ``instead_of``: a token that an API call was refused with, so that any other is better.
+        """
         self._enter(now, wall)
-        if account.token is None or account.token.ends < token.ends:
+        known, record = account.token, account.record
+        better = known is None or known.ends < token.ends or known is instead_of
+        if better and record.is_usable(token.jwt):
             self._emit(ev.TokenAsked("disk"))
             self.known_good = True
+            if known is not None and known is instead_of:
+                record.replaced(known)
+                account.last_expiry = known.ends_wall
+            record.found(now if instead_of is not None else -math.inf)
             account.token = token
             account.forced = False
             self._out.append(act.Grant(account, token))
@@ -231,7 +245,7 @@ class Dispatcher(Admission):
         token = account.token
         if token is None or not token.is_soft(now, self._wall):
             return  # somebody was faster
-        if account.flight is None and now >= account.rest_until and not self._closed:
+        if account.flight is None and now >= max(account.rest_until, account.renew_at) and not self._closed:
             if self.denials.standing(account, now) is not None:
                 return
             flight = account.flight = Flight(account, now, soft=True)

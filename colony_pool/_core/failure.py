@@ -6,7 +6,7 @@ One shared exception instance would grow a traceback with each waiter that raise
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import (
@@ -30,6 +30,7 @@ _BY_CODE: dict[str | None, type[ColonyAPIError]] = {
     "AUTH_2FA_REQUIRED": ColonyTwoFactorRequiredError,
     "AUTH_2FA_INVALID": ColonyTwoFactorInvalidError,
 }
+CODES_OF_2FA = frozenset(_BY_CODE)
 _BY_STATUS: dict[int, type[ColonyAPIError]] = {
     400: ColonyValidationError,
     401: ColonyAuthError,
@@ -185,8 +186,14 @@ def held(seconds: float, cause: str) -> Failure:
     return Failure(ColonyRateLimitError, message, 429, extra={"retry_after": seconds})
 
 
-def no_code(seconds: float) -> Failure:
-    """The one-time code at hand is spent, and the next window lies beyond this call's patience."""
+def no_code(seconds: float, refusal: Failure | None = None) -> Failure:
+    """The one-time code at hand is spent, and the next window lies beyond this call's patience.
+
+    ``refusal``: what the server said of it, if it refused it.
+    """
+    if refusal is not None:
+        words = f"{refusal.message}; the next one is sent in {seconds:.0f} s: pass a max_wait that is larger"
+        return replace(refusal, message=words)
     message = (
         f"/auth/token: the one-time code was sent before; the next one comes in {seconds:.0f} s. "
         "Try again then, or pass a larger max_wait; the API key is fine"
@@ -208,6 +215,15 @@ def overdue(waited: float, last: Outcome | None, tried: int, *, known_good: bool
     if last is not None:
         return from_outcome(last, tried, known_good=known_good)
     message = f"/auth/token: waited {waited:.0f} s for a turn and got none; try again, or pass a larger max_wait"
+    return Failure(ColonyServerError, message, 503)
+
+
+def renewed_lately(seconds: float, life: float) -> Failure:
+    """The last token has ended, and has come too lately to ask for another within this call's patience."""
+    message = (
+        f"/auth/token: the last token of this key was to live for {life:.3g} s only, and has ended; the next one is "
+        f"asked for in {seconds:.0f} s. Try again then, or pass a larger max_wait; the API key is fine"
+    )
     return Failure(ColonyServerError, message, 503)
 
 

@@ -22,7 +22,6 @@ the endpoint's place.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from typing import Any
 
 from .answer import described, is_api_error, json_object, media_type, one_line, what_came
 from .backoff import http_date, rate_limit, retry_after
+from .life import seconds_left
 from .view import Elsewhere
 
 OK, DOWN, NETWORK, FAULT = "ok", "down", "network", "fault"
@@ -37,7 +37,6 @@ THROTTLED, DENIED, LOCAL = "throttled", "denied", "local"
 KINDS = (OK, DOWN, NETWORK, FAULT, THROTTLED, DENIED, LOCAL)
 
 MAX_TOKEN_CHARS = 16_384
-MAX_LIFE = 10 * 365 * 86_400.0  # of a token, seconds: who says more has mistaken the unit, and has said nothing
 _GATEWAY = 502
 _MAX_CODE = 100
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
@@ -57,7 +56,9 @@ class Outcome:
     left: tuple[int, float] | None = None  # the headers say: so many requests left, for so many seconds
     jwt: str = field(default="", repr=False)
     life: float | None = None  # seconds the token lives from now, None when nobody said
+    life_cut: bool = False  # ``expires_in`` ends the token long before its own ``exp`` does
     code_burnt: bool = False  # a TOTP code reached the socket
+    code_again: bool = False  # the next TOTP window brings another code
     code_wait: bool = False  # local: no unspent code before the next TOTP window
     elsewhere: Elsewhere | None = None  # local: another process makes this attempt, or has made it
     passing: bool = False  # local: our own trouble, which passes; the attempt is made again
@@ -125,21 +126,10 @@ def _token_answer(
         return bad_answer(status, f"the body ({kind}) holds no access_token")
     if len(jwt) > MAX_TOKEN_CHARS or not _VISIBLE.fullmatch(jwt):
         return bad_answer(status, "its access_token is no token")
-    life = _seconds(response.get("expires_in"))
-    if life is None:
-        expiry = _seconds(_claims(jwt).get("exp"))
-        server_now = http_date(headers.get("date"))
-        # Against the server's clock if it told it: this host's may be wrong by hours.
-        life = None if expiry is None else expiry - (wall if server_now is None else server_now)
+    life, cut = seconds_left(response.get("expires_in"), jwt, http_date(headers.get("date")), wall)
     if life is not None and life <= 0:
         return bad_answer(status, "its token has expired already")
-    life = None if life is not None and life > MAX_LIFE else life
-    return Outcome(OK, status, exhausted_for=exhausted, jwt=jwt, life=life)
-
-
-def claims_expiry(jwt: str) -> float | None:
-    """Unix time of a JWT's ``exp``, ``None`` when it is no JWT or has none. Nothing is verified."""
-    return _seconds(_claims(jwt).get("exp"))
+    return Outcome(OK, status, exhausted_for=exhausted, jwt=jwt, life=life, life_cut=cut)
 
 
 def error_text(response: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -148,20 +138,3 @@ def error_text(response: Mapping[str, Any]) -> tuple[str, str | None]:
     message, code = (detail.get("message"), detail.get("code")) if isinstance(detail, Mapping) else (detail, None)
     is_code = isinstance(code, str) and len(code) <= _MAX_CODE and code.isprintable()
     return (one_line(message) if isinstance(message, str) else ""), (code if is_code else None)
-
-
-def _claims(jwt: str) -> dict[str, Any]:
-    parts = jwt.split(".")
-    if len(parts) != 3:
-        return {}
-    try:
-        return json_object(base64.urlsafe_b64decode(parts[1] + "=="))
-    except ValueError:
-        return {}
-
-
-def _seconds(value: object) -> float | None:
-    """A finite number of seconds that a float can count; ``None`` for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if -1e11 < value < 1e11 else None

@@ -53,8 +53,7 @@ class Queue:
 
     def put(self, flight: Flight, now: float, wall: float) -> None:
         """Queue ``flight``, or move it to where it belongs by now."""
-        account = flight.account
-        not_before = max(flight.not_before, account.totp_at, account.held_until)
+        not_before = flight.not_ready_before
         flight.stamp += 1
         if not_before > now:
             heappush(self._sleeping, (not_before, flight.serial, flight.stamp, flight))

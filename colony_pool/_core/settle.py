@@ -14,7 +14,7 @@ from .catalog import WAITS
 from .circuit import Circuit
 from .codes import CodeDesk
 from .denial import DenialDesk
-from .failure import Failure, circuit_open, from_outcome, held, no_code, overdue, totp_hangs
+from .failure import Failure, circuit_open, from_outcome, held, no_code, overdue, renewed_lately, totp_hangs
 from .members import Fleet
 from .outcome import Outcome
 from .pace import Window
@@ -92,7 +92,7 @@ class Settlement:
     def _served_from(self, flight: Flight) -> float:
         """Before this ``flight`` cannot have a token: who cannot wait until then leaves now (G9)."""
         account = flight.account
-        rested = max(account.totp_at, account.held_until)
+        rested = max(account.totp_at, account.held_until, account.renew_at)
         if self.circuit.state == ev.CLOSED or len(self.flights) == 1:
             return max(rested, flight.not_before)
         return rested  # while open another flight's probe may end the outage, and forgive this one's backoff (G8)
@@ -100,20 +100,24 @@ class Settlement:
     def _grant(self, account: Account, outcome: Outcome, now: float) -> None:
         life = self.config.token.life if outcome.life is None else outcome.life
         account.token = issue(outcome.jwt, life, 0.0, account.spread, now, self._wall, self.config.token)
-        account.denial = None
+        account.record.exchanged(life, now, self.config.token, cut=outcome.life_cut)
+        account.denial = account.code_refusal = None
+        account.code_refusals = 0
         account.fails = 0
         account.ever_good = True
         self.granted_at = now
         self.known_good = True
         account.forced = False
-        self._out.append(act.Grant(account, account.token))
+        self._out.append(act.Grant(account, account.token, exchanged=True))
 
     def _receive(self, account: Account, jwt: str, life: float, now: float) -> None:
         """Take a token that another process was given."""
         age = max(0.0, self.config.token.life - life)
         account.token = issue(jwt, life, age, account.spread, now, self._wall, self.config.token)
         self.known_good = True
-        account.denial = None
+        account.record.found(now)
+        account.denial = account.code_refusal = None
+        account.code_refusals = 0
         account.forced = False
         self._out.append(act.Grant(account, account.token))
 
@@ -179,15 +183,23 @@ class Settlement:
         waited = now - waiter.joined
         if self.hold_until > now:
             return held(self.hold_until - now, self.hold_cause)
-        if flight.account.held_until > now:
-            return held(flight.account.held_until - now, "this key was refused just before")
-        if flight.account.code_asked_at is not None:
-            return totp_hangs(now - flight.account.code_asked_at)
-        if flight.account.totp_at > now:
-            return no_code(flight.account.totp_at - now)
+        if (of_the_key := self._why_the_key_waits(flight.account, now)) is not None:
+            return of_the_key
         if self.circuit.state != ev.CLOSED:
             return self._open_failure(flight.account, waited, now)
         return overdue(waited, flight.last, flight.asked, known_good=self.known_good)
+
+    def _why_the_key_waits(self, account: Account, now: float) -> Failure | None:
+        """Why no attempt is made for this key now; ``None`` if nothing about it is in the way."""
+        if account.held_until > now:
+            return held(account.held_until - now, "this key was refused just before")
+        if account.code_asked_at is not None:
+            return totp_hangs(now - account.code_asked_at)
+        if account.totp_at > now:
+            return no_code(account.totp_at - now, account.code_refusal)
+        if account.renew_at > now and self.circuit.state == ev.CLOSED:
+            return renewed_lately(account.renew_at - now, account.record.life)
+        return None
 
     def _open_failure(self, account: Account, waited: float, now: float) -> Failure:
         circuit = self.circuit

@@ -9,7 +9,7 @@ from . import actions as act
 from . import events as ev
 from .account import Account, Flight, Permit
 from .backoff import jittered
-from .denial import next_window
+from .denial import CODE_REFUSED, next_window
 from .failure import Failure, from_outcome
 from .fleet import Sharing
 from .outcome import DENIED, DOWN, FAULT, LOCAL, NETWORK, OK, THROTTLED, Outcome
@@ -36,7 +36,8 @@ class Verdicts(Sharing):
         account, flight = permit.account, permit.flight
         if not permit.alive:  # given up before; only a token still counts (G5)
             self._emit(_finished(permit, outcome, now, stale=True, late=True))
-            if outcome.kind == OK and (account.token is None or not account.token.usable(now, self._wall)):
+            wanted = account.token is None or not account.token.usable(now, self._wall)
+            if outcome.kind == OK and wanted and not permit.is_void:
                 self._grant(account, outcome, now)
                 self._serve(account, now)
             return
@@ -123,18 +124,16 @@ class Verdicts(Sharing):
         account = flight.account
         if outcome.code_burnt:
             account.totp_at = next_window(now, self._wall, self.config.denial.totp_window)
-        if outcome.kind == OK:
-            self._grant(account, outcome, now)
-        elif outcome.kind == DENIED:
-            denial = self.denials.deny(account, outcome, now, self._wall)
-            self._emit(ev.KeyDenied(outcome.status, outcome.code, denial.until - now, denial.code_only))
-        elif outcome.kind == THROTTLED:
-            self._throttle(flight, outcome, now)
+        void = permit.is_void and outcome.kind in (OK, DENIED)
+        if not void:
+            self._note(flight, outcome, now)
         if outcome.left is not None:
             self.quota.told(*outcome.left, now)
         if outcome.exhausted_for is not None:
             self._hold(outcome.exhausted_for, "the rate limit is used up", "exhausted", now)
-        if outcome.kind == OK:
+        if void:
+            self._ask_again(flight, now)
+        elif outcome.kind == OK:
             self._serve(account, now)
             if not self.flights and self.circuit.state == ev.CLOSED:
                 self.circuit.drained()
@@ -143,17 +142,57 @@ class Verdicts(Sharing):
         else:
             self._return(permit, flight, outcome, now)
 
+    def _note(self, flight: Flight, outcome: Outcome, now: float) -> None:
+        """Remember of the key what the server has said of it."""
+        account = flight.account
+        if outcome.kind == OK:
+            self._grant(account, outcome, now)
+        elif _is_of_the_code(outcome):
+            self._refuse_code(account, outcome, now)
+        elif outcome.kind == DENIED:
+            denial = self.denials.deny(account, outcome, now, self._wall)
+            self._emit(ev.KeyDenied(outcome.status, outcome.code, denial.until - now, denial.code_only))
+        elif outcome.kind == THROTTLED:
+            self._throttle(flight, outcome, now)
+
     def _return(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
         """A flight comes back without a token."""
         if flight.background and not outcome.code_wait and outcome.elsewhere is None:
             rest = self.config.token.rest_max - self.config.token.rest_min
             flight.account.rest_until = now + self.config.token.rest_min + rest * self._rand()
-        if outcome.kind in (DENIED, THROTTLED):
+        if _is_of_the_code(outcome):
+            self._ask_again(flight, now)
+        elif outcome.kind in (DENIED, THROTTLED):
             self._fail(flight, from_outcome(outcome), now)
         elif outcome.kind == LOCAL:
             self._conclude_local(permit, flight, outcome, now)
         else:
             self._conclude_bad(permit, flight, outcome, now)
+
+    def _refuse_code(self, account: Account, outcome: Outcome, now: float) -> None:
+        """The server refused a one-time code: another process may have spent it, and the next one is as good as new.
+
+        The second in a row is probably wrong, not spent. Servers count wrong codes: so each further one waits twice
+        as many windows.
+        """
+        rules = self.config.denial
+        more = min(rules.totp_window * (2.0 ** min(account.code_refusals, 30) - 1.0), rules.delay_max)
+        account.totp_at = next_window(now, self._wall, rules.totp_window) + more
+        account.code_refusals += 1
+        account.code_refusal = from_outcome(outcome)
+        self.denials.last = (now, account)
+        self._emit(ev.KeyDenied(outcome.status, outcome.code, account.totp_at - now, code_only=True))
+
+    def _ask_again(self, flight: Flight, now: float) -> None:
+        """The server has answered, and its answer is of no use to those who wait: the next attempt is a first one."""
+        flight.tried_in = -1
+        ready_at = self._served_from(flight)
+        late = flight.overdue(ready_at)
+        if ready_at > now:
+            late += self._no_parking.get(flight.serial, {})
+        self._dismiss(flight, late, now)
+        if not flight.background:  # else it has been dropped
+            self.queue.put(flight, now, self._wall)
 
     def _throttle(self, flight: Flight, outcome: Outcome, now: float) -> None:
         seconds = self.config.denial.hold if outcome.retry_after is None else outcome.retry_after
@@ -202,7 +241,9 @@ class Verdicts(Sharing):
         account = flight.account
         if found.view is not None:
             self._learn(found.view, permit.generation, now)
-        if found.token is not None:
+        if permit.is_void and (found.token is not None or found.denial is not None):
+            self._ask_again(flight, now)
+        elif found.token is not None:
             self._receive(account, *found.token, now)
             self._serve(account, now)
         elif found.denial is not None:
@@ -277,6 +318,11 @@ class Verdicts(Sharing):
 
 def _rest(times: int) -> float:
     return float(min(_PUT_OFF * 2.0 ** min(times - 1, 10), _PUT_OFF_MAX))
+
+
+def _is_of_the_code(outcome: Outcome) -> bool:
+    """Whether only a one-time code was refused, and there will be another."""
+    return outcome.kind == DENIED and outcome.code == CODE_REFUSED and outcome.code_again
 
 
 def _finished(

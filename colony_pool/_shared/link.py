@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from .._core import actions as act
-from .._core.account import Permit
+from .._core.account import Account, Permit
 from .._core.dispatch import Dispatcher
 from .._core.outcome import DENIED, OK, Outcome
 from .._core.view import Denial, Elsewhere, View
@@ -28,6 +28,7 @@ from .store import KeyState, Store, StoreUnavailable
 
 _CLAIM = 10.0  # seconds that others wait for an exchange of ours
 _ALIKE = 1.0  # tokens that end this close are one
+_NO_TOKEN = 1e9  # seconds: no token lives longer, so that none is told of
 Step = Callable[[float, float], list[act.Action]]
 Feed = Callable[[Step], object]
 
@@ -120,7 +121,7 @@ class Link:
             return None
         key = permit.account.secret.key
         name = key_name(key, self._base_url)
-        beyond = max(0.0, _known_end(permit) + _ALIKE - self._runtime.now())
+        beyond = self._beyond(permit.account)
         for lane in self._lanes:
             if not lane.claims:
                 return None
@@ -139,19 +140,50 @@ class Link:
         return None
 
     def _found(self, permit: Permit, key: str, state: KeyState) -> Elsewhere | None:
-        wall, known = self._runtime.now(), _known_end(permit)
-        if state.token is not None:
-            jwt = Sealer(key, self._base_url).unseal(state.token[0])
-            if jwt is not None:
-                return Elsewhere(token=(jwt, state.token[1]))
+        wall, account = self._runtime.now(), permit.account
+        if (token := self._unsealed(account, state)) is not None:
+            return Elsewhere(token=token)
         if state.denial is not None:
             return Elsewhere(denial=state.denial)
         if not state.mine and self._is_news(state.view):
             return Elsewhere(view=state.view)
         left = self._on_disk(key) if self._on_disk is not None and (state.mine or state.busy_for > 0.0) else None
-        if left is not None and left[1] > known + _ALIKE:
+        if left is not None and account.is_news(*left):
             return Elsewhere(token=(left[0], left[1] - wall))
         return Elsewhere() if state.busy_for > 0.0 else None
+
+    def _beyond(self, account: Account) -> float:
+        """Seconds that a token in the store must have left to be of use."""
+        if account.record.ask_anew:
+            return _NO_TOKEN
+        token = account.token  # read once, as in ``release``
+        return 0.0 if token is None else max(0.0, token.ends_wall + _ALIKE - self._runtime.now())
+
+    def _unsealed(self, account: Account, state: KeyState) -> tuple[str, float] | None:
+        """The token in the store, and seconds that it has left, if it is of use."""
+        if state.token is None:
+            return None
+        jwt = Sealer(account.secret.key, self._base_url).unseal(state.token[0])
+        return (jwt, state.token[1]) if jwt is not None and account.record.is_usable(jwt) else None
+
+    def newer(self, account: Account) -> tuple[str, float] | None:
+        """Another token of ``account`` that is in the store, and seconds that it has left; waits as for a claim."""
+        name = key_name(account.secret.key, self._base_url)
+        flight = account.flight
+        if flight is not None and flight.permit is not None:  # its claim must not end
+            return None
+        for lane in self._lanes:
+            if not (lane.claims and lane.seals):
+                continue
+            try:
+                state = lane.calls.wait(lane.calls.ask(lambda store: store.claim_key(self.owner, name, _CLAIM)))
+            except StoreUnavailable:
+                continue
+            self._listen_to(lane)
+            if state.mine:
+                lane.calls.begin(lambda store: store.release_key(self.owner, name))
+            return self._unsealed(account, state)
+        return None
 
     def _is_news(self, view: View) -> bool:
         fleet = self._desk.fleet
@@ -212,10 +244,3 @@ def _owner() -> str:
 
 def _idle_at(desk: Dispatcher) -> Callable[[], float]:
     return lambda: desk.fleet.idle_at if desk.fleet is not None else float("-inf")
-
-
-def _known_end(permit: Permit) -> float:
-    """Unix time at which the last token of the key ends that this process knows of."""
-    token, expiry = permit.account.token, permit.account.last_expiry  # read once, as in ``release``
-    held = token.ends_wall if token is not None else float("-inf")
-    return max(held, expiry if expiry is not None else float("-inf"))

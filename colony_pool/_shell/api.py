@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json as _json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlencode
 
 from .._core.answer import described, is_api_error
 from .._core.backoff import jittered, retry_after
-from .._core.failure import Failure, closed, from_status, from_stranger
+from .._core.failure import CODES_OF_2FA, Failure, closed, from_status, from_stranger
 from .._core.outcome import error_text
 from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
-from ..errors import ColonyAPIError, ColonyNetworkError, ColonyNotFoundError, ColonyServerError
+from ..errors import ColonyAPIError, ColonyAuthError, ColonyNetworkError, ColonyNotFoundError, ColonyServerError
 from .connections import BUSY
 from .transport import BadReply, NetworkFailure, Reply, Transport
 
 if TYPE_CHECKING:
-    from ..agent import Agent
+    from ..agent import Agent, Replays
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _REPEATABLE = ("GET", "HEAD")
@@ -28,6 +28,10 @@ _KEYED = ("POST", "PUT")
 # Names of headers are the same however they are written; these are of ours, and a caller's takes its place.
 _OURS = ("Accept", "Accept-Encoding", "Content-Type", "Idempotency-Key", "User-Agent")
 _WRITTEN = {name.lower(): name for name in _OURS}
+_REFUSED = (
+    "it is the token that was refused, not the API key: a token that has worked is replaced at once, one that never "
+    "did once a minute; agent.invalidate() has the next call ask for another"
+)
 MAX_BODY = 64 * 1024 * 1024
 Sent = Reply | NetworkFailure | BadReply
 
@@ -156,17 +160,20 @@ class Api:
         self._retry = retry
         self._closing = closing
 
-    def perform(self, agent: Agent, call: Call, on_401: Callable[[str], bool]) -> Response:
-        """Make ``call`` for ``agent``; ``on_401(rejected)`` says whether a replay with a new token makes sense."""
-        tried, replayed = 0, False
+    def perform(self, agent: Agent, call: Call, replays: Replays) -> Response:
+        """Make ``call`` for ``agent``."""
+        tried = 0
         while True:
             jwt = agent.token()
             try:
                 reply = self.send(call, jwt)
-                if not replayed and is_refused(reply) and on_401(jwt):
-                    replayed = True
+                if is_refused(reply) and (pause := replays.pause(jwt)) is not None:
+                    if pause and self._closing.wait(pause):
+                        raise closed().exception()
                     continue
                 answer = self.judge(call, reply, tried)
+                if isinstance(answer, Response):
+                    replays.worked(jwt)
             finally:
                 jwt = ""  # no traceback of ours holds a token
             if isinstance(answer, Response):
@@ -238,6 +245,8 @@ def _error(call: Call, reply: Reply, after: float | None) -> Failure:
         said = f": {detail[:300]}" if detail else ""
         words = f"{where}: HTTP 404{said} (there is no such thing: check the path, or base_url)"
         return Failure(ColonyNotFoundError, words, 404, response, code)
-    if reply.status == 401 and not code:
-        detail = detail or "the token was refused, and so was a fresh one"
+    if reply.status == 401 and code not in CODES_OF_2FA:
+        said = f": {detail[:300]}" if detail else ""
+        words = f"{where}: HTTP 401{said} ({_REFUSED})"
+        return Failure(ColonyAuthError, words, 401, response, code)
     return from_status(reply.status, detail, code, response, after, where)

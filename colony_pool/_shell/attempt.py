@@ -114,7 +114,7 @@ class Attempt:
             outcome = classify(reply.status, reply.headers, answer, self._runtime.now())
         finally:
             del fields, body
-        return replace(outcome, code_burnt=True) if burnt else outcome
+        return replace(outcome, code_burnt=True, code_again=not credential.single_use) if burnt else outcome
 
 
 def _unanswered(failure: NetworkFailure, code_burnt: bool, *, is_probe: bool) -> Outcome:

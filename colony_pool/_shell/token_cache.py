@@ -16,7 +16,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from .._core.outcome import MAX_LIFE, MAX_TOKEN_CHARS
+from .._core.life import MAX_LIFE
+from .._core.outcome import MAX_TOKEN_CHARS
 
 _VERSION = 1
 _MARGIN = 60.0

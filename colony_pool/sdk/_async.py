@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from colony_sdk.async_client import AsyncColonyClient as Theirs
 from .._aio.agent import AsyncAgent
 from .._aio.pool import AsyncColonyPool
 from .._aio.shared import view_of
+from ..agent import Replays
 from ..errors import ColonyAPIError
 from ..pool import ColonyPool
 from ._default import chosen_pool
@@ -27,7 +29,7 @@ __all__ = ["AsyncColonyClient", "adopt_async"]
 check_async(Theirs)
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-_OWN = ("_raw_multipart_upload", "_raw_request_bytes", "_ensure_token", "_clear_cached_token")
+_OWN = ("_raw_request", "_raw_multipart_upload", "_raw_request_bytes", "_ensure_token", "_clear_cached_token")
 
 Carried = tuple[AsyncAgent, str] | None
 # The token that the call of this task carries, and whose it is: tasks share a client, and another may have renewed
@@ -35,25 +37,39 @@ Carried = tuple[AsyncAgent, str] | None
 _carried: ContextVar[Carried] = ContextVar("colony_pool.sdk.carried", default=None)
 # The one that it was refused with, until the pool has been told, which may block and is done off the loop.
 _refused: ContextVar[Carried] = ContextVar("colony_pool.sdk.refused", default=None)
+_replays: ContextVar[list[Replays] | None] = ContextVar("colony_pool.sdk.replays", default=None)  # of that call
 
 
-def _with_a_fresh_token(method: Method) -> Method:
-    """As for the synchronous client: one refresh, one replay, where the SDK would give up on a 401."""
+def _with_a_fresh_token(method: Method, *, ask_first: bool = True) -> Method:
+    """A call that was refused is made again as long as that can help; the SDK does so once, or not at all.
+
+    ``ask_first``: ``method`` takes whatever token its client has.
+    """
 
     @functools.wraps(method)
     async def call(self: AsyncColonyClient, *args: Any, **kwargs: Any) -> Any:
-        await self._ensure_token()
-        before = _carried.get()
-        try:
+        if _replays.get() is not None:  # the SDK makes its call again
             return await method(self, *args, **kwargs)
-        except colony_sdk.ColonyAuthError as error:
-            if error.status != 401:
-                raise
-            self._clear_cached_token()
-            await self._ensure_token()
-            if _carried.get() == before:
-                raise
-        return await method(self, *args, **kwargs)
+        mark = _replays.set([])
+        try:
+            if ask_first:
+                await self._ensure_token()
+            while True:
+                try:
+                    answer = await method(self, *args, **kwargs)
+                    break
+                except colony_sdk.ColonyAuthError as error:
+                    if error.status != 401:
+                        raise
+                    self._clear_cached_token()
+                    if not await _tell_of_the_refused():
+                        raise
+                await self._ensure_token()
+            if (carried := self._carries()) is not None:
+                carried[0]._agent._worked(carried[1])
+            return answer
+        finally:
+            _replays.reset(mark)
 
     return cast(Method, call)
 
@@ -123,6 +139,7 @@ class AsyncColonyClient(Theirs):
         self._view = pool if isinstance(pool, AsyncColonyPool) else view_of(self.pool)
         self._held = None
 
+    _raw_request = _with_a_fresh_token(Theirs._raw_request, ask_first=False)
     _raw_multipart_upload = _with_a_fresh_token(Theirs._raw_multipart_upload)
     _raw_request_bytes = _with_a_fresh_token(Theirs._raw_request_bytes)
 
@@ -143,9 +160,13 @@ class AsyncColonyClient(Theirs):
 
     def _clear_cached_token(self) -> None:
         """The SDK comes here when a token was refused, and for a key that has gone, which may never have had one."""
-        carried, held = _carried.get(), self._held
-        if carried is not None and held is not None and carried[0] is held[1]:
+        if (carried := self._carries()) is not None:
             _refused.set(carried)
+
+    def _carries(self) -> Carried:
+        """The token that the call of this task carries, if it is of this client's key."""
+        carried, held = _carried.get(), self._held
+        return carried if carried is not None and held is not None and carried[0] is held[1] else None
 
     def _agent(self) -> AsyncAgent:
         """The pool's handle for the key of the moment."""
@@ -159,13 +180,22 @@ class AsyncColonyClient(Theirs):
         return held[1]
 
 
-async def _tell_of_the_refused() -> None:
-    refused = _refused.get()
+async def _tell_of_the_refused() -> bool:
+    """Tell the pool of a token that was refused, and wait; whether making the call again can help."""
+    refused, of_this_call = _refused.get(), _replays.get()
     _refused.set(None)
     try:
-        if refused is not None:
-            agent = refused[0]
-            await agent._off_loop(agent._agent._rejected, refused[1])
+        if refused is None:
+            return False
+        agent = refused[0]
+        if of_this_call is None:
+            of_this_call = []
+        if not of_this_call:
+            of_this_call.append(Replays(agent._agent, once=True))
+        pause = await agent._off_loop(of_this_call[0].pause, refused[1])
+        if pause:
+            await asyncio.sleep(pause)
+        return pause is not None
     finally:
         del refused  # no traceback of ours holds a token
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
 import colony_sdk
 from colony_sdk import RetryConfig
 
 from .._aio.pool import AsyncColonyPool
-from ..agent import Agent
+from ..agent import Agent, Replays
 from ..config import AUTH_TOKEN_RETRY
 from ..config import RetryConfig as PoolRetry
 from ..errors import ColonyAPIError
@@ -27,6 +28,8 @@ check_sync()
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Client = TypeVar("Client", bound="colony_sdk.ColonyClient | colony_sdk.AsyncColonyClient")
+# Of the call that is being made: the SDK makes it again by itself, and that is the same call.
+_replays: ContextVar[list[Replays] | None] = ContextVar("colony_pool.sdk.replays", default=None)
 _OWN = (*OPENERS, "_ensure_token", "_clear_cached_token")
 
 
@@ -37,9 +40,12 @@ def _through_the_pool(method: Method) -> Method:
     @functools.wraps(method)
     def call(self: ColonyClient, *args: Any, **kwargs: Any) -> Any:
         mark = caller.set(self)
+        first = _replays.set([]) if _replays.get() is None else None  # else the SDK makes its call again
         try:
             return own(self, *args, **kwargs)
         finally:
+            if first is not None:
+                _replays.reset(first)
             caller.reset(mark)
 
     return cast(Method, call)
@@ -52,16 +58,17 @@ def _with_a_fresh_token(method: Method) -> Method:
     @functools.wraps(method)
     def call(self: ColonyClient, *args: Any, **kwargs: Any) -> Any:
         self._ensure_token()
-        before = self._token
+        mark = _replays.set([])
         try:
+            try:
+                return send(self, *args, **kwargs)
+            except colony_sdk.ColonyAuthError as error:
+                if error.status != 401 or not self._replays().is_new:
+                    raise
+                self._ensure_token()
             return send(self, *args, **kwargs)
-        except colony_sdk.ColonyAuthError as error:
-            if error.status != 401:
-                raise
-            self._ensure_token()
-            if self._token == before:
-                raise
-        return send(self, *args, **kwargs)
+        finally:
+            _replays.reset(mark)
 
     return cast(Method, call)
 
@@ -142,8 +149,14 @@ class ColonyClient(colony_sdk.ColonyClient):
     def _clear_cached_token(self) -> None:
         """The SDK forgets a token here; the door has told the pool already which one was refused."""
 
-    def _token_refused(self, jwt: str) -> None:
-        self._agent()._rejected(jwt)
+    def _replays(self) -> Replays:
+        """What is to be done about a 401 of the call that is being made."""
+        of_this_call = _replays.get()
+        if of_this_call is None:
+            of_this_call = []
+        if not of_this_call:
+            of_this_call.append(Replays(self._agent(), once=True))
+        return of_this_call[0]
 
     def _agent(self) -> Agent:
         """The pool's handle for the key of the moment."""

@@ -20,6 +20,7 @@ from urllib.response import addinfourl
 
 from .._shell.exchange import Reply
 from .._shell.transport import BadReply, NetworkFailure
+from ..agent import Replays
 from ..errors import PoolClosedError
 from ..pool import ColonyPool
 
@@ -34,7 +35,7 @@ class Caller(Protocol):
 
     pool: ColonyPool
 
-    def _token_refused(self, jwt: str) -> None: ...
+    def _replays(self) -> Replays: ...
 
 
 caller: ContextVar[Caller] = ContextVar("colony_pool.sdk.caller")
@@ -62,12 +63,33 @@ class _Connections(urllib_request.BaseHandler):
         """Send ``request``, and read the whole answer within its timeout."""
         client = caller.get()
         reply = _send(client.pool, request)
-        bearer = request.get_header("Authorization", "")
-        if reply.status == 401 and bearer.startswith(_BEARER):
-            client._token_refused(bearer[len(_BEARER) :])
+        if jwt := _token_of(request):
+            replays = client._replays()
+            while reply.status == 401 and _again(request, client, replays):
+                reply = _send(client.pool, request)
+            if reply.status < 300:
+                replays.worked(_token_of(request))
+        del jwt  # no traceback of ours holds a token
         return _Answer(reply, request.full_url)
 
     https_open = http_open
+
+
+def _token_of(request: urllib_request.Request) -> str:
+    bearer = request.get_header("Authorization", "")
+    return bearer[len(_BEARER) :] if bearer.startswith(_BEARER) else ""
+
+
+def _again(request: urllib_request.Request, client: Caller, replays: Replays) -> bool:
+    """After a 401: whether ``request`` is sent again as it is, with a token that was too young to be known.
+
+    With another token the SDK makes it again by itself.
+    """
+    pause = replays.pause(_token_of(request))
+    if not pause or not isinstance(request.data, (bytes, type(None))):
+        return False
+    client.pool._closing.wait(pause)
+    return True
 
 
 class _Redirects(urllib_request.HTTPRedirectHandler):

@@ -17,14 +17,13 @@ from typing import Any
 
 from colony_pool._core.backoff import http_date, rate_limit, retry_after
 from colony_pool._core.failure import from_outcome
+from colony_pool._core.life import MAX_LIFE, claims_expiry
 from colony_pool._core.outcome import (
     KINDS,
-    MAX_LIFE,
     MAX_TOKEN_CHARS,
     OK,
     Outcome,
     bad_answer,
-    claims_expiry,
     classify,
 )
 from colony_pool._core.token import issue

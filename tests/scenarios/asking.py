@@ -48,10 +48,9 @@ def same_key_same_handle_and_each_agent_its_own_token(w: World) -> None:
 
 @scenario()
 def g19_401_invalidates_only_the_rejected_token_then_one_refresh_one_replay(w: World) -> None:
-    from colony_pool import ColonyAuthError
-
     pool = w.pool()
     agent, other = pool.agent("col_a"), pool.agent("col_b")
+    assert agent.get("/users/me").status == 200, "a token that works, else a 401 may mean that it is not known yet"
     old, kept = agent.token(), other.token()
     w.colony.revoke_tokens()
     answers = [task.result() for task in [w.spawn(agent.get, "/users/me") for _ in range(20)]]
@@ -59,10 +58,6 @@ def g19_401_invalidates_only_the_rejected_token_then_one_refresh_one_replay(w: W
     assert agent.token() != old
     assert other.token() == kept, "nobody else's token was dropped"
     assert len(w.token_requests()) == 3, "one refresh for twenty 401s"
-    w.colony.revoke_tokens()
-    error = error_of(agent.get, "/users/me")
-    assert type(error) is ColonyAuthError
-    assert len(w.token_requests()) == 3, "at most one forced refresh per key and minute"
 
 
 @scenario()

@@ -77,6 +77,8 @@ class ApiServer(ThreadingHTTPServer):
         self.requests: list[Request] = []
         self.revoked: set[str] = set()
         self.bad_tokens = False  # no token is good
+        self.unknown_for = 0  # so many requests with a new token are refused
+        self._asked: Counter[str] = Counter()
         self._connections: dict[Any, int] = {}
         self._tokens: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
@@ -108,7 +110,8 @@ class ApiServer(ThreadingHTTPServer):
         if parts.path == "/oauth/token":
             return 200, {}, {"id_token": "id", "access_token": "access"}
         bearer = handler.headers.get("Authorization", "").removeprefix("Bearer ")
-        if self.bad_tokens or bearer in self.revoked:
+        self._asked[bearer] += 1
+        if self.bad_tokens or bearer in self.revoked or self._asked[bearer] <= self.unknown_for:
             return 401, {}, {"detail": {"message": "Token refused.", "code": "AUTH_INVALID_TOKEN"}}
         if found := _STATUS.search(parts.path):
             return self._failure(int(found[1]), path)

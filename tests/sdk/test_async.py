@@ -45,11 +45,28 @@ def test_g19_a_token_that_was_refused_is_renewed_once_and_the_call_replayed(call
             await ask(client)
             assert 2 == tokens(server)
             server.bad_tokens = True
-            with pytest.raises(colony_sdk.ColonyAuthError):
-                await ask(client)
-            assert 2 == tokens(server), "one forced refresh a minute"
+            for _ in range(2):
+                with pytest.raises(colony_sdk.ColonyAuthError):
+                    await ask(client)
+                assert 3 == tokens(server), "at once for one that has worked; for one that never has once a minute"
 
     with ApiServer() as server:
+        asyncio.run(scenario(server))
+
+
+@pytest.mark.parametrize("call", ["get_me", "upload"])
+def test_g19_a_token_that_the_api_does_not_know_yet_is_not_thrown_away(call: str) -> None:
+    async def scenario(server: ApiServer) -> None:
+        async with (
+            AsyncColonyPool(server.base_url, token_cache=None, registry=None) as pool,
+            AsyncColonyClient("col_a", pool=pool) as client,
+        ):
+            upload = call == "upload"
+            await (client.upload_group_avatar(POST, "a.png", PNG, "image/png") if upload else client.get_me())
+            assert 1 == tokens(server)
+
+    with ApiServer() as server:
+        server.unknown_for = 1
         asyncio.run(scenario(server))
 
 

@@ -69,6 +69,10 @@ def agent(colony: FakeColony) -> Iterator[Agent]:
         yield pool.agent("col_adapted")
 
 
+def tokens(server: ApiServer) -> int:
+    return sum(request.path == TOKEN for request in server.requests)
+
+
 def statuses(colony: FakeColony) -> list[int]:
     return [request.status for request in colony.requests() if not request.path.endswith(TOKEN)]
 
@@ -81,13 +85,25 @@ def test_requests_carry_the_pools_token(send: Send, colony: FakeColony, agent: A
 
 
 def test_g19_a_401_is_refreshed_and_replayed_once(send: Send, colony: FakeColony, agent: Agent) -> None:
-    agent.token()
-    colony.revoke_tokens()
-    assert 200 == send(agent, "POST", f"{colony.base_url}/posts", lambda: b"body")
-    assert [401, 200] == statuses(colony)
-    colony.revoke_tokens()
-    assert 401 == send(agent, "GET", f"{colony.base_url}/users/me"), "one forced refresh a minute"
-    assert 2 == colony.count(TOKEN)
+    assert 200 == send(agent, "GET", f"{colony.base_url}/users/me")
+    for asked in (2, 3):  # a token that has worked is replaced at once
+        colony.revoke_tokens()
+        assert 200 == send(agent, "POST", f"{colony.base_url}/posts", lambda: b"body")
+        assert [401, 200] == statuses(colony)[-2:]
+        assert asked == colony.count(TOKEN)
+    colony.behave("status", status=401, only="/users/me")
+    for asked in (4, 5, 5):  # and one that never worked once a minute
+        assert 401 == send(agent, "GET", f"{colony.base_url}/users/me")
+        assert asked == colony.count(TOKEN)
+
+
+def test_g19_a_token_that_the_api_does_not_know_yet_is_not_thrown_away(send: Send) -> None:
+    with ApiServer() as server, ColonyPool(server.base_url, token_cache=None, registry=None) as pool:
+        agent = pool.agent("col_young")
+        server.unknown_for = 1
+        assert 200 == send(agent, "POST", f"{server.base_url}/posts", lambda: b"body")
+        assert [b"body"] * 2 == [request.body for request in server.requests if request.path == "/posts"]
+        assert 1 == tokens(server)
 
 
 def test_a_body_that_cannot_be_sent_again_gets_its_401_and_the_next_request_a_token(send: Send) -> None:

@@ -77,9 +77,19 @@ def test_g19_a_token_that_was_refused_is_renewed_once_and_the_call_replayed(call
         calls[call]()
         assert 2 == tokens(server)
         server.bad_tokens = True
-        with pytest.raises(colony_sdk.ColonyAuthError):
-            calls[call]()
-        assert 2 == tokens(server), "one forced refresh a minute"
+        for _ in range(2):
+            with pytest.raises(colony_sdk.ColonyAuthError):
+                calls[call]()
+            assert 3 == tokens(server), "at once for one that has worked; for one that never has once a minute"
+
+
+@pytest.mark.parametrize("call", ["get_me", "upload"])
+def test_g19_a_token_that_the_api_does_not_know_yet_is_not_thrown_away(call: str) -> None:
+    with ApiServer() as server, ColonyPool(server.base_url, token_cache=None, registry=None) as pool:
+        server.unknown_for = 1
+        client = ColonyClient("col_a", pool=pool)
+        client.get_me() if call == "get_me" else client.upload_group_avatar(POST, "a.png", PNG, "image/png")
+        assert 1 == tokens(server)
 
 
 def test_a_429_of_the_token_endpoint_is_not_answered_by_another_attempt(colony: FakeColony, pool: ColonyPool) -> None:

@@ -89,6 +89,8 @@ class Ledger:
         self.now = self.wall = 0.0
         self.out: dict[Permit, Attempt] = {}  # attempts whose verdict is not in
         self.visits: dict[Waiter, Visit] = {}  # calls that wait
+        self.eras: Counter[int] = Counter()  # of each key: how often it was invalidated
+        self._era_of: dict[Permit, int] = {}
         self.tokens: dict[int, Issued] = {}  # the last of each key
         self.issued: dict[str, Issued] = {}
         self.refused: dict[int, tuple[float, Answer]] = {}  # keys that rest: since when, and for what answer
@@ -122,6 +124,7 @@ class Ledger:
         """The desk has started ``permit``."""
         self.pass_hold()
         attempt = Attempt(permit, number(permit.account), self.now, permit.is_probe, self.period)
+        self._era_of[permit] = self.eras[attempt.key]
         self.probes += permit.is_probe
         if not permit.is_probe:
             attempt.retry = self._tried.get(permit.flight) == self.period
@@ -150,6 +153,10 @@ class Ledger:
         """Seconds that attempts of ``key`` have taken so far."""
         return self._busy[key] + sum(self.now - a.at for a in self.out.values() if a.key == key)
 
+    def is_void(self, permit: Permit) -> bool:
+        """Whether its key was invalidated since it began: its answer is not what anybody wants."""
+        return self._era_of[permit] != self.eras[number(permit.account)]
+
     # -- answers --------------------------------------------------------------------------------------
 
     def learn(self, attempt: Attempt, answer: Answer) -> None:
@@ -161,7 +168,9 @@ class Ledger:
         self.last[key] = answer
         if attempt.period == self.period and not attempt.probe:
             self.failures = self.failures + 1 if means in BAD else 0 if means != THROTTLED else self.failures
-        if means == OK:
+        if means in (OK, DENIED) and self.is_void(attempt.permit):
+            pass  # it is made again
+        elif means == OK:
             self.receive(key, answer)
         elif means == DENIED:
             self.refusals += 1

@@ -100,12 +100,12 @@ class Witness(Ledger):
     # -- the desk -------------------------------------------------------------------------------------
 
     def _hearing(self, name: str, step: Callable[..., list[act.Action]]) -> Callable[..., list[act.Action]]:
-        def heard(*args: Any) -> list[act.Action]:
+        def heard(*args: Any, **more: Any) -> list[act.Action]:
             self.look()
             self.stirred = True
             enter = _ENTER.get(name)
-            attempt = enter(self, *args) if enter is not None else None
-            actions = step(*args)
+            attempt = enter(self, *args, **more) if enter is not None else None
+            actions = step(*args, **more)
             for action in actions:
                 self._decided(action, attempt)
             self.pass_hold()
@@ -143,9 +143,12 @@ class Witness(Ledger):
             self.met["401 forced a refresh"] += forced
         if rejected is None:
             self.refused.pop(key, None)
+            self.eras[key] += 1
 
-    def _adopted(self, account: Account, token: Token, now: float, wall: float) -> None:
-        if account.token is None or account.token.ends < token.ends:
+    def _adopted(
+        self, account: Account, token: Token, now: float, wall: float, instead_of: Token | None = None
+    ) -> None:
+        if account.token is None or account.token.ends < token.ends or account.token is instead_of:
             self.adopted += 1
             self.met["token from the disk"] += 1
             ends = now + token.ends_wall - wall  # from here on a step of the wall clock prolongs nothing (G20)
@@ -164,8 +167,9 @@ class Witness(Ledger):
         else:  # its lease had run out, which was its verdict
             self.late += 1
             self.met["late answer"] += 1
-            if answer is not None and answer.means == OK and self.usable(number(permit.account)) is None:
-                self.receive(number(permit.account), answer)
+            key = number(permit.account)
+            if answer is not None and answer.means == OK and self.usable(key) is None and not self.is_void(permit):
+                self.receive(key, answer)
         return attempt
 
     def _decided(self, action: act.Action, attempt: Attempt | None) -> None:
