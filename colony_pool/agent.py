@@ -154,6 +154,7 @@ class Agent:
         headers: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         timeout: float | None = None,
+        max_wait: float | None = None,
     ) -> Response:
         """Make an authenticated API call; one whose token was refused is made again with another (G19).
 
@@ -168,14 +169,17 @@ class Agent:
             headers: more headers; ``Authorization`` is the pool's.
             idempotency_key: for POST and PUT.
             timeout: seconds for each attempt, instead of the pool's ``timeout.total``.
+            max_wait: seconds for which the call may be parked while it has no token, as in ``token``. Default:
+                ``timeout`` if it is given, else the pool's.
 
         Raises:
             ColonyAPIError: or one of its subclasses, by status.
         """
         self._pool._ready()
         call = prepare(
-            method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout
-        )
+            method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout,
+            max_wait=max_wait,
+        )  # fmt: skip
         return self._pool._api.perform(self, call, Replays(self))
 
     def get(self, path: str, **options: Unpack[RequestOptions]) -> Response:
@@ -197,6 +201,15 @@ class Agent:
     def delete(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("DELETE", path, ...)``."""
         return self.request("DELETE", path, **options)
+
+    def _is_of_use(self) -> bool:
+        """Whether the pool has to keep this handle for calls to come: it has a token, or must remember a refusal."""
+        account, runtime = self._account, self._pool._runtime
+        now, wall = runtime.monotonic(), runtime.now()
+        denial, token = account.denial, account.token
+        # A refusal is remembered for twice its time: the next one of the key then lasts twice as long.
+        refused = denial is not None and now < denial.until + self._pool._config.denial.rest(denial.times)
+        return refused or account.flight is not None or (token is not None and token.valid(now, wall))
 
     def invalidate(self) -> None:
         """Forget the token, on disk too, and that the key was refused: the next call asks the server."""
@@ -278,6 +291,7 @@ class Agent:
         if action.exchanged and self._pool._unsaved is not None:
             self._pool._unsaved.note(self._account, token)
         if token is self._account.token and not self._pool._closed:
+            self._pool._agents.keep(self._credential.key, self)
             now = self._monotonic()
             self._jwt = token.jwt
             self._fresh_until = min(token.soft, now + _RECHECK)

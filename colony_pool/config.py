@@ -247,6 +247,10 @@ class DenialConfig:
         number(self, "fault_ratio", 0.0, 1.0)
         ordered(self, "delay", "delay_max")
 
+    def rest(self, times: int) -> float:
+        """Seconds for which a key rests that was refused so many ``times`` in a row."""
+        return float(min(self.delay * 2.0 ** min(times - 1, 60), self.delay_max))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskConfig:

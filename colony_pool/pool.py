@@ -24,6 +24,7 @@ from ._shell.attempt import Attempt
 from ._shell.breaker import PoolBreaker
 from ._shell.credential import Credential, Totp
 from ._shell.fork import renew_in_children
+from ._shell.handles import Handles
 from ._shell.log import EventLog
 from ._shell.loose import Loose
 from ._shell.observe import Observation, Observer, check_name
@@ -138,7 +139,7 @@ class ColonyPool:
         self._transport_options: dict[str, Any] = {"proxy": proxy, "ca_certs": ca_certs, "user_agent": user_agent}
         self._cache = TokenCache(self.base_url) if token_cache == "disk" else None
         self._unsaved = Unsaved(self._cache) if self._cache is not None else None
-        self._agents: dict[str, Agent] = {}
+        self._agents: Handles[Agent] = Handles(lambda agent: agent._is_of_use())
         self._closed = False
         self._at_close: Loose[Any] = Loose()  # whose ``end()`` is called
         self._metrics_servers = MetricsServers()
@@ -162,7 +163,7 @@ class ColonyPool:
             **self._transport_options,
         )  # fmt: skip
         base_path = urlsplit(self.base_url).path
-        known_good = any(agent._account.token is not None for agent in tuple(self._agents.values()))
+        known_good = any(agent._account.token is not None for agent in self._agents.all())
         desk = Dispatcher(self._config, self._runtime.random, known_good=known_good)
         self._link = self._shared.link(desk, self._runtime, name=self.name, cache=self._cache)
         total = self._config.timeout.total
@@ -181,7 +182,7 @@ class ColonyPool:
         self.journal.restart(self._runtime.monotonic())
         self._observer = Observer(
             desk, self.journal, self._runtime.monotonic, self._runtime.now, self._transport.connections,
-            lambda: [agent._account for agent in tuple(self._agents.values())], self._transport.opened,
+            lambda: [agent._account for agent in self._agents.all()], self._transport.opened,
             lambda: self.breaker.listener_errors, self._link.health if self._link is not None else None,
         )  # fmt: skip
 
@@ -212,11 +213,23 @@ class ColonyPool:
         try:
             agent = self._agents.get(api_key) if isinstance(api_key, str) else None
             if agent is None:
-                agent = self._agents.setdefault(api_key, Agent(self, Credential(api_key, totp)))
+                agent = self._agents.keep(api_key, Agent(self, Credential(api_key, totp)))
             agent._set_totp(totp)
             return agent
         finally:
             del api_key, totp  # no traceback of ours holds a secret
+
+    def forget(self, api_key: str) -> bool:
+        """Let go of ``api_key``: its handle, its token and what is known of it leave the pool's memory.
+
+        Returns False if the pool does not know it. The cache on disk keeps its entry. Calls that wait are answered as
+        usual. A handle that somebody still holds goes on working, apart from the one that ``agent`` returns then.
+        A handle that nobody holds is forgotten without this, once it has no valid token and its key is not refused.
+        """
+        try:
+            return isinstance(api_key, str) and self._agents.forget(api_key)
+        finally:
+            del api_key  # no traceback of ours holds a secret
 
     def status(self) -> PoolStatus:
         """Return what the pool knows now. Cheap enough for a health check; changes nothing."""
@@ -246,7 +259,7 @@ class ColonyPool:
         self._closed = True
         desk = self._runner.dispatcher
         self._runner.settle(lambda now, wall: desk.close(now))
-        for agent in tuple(self._agents.values()):
+        for agent in self._agents.all():
             agent._fresh_until = float("-inf")
         self._closing.set()
         for one in (*self._at_close.all(), *(() if self._transport_given else (self._transport.bulkhead,))):
@@ -319,6 +332,6 @@ class ColonyPool:
         self.breaker.begin_anew()
         self._wire()
         desk = self._runner.dispatcher
-        for agent in self._agents.values():
+        for agent in self._agents.all():
             agent._account.flight = None
             desk.codes.answered(agent._account)  # the task that asked for one is none of ours

@@ -61,6 +61,7 @@ class AsyncAgent:
         headers: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         timeout: float | None = None,
+        max_wait: float | None = None,
     ) -> Response:
         """Make an authenticated API call, as ``Agent.request`` does.
 
@@ -70,13 +71,14 @@ class AsyncAgent:
         """
         self._view._ready()
         call = prepare(
-            method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout
-        )
+            method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout,
+            max_wait=max_wait,
+        )  # fmt: skip
         agent, api = self._agent, self._view.pool._api
         door = self._view._doors.here()
         tried, replays = 0, Replays(agent)
         while True:
-            jwt = await self.token()
+            jwt = await self.token(max_wait=call.max_wait)
             try:
                 reply = await door.send(call, jwt)
                 if is_refused(reply) and (pause := await self._off_loop(replays.pause, jwt)) is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .._core.failure import closed
 from .._shell.credential import Totp
 from .._shell.fork import renew_in_children
+from .._shell.handles import Handles
 from .._shell.loose import Loose
 from ..pool import ColonyPool
 from ..status import PoolStatus
@@ -47,7 +48,7 @@ class AsyncColonyPool:
             raise ValueError("runtime: an event loop waits in real time; a simulation plays ColonyPool alone")
         self._owns_pool = pool is None
         self.pool = pool if pool is not None else ColonyPool(base_url, **options)
-        self._agents: dict[str, AsyncAgent] = {}
+        self._agents: Handles[AsyncAgent] = Handles(lambda agent: agent._agent._is_of_use())
         self._parked: Loose[LoopFlag] = Loose()  # a task that is lost is not kept alive
         self._doors = Doors(self.pool)
         self._closed = False
@@ -82,7 +83,7 @@ class AsyncColonyPool:
             agent = self._agents.get(api_key) if isinstance(api_key, str) else None
             sync = self._totp(agent, totp)
             if agent is None:
-                agent = self._agents.setdefault(api_key, AsyncAgent(self, self.pool.agent(api_key, totp=sync)))
+                agent = self._agents.keep(api_key, AsyncAgent(self, self.pool.agent(api_key, totp=sync)))
             else:
                 agent._agent._set_totp(sync)
             if self._closed:
@@ -103,6 +104,14 @@ class AsyncColonyPool:
     def _new_event(self) -> Any:
         return self.pool._runtime.event()  # that of the moment: a late patch, or a fork, brings another
 
+    def forget(self, api_key: str) -> bool:
+        """Let go of ``api_key``, as ``ColonyPool.forget`` does, of the pool behind this as well."""
+        try:
+            known = isinstance(api_key, str) and self._agents.forget(api_key)
+            return self.pool.forget(api_key) or known
+        finally:
+            del api_key  # no traceback of ours holds a secret
+
     def status(self) -> PoolStatus:
         """Return what the pool knows now."""
         return self.pool.status()
@@ -116,7 +125,7 @@ class AsyncColonyPool:
             return
         done = LoopFlag()  # raises, before anything has changed, where no loop runs
         self._closed = True
-        for agent in tuple(self._agents.values()):
+        for agent in self._agents.all():
             agent._end()
         if self._owns_pool and not self.pool._closed:
             self.pool._runtime.spawn(self._close_pool, done, home=self.pool._runtime.outside())

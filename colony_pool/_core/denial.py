@@ -77,6 +77,6 @@ class DenialDesk:
             account.denial = Denial(until, 0, failure, code_only=True)
             return account.denial
         times = account.denial.times + 1 if account.denial is not None else 1
-        delay = min(self._config.delay * 2.0 ** min(times - 1, 60), self._config.delay_max)
+        delay = self._config.rest(times)
         account.denial = Denial(now + delay, times, failure, code_only=False)
         return account.denial

@@ -66,6 +66,7 @@ class RequestOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
     idempotency_key: str | None
     timeout: float | None
+    max_wait: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Call:
     headers: dict[str, str] = field(repr=False)
     body: bytes | None = field(repr=False)
     timeout: float | None
+    max_wait: float | None
 
     @property
     def repeatable(self) -> bool:
@@ -94,6 +96,7 @@ def prepare(
     headers: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
     timeout: float | None = None,
+    max_wait: float | None = None,
 ) -> Call:
     """Check and encode a call; ``ValueError`` names what is wrong."""
     verb = method.upper() if isinstance(method, str) else ""
@@ -117,7 +120,7 @@ def prepare(
         sent["Idempotency-Key"] = idempotency_key or sent.get("Idempotency-Key") or uuid.uuid4().hex
     elif idempotency_key is not None:
         raise ValueError(f"idempotency_key: is for {' and '.join(_KEYED)}, not for {verb}")
-    return Call(verb, path, target, sent, body, timeout)
+    return Call(verb, path, target, sent, body, timeout, timeout if max_wait is None else max_wait)
 
 
 def _check_path(path: object) -> None:
@@ -164,7 +167,7 @@ class Api:
         """Make ``call`` for ``agent``."""
         tried = 0
         while True:
-            jwt = agent.token()
+            jwt = agent.token(max_wait=call.max_wait)
             try:
                 reply = self.send(call, jwt)
                 if is_refused(reply) and (pause := replays.pause(jwt)) is not None:

@@ -5,6 +5,7 @@ Both read without a lock and change nothing; a number may be a few microseconds 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -54,7 +55,7 @@ class Observer:
         circuit = desk.circuit
         troubled = circuit.state != CLOSED
         accounts = list(self.accounts())
-        ages, earliest = _ages(accounts, now, wall)
+        ages, earliest, denied = _census(accounts, now, wall)
         return PoolStatus(
             breaker=BreakerStatus(
                 state=circuit.state,
@@ -72,7 +73,7 @@ class Observer:
             window=desk.window.size,
             hold_for=max(0.0, desk.hold_until - now),
             hold_cause=desk.hold_cause if desk.hold_until > now else "",
-            denied=_denied(accounts, now),
+            denied=denied,
             retry_budget=desk.budget.balance_at(now),
             retry_budget_limit=desk.budget.limit_at(now),
             connections=self.connections(),
@@ -86,7 +87,7 @@ class Observer:
         """Every gauge of the catalogue that has something to tell, and the running part of the time counters."""
         now, wall, desk, journal = self.monotonic(), self.wall(), self.desk, self.journal
         accounts = list(self.accounts())
-        ages, earliest = _ages(accounts, now, wall)
+        ages, earliest, denied = _census(accounts, now, wall)
         in_use, idle = self.connections()
         held = desk.hold_until > now
         waiting_for = "hold" if held else "flight" if desk.circuit.state == CLOSED else "probe"
@@ -99,7 +100,7 @@ class Observer:
             "breaker_state": {(state,): float(state == journal.state) for state in STATES},
             "breaker_last_transition_timestamp_seconds": _one(wall - (now - journal.state_since)),
             "breaker_probes_in_flight": _one(desk.lease is not None),
-            "denied_keys": _one(_denied(accounts, now)),
+            "denied_keys": _one(denied),
             "agents": _one(len(accounts)),
             "tokens": {(age,): float(count) for age, count in ages.items()},
             "connections": {("in_use",): float(in_use), ("idle",): float(idle)},
@@ -138,21 +139,30 @@ def _one(value: float) -> Series:
     return {(): float(value)}
 
 
-def _denied(accounts: Iterable[Account], now: float) -> int:
-    return sum(account.denial is not None and account.denial.until > now for account in accounts)
+def _census(accounts: Iterable[Account], now: float, wall: float) -> tuple[dict[str, int], float | None, int]:
+    """``({age: tokens}, unix time at which the first valid one ends, keys that are refused for the time being)``.
 
-
-def _ages(accounts: Iterable[Account], now: float, wall: float) -> tuple[dict[str, int], float | None]:
-    """``({age: tokens}, unix time at which the first valid one ends)``."""
+    One pass, with the common case spelt out: a scrape of 50,000 agents takes milliseconds.
+    """
+    fresh, earliest, denied = 0, math.inf, 0
     ages = {"fresh": 0, "soft": 0, "margin": 0, "expired": 0}
-    earliest: float | None = None
     for account in accounts:
+        if account.denial is not None and account.denial.until > now:
+            denied += 1
         if (token := account.token) is None:
             continue
-        ages[token.age(now, wall)] += 1
-        if token.valid(now, wall) and (earliest is None or token.ends_wall < earliest):
-            earliest = token.ends_wall
-    return ages, earliest
+        ends = token.ends_wall
+        if now < token.soft and wall < ends - token.ends + token.soft:  # as Token.is_soft has it
+            fresh += 1
+        else:
+            age = token.age(now, wall)
+            ages[age] += 1
+            if age == "expired":
+                continue
+        if ends < earliest:  # noqa: PLR1730 - min() is a call, and takes as long as all the rest
+            earliest = ends
+    ages["fresh"] += fresh
+    return ages, earliest if earliest < math.inf else None, denied
 
 
 def check_name(name: str) -> str:

@@ -125,7 +125,7 @@ class World:
         """The server forgets every ``share``-th token that is in use."""
 
         def forget() -> None:
-            for agent in list(self.pool._agents.values())[::share]:
+            for agent in self.pool._agents.all()[::share]:
                 if agent._account.token is not None:
                     self.endpoint.revoked.add(agent._account.token.jwt)
 
@@ -158,7 +158,7 @@ def play(seed: int = 1) -> History:
 
 
 def _end(world: World) -> None:
-    world.history.kept = sum(agent._account.token is not None for agent in world.pool._agents.values())
+    world.history.kept = sum(agent._account.token is not None for agent in world.pool._agents.all())
     for task in world.tasks:
         assert task.error is None or isinstance(task.error, SimKilled), (task.name, task.error)
         task.kill()
