@@ -90,6 +90,7 @@ def test_every_event_has_its_place_in_the_journal() -> None:
         ev.KeyDenied(401, None, 60.0),
         ev.ServerBlamed(6),
         ev.StateChanged(ev.HALF_OPEN, ev.CLOSED, 5.0, "words", since_open=4.0),
+        ev.StreakStarted("words", 2.0, 1, known_good=False),
         ev.WindowCut(2.0),
     ]
     assert {type(event) for event in events} == set(ev.Event.__args__)

@@ -41,7 +41,8 @@ class Handles(Generic[T]):
 
     def forget(self, key: str) -> bool:
         """Let go of the handle of ``key``; False if there is none."""
-        return (self._kept.pop(key, None) or self._known.pop(key, None)) is not None
+        known = self._known.pop(key, None)
+        return self._kept.pop(key, known) is not None
 
     def all(self) -> list[T]:
         """Those that there are."""
