@@ -57,6 +57,13 @@ _CLOSE_WITHIN = 1.0
 _TOKEN_PATH = "/auth/token"
 
 
+def _budget(given: RetryBudgetConfig, schedule: RetryConfig) -> RetryBudgetConfig:
+    """Let a default budget hold a lone agent's whole schedule; one that somebody has set is kept."""
+    if given != RetryBudgetConfig():
+        return given
+    return RetryBudgetConfig(reserve=max(given.reserve, schedule.max_retries))
+
+
 class ColonyPool:
     """One guarded door to The Colony for all agents of a process.
 
@@ -67,7 +74,8 @@ class ColonyPool:
         retry: retries of ordinary API calls.
         auth_token_retry: the schedule of the token endpoint alone.
         breaker: when it opens, how often it probes.
-        retry_budget: how many retries all agents together may make.
+        retry_budget: how many retries all agents together may make. A default one holds at least the whole
+            schedule of one agent, ``auth_token_retry.max_retries``.
         max_wait: seconds that a call may be parked while the endpoint is down. Default: the sum of
             ``auth_token_retry``'s delays, 122.
         timeout: bounds of one attempt, seconds.
@@ -130,8 +138,9 @@ class ColonyPool:
             raise ValueError(f"token_cache={token_cache!r}: must be 'disk' or None")
         self._shared = Shared(shared, share_tokens=share_tokens, base_url=self.base_url)
         self._config = DeskConfig(
-            retry=auth_token_retry, breaker=breaker, budget=retry_budget, window=window, token=tokens, denial=denial,
-            timeout=timeout, max_wait=auth_token_retry.patience if max_wait is None else max_wait,
+            retry=auth_token_retry, breaker=breaker, budget=_budget(retry_budget, auth_token_retry), window=window,
+            token=tokens, denial=denial, timeout=timeout,
+            max_wait=auth_token_retry.patience if max_wait is None else max_wait,
             probe_timeout=probe_timeout, maxsize=maxsize, look=self._shared.look,
         )  # fmt: skip
         self.name = check_name(name) if name is not None else urlsplit(self.base_url).netloc

@@ -87,7 +87,9 @@ class Model(World):
 
     def _overtaken(self, key: Key) -> list[Key]:
         """Who should have been served before ``key``, beyond doubt."""
-        ready = [k for k in self.keys if k.calls and not k.attempt and max(k.rests, k.held, k.denied) <= self.now]
+        ready = [
+            k for k in self.keys if k.calls and not k.attempt and max(k.rests, k.spaced, k.held, k.denied) <= self.now
+        ]
         hungry = [k for k in ready if k is not key and k.expiry <= k.came]  # had no token all the time
         if not key.calls or self.now < key.expiry:
             return hungry

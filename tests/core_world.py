@@ -16,6 +16,7 @@ SAID = {REFUSED: "ColonyAuthError", THROTTLED: "ColonyRateLimitError", LOCAL: "R
         FAULT: "ColonyServerError", DOWN: "ColonyServerError", SILENCE: "ColonyNetworkError"}  # fmt: skip
 FAIL_MAX, MAXSIZE, RATIO = 3, 3, 0.0
 DENIAL, DENIAL_MAX, LONGEST_HOLD, LONGEST_RETRY_AFTER = 60.0, 3600.0, 60.0, 900.0
+SPACED = 1.1  # seconds within which three attempts of one key may begin
 FASTEST_RTT, PACE = 0.05, 0.25  # what the window assumes at first, and its slowest pace
 EPS = 1e-6
 
@@ -64,7 +65,8 @@ class Key:
     margin: float = -math.inf  # its token's last minutes begin
     expiry: float = -math.inf
     refreshes: bool = False  # one attempt may be made though nobody waits
-    streak: int = 0  # failures since its last token
+    streak: int = 0  # failures since its last token, in this closed period
+    spaced: float = -math.inf  # until then it may rest, forgiven or not: three attempts within a second are the most
     lost: float = math.inf  # since when it has had none, if it was not one that ended
     came: float = 0.0  # when the first of those who wait now came
     era: int = 0  # one more with each time that it is invalidated
@@ -79,6 +81,7 @@ class World:
     now: float = 0.0
     state: str = CLOSED
     period: int = 0  # a verdict of an older one is history
+    closed_in: int = 0  # the period with which it closed last
     due: str | None = None  # the state that the breaker must move to now
     probe_at: float = 0.0  # as announced
     asked: float = 0.0  # by the Retry-After of the last failure
@@ -143,9 +146,10 @@ class World:
     def closes(self) -> None:
         """A closed period begins, and forgives."""
         self.state, self.period = CLOSED, self.period + 1
+        self.closed_in = self.period
         self.failures = self.in_turn = self.successes = 0
         for key in self.keys:
-            key.rests = -math.inf
+            key.rests, key.streak = -math.inf, 0
 
     def hears(self, attempt: Attempt, kind: str, seconds: float = 0.0) -> None:
         """A verdict comes; ``seconds``: the token's life, or what the server asks for."""
@@ -220,7 +224,9 @@ class World:
         key = attempt.key
         parks = kind == DOWN or (kind == SILENCE and attempt.probe)
         key.fails += kind in (DOWN, FAULT, SILENCE)
-        key.streak += kind in (DOWN, FAULT, SILENCE)
+        key.streak += kind in (DOWN, FAULT, SILENCE) and attempt.period >= self.closed_in
+        if kind in (DOWN, FAULT, SILENCE):
+            key.spaced = self.now + SPACED
         if parks:
             delay = min(2.0 * 2.0 ** (key.fails - 1), 60.0)
             key.rests = self.now + max(delay, self.longest, seconds)

@@ -68,7 +68,10 @@ def test_g8_who_holds_a_token_is_last_after_a_rest_too(wakes: str) -> None:
         one.not_before = 5.0
     queue = queue_of(holds, other)
     assert queue.first() is None
-    getattr(queue, wakes)(5.0, WALL + 5.0)
+    if wakes == "wake":
+        queue.wake(5.0, WALL + 5.0)
+    else:
+        queue.forgive(5.0, WALL + 5.0, 1)
     assert [other, holds] == drain(queue)
 
 
@@ -92,7 +95,7 @@ def test_g8_forgiveness_ends_a_flights_own_backoff_and_nothing_else() -> None:
         one.not_before = 50.0
     has_no_code.account.totp_at, is_held.account.held_until = 20.0, 30.0
     queue = queue_of(backs_off, has_no_code, is_held)
-    queue.forgive(10.0, WALL)
+    queue.forgive(10.0, WALL, 0)
     assert [backs_off] == drain(queue)
     assert queue.next_sleeper() == 20.0
     queue.wake(30.0, WALL)
@@ -133,7 +136,7 @@ def test_a_flight_that_was_dropped_is_not_there_any_more() -> None:
     queue.drop(gone)
     queue.drop(sleeps)
     assert queue.next_sleeper() == math.inf
-    queue.forgive(0.0, WALL)
+    queue.forgive(0.0, WALL, 0)
     assert [stays] == drain(queue)
 
 

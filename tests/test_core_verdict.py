@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from colony_pool._core.account import Account
+from colony_pool._core.luck import Luck
 from colony_pool._core.outcome import DOWN, LOCAL, Outcome
 from colony_pool._core.pace import _Tally
 from colony_pool._core.token import issue
@@ -52,15 +53,18 @@ def test_every_other_input_books_the_time_since_the_last_one(step: str) -> None:
 
 def test_g10_what_is_lost_is_an_average_of_the_last_64() -> None:
     desk = Told()
-    desk.desk._loss = 0.5
-    desk.ask()
-    desk.later(0.5, GOOD)
-    assert desk.desk._loss == pytest.approx(0.5 - 0.5 / 64)
-    desk.ask()
-    desk.later(0.5, DOWN_502)
-    assert desk.desk._loss == pytest.approx(0.4921875 + (1 - 0.4921875) / 64)
+    likely = {}
+    for bad in (0, 20, 40):
+        luck = Luck()
+        for i in range(100):
+            luck.failed(1) if i % 100 < bad else None
+            luck.succeeded(2, float(i))
+        likely[bad] = luck.likely
+    assert likely[0] == pytest.approx(1 / 64)
+    assert likely[0] < likely[20] < likely[40]
+    desk.desk.luck = luck
     desk.feed(desk.desk.force("closed", desk.now))
-    assert desk.desk._loss == 0.0, "a closed period begins anew"
+    assert luck.likely == pytest.approx(1 / 16), "a closed period begins anew"
 
 
 @pytest.mark.parametrize("outcome", [GOOD, REFUSED])
@@ -71,7 +75,7 @@ def test_g10_when_the_endpoint_last_lived_is_known(outcome: Outcome, probe: bool
         desk.force("half_open")
     desk.ask()
     desk.later(0.5, outcome)
-    assert (1.5, 0.5) == (desk.desk._last_success, desk.desk.window.rtt)
+    assert (1.5, 0.5) == (desk.desk.luck.last_success, desk.desk.window.rtt)
 
 
 @pytest.mark.parametrize(("after", "state"), [(1.5, "closed"), (2.0, "open"), (9.0, "open")])
@@ -122,7 +126,7 @@ def test_a_429_is_neither_good_nor_bad_and_gives_its_slot_back() -> None:
     desk = Told()
     desk.ask()
     desk.later(0.5, COUNTING)
-    assert (0, 0, 0.0) == (desk.desk.window.active, desk.desk.circuit.failures, desk.desk._loss)
+    assert (0, 0, Luck().likely) == (desk.desk.window.active, desk.desk.circuit.failures, desk.desk.luck.likely)
 
 
 def test_g6_a_503_postpones_the_probe_by_what_it_asks_for() -> None:

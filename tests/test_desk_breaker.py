@@ -64,7 +64,7 @@ def test_g6_the_open_delay_doubles_to_a_minute_with_jitter() -> None:
         delays.append(desk.desk.circuit.probe_at - desk.now)
         desk.answer(desk.to_probe(), DOWN_502)
     for delay, full in zip(delays, [2, 4, 8, 16, 32, 60, 60, 60], strict=True):
-        assert 0.8 * full <= delay <= full
+        assert 0.8 * full - 0.1 <= delay <= full  # the first one is looked at up to 0.1 s after it began
 
 
 def test_g6_retry_after_of_a_503_raises_the_delay_to_a_quarter_of_an_hour_at_most() -> None:

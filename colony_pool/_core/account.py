@@ -12,6 +12,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any
 
+from ..config import RetryConfig
 from .failure import Failure
 from .outcome import Outcome
 from .token import Token
@@ -21,6 +22,11 @@ _serial = count(1)
 _SLACK = 64
 _ALIKE = 1.0  # seconds: tokens that end this close are one
 _NO_HEAP: list[tuple[float, int, Waiter]] = []  # never filled
+_QUICK = 3  # attempts of one key that quick retries may make ...
+QUICK_WITHIN = 1.1  # ... in so many seconds: a second, and what the way to the server may vary
+_NO_STARTS = (-math.inf,) * _QUICK
+_LATE = 1.0  # an attempt that leaves this much late, for a busy machine, does not put off the next one
+_SAME = 1e-6  # moments of a flight's own time that are one
 _NEVER = -math.inf  # one object for all: a negation makes a new one each time, and an account would have four
 
 
@@ -56,8 +62,8 @@ class Account:
 
     __slots__ = (
         "__weakref__", "code_asked_at", "code_refusal", "code_refusals", "code_until", "denial", "era", "ever_good",
-        "fails", "flight", "forced", "held_until", "last_expiry", "listener", "lost_at", "record", "rest_until",
-        "secret", "serial", "spread", "token", "totp", "totp_at",
+        "fails", "flight", "forced", "held_until", "last_expiry", "listener", "lost_at", "period", "record",
+        "rest_until", "secret", "serial", "spaced_until", "spread", "started", "token", "totp", "totp_at",
     )  # fmt: skip
 
     def __init__(self, *, spread: float = 0.0, totp: bool = False, secret: Any = None) -> None:
@@ -68,7 +74,10 @@ class Account:
         self.token: Token | None = None
         self.flight: Flight | None = None
         self.denial: Denial | None = None
-        self.fails = 0  # attempts in a row that failed, over all flights
+        self.fails = 0  # attempts in a row that failed in its ``period``, over all flights
+        self.period = 0  # the closed period, with the outage after it, to which ``fails`` belongs
+        self.started = _NO_STARTS  # when its last attempts began, the oldest first
+        self.spaced_until = _NEVER  # it has failed as often as a key may within a second: no attempt before
         self.ever_good = False
         self.held_until = _NEVER
         self.totp_at = _NEVER  # no unspent code before
@@ -83,6 +92,23 @@ class Account:
         self.last_expiry: float | None = None  # unix time at which a token that was rejected would have ended
         self.lost_at = math.inf  # since when it has had no token at all; what counts of one that has ended is its end
         self.listener: Callable[[Any], object] | None = None  # told of each Grant
+
+    def start(self, now: float) -> None:
+        """An attempt begins."""
+        self.started = (*self.started[1:], now)
+
+    def fails_in(self, period: int) -> int:
+        """Attempts in a row that failed in this ``period``: a breaker that closes forgives those before (G8)."""
+        return self.fails if self.period == period else 0
+
+    def failed(self, period: int) -> None:
+        """Count a failure."""
+        self.fails = self.fails_in(period) + 1
+        self.period = period
+
+    def space(self) -> None:
+        """Let no more than ``_QUICK`` attempts begin within ``QUICK_WITHIN`` seconds."""
+        self.spaced_until = self.started[0] + QUICK_WITHIN
 
     @property
     def renew_at(self) -> float:
@@ -104,7 +130,7 @@ class Permit:
 
     __slots__ = (
         "account", "alive", "began", "claimed", "deadline", "era", "flight", "generation", "home", "is_probe",
-        "is_retry", "level", "round", "shell", "started", "timeout",
+        "is_retry", "level", "period", "round", "shell", "started", "timeout",
     )  # fmt: skip
 
     def __init__(self, flight: Flight, generation: int, now: float, timeout: float, *, is_probe: bool) -> None:
@@ -118,6 +144,7 @@ class Permit:
         self.is_probe = is_probe
         self.is_retry = False
         self.level = self.round = 0
+        self.period = 0  # the breaker's, as it began
         self.alive = True
         self.began = True  # it has a connection; the shell says when it has none yet
         self.claimed: Any = None  # the store that says the key is this process's to exchange
@@ -134,8 +161,8 @@ class Flight:
     """All calls that want one key's token now: one attempt at a time serves them all (single flight)."""
 
     __slots__ = (
-        "_heap", "_paused", "_waiting", "account", "asked", "born", "fails", "last", "not_before", "permit",
-        "put_off", "serial", "stamp", "tried_in", "trigger", "watched",
+        "_began", "_due", "_heap", "_life", "_paused", "_waiting", "account", "asked", "born", "fails", "last",
+        "not_before", "permit", "put_off", "serial", "stamp", "steps", "tried_in", "trigger", "watched",
     )  # fmt: skip
 
     def __init__(self, account: Account, now: float, *, soft: bool = False) -> None:
@@ -146,6 +173,10 @@ class Flight:
         # One, which most flights have and no more; or an ordered set, once there was a second.
         self._waiting: Waiter | dict[Waiter, Waiter] | None = None
         self.fails = 0
+        self.steps = 0  # along the schedule, in the present life
+        self._life = 0
+        self._began = _NEVER  # when its schedule did, in the flight's own time
+        self._due = _NEVER  # when the schedule's next attempt is, in the flight's own time
         self.put_off = 0  # times in a row that another process had its key
         self.asked = 0  # attempts that reached the wire, or may have
         self.tried_in = -1  # the breaker's generation in which it was tried last
@@ -203,6 +234,26 @@ class Flight:
         if self.permit is not None:
             self._paused += now - self.permit.started
             self.permit = None
+
+    def advance(self, now: float, life: int, retry: RetryConfig, delay: Callable[[int], float]) -> None:
+        """An attempt failed: the next step of the schedule, unless it was a quick retry before its time.
+
+        Delays count in the flight's own time, one from the end of the other: what a machine is late does not add up.
+        And what jitter has taken off does not make room for more attempts than ``retry`` has.
+        """
+        own = self._time(now)
+        if life != self._life:
+            self._life, self.steps, self._due, self._began = life, 0, _NEVER, own
+        if own >= self._due - _SAME:
+            self.steps += 1
+            start = self._due if own - self._due <= _LATE else own
+            if self.steps > retry.max_retries:
+                start = max(start, self._began + retry.patience)
+            self._due = start + delay(self.steps)
+
+    def due(self) -> float:
+        """When the schedule's next attempt is, monotonic, while none is out."""
+        return self._due + self._paused
 
     def deadline(self) -> float:
         """When the least patient waiter gives up, monotonic; inf without waiters."""

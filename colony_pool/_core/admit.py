@@ -98,7 +98,8 @@ class Admission(Verdicts):
 
     def _admit_closed(self, now: float) -> float:
         while (flight := self.queue.first()) is not None:
-            opens = self.window.opens_at(now)
+            # A lone agent's own schedule is its pace.
+            opens = now if self._keeps_time(flight) else self.window.opens_at(now)
             if opens > now or len(self.live) >= min(self.config.maxsize, self.quota.left(now)):
                 return opens if opens > now else math.inf
             if (goes_on := self._goes_on_at(now)) > now:
@@ -133,7 +134,9 @@ class Admission(Verdicts):
     ) -> Permit:
         permit = Permit(flight, self.circuit.generation, now, timeout, is_probe=is_probe)
         permit.is_retry = is_retry
+        permit.period = self.circuit.period
         flight.permit = permit
+        flight.account.start(now)
         flight.tried_in = self.circuit.generation
         flight.asked += 1
         self.codes.used(flight.account)

@@ -26,7 +26,7 @@ class Circuit:
     """State, generation, consecutive failures and the open delay. ``now`` is monotonic seconds."""
 
     __slots__ = (
-        "_config", "_good", "cause", "failures", "generation", "last_status", "level", "opened_at",
+        "_config", "_good", "cause", "failures", "generation", "last_status", "level", "opened_at", "period",
         "probe_at", "state", "voids",
     )  # fmt: skip
 
@@ -34,6 +34,7 @@ class Circuit:
         self._config = config
         self.state = CLOSED
         self.generation = 0
+        self.period = 0  # how often it closed
         self.failures = 0  # in a row, as pybreaker counts them
         self.level = 0  # openings since the delay was reset
         self.voids = 0  # leases in a row that ran out without a verdict
@@ -60,14 +61,18 @@ class Circuit:
         """Whether one more failure opens it."""
         return self.failures + 1 >= self._config.fail_max
 
-    def open(self, now: float, cause: str, status: int, rand: float, *, grow: bool = True) -> None:
-        """Open, or open again, and set the time of the next probe."""
+    def open(
+        self, now: float, cause: str, status: int, rand: float, *, grow: bool = True, by: float = math.inf
+    ) -> None:
+        """Open, or open again, and set the time of the next probe: ``by`` then, and for that the delay stays."""
         if self.state == CLOSED:
             self.opened_at = now
         if cause:
             self.cause, self.last_status = cause, status
         delay = min(self._config.open_delay * 2.0 ** min(self.level, 60), self._config.open_delay_max)
         probe_at = now + jittered(delay, self._config.jitter, rand)
+        if by < probe_at:
+            probe_at, grow = by, False
         # An operator who opens what is open must not bring forward what a server has asked for.
         self.probe_at = max(self.probe_at, probe_at) if self.state == OPEN else probe_at
         if grow:
@@ -98,6 +103,7 @@ class Circuit:
     def close(self) -> None:
         """Close: the endpoint answers."""
         self.failures = self.voids = self._good = 0
+        self.period += 1
         self._move(CLOSED)
 
     def drained(self) -> None:

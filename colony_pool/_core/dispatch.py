@@ -24,8 +24,9 @@ from .outcome import Outcome
 from .token import Token
 from .view import View
 
-# max_wait counts to within 1 %: the last retry of a schedule leaves just when the patience is used up.
-_TOLERANCE = 1.01
+# max_wait counts to within 1 %: the last retry of a schedule leaves just when the patience is used up. But never so
+# generously that one more would fit in.
+_TOLERANCE = 0.01
 
 
 class Dispatcher(Admission):
@@ -224,7 +225,10 @@ class Dispatcher(Admission):
         if flight is None:
             flight = account.flight = Flight(account, now)
             self.flights[flight.serial] = flight
-        patience = waiter.max_wait * _TOLERANCE
+            if waiter.max_wait > 0.0:
+                flight.not_before = account.spaced_until
+        retry = self.config.retry
+        patience = waiter.max_wait + min(waiter.max_wait * _TOLERANCE, retry.delay(retry.max_retries) / 2)
         rested = self._served_from(flight)
         if waiter.max_wait <= 0.0:
             if flight.permit is None and (rested > now or (self._blocked(now) and not self._may_probe(now))):

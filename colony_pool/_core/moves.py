@@ -6,6 +6,7 @@ import math
 
 from . import actions as act
 from . import events as ev
+from .account import Flight
 from .members import Fleet
 from .settle import Settlement
 from .view import Opening
@@ -14,15 +15,14 @@ from .view import Opening
 class Moves(Settlement):
     """The desk's breaker in motion."""
 
-    _loss = 0.0  # EWMA of failures among the attempts of closed periods
-    _last_success = -math.inf
+    _on_time: Flight | None = None  # its schedule goes on while open: it alone has opened the breaker
 
     def _open_circuit(
         self, now: float, cause: str, status: int, *, after: float | None = None, grow: bool = True,
-        by_operator: bool = False,
+        by_operator: bool = False, by: float = math.inf,
     ) -> None:  # fmt: skip
         circuit, old = self.circuit, self.circuit.state
-        circuit.open(now, cause, status, self._rand(), grow=grow)
+        circuit.open(now, cause, status, self._rand(), grow=grow, by=by)
         if after is not None:
             circuit.postpone(now + min(after, self.config.breaker.retry_after_max))
         self._changed(old, now, by_operator=by_operator)
@@ -42,8 +42,9 @@ class Moves(Settlement):
         old = self.circuit.state
         self.circuit.close()
         self._restart_window(now)
-        self._loss = 0.0
-        self.queue.forgive(now, self._wall)
+        self.luck.restart()
+        self._on_time = None
+        self.queue.forgive(now, self._wall, self.circuit.period)
         self._changed(old, now, by_operator=by_operator, learnt=learnt)
         self._out.append(act.Replay(act.TO_CLOSED))
 

@@ -42,13 +42,14 @@ _Timed = tuple[float, int, int, Flight]
 class Queue:
     """Flights that wait for an attempt. Times are monotonic seconds."""
 
-    __slots__ = ("_by_hunger", "_expiry", "_limits", "_ready", "_sleeping")
+    __slots__ = ("_by_hunger", "_expiry", "_limits", "_period", "_ready", "_sleeping")
 
     def __init__(self) -> None:
         self._ready: list[_Ready] = []
         self._sleeping: list[_Timed] = []
         self._expiry: list[_Timed] = []
         self._by_hunger = False
+        self._period = 0  # failures of other ones do not count
         self._limits = [_SWEEP_AT] * 3  # lengths at which ready, sleeping and expiry are swept
 
     def put(self, flight: Flight, now: float, wall: float) -> None:
@@ -72,12 +73,13 @@ class Queue:
 
     def _ranked(self, flight: Flight, now: float, wall: float) -> _Ready:
         account, token = flight.account, flight.account.token
+        fails = account.fails_in(self._period)
         if flight.background:
-            return (_AHEAD, account.fails, account.without_since, flight.serial, flight.stamp, flight)
+            return (_AHEAD, fails, account.without_since, flight.serial, flight.stamp, flight)
         kind = _HOLDS if token is not None and token.valid(now, wall) else _NEEDS
-        turn = account.fails
+        turn = fails
         if self._by_hunger:
-            turn = math.floor((account.without_since + account.fails * _FAILURE) / _MINUTE)
+            turn = math.floor((account.without_since + fails * _FAILURE) / _MINUTE)
         return (kind, turn, flight.deadline(), flight.serial, flight.stamp, flight)
 
     def watch(self, flight: Flight) -> None:
@@ -101,12 +103,17 @@ class Queue:
             if stamp == flight.stamp:
                 self.put(flight, now, wall)
 
-    def forgive(self, now: float, wall: float) -> None:
-        """End every flight's own backoff; TOTP windows and holds of a key stay."""
+    def forgive(self, now: float, wall: float, period: int) -> None:
+        """End every flight's own backoff, and forget failures before ``period``. TOTP windows and holds stay."""
+        if period != self._period:
+            self._period = period
+            if any(turn for _, turn, *_ in self._ready):
+                self._ready = [self._ranked(entry[-1], now, wall) for entry in self._ready if _is_current(entry)]
+                heapify(self._ready)
         sleepers = [flight for *_, stamp, flight in self._sleeping if stamp == flight.stamp]
         self._sleeping.clear()
         for flight in sleepers:
-            flight.not_before = -math.inf
+            flight.not_before = flight.account.spaced_until
             self.put(flight, now, wall)
 
     def first(self) -> Flight | None:

@@ -15,6 +15,7 @@ from .circuit import Circuit
 from .codes import CodeDesk
 from .denial import DenialDesk
 from .failure import Failure, circuit_open, from_outcome, held, no_code, overdue, renewed_lately, totp_hangs
+from .luck import Luck
 from .members import Fleet
 from .outcome import Outcome
 from .pace import Window
@@ -34,6 +35,7 @@ class Settlement:
         self.circuit = Circuit(config.breaker)
         self.window = Window(config.window, config.maxsize)
         self.budget = RetryBudget(config.budget)
+        self.luck = Luck()
         self.quota = Quota()
         self.denials = DenialDesk(config.denial)
         self.codes = CodeDesk()

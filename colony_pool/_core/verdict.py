@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from . import actions as act
 from . import events as ev
-from .account import Account, Flight, Permit
+from .account import QUICK_WITHIN, Account, Flight, Permit
 from .backoff import jittered
 from .denial import CODE_REFUSED, next_window
 from .failure import Failure, from_outcome
@@ -15,10 +15,6 @@ from .fleet import Sharing
 from .outcome import DENIED, DOWN, FAULT, LOCAL, NETWORK, OK, THROTTLED, Outcome
 from .view import Elsewhere
 
-_LOSS_GAIN = 1 / 64
-# A key that failed this often rests, if luck as bad as that is rarer than one in a million.
-_POISON_FAILS = 3
-_POISON_CHANCE = 1e-6
 _TRIP_CHANCE = 1e-6
 _SHED = 503  # "the server is currently unable to handle the request due to a temporary overload" (RFC 9110)
 _BAD = (DOWN, NETWORK, FAULT)
@@ -51,6 +47,8 @@ class Verdicts(Sharing):
             words = f"HTTP {outcome.status} for more than half of the keys that worked a minute ago"
             outcome = replace(outcome, kind=FAULT, detail=words, code=None)
         flight.landed(now)
+        if outcome.kind in _BAD:
+            flight.advance(now, self.luck.life, self.config.retry, self._delay)
         self._emit(_finished(permit, outcome, now, stale=stale, lost=lost))
         if permit.is_probe:
             self._judge_probe(permit, outcome, now, stale=stale, lost=lost)
@@ -69,15 +67,15 @@ class Verdicts(Sharing):
         """A verdict of the present closed period."""
         window, circuit = self.window, self.circuit
         if outcome.kind in (OK, DENIED):
-            self._last_success = now
             self.last_failure = ""
-            self._loss -= _LOSS_GAIN * self._loss
+            if self.luck.succeeded(permit.account.serial, now):  # an outage that was too short for the breaker
+                self.queue.forgive(now, self._wall, circuit.period)
             window.succeeded(permit.level, permit.round, now - permit.started)
             circuit.succeeded()
             self._end_doubt(tell=True)
             self._out.append(act.Replay(act.SUCCESS))
         elif outcome.kind in _BAD:
-            self._loss += _LOSS_GAIN * (1.0 - self._loss)
+            self.luck.failed(permit.account.serial)
             # A herd that fails together is little evidence: only a failure that cuts the window, or of an attempt
             # that began after the last cut, counts.
             fresh = permit.round == window.round
@@ -87,11 +85,12 @@ class Verdicts(Sharing):
             # And sixteen in a row within a moment happen at 60 % of random failures: unless so little was lost
             # before that chance is out of the question, the last one counts after two seconds without a success.
             breaker = self.config.breaker
-            quiet = now - self._last_success >= breaker.quiet or window.chance(breaker.fail_max) < _TRIP_CHANCE
+            quiet = now - self.luck.last_success >= breaker.quiet or window.chance(breaker.fail_max) < _TRIP_CHANCE
             if (cut or fresh) and (quiet or not circuit.is_brink):
                 self._out.append(act.Replay(act.FAILURE))
                 if circuit.failed():
-                    self._open_circuit(now, outcome.detail, outcome.status, after=outcome.retry_after)
+                    self._on_time = permit.flight if self.luck.lone == permit.account.serial else None
+                    self._open_for(permit, outcome, now)
         else:
             window.give_back()
 
@@ -106,7 +105,7 @@ class Verdicts(Sharing):
             return
         self.given_back = 0
         if kind in (OK, DENIED):
-            self._last_success = now
+            self.luck.noted(permit.account.serial, now)
             self.last_failure = ""
             self.window.timed(now - permit.started)
             self._out.append(act.Replay(act.SUCCESS))
@@ -116,7 +115,14 @@ class Verdicts(Sharing):
         else:
             self.circuit.failed()
             self._out.append(act.Replay(act.FAILURE))
-            self._open_circuit(now, outcome.detail, outcome.status, after=outcome.retry_after)
+            self._open_for(permit, outcome, now)
+
+    def _open_for(self, permit: Permit, outcome: Outcome, now: float) -> None:
+        """Open for a failure; the schedule of a lone agent that has opened the breaker by itself stays exact."""
+        flight, by = permit.flight, math.inf
+        if flight is self._on_time and self._keeps_time(flight) and self._is_retried(permit, outcome):
+            by = flight.due()
+        self._open_circuit(now, outcome.detail, outcome.status, after=outcome.retry_after, by=by)
 
     # -- the key and its flight -------------------------------------------------------------------------
 
@@ -261,18 +267,14 @@ class Verdicts(Sharing):
         return _rest(flight.put_off)
 
     def _conclude_bad(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
-        account, retry = flight.account, self.config.retry
-        account.fails += 1
+        if permit.period == self.circuit.period:  # else it was forgiven before it failed
+            flight.account.failed(permit.period)
         flight.fails += 1
         flight.last = outcome
         if flight.background:
             self._drop(flight, now)
             return
-        if outcome.kind == NETWORK:
-            again = permit.is_probe or retry.retry_network_errors
-        else:
-            again = outcome.kind == DOWN and outcome.retry_status in retry.retry_on
-        if not again or retry.max_retries == 0:
+        if not self._is_retried(permit, outcome):
             self._emit(ev.RetryDenied("outcome"))
             self._note_failure(outcome, None, now)
             self._fail(flight, self._failure(outcome, flight), now)
@@ -283,27 +285,52 @@ class Verdicts(Sharing):
 
     def _note_failure(self, outcome: Outcome, next_in: float | None, now: float) -> None:
         """Remember what the endpoint says, and tell the first failure that no recent success precedes."""
-        quiet = now - self._last_success > self.config.window.busy
+        quiet = now - self.luck.last_success > self.config.window.busy
         if not self.last_failure and quiet and self.circuit.state == ev.CLOSED:
             self._emit(ev.StreakStarted(outcome.detail, next_in, self.waiting, self.known_good))
         self.last_failure = outcome.detail
 
+    def _is_retried(self, permit: Permit, outcome: Outcome) -> bool:
+        retry = self.config.retry
+        if retry.max_retries == 0:
+            return False
+        if outcome.kind == NETWORK:
+            return permit.is_probe or retry.retry_network_errors
+        return outcome.kind == DOWN and outcome.retry_status in retry.retry_on
+
+    def _delay(self, step: int) -> float:
+        """Seconds before so many a retry of a flight; a schedule that is over goes on no faster than the window."""
+        retry = self.config.retry
+        if step > retry.max_retries:
+            return max(retry.delay(step), self.config.window.gap_max)
+        return jittered(retry.delay(step), retry.jitter, self._rand())
+
+    def _keeps_time(self, flight: Flight) -> bool:
+        """Whether the next attempt of ``flight`` is one of a lone agent's schedule, which stays exact."""
+        return len(self.flights) == 1 and 0 < flight.steps <= self.config.retry.max_retries
+
     def _not_before(self, flight: Flight, outcome: Outcome, now: float) -> float:
-        lively = now - self._last_success <= self.config.window.busy
-        fails = flight.account.fails
-        likely = min(1.0, self._loss + math.sqrt(self._loss * _LOSS_GAIN))  # two sigma above what is known
-        poisoned = fails >= _POISON_FAILS and likely**fails < _POISON_CHANCE
-        if self.circuit.state == ev.CLOSED and lively and not poisoned:
-            return now + self.window.rtt
-        delay = jittered(self.config.retry.delay(flight.fails), self.config.retry.jitter, self._rand())
+        account = flight.account
         asked = outcome.retry_after if outcome.status == 503 else None
-        return now + max(delay, min(asked or 0.0, self.config.breaker.retry_after_max))
+        due = max(flight.due(), now + min(asked or 0.0, self.config.breaker.retry_after_max))
+        if self.config.retry.delay(flight.steps) <= QUICK_WITHIN:  # the schedule itself is quick
+            return due
+        account.space()
+        lively = now - self.luck.others_succeeded(account.serial) <= self.config.window.busy
+        fails = account.fails_in(self.circuit.period)
+        if self.circuit.state == ev.CLOSED and lively and self.luck.excuses(fails):
+            # One more failure may be the load, too: then the same key at once again would only be shed again.
+            pause = self.window.rtt if fails <= 1 else max(self.window.rtt, self.config.window.gap_shed)
+            due = min(due, now + pause)
+        return max(due, account.spaced_until)
 
     def _requeue(self, flight: Flight, not_before: float, outcome: Outcome, now: float) -> None:
         """Back into the queue; who cannot wait until then leaves now."""
         flight.not_before = not_before
         late = flight.overdue(self._served_from(flight))
         no_parking = list(self._no_parking.get(flight.serial, {}))
+        if self.config.retry.patience == 0.0 and flight.steps <= self.config.retry.max_retries:
+            no_parking = []  # retries without a delay park nobody
         if late or no_parking:
             self._emit(ev.RetryDenied("deadline"))
             failure: Failure | None = None
