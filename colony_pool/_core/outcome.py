@@ -123,7 +123,7 @@ def _token_answer(
     if not isinstance(jwt, str) or not jwt:
         kind = media_type(headers) or "an unknown type"
         return bad_answer(status, f"the body ({kind}) holds no access_token")
-    if len(jwt) > MAX_TOKEN_CHARS or not _VISIBLE.fullmatch(jwt):
+    if not is_token(jwt):
         return bad_answer(status, "its access_token is no token")
     life = _seconds(response.get("expires_in"))
     if life is None:
@@ -135,6 +135,11 @@ def _token_answer(
         return bad_answer(status, "its token has expired already")
     life = None if life is not None and life > MAX_LIFE else life
     return Outcome(OK, status, exhausted_for=exhausted, jwt=jwt, life=life)
+
+
+def is_token(jwt: str) -> bool:
+    """Whether ``jwt`` can be sent as a token."""
+    return len(jwt) <= MAX_TOKEN_CHARS and _VISIBLE.fullmatch(jwt) is not None
 
 
 def claims_expiry(jwt: str) -> float | None:
