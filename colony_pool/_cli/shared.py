@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Annotated
 
 import typer
 
+from .._shared.bounded import BoundedStore, Bounds
 from .._shared.choose import open_store
 from .._shared.redis import ALLOWED, SCHEMES, problem_with, shown
 from .._shared.store import Store
@@ -58,7 +60,7 @@ def opened(shared: str, base_url: str | None) -> tuple[Store, str]:
     store = open_store(checked(shared), api, timeout=_PATIENCE)
     if store is None:
         raise Failed(MISUSED, f"--shared {NONE}: there is nothing to look at")
-    return store, api
+    return BoundedStore(store, Bounds.of_operator(), time.monotonic), api
 
 
 def place(shared: str) -> str:

@@ -124,12 +124,17 @@ def _token_answer(
     if not isinstance(jwt, str) or not jwt:
         kind = media_type(headers) or "an unknown type"
         return bad_answer(status, f"the body ({kind}) holds no access_token")
-    if len(jwt) > MAX_TOKEN_CHARS or not _VISIBLE.fullmatch(jwt):
+    if not is_token(jwt):
         return bad_answer(status, "its access_token is no token")
     life, cut = seconds_left(response.get("expires_in"), jwt, http_date(headers.get("date")), wall)
     if life is not None and life <= 0:
         return bad_answer(status, "its token has expired already")
     return Outcome(OK, status, exhausted_for=exhausted, jwt=jwt, life=life, life_cut=cut)
+
+
+def is_token(jwt: str) -> bool:
+    """Whether ``jwt`` can be sent as a token."""
+    return len(jwt) <= MAX_TOKEN_CHARS and _VISIBLE.fullmatch(jwt) is not None
 
 
 def error_text(response: Mapping[str, Any]) -> tuple[str, str | None]:

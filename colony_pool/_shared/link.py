@@ -12,14 +12,17 @@ import platform
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from .._core import actions as act
 from .._core.account import Account, Permit
 from .._core.dispatch import Dispatcher
-from .._core.outcome import DENIED, OK, Outcome
+from .._core.life import claims_expiry
+from .._core.outcome import DENIED, OK, Outcome, is_token
 from .._core.view import Denial, Elsewhere, View
 from .._runtime.protocol import Runtime
+from .bounded import BoundedStore, Bounds
 from .calls import Call
 from .health import Health, Patience
 from .keys import Sealer, key_name
@@ -126,9 +129,7 @@ class Link:
             if not lane.claims:
                 return None
             try:
-                state = lane.calls.wait(
-                    lane.calls.ask(lambda store: store.claim_key(self.owner, name, _CLAIM, beyond=beyond))
-                )
+                state = lane.calls.wait(lane.calls.ask(partial(self._claim_key, key, name, beyond)))
             except StoreUnavailable:
                 continue
             self._listen_to(lane)
@@ -138,6 +139,23 @@ class Link:
                 self.release(permit, None)
             return found
         return None
+
+    def _claim_key(self, key: str, name: str, beyond: float, store: Store) -> KeyState:
+        """Claim ``key``; a token in the store that is none, or has ended, is dropped for it."""
+        state = store.claim_key(self.owner, name, _CLAIM, beyond=beyond)
+        if state.token is None or self._opened(key, state.token) is not None:
+            return state
+        store.forget_key(name)
+        return store.claim_key(self.owner, name, _CLAIM, beyond=beyond)
+
+    def _opened(self, key: str, told: tuple[str, float]) -> tuple[str, float] | None:
+        """``(jwt, seconds of life)`` of a sealed token, which does not outlive its own ``exp``."""
+        jwt = Sealer(key, self._base_url).unseal(told[0])
+        if jwt is None or not is_token(jwt):
+            return None
+        ends = claims_expiry(jwt)
+        life = told[1] if ends is None else min(told[1], ends - self._runtime.now())
+        return (jwt, life) if life > 0.0 else None
 
     def _found(self, permit: Permit, key: str, state: KeyState) -> Elsewhere | None:
         wall, account = self._runtime.now(), permit.account
@@ -163,8 +181,8 @@ class Link:
         """The token in the store, and seconds that it has left, if it is of use."""
         if state.token is None:
             return None
-        jwt = Sealer(account.secret.key, self._base_url).unseal(state.token[0])
-        return (jwt, state.token[1]) if jwt is not None and account.record.is_usable(jwt) else None
+        found = self._opened(account.secret.key, state.token)
+        return found if found is not None and account.record.is_usable(found[0]) else None
 
     def newer(self, account: Account) -> tuple[str, float] | None:
         """Another token of ``account`` that is in the store, and seconds that it has left; waits as for a claim."""
@@ -226,10 +244,13 @@ def _lanes(
     store: Store, owner: str, desk: Dispatcher, runtime: Runtime, name: str, *, claims: bool, on_host: bool
 ) -> list[Lane]:
     """The lane of ``store``, and of its fallback if it has one."""
+    bounds = Bounds.of(desk.config)
+    store = BoundedStore(store, bounds, runtime.monotonic)
     patience = Patience(runtime, _idle_at(desk))
     if (fallback := store.fallback) is None:
         return [Lane(store, owner, runtime, Health(name, runtime, patience), claims=claims)]
     first = Health(name, runtime, patience, meanwhile="the processes of this host go on together")
+    fallback = BoundedStore(fallback, bounds, runtime.monotonic)
     second = Health(name, runtime, patience, what="the record of this host, which stands in for it,")
     return [
         Lane(store, owner, runtime, first, claims=claims),

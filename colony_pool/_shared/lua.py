@@ -10,6 +10,9 @@ The server's clock is its wall clock, which an operator may set back. Each recor
 written (``at``); where that lies in the future, its times are moved back by as much, so that a lease or a hold is
 prolonged by no more than what had passed of it. A clock set forward ends them early, which a fence survives.
 
+Anybody may have written to the record: ``sane`` makes a number of whatever is there. What it may say is judged in
+``bounded.py``.
+
 ``resets`` counts: a denial of before the last reset is none, without a search for all keys.
 """
 
@@ -21,16 +24,23 @@ local now = TIME[1] + TIME[2] / 1000000
 local KEEP = 604800
 local DOOR, MEMBERS = KEYS[1], KEYS[2]
 local NOBODY = ''
+local FAR, MOST, LONGEST = 1e12, 1e14, 315360000
+
+local function sane(value)
+  local n = tonumber(value)
+  if not n or n ~= n then return 0 end
+  return math.max(-FAR, math.min(n, MOST))
+end
 
 local function record(key, times)
   local flat, r = redis.call('HGETALL', key), {}
   for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
-  local ahead = (tonumber(r.at) or now) - now
+  local ahead = r.at and sane(r.at) - now or 0
   if ahead > 0 then
     redis.call('HSET', key, 'at', now)
     for _, name in ipairs(times) do
       if r[name] then
-        r[name] = r[name] - ahead
+        r[name] = sane(r[name]) - ahead
         redis.call('HSET', key, name, r[name])
       end
     end
@@ -42,7 +52,7 @@ local door, ahead = record(DOOR, {'probe_at', 'opened_at', 'lease_until', 'hold_
 if ahead > 0 then
   for _, owner in ipairs(redis.call('ZRANGE', MEMBERS, 0, -1)) do redis.call('ZINCRBY', MEMBERS, -ahead, owner) end
 end
-local function number(name) return tonumber(door[name]) or 0 end
+local function number(name) return sane(door[name]) end
 local function rest(until_) return math.max(0, until_ - now) end
 
 local function write(changes)
@@ -51,7 +61,7 @@ local function write(changes)
     door[name] = value
     redis.call('HSET', DOOR, name, value)
   end
-  redis.call('EXPIRE', DOOR, math.ceil(math.max(KEEP, rest(number('hold_until')))))
+  redis.call('EXPIRE', DOOR, math.ceil(math.min(LONGEST, math.max(KEEP, rest(number('hold_until'))))))
 end
 
 local function outlast(key, seconds)
@@ -59,7 +69,7 @@ local function outlast(key, seconds)
 end
 
 local function after(n)
-  if n == 0 then n = math.floor(now * 1000) end
+  if n <= 0 or n >= MOST then n = math.floor(now * 1000) end
   return n + 1
 end
 
@@ -74,11 +84,11 @@ local function view()
     hold_cause = '',
     members = redis.call('ZCOUNT', MEMBERS, '(' .. string.format('%.6f', now), '+inf'),
   }
-  if v.hold_for > 0 then v.hold_cause = door.hold_cause end
+  if v.hold_for > 0 then v.hold_cause = door.hold_cause or '' end
   if is_open() then
     v.opening = {
-      probe_in = rest(number('probe_at')), level = number('level'), cause = door.cause, status = number('status'),
-      opened_for = math.max(0, now - number('opened_at')),
+      probe_in = rest(number('probe_at')), opened_for = math.max(0, now - number('opened_at')),
+      level = number('level'), cause = door.cause or '', status = number('status'),
     }
   end
   return v
@@ -199,7 +209,7 @@ _KEY = (
     + """
 local KEY = KEYS[3]
 local key = record(KEY, {'claimed_until', 'denied_until', 'token_until'})
-local function time(name) return tonumber(key[name]) or 0 end
+local function time(name) return sane(key[name]) end
 local function is_busy(owner) return key.owner and key.owner ~= owner and time('claimed_until') > now end
 
 local function keep(changes)
@@ -209,7 +219,8 @@ local function keep(changes)
     redis.call('HSET', KEY, name, value)
   end
   local ends = math.max(time('claimed_until'), time('denied_until'), time('token_until'))
-  if ends > now then redis.call('PEXPIRE', KEY, math.ceil(rest(ends) * 1000)) else redis.call('DEL', KEY) end
+  local keep_for = math.ceil(math.min(LONGEST, rest(ends)) * 1000)
+  if ends > now then redis.call('PEXPIRE', KEY, keep_for) else redis.call('DEL', KEY) end
 end
 
 local function end_token()
@@ -228,7 +239,7 @@ local s = {mine = false, busy_for = 0, view = view()}
 if is_busy(owner) then s.busy_for = rest(time('claimed_until')) end
 if time('denied_until') > now and time('resets') == number('resets') then
   s.denial = {
-    seconds = rest(time('denied_until')), times = time('times'), status = time('status'), detail = key.detail,
+    seconds = rest(time('denied_until')), times = time('times'), status = time('status'), detail = key.detail or '',
     code = key.code ~= NOBODY and key.code or nil,
   }
 end

@@ -11,9 +11,10 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
+from .plain import FAR, number, text, whole
 from .store import Denial, KeyState, Opening, Store, Survey, View
 
 
@@ -39,6 +40,29 @@ class Door:
     hold_until: float = 0.0
     hold_cause: str = ""
     members: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, record: object) -> Door:
+        """Return the door of what was written down; a field of another type has its lowest value.
+
+        Raises:
+            ValueError: it is no record, or one of another version.
+        """
+        names = {item.name for item in fields(cls)}
+        if not isinstance(record, dict) or not record.keys() <= names:
+            raise ValueError("it is no record of a door")
+        door = cls(**record)
+        for name in ("probe_at", "opened_at", "lease_until", "hold_until"):
+            setattr(door, name, number(getattr(door, name), low=-FAR))
+        for name in ("epoch", "generation", "level", "status", "fence"):
+            setattr(door, name, whole(getattr(door, name)))
+        door.is_open = door.is_open is True
+        door.cause, door.hold_cause, door.prober = text(door.cause), text(door.hold_cause), text(door.prober) or None
+        members: Any = door.members
+        door.members = (
+            {str(name): number(until) for name, until in members.items()} if isinstance(members, dict) else {}
+        )
+        return door
 
     def view(self, now: float) -> View:
         """What the record says, as durations from ``now``."""
@@ -104,6 +128,15 @@ class Key:
     detail: str = ""
     token: str | None = None
     token_until: float = 0.0
+
+    @classmethod
+    def read(cls, *values: object) -> Key:
+        """Return the record of what was written down; a field of another type has its lowest value."""
+        owner, claimed_until, denied_until, times, status, code, detail, token, token_until = values
+        return cls(
+            text(owner) or None, number(claimed_until), number(denied_until), whole(times), whole(status),
+            text(code) or None, text(detail), token if isinstance(token, str) else None, number(token_until),
+        )  # fmt: skip
 
     def is_busy(self, owner: str, now: float) -> bool:
         """Whether somebody else holds the claim."""

@@ -259,5 +259,6 @@ def _client(url: str, timeout: float) -> _Client:
         protocol=2,  # a connection is ready at once: no HELLO, and with driver_info=None no name, each a round trip
         driver_info=None,
         decode_responses=True,
+        encoding_errors="replace",  # of what somebody else has written; it is not to make the server unusable
     )
     return _Client(client, {script: client.register_script(script) for script in lua.SCRIPTS})

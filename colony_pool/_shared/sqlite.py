@@ -121,11 +121,11 @@ class HostStore(RecordStore):
 
     def _door(self, row: tuple[str, float, str] | None, now: float) -> Door | None:
         """Return the record, ``None`` if there is none of this start of the host."""
-        if row is None or row[0] != self._clock.boot or row[1] > now:
+        if row is None or row[0] != self._clock.boot:
             return None
         try:
-            return Door(**json.loads(row[2]))
-        except (ValueError, TypeError) as exc:
+            return None if row[1] > now else Door.read(json.loads(row[2]))
+        except (ValueError, TypeError, RecursionError) as exc:
             raise sqlite3.DatabaseError("the record cannot be read") from exc
 
     def _new_door(self, now: float) -> Door:
@@ -173,7 +173,7 @@ class _Keys:
 
     def get(self, name: str) -> Key:
         row = self._db.execute(f"SELECT {_COLUMNS} FROM keys WHERE name = ?", (name,)).fetchone()  # noqa: S608 - names
-        return Key(*row) if row else Key()
+        return Key.read(*row) if row else Key()
 
     def put(self, name: str, key: Key) -> None:
         marks = ", ".join("?" * (len(fields(Key)) + 1))

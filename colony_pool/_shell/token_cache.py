@@ -1,28 +1,37 @@
 """The token cache on disk: the SDK's own format and place, so that both find each other's tokens (G21).
 
-Every failure is a miss. Differences from the SDK that its readers cannot see: the temporary name is unique
-(its fixed one lets two writers race), and a removal spares a token that somebody else has written since.
+Every failure is a miss, and the first one that is more than a missing file is told in the log. Differences from the
+SDK that its readers cannot see: the temporary name is unique (its fixed one lets two writers race), a removal spares
+a token that somebody else has written since, and a file is read only if this user alone can have written it (mode
+0600, as the SDK makes it). No entry is believed for longer than the ``exp`` of its token.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
+import re
 import sys
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from .._core.life import MAX_LIFE
+from .._core.life import MAX_LIFE, claims_expiry
 from .._core.outcome import MAX_TOKEN_CHARS
+from .own_file import check_own_folder, is_own_file, read_own
+
+log = logging.getLogger("colony_pool")
 
 _VERSION = 1
 _MARGIN = 60.0
 _MAX_FILE = 65_536
-_ABANDONED = 3600.0  # seconds: no write takes that long, so whoever was at it has been killed
+_ABANDONED = 3600.0  # seconds: no write takes that long, so its writer was killed
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}-[^/]*\.tmp")
+_NOT_USED = "colony_pool: the token cache %s is not used (%s); each process asks for tokens of its own"
 
 
 class TokenCache:
@@ -31,6 +40,7 @@ class TokenCache:
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url.rstrip("/")
         self._swept = False
+        self._told = False  # the log says why the cache is not used
 
     def load(self, key: str, wall: float) -> tuple[str, float] | None:
         """``(jwt, expiry in unix time)`` of a token good for more than a minute, or ``None``."""
@@ -46,18 +56,38 @@ class TokenCache:
 
     def _read(self, key: str) -> tuple[str, float] | None:
         """The token that was saved last and its expiry, however long ago that was."""
-        try:
-            return _entry(self._path(key)) if enabled() else None
-        except RuntimeError:  # no home directory
+        if not enabled():
             return None
+        try:
+            path = self._path(key)
+            check_own_folder(path.parent)
+            return _entry(read_own(path, _MAX_FILE))
+        except FileNotFoundError:
+            return None
+        except (OSError, RuntimeError, ValueError) as problem:  # no home directory, a path with a null
+            self._tell(problem)
+            return None
+
+    def _tell(self, problem: Exception) -> None:
+        """Say once why the cache is not used."""
+        if self._told:
+            return
+        self._told = True
+        words = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+        try:
+            where = repr(str(directory()))
+        except RuntimeError:
+            where = "on disk"
+        log.warning(_NOT_USED, where, words)
 
     def save(self, key: str, jwt: str, expiry: float) -> None:
         """Write atomically, readable by the owner alone."""
         if not enabled():
             return
-        with suppress(OSError, RuntimeError):
+        try:
             path = self._path(key)
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            check_own_folder(path.parent)
             self._sweep(path.parent)
             handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".tmp", dir=path.parent)
             try:
@@ -68,6 +98,8 @@ class TokenCache:
                 with suppress(OSError):
                     os.unlink(name)
                 raise
+        except (OSError, RuntimeError, ValueError) as problem:
+            self._tell(problem)
 
     def _sweep(self, folder: Path) -> None:
         """Once: remove what processes that were killed as they wrote have left."""
@@ -76,14 +108,19 @@ class TokenCache:
         self._swept = True
         for left in folder.glob(".*-*.tmp"):
             with suppress(OSError):
-                if time.time() - left.stat().st_mtime > _ABANDONED:
+                ours = _TEMPORARY.fullmatch(left.name) and is_own_file(left)
+                if ours and time.time() - left.lstat().st_mtime > _ABANDONED:
                     left.unlink()
 
     def remove(self, key: str, jwt: str | None) -> None:
         """Remove the entry if it still is ``jwt``, or (``None``) whatever it is."""
-        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError, RuntimeError):
+        if not enabled():
+            return
+        with suppress(OSError, ValueError, RuntimeError):
             path = self._path(key)
-            if enabled() and jwt in (None, json.loads(path.read_text(encoding="utf-8"))["token"]):
+            check_own_folder(path.parent)
+            found = None if jwt is None else _entry(read_own(path, _MAX_FILE))
+            if jwt is None or (found is not None and found[0] == jwt):
                 path.unlink()
 
     def _path(self, key: str) -> Path:
@@ -91,25 +128,32 @@ class TokenCache:
         return directory() / f"{name}.json"
 
 
-def _entry(path: Path) -> tuple[str, float] | None:
+def _entry(content: bytes) -> tuple[str, float] | None:
+    """The token and the end of its life, which is no later than its own ``exp``."""
     try:
-        if path.stat().st_size > _MAX_FILE:
-            return None
-        entry = json.loads(path.read_text(encoding="utf-8"))
+        entry = json.loads(content)
         jwt, expiry = entry["token"], float(entry["expiry"])
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
     good = entry.get("v") == _VERSION and isinstance(jwt, str) and jwt.isascii() and jwt.isprintable()
     good = good and len(jwt) <= MAX_TOKEN_CHARS and math.isfinite(expiry)
-    return (jwt, expiry) if good and jwt and " " not in jwt else None
+    if not good or not jwt or " " in jwt:
+        return None
+    ends = claims_expiry(jwt)
+    return jwt, expiry if ends is None else min(expiry, ends)
 
 
 def lives(wall: float) -> list[float]:
     """Seconds that are left of each token on this host's disk, of whatever API: the files' names do not tell."""
-    try:
-        found = [_entry(path) for path in directory().glob("*.json")] if enabled() else []
-    except (OSError, RuntimeError):
+    if not enabled():
         return []
+    found = []
+    with suppress(OSError, RuntimeError, ValueError):
+        folder = directory()
+        check_own_folder(folder)
+        for path in folder.glob("*.json"):
+            with suppress(OSError):
+                found.append(_entry(read_own(path, _MAX_FILE)))
     return [entry[1] - wall for entry in found if entry is not None and entry[1] > wall]
 
 
