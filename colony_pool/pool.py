@@ -332,6 +332,8 @@ class ColonyPool:
             return
         self._runner.after_fork()
         self._transport.after_fork()
+        if self._unsaved is not None:
+            self._unsaved.after_fork()
         self._metrics_servers.forget()
         self.journal.reset(self._runtime.monotonic())
         self._begin_anew()

@@ -74,6 +74,10 @@ KEPT = {
     "multiprocessing, spawn": IN_A_CHILD.format("spawn"),
     "multiprocessing, fork": IN_A_CHILD.format("fork"),
     "multiprocessing, forkserver": IN_A_CHILD.format("forkserver"),
+    "multiprocessing, fork, with the parent's pool": (
+        f"{POOL}import multiprocessing\npool.agent('col_y').token()\n"
+        "process = multiprocessing.get_context('fork').Process(target=agent.token)\nprocess.start()\nprocess.join()"
+    ),
     "a fork": f"{POOL}pool.agent('col_y').token()\nif os.fork():\n    os.wait()\nelse:\n    agent.token()",
 }  # fmt: skip
 LOST = {
@@ -106,7 +110,10 @@ def run(code: str, folder: Path, colony: FakeColony) -> set[str]:
 def test_g21_a_token_is_on_disk_when_the_interpreter_ends(case: str, tmp_path: Path, colony: FakeColony) -> None:
     before = colony.stats().tokens_issued
     left = run(KEPT[case], tmp_path, colony)
-    assert len(left) == colony.stats().tokens_issued - before > 0
+    issued = colony.stats().tokens_issued - before
+    assert len(left) == issued
+    # The first releases of 3.12 start no thread in an exit handler: then no token is paid for.
+    assert issued > 0 or ("atexit" in case and sys.version_info[:2] == (3, 12))
 
 
 @pytest.mark.parametrize("case", LOST)

@@ -151,6 +151,12 @@ def test_g20_a_clock_that_is_hours_off_changes_no_life(hours: float, says: str, 
     assert pytest.approx(lives(disk, answer), abs=1.5) == HOUR
 
 
+@pytest.mark.parametrize("hours", [2.0, 48.0])
+def test_g20_a_gateway_whose_clock_is_ahead_of_the_issuers_ends_no_token(hours: float, disk: Path) -> None:
+    date = {"date": lambda wall: formatdate(wall + hours * HOUR, usegmt=True)}
+    assert pytest.approx(lives(disk, said(1800, of_an_hour, **date)), abs=1.5) == 1800.0
+
+
 # -- how often the server is asked -------------------------------------------------------------------------------
 
 

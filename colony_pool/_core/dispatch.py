@@ -143,7 +143,8 @@ class Dispatcher(Admission):
             if known is not None and known is instead_of:
                 record.replaced(known)
                 account.last_expiry = known.ends_wall
-            record.found(now if instead_of is not None else -math.inf)
+            newer = instead_of is not None and token.ends_wall > instead_of.ends_wall
+            record.found(now if newer else -math.inf)
             account.token = token
             account.forced = False
             self._out.append(act.Grant(account, token))

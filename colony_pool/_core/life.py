@@ -8,14 +8,16 @@ Two things speak of it, and the earliest end counts: ``expires_in``, in seconds,
 a number            none, or none that can be read      as ``expires_in`` says
 none, 0 or less     in the future                       as ``exp`` says
 a number            in the future                       until the first of the two
-a number            in the past, by the server's clock  not at all: it has ended
-a number            in the past, by this host's clock   as ``expires_in`` says: the clock of this host may be wrong
+a number            in the past, by both clocks         not at all: it has ended
+a number            in the past, by one of two clocks   as the other one says: one of them is wrong
+a number            in the past, and there is one only  as ``expires_in`` says: it may be wrong
+none                in the past                         not at all
 none                none                                ``TokenConfig.life``
 =================== =================================== ==========================================================
 
-``exp`` is read against the answer's ``Date``, the clock of the server, and only without one against this host's. A
-number may be written as a string. A number that is too large has mistaken its unit: ``exp`` in milliseconds is read
-as such, and a life of more than ten years says nothing.
+``exp`` is read against the answer's ``Date``, the clock of the server; without one, against this host's. A number may
+be written as a string. A number that is too large has mistaken its unit: ``exp`` in milliseconds is read as such, and
+a life of more than ten years says nothing.
 """
 
 from __future__ import annotations
@@ -41,11 +43,13 @@ def seconds_left(expires_in: object, jwt: str, server_now: float | None, wall: f
     said = _sane(_any_number(expires_in))
     said = None if said is None or said > MAX_LIFE else said
     expiry = claims_expiry(jwt)
-    by_jwt = None if expiry is None else expiry - (wall if server_now is None else server_now)
-    if by_jwt is None or by_jwt > MAX_LIFE:
-        return said, by_jwt is not None and said is not None
+    if expiry is None:
+        return said, False
+    by_jwt = expiry - (wall if server_now is None else server_now)
     if said is None or said <= 0.0:
-        return by_jwt, False
+        return (said if by_jwt > MAX_LIFE else by_jwt), False
+    if by_jwt <= 0.0:
+        by_jwt = expiry - wall  # the server's clock may be the wrong one
     if by_jwt <= 0.0 and server_now is None:
         return said, False
     return min(said, by_jwt), by_jwt > _FAR * said

@@ -59,6 +59,10 @@ class Unsaved:
         if account.token is not token:  # it was refused or invalidated meanwhile, and its file was not there yet
             self._cache.remove(key, token.jwt)
 
+    def after_fork(self) -> None:
+        """In a forked child: what the parent has to save, and its threads that do, are not here."""
+        self._waiting, self._writing = {}, {}
+
     def save_all(self, until: float) -> None:
         """Write all that is noted, and wait ``until`` then (``time.monotonic``) for what others write."""
         for key in tuple(self._waiting):
