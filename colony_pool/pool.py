@@ -150,6 +150,7 @@ class ColonyPool:
         self._unsaved = Unsaved(self._cache) if self._cache is not None else None
         self._agents: Handles[Agent] = Handles(lambda agent: agent._is_of_use())
         self._closed = False
+        self._is_over = False  # nothing is left to close
         self._at_close: Loose[Any] = Loose()  # whose ``end()`` is called
         self._metrics_servers = MetricsServers()
         self._registry = registry
@@ -262,10 +263,15 @@ class ColonyPool:
         return self._metrics_servers.start(port, addr, self._registry)
 
     def close(self) -> None:
-        """Wake every waiter with ``PoolClosedError`` and end attempts, tasks and sockets within a second."""
-        if self._closed:
+        """Wake every waiter with ``PoolClosedError`` and end attempts, tasks and sockets within a second.
+
+        It may be called again, and by several at once: each call does what is left to do. In a gevent hub, where a
+        signal handler runs, nothing can be waited for: what is at work then ends by itself.
+        """
+        if self._is_over:
             return
         self._closed = True
+        may_wait = self._runtime.may_wait()
         desk = self._runner.dispatcher
         self._runner.settle(lambda now, wall: desk.close(now))
         for agent in self._agents.all():
@@ -282,7 +288,11 @@ class ColonyPool:
         self._runtime.close(_CLOSE_WITHIN)
         if self._exporter is not None:
             self._exporter.end(self._exported_as, self)
-        self._metrics_servers.close(_CLOSE_WITHIN)
+        if may_wait:
+            self._metrics_servers.close(_CLOSE_WITHIN)
+        else:
+            self._runtime.spawn(self._metrics_servers.close, _CLOSE_WITHIN)
+        self._is_over = may_wait
 
     # -- for the parts --------------------------------------------------------------------------------
 

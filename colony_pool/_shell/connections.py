@@ -226,7 +226,7 @@ def _addresses(host: str, port: int) -> Any:
         return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
 
 
-# What a connection raises. Anything else that comes out of one is somebody's who interrupts the caller: a time limit's.
+# What a connection raises. Anything else interrupts the caller: a time limit, say.
 OF_THE_CONNECTION = (OSError, HTTPException, u3.HTTPError, CertificateError)
 
 

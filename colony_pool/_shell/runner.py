@@ -128,7 +128,8 @@ class Runner:
         done = self.runtime.event()
         mark: Any = _Mark(done)
         self.feed(lambda now, wall: [*step(now, wall), act.Done(mark)])
-        done.wait(_SETTLED)
+        if self.runtime.may_wait():
+            done.wait(_SETTLED)
 
     def _work_off(self) -> None:
         try:
@@ -242,9 +243,13 @@ class Runner:
 
     def _make_all(self, permit: Permit | None) -> None:
         """Make attempts until there is none to take over."""
-        while permit is not None:
-            self._make(permit, self._attempt)
-            permit = self._carry_out(takes=self._is_here)
+        try:
+            while permit is not None:
+                self._make(permit, self._attempt)
+                permit = self._carry_out(takes=self._is_here)
+        except BaseException:  # killed: what it leaves must not wait for the next one
+            self._work_off()
+            raise
 
     def _make_my_own(self, permit: Permit) -> None:
         """Make the attempt that this caller waits for; nothing else may keep it."""
@@ -255,7 +260,7 @@ class Runner:
 
     def _make(self, permit: Permit, attempt: Callable[[Permit], Outcome | None]) -> bool:
         """Make an attempt and put its outcome to the dispatcher; False if there is none."""
-        outcome: Outcome | None = Outcome(LOCAL, detail="the attempt was abandoned")
+        outcome: Outcome | None = Outcome(LOCAL, detail="the attempt was abandoned", passing=True)
         try:
             outcome = attempt(permit)
         finally:
@@ -293,7 +298,7 @@ class Runner:
     def stop(self, within: float = 0.0) -> None:
         """Wait ``within`` seconds for workers to come home, and cancel all timers."""
         self._stopping = True
-        if self._working and within > 0.0:
+        if self._working and within > 0.0 and self.runtime.may_wait():
             self._idle.wait(within)
         self._alarm.cancel()
 
