@@ -27,6 +27,7 @@ from ._shell.fork import renew_in_children
 from ._shell.handles import Handles
 from ._shell.log import EventLog
 from ._shell.loose import Loose
+from ._shell.mailbox import Mailbox
 from ._shell.observe import Observation, Observer, check_name
 from ._shell.runner import Runner
 from ._shell.token_cache import TokenCache
@@ -168,6 +169,9 @@ class ColonyPool:
         """Make what must not be shared with a parent process: locks, sockets, timers, the desk."""
         choice = self._runtime_choice
         self._runtime = make_runtime(choice)
+        self._mailbox = Mailbox(self._runtime, self._event_log.lost)
+        self.breaker.tell_by(self._mailbox)
+        self._event_log.write_by(self._mailbox.post)
         self._transport = self._transport_given or Transport(
             self.base_url, runtime=self._runtime, maxsize=self._config.maxsize, timeout=self._config.timeout,
             **self._transport_options,
@@ -186,6 +190,7 @@ class ColonyPool:
         )  # fmt: skip
         if self._link is not None:
             self._link.feed, self._runner.carry = self._runner.feed, self._link.carry
+            self._link.write_by(self._mailbox.post)
         self.breaker.steer_with(lambda state: self._runner.settle(lambda now, wall: desk.force(state, now)))
         self._closing = self._runtime.event()
         self._api = Api(self._transport, self._runtime, base_path, self._api_retry, self._closing)
@@ -193,7 +198,8 @@ class ColonyPool:
         self._observer = Observer(
             desk, self.journal, self._runtime.monotonic, self._runtime.now, self._transport.connections,
             lambda: [agent._account for agent in self._agents.all()], self._transport.opened,
-            lambda: self.breaker.listener_errors, self._link.health if self._link is not None else None,
+            lambda: self.breaker.listener_errors, lambda: self._mailbox.dropped,
+            self._link.health if self._link is not None else None,
         )  # fmt: skip
 
     def __enter__(self) -> ColonyPool:
@@ -285,6 +291,7 @@ class ColonyPool:
         self._transport.close()
         if self._unsaved is not None:
             self._unsaved.save_all(until=0.0)  # what nobody has begun to write
+        self._mailbox.close(_CLOSE_WITHIN)
         self._runtime.close(_CLOSE_WITHIN)
         if self._exporter is not None:
             self._exporter.end(self._exported_as, self)

@@ -210,15 +210,6 @@ def test_a_worker_takes_one_attempt_and_leaves_the_others_to_others() -> None:
     assert [first, second, third] == bench.made
 
 
-def test_g2_no_attempt_waits_for_a_task_that_users_listeners_may_hold_up() -> None:
-    bench, first, second = Bench(), permit(), permit()
-    bench.breaker.listeners.append(object())
-    bench.script.says.append([act.Start(second)])
-    bench.feed(act.Start(first))
-    bench.runtime.run_one()
-    assert ([first], 1) == (bench.made, len(bench.runtime.tasks))
-
-
 def test_what_is_left_to_do_is_done_when_everybody_was_told() -> None:
     done: list[Any] = []
     first, flag = permit(), Flag()

@@ -94,7 +94,7 @@ class Runner:
         self._todo: deque[act.Start | act.AskCode | act.Abort | act.Done | act.Grant | act.ForStore] = deque()
         self._deciding = runtime.lock()  # guards dispatcher
         self._working: set[object] = set()
-        self._hands = Errands(runtime, 3)  # two may wait in listeners
+        self._hands = Errands(runtime, 3)
         self.errands = Errands(runtime, 4)  # what blocks, for callers that must not
         self._stopping = False
         self._idle = runtime.event()
@@ -107,7 +107,7 @@ class Runner:
         self.runtime.unhurried(self._work_off)
 
     def post(self, step: Step) -> None:
-        """As ``feed``, for a caller that must not block, not even on a listener: another task carries it out."""
+        """As ``feed``, for a caller that must not block at all: another task carries it out."""
         self._inbox.append(step)
         self._hands.send(self._work_off)
 
@@ -164,9 +164,6 @@ class Runner:
     def _carry_out(self, *, takes: Callable[[Permit], bool] | None = None) -> Permit | None:
         """Carry out what is due, but for one new attempt that this task ``takes``: that is returned."""
         mine: Permit | None = None
-        # A user's listener may wait for the pool, and this task tells it: then no attempt may wait for this task.
-        if self.story.may_take_long:
-            takes = None
         while self._todo and not self._disowned:
             try:
                 action = self._todo.popleft()
