@@ -152,7 +152,7 @@ def g2_a_listener_that_hangs_holds_up_no_call_and_what_it_misses_is_counted(w: W
             leave.wait(60.0)
 
     logging.getLogger("colony_pool").setLevel(logging.CRITICAL)
-    pool = w.fast()
+    pool = w.pool()
     entered, leave = w.event(), w.event()
     pool.breaker.add_listener(Hangs())
     assert pool.agent("col_first").token()
