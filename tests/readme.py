@@ -21,7 +21,7 @@ DASHBOARDS = ROOT / "dashboards" / "README.md"
 GUARANTEES = {
     1: "Breaker open, any number of waiters, keys and runtimes: exactly one attempt on the wire until its verdict.",
     2: "No lock is held across I/O, a sleep or your callback; no call waits for a listener or a log handler.",
-    3: "A caller killed at any moment leaks nothing, and no other caller notices; what it is killed with passes through.",
+    3: "A caller killed at any moment leaks nothing, and nobody notices; what it is killed with passes through.",
     4: "The probe is a lease with a deadline: it is void when it runs out, its socket closed, the next one leaves.",
     5: "A verdict of an older generation changes nothing; a token that comes late still serves.",
     6: "The open delay doubles from 2 s to 60 s with 80-100 % jitter: about 100 attempts in an hour for any N.",
