@@ -27,6 +27,7 @@ from ._shell.fork import renew_in_children
 from ._shell.handles import Handles
 from ._shell.log import EventLog
 from ._shell.loose import Loose
+from ._shell.mailbox import Mailbox
 from ._shell.observe import Observation, Observer, check_name
 from ._shell.runner import Runner
 from ._shell.token_cache import TokenCache
@@ -150,6 +151,7 @@ class ColonyPool:
         self._unsaved = Unsaved(self._cache) if self._cache is not None else None
         self._agents: Handles[Agent] = Handles(lambda agent: agent._is_of_use())
         self._closed = False
+        self._is_over = False  # nothing is left to close
         self._at_close: Loose[Any] = Loose()  # whose ``end()`` is called
         self._metrics_servers = MetricsServers()
         self._registry = registry
@@ -167,6 +169,9 @@ class ColonyPool:
         """Make what must not be shared with a parent process: locks, sockets, timers, the desk."""
         choice = self._runtime_choice
         self._runtime = make_runtime(choice)
+        self._mailbox = Mailbox(self._runtime, self._event_log.lost)
+        self.breaker.tell_by(self._mailbox)
+        self._event_log.write_by(self._mailbox.post)
         self._transport = self._transport_given or Transport(
             self.base_url, runtime=self._runtime, maxsize=self._config.maxsize, timeout=self._config.timeout,
             **self._transport_options,
@@ -185,6 +190,7 @@ class ColonyPool:
         )  # fmt: skip
         if self._link is not None:
             self._link.feed, self._runner.carry = self._runner.feed, self._link.carry
+            self._link.write_by(self._mailbox.post)
         self.breaker.steer_with(lambda state: self._runner.settle(lambda now, wall: desk.force(state, now)))
         self._closing = self._runtime.event()
         self._api = Api(self._transport, self._runtime, base_path, self._api_retry, self._closing)
@@ -192,7 +198,8 @@ class ColonyPool:
         self._observer = Observer(
             desk, self.journal, self._runtime.monotonic, self._runtime.now, self._transport.connections,
             lambda: [agent._account for agent in self._agents.all()], self._transport.opened,
-            lambda: self.breaker.listener_errors, self._link.health if self._link is not None else None,
+            lambda: self.breaker.listener_errors, lambda: self._mailbox.dropped,
+            self._link.health if self._link is not None else None,
         )  # fmt: skip
 
     def __enter__(self) -> ColonyPool:
@@ -262,10 +269,15 @@ class ColonyPool:
         return self._metrics_servers.start(port, addr, self._registry)
 
     def close(self) -> None:
-        """Wake every waiter with ``PoolClosedError`` and end attempts, tasks and sockets within a second."""
-        if self._closed:
+        """Wake every waiter with ``PoolClosedError`` and end attempts, tasks and sockets within a second.
+
+        It may be called again, and by several at once: each call does what is left to do. In a gevent hub, where a
+        signal handler runs, nothing can be waited for: what is at work then ends by itself.
+        """
+        if self._is_over:
             return
         self._closed = True
+        may_wait = self._runtime.may_wait()
         desk = self._runner.dispatcher
         self._runner.settle(lambda now, wall: desk.close(now))
         for agent in self._agents.all():
@@ -279,10 +291,15 @@ class ColonyPool:
         self._transport.close()
         if self._unsaved is not None:
             self._unsaved.save_all(until=0.0)  # what nobody has begun to write
+        self._mailbox.close(_CLOSE_WITHIN)
         self._runtime.close(_CLOSE_WITHIN)
         if self._exporter is not None:
             self._exporter.end(self._exported_as, self)
-        self._metrics_servers.close(_CLOSE_WITHIN)
+        if may_wait:
+            self._metrics_servers.close(_CLOSE_WITHIN)
+        else:
+            self._runtime.spawn(self._metrics_servers.close, _CLOSE_WITHIN)
+        self._is_over = may_wait
 
     # -- for the parts --------------------------------------------------------------------------------
 

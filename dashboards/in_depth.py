@@ -170,8 +170,10 @@ CONNECTIONS = Section("Connections, and the library itself", (
     ),
     Panel(
         kind="timeseries", title="Errors of listeners and of scrapes", bars=True, width=12, height=6,
-        says="Exceptions of users' listeners, and pools that a scrape could not read. Any is somebody's bug.",
+        says="Exceptions of users' listeners, notices that a slow one missed, pools that a scrape could not read. "
+        "Any is somebody's bug.",
         queries=(Query(f"sum(increase(@listener_errors_total{R}))", "listeners"),
+                 Query(f"sum(increase(@notices_dropped_total{R}))", "dropped"),
                  Query(f"sum(increase(@collect_errors_total{R}))", "scrapes")),
         steps=(Step(1, RED),), runbook="colonypoollistenererrors",
     ),

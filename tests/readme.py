@@ -20,8 +20,8 @@ README = ROOT / "README.md"
 DASHBOARDS = ROOT / "dashboards" / "README.md"
 GUARANTEES = {
     1: "Breaker open, any number of waiters, keys and runtimes: exactly one attempt on the wire until its verdict.",
-    2: "No lock is held across I/O, a sleep or your callback; a listener may call the pool, and may raise.",
-    3: "A caller killed at any moment leaks nothing, and no other caller notices.",
+    2: "No lock is held across I/O, a sleep or your callback; no call waits for a listener or a log handler.",
+    3: "A caller killed at any moment leaks nothing, and nobody notices; what it is killed with passes through.",
     4: "The probe is a lease with a deadline: it is void when it runs out, its socket closed, the next one leaves.",
     5: "A verdict of an older generation changes nothing; a token that comes late still serves.",
     6: "The open delay doubles from 2 s to 60 s with 80-100 % jitter: about 100 attempts in an hour for any N.",
@@ -45,7 +45,7 @@ GUARANTEES = {
     23: "Keys, tokens and codes are in no repr, log, error, traceback, metric, event, pickle or file but the cache.",
     24: "After a fork the child has fresh locks, sockets and no waiters; it keeps its tokens.",
     25: "POST and PUT are repeated only under an Idempotency-Key, PATCH and DELETE not at all once sent.",
-    26: "close() wakes every waiter and leaves no thread, greenlet or socket.",
+    26: "close() wakes every waiter, leaves no thread, greenlet or socket, and finishes when it was cut short.",
 }
 _SHOWN = 2  # proofs named per guarantee
 CONFIGS = (

@@ -88,6 +88,9 @@ class StillRuntime:
     def outside(self) -> Hashable | None:
         return None
 
+    def may_wait(self) -> bool:
+        return True
+
     def killable(self) -> bool:
         return self.kills
 

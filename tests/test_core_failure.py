@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -84,11 +85,53 @@ def test_a_failure_makes_a_fresh_exception_with_all_that_is_known() -> None:
     )  # fmt: skip
 
 
-def test_g2_a_callers_own_exception_is_never_replaced() -> None:
-    mine = RuntimeError("mine")
-    failure = from_outcome(Outcome(LOCAL, local_error=mine), 1)
-    assert failure.exception() is mine
+class _Wordy(Exception):
+    """Takes other arguments than it passes on."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"the vault at {where} is sealed")
+        self.where = where
+
+
+class _Stubborn(Exception):
+    """Cannot be copied."""
+
+    def __new__(cls, *args: Any) -> Any:
+        assert args
+        return super().__new__(cls, *args)
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+
+
+class _Own(BaseException):
+    """A user's own, no ``Exception``."""
+
+
+@pytest.mark.parametrize(
+    "mine", [RuntimeError("mine"), OSError(13, "denied", "/dev/token"), _Wordy("here"), _Own("x"), KeyError("seed")]
+)
+def test_g2_a_callers_own_exception_is_raised_afresh_for_each_call(mine: BaseException) -> None:
+    try:
+        raise mine from ZeroDivisionError()
+    except BaseException as error:
+        raised = error
+    failure = from_outcome(Outcome(LOCAL, local_error=raised), 1)
     assert (ColonyAPIError, "") == (failure.error, failure.message)
+    first, second = failure.exception(), failure.exception()
+    assert len({id(first), id(second), id(mine)}) == 3
+    for copy in (first, second):
+        assert (type(mine), mine.args, str(mine), vars(mine)) == (type(copy), copy.args, str(copy), vars(copy))
+        assert copy.__cause__ is mine.__cause__
+        assert copy.__traceback__ is mine.__traceback__, "it shows where it was raised"
+
+
+@pytest.mark.parametrize("mine", [_Stubborn("there"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
+def test_g2_what_cannot_be_copied_or_ends_a_task_is_the_cause_of_what_is_raised(mine: BaseException) -> None:
+    failure = from_outcome(Outcome(LOCAL, local_error=mine), 1)
+    told = failure.exception()
+    assert (ColonyAPIError, f"totp() raised {type(mine).__name__}") == (type(told), str(told))
+    assert told.__cause__ is mine
 
 
 def told(outcome: Outcome, tried: int = 1) -> tuple[Any, ...]:

@@ -93,8 +93,8 @@ def test_imports_point_one_way(path: Path) -> None:
 def test_the_core_is_never_impure_through_the_back_door() -> None:
     """What ``_core`` imports of the standard library is data and mathematics."""
     allowed = {
-        "__future__", "base64", "bisect", "collections", "collections.abc", "dataclasses", "datetime", "email.utils",
-        "heapq", "itertools", "json", "math", "re", "typing", "urllib.parse",
+        "__future__", "base64", "bisect", "collections", "collections.abc", "copy", "dataclasses", "datetime",
+        "email.utils", "heapq", "itertools", "json", "math", "re", "typing", "urllib.parse",
     }  # fmt: skip
     found = {module for path in (ROOT / "_core").glob("*.py") for dots, module in imported(path) if dots == 0}
     assert found <= allowed

@@ -52,6 +52,7 @@ class AsyncColonyPool:
         self._parked: Loose[LoopFlag] = Loose()  # a task that is lost is not kept alive
         self._doors = Doors(self.pool)
         self._closed = False
+        self._is_over = False  # nothing is left to close
         self.pool._at_close.add(self._doors)
         renew_in_children(self)
 
@@ -119,20 +120,22 @@ class AsyncColonyPool:
     async def close(self) -> None:
         """End what is under way here, within a second: waiters wake with ``PoolClosedError``.
 
-        A pool that was given stays open for the others; one of our own is closed, for everybody.
+        A pool that was given stays open for the others; one of our own is closed, for everybody. When it was cut
+        short, by a time limit for one, another call does what is left.
         """
-        if self._closed:
+        if self._is_over:
             return
         done = LoopFlag()  # raises, before anything has changed, where no loop runs
         self._closed = True
         for agent in self._agents.all():
             agent._end()
-        if self._owns_pool and not self.pool._closed:
+        if self._owns_pool and not self.pool._is_over:
             self.pool._runtime.spawn(self._close_pool, done, home=self.pool._runtime.outside())
             await done.wait()
         for flag in self._parked.all():
             flag.set()
         await self._doors.close()
+        self._is_over = True
 
     aclose = close
 

@@ -201,6 +201,9 @@ METRICS: tuple[Metric, ...] = (
              "Do attempts hang?", kind=("probe", "attempt")),
     _counter("listener_errors_total", "Exceptions raised by users' listeners; they changed nothing.",
              "Is a listener broken?"),
+    _counter("notices_dropped_total", "Notices to users' listeners and log handlers that were dropped: one was too "
+             "slow.",
+             "Does a listener or a log handler hang?"),
 )  # fmt: skip
 
 BY_NAME = {metric.name: metric for metric in METRICS}

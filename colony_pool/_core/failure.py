@@ -25,6 +25,7 @@ from ..errors import (
 )
 from .answer import CHECK_BASE_URL, described
 from .outcome import DENIED, LOCAL, NETWORK, THROTTLED, Outcome
+from .passed_on import own_copy
 
 _BY_CODE: dict[str | None, type[ColonyAPIError]] = {
     "AUTH_2FA_REQUIRED": ColonyTwoFactorRequiredError,
@@ -68,9 +69,9 @@ class Failure:
     raised: BaseException | None = field(default=None, repr=False)  # a caller's own exception, passed on
 
     def exception(self) -> BaseException:
-        """Return a fresh exception (or the caller's own, which is never replaced)."""
+        """Return a fresh exception; of a caller's own, a copy."""
         if self.raised is not None:
-            return self.raised
+            return own_copy(self.raised, "totp()")
         return self.error(self.message, self.status, self.response, self.code, **self.extra)
 
 

@@ -155,6 +155,7 @@ class GeventRuntime:
         self._workers = Workers(lambda work: start(_end_with_its_hub, (work,)), self._new_lock)
         self._outside = Outside(lambda work: start(work, ()), self._is_busy, _forget_mailbox)
         self._timers: set[_Timer] = set()  # in the hub of ``outside``
+        self._closed = False
         self._greenlets: set[Any] = set()  # those at work: its verbs are atomic over threads
 
     def home(self) -> Hashable | None:
@@ -189,14 +190,29 @@ class GeventRuntime:
             self._go(fn, args)
 
     def _go(self, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
-        greenlet = gevent.Greenlet(fn, *args)
+        begun: list[bool] = []
+
+        def run() -> None:
+            begun.append(True)
+            fn(*args)
+
+        def ended(greenlet: Any) -> None:
+            self._greenlets.discard(greenlet)
+            if not begun and not self._closed:  # killed before it began, so that ``fn`` knows nothing of it
+                self._go(fn, args)
+
+        greenlet = gevent.Greenlet(run)
         self._greenlets.add(greenlet)
-        greenlet.rawlink(self._greenlets.discard)
+        greenlet.rawlink(ended)
         greenlet.start()
 
     def killable(self) -> bool:
         """Any greenlet may be killed."""
         return True
+
+    def may_wait(self) -> bool:
+        """Any greenlet but a hub."""
+        return not isinstance(gevent.getcurrent(), gevent.hub.Hub)
 
     def unhurried(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` here: gevent has Ctrl-C strike whichever greenlet runs, and a pool can be closed after it."""
@@ -260,10 +276,11 @@ class GeventRuntime:
 
     def close(self, timeout: float) -> None:
         """End native threads, and greenlets that are still at work."""
+        self._closed = True
         here = gevent.hub.get_hub()
         current = gevent.getcurrent()
         mine = [g for g in list(self._greenlets) if not g.dead and g.parent is here and g is not current]
-        gevent.killall(mine, block=True, timeout=timeout)
+        gevent.killall(mine, block=self.may_wait(), timeout=timeout)
         self._workers.close()
         self._outside.close()
 

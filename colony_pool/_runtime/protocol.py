@@ -72,6 +72,9 @@ class Runtime(Protocol):
     def killable(self) -> bool:
         """Say whether the current task can end at any moment: it is killed, or a signal handler raises in it."""
 
+    def may_wait(self) -> bool:
+        """Say whether the current task can wait: a gevent hub cannot, and signal handlers run there."""
+
     def unhurried(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` to its end, and wait for it, where no signal handler can raise in the middle of it."""
 

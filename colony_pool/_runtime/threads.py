@@ -123,6 +123,10 @@ class ThreadRuntime:
         """Only the main thread, where Ctrl-C may raise between any two steps."""
         return threading.get_ident() == threading.main_thread().ident
 
+    def may_wait(self) -> bool:
+        """Any thread can."""
+        return True
+
     def unhurried(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` on a worker if this is the main thread."""
         if not self.killable() or sys.is_finalizing():

@@ -84,6 +84,7 @@ class Health:
         self._what = what
         self._meanwhile = meanwhile
         self._rest = _REST
+        self._post: Callable[[Callable[[], object]], object] = lambda write: write()
         self._asleep_until = float("-inf")
 
     @property
@@ -108,7 +109,7 @@ class Health:
             return
         self.state, self._rest = WORKING, _REST  # before it is told: that takes a while, and others look
         if before == UNAVAILABLE:
-            log.warning("colony_pool %s: %s is back; decisions are shared again", self._pool, self._what)
+            self._say("colony_pool %s: %s is back; decisions are shared again", self._pool, self._what)
 
     def bad(self, kind: str, words: str, lost: float) -> None:
         """It has not; ``words`` say why, and somebody has waited in vain for ``lost`` seconds."""
@@ -123,5 +124,14 @@ class Health:
         self._asleep_until = now + rest * (0.75 + 0.25 * self._runtime.random())
         self._rest = min(2 * rest, _REST_MAX)
         if before != UNAVAILABLE:
-            log.warning("colony_pool %s: %s is unavailable (%s); %s until it is back",
-                        self._pool, self._what, words, self._meanwhile)  # fmt: skip
+            self._say("colony_pool %s: %s is unavailable (%s); %s until it is back",
+                      self._pool, self._what, words, self._meanwhile)  # fmt: skip
+
+    def write_by(self, post: Callable[[Callable[[], object]], object]) -> None:
+        """Have log handlers called by way of ``post``: one may hang."""
+        self._post = post
+
+    def _say(self, text: str, *args: str) -> None:
+        if log.isEnabledFor(logging.WARNING):
+            record = log.makeRecord(log.name, logging.WARNING, __file__, 0, text, args, None, "_say")
+            self._post(lambda: log.handle(record))

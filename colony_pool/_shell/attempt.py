@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from .._core.account import Account, Permit
 from .._core.outcome import LOCAL, NETWORK, Outcome, bad_answer, classify
+from .._core.passed_on import ends_a_task
 from .._core.view import Elsewhere
 from .._runtime.protocol import Runtime
 from ..errors import ColonyAPIError
@@ -21,6 +22,7 @@ _HEADERS = {"Content-Type": "application/json"}
 # A probe's lease ends at the desk, which then doubles the next one; the transport's own end comes this much later,
 # seconds, or a server slower than the first lease is never found alive.
 _GRACE = 1.0
+_TRIES = 3  # times that an attempt is made again after an exception that nobody expects
 _ABANDONED = Outcome(LOCAL, detail="the attempt was given up before it began")
 _OTHER_CODE = Outcome(LOCAL, detail="another totp= has been given meanwhile", passing=True)
 
@@ -69,11 +71,10 @@ class Attempt:
             return self._send(permit, credential, code, abort, idle_only)
         except NoIdleConnection:
             return None
-        except Exception as error:  # noqa: BLE001 - its callers must hear of it, not die of it
-            log_raised("an attempt failed in a way it must not; this is a bug, please report it", error)
-            return Outcome(
-                LOCAL, local_error=ColonyAPIError("internal error in colony_pool; its log has the details")
-            )
+        except Exception as error:
+            if idle_only:  # the caller's own task: somebody has interrupted it
+                raise
+            return _failed(permit, error)
         finally:
             permit.shell = None
             del code
@@ -86,6 +87,8 @@ class Attempt:
         except CodeSpent:
             return _spent(credential)
         except BaseException as error:  # noqa: BLE001 - the user's callable: its exception is the caller's to see
+            if ends_a_task(error) and not isinstance(error, (SystemExit, KeyboardInterrupt)):
+                return Outcome(LOCAL, detail="the task that called totp() was ended", passing=True)
             return Outcome(LOCAL, detail="totp() raised", local_error=error)
         return None
 
@@ -123,6 +126,14 @@ def _unanswered(failure: NetworkFailure, code_burnt: bool, *, is_probe: bool) ->
         return outcome
     # That this host has no descriptor or connection left says nothing of the endpoint. Who probes goes on waiting.
     return replace(outcome, kind=LOCAL, passing=is_probe or failure.kind == BUSY)
+
+
+def _failed(permit: Permit, error: Exception) -> Outcome:
+    """The attempt's task was killed with ``error``, or this is a bug: it is made again, but not for ever."""
+    log_raised("an attempt was interrupted, or this is a bug: then please report it", error)
+    if permit.flight.put_off < _TRIES:
+        return Outcome(LOCAL, detail="the attempt was interrupted", passing=True)
+    return Outcome(LOCAL, local_error=ColonyAPIError("internal error in colony_pool; its log has the details"))
 
 
 def _began(permit: Permit) -> None:

@@ -3,8 +3,8 @@
 Its ``call`` holds one lock for the whole guarded call (50 calls of 100 ms take 5 s), and half-open lets
 every caller of ``calling`` through, so it is never put around I/O. Instead each verdict of the desk is
 *replayed* into it in no time, and what an operator does to it (``open``, ``half_open``, ``close``) steers
-the desk. Users' listeners are told after the lock is free: pybreaker loses a trip when a listener raises,
-and a listener that calls back into the pool must not do so under its lock.
+the desk. Users' listeners are told by a task of their own: pybreaker loses a trip when a listener raises, one that
+calls back into the pool must not do so under its lock, and one that hangs must hold up no call.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pybreaker
 from .._core import actions as act
 from .._core.events import CLOSED, HALF_OPEN, OPEN
 from .log import log_raised
+from .mailbox import Mailbox
 
 # The desk's monotonic clock decides when to probe; inf overflows pybreaker's arithmetic.
 _NEVER = 1e9
@@ -40,9 +41,9 @@ def _succeed() -> None:
 class _Deferred(pybreaker.CircuitBreakerListener):
     """Stands for a user's listener inside pybreaker and notes what it is to be told."""
 
-    def __init__(self, listener: Any, letters: deque[Callable[[], object]]) -> None:
+    def __init__(self, listener: Any, put: Callable[[Callable[[], object]], object]) -> None:
         self.listener = listener
-        self._letters = letters
+        self._put = put
 
     def __eq__(self, other: object) -> bool:
         return self.listener is (other.listener if isinstance(other, _Deferred) else other)
@@ -51,16 +52,16 @@ class _Deferred(pybreaker.CircuitBreakerListener):
         return id(self.listener)
 
     def before_call(self, cb: Any, func: Any, *args: Any, **kwargs: Any) -> None:
-        self._letters.append(lambda: self.listener.before_call(cb, func, *args, **kwargs))
+        self._put(lambda: self.listener.before_call(cb, func, *args, **kwargs))
 
     def failure(self, cb: Any, exc: BaseException) -> None:
-        self._letters.append(lambda: self.listener.failure(cb, exc))
+        self._put(lambda: self.listener.failure(cb, exc))
 
     def success(self, cb: Any) -> None:
-        self._letters.append(lambda: self.listener.success(cb))
+        self._put(lambda: self.listener.success(cb))
 
     def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
-        self._letters.append(lambda: self.listener.state_change(cb, old_state, new_state))
+        self._put(lambda: self.listener.state_change(cb, old_state, new_state))
 
 
 class PoolBreaker(pybreaker.CircuitBreaker):
@@ -68,8 +69,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
 
     def __init__(self, fail_max: int, name: str) -> None:
         super().__init__(fail_max=fail_max, reset_timeout=_NEVER, name=name, throw_new_error_on_trip=False)
-        self._letters: deque[Callable[[], object]] = deque()
-        self._delivering = threading.Lock()  # guards the order of _letters; nobody waits for it
+        self._mailbox: Mailbox | None = None
         self._verdicts: deque[str] = deque()  # of the desk, not yet followed
         self._replaying = False
         self.listener_errors = 0  # exceptions of users' listeners
@@ -79,9 +79,13 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         """Tell ``steer`` the state that an operator has asked for."""
         self._steer = steer
 
+    def tell_by(self, mailbox: Mailbox) -> None:
+        """Have users' listeners told by way of ``mailbox``."""
+        self._mailbox = mailbox
+
     def add_listener(self, listener: Any) -> None:
-        """Register a listener; it is called outside every lock, and may call the pool."""
-        super().add_listener(_Deferred(listener, self._letters))
+        """Register a listener; it is called in order, in a task of its own, and may call the pool."""
+        super().add_listener(_Deferred(listener, self._put))
 
     def open(self) -> bool:
         """Open the circuit, for the whole pool: parked agents wait, the next probe comes after the open delay."""
@@ -150,26 +154,25 @@ class PoolBreaker(pybreaker.CircuitBreaker):
     def begin_anew(self) -> None:
         """For a new desk, in a forked child for one: a lock that nobody holds, and closed. Listeners stay, untold."""
         self._lock = threading.RLock()
-        self._letters.clear()
         self._verdicts.clear()
-        self._delivering = threading.Lock()
         self._replaying = False
         self.listener_errors = 0
         self._state_storage = pybreaker.CircuitMemoryStorage(pybreaker.STATE_CLOSED)
         self._state = self._create_new_state(pybreaker.STATE_CLOSED)
 
     def deliver(self) -> None:
-        """Tell users' listeners what has happened; one that raises is logged and changes nothing."""
+        """Have users' listeners told what has happened."""
         self._catch_up()
-        while self._letters and self._delivering.acquire(False):
-            delivering = self._delivering
-            try:
-                while self._letters:
-                    self._hand_over(self._letters.popleft())
-            finally:
-                delivering.release()  # in a child that a listener has forked, there is another by now
+        if self._mailbox is not None:
+            self._mailbox.poke()
+
+    def _put(self, letter: Callable[[], object]) -> None:
+        """Note what a listener is to be told: under pybreaker's lock, and so in order."""
+        if self._mailbox is not None:
+            self._mailbox.put(lambda: self._hand_over(letter))
 
     def _hand_over(self, letter: Callable[[], object]) -> None:
+        """Tell a user's listener; one that raises is logged and changes nothing."""
         try:
             letter()
         except Exception as error:  # noqa: BLE001 - a user's own code

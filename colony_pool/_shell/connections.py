@@ -226,6 +226,10 @@ def _addresses(host: str, port: int) -> Any:
         return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
 
 
+# What a connection raises. Anything else interrupts the caller: a time limit, say.
+OF_THE_CONNECTION = (OSError, HTTPException, u3.HTTPError, CertificateError)
+
+
 def describe(error: BaseException) -> tuple[str, str]:
     """``(kind, detail)`` of an exception from urllib3, ssl, http.client or the socket; nothing secret in it."""
     for classes, kind, detail in _KINDS:

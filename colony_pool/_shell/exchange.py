@@ -20,7 +20,7 @@ from typing import Any
 
 from .._runtime.protocol import Timer
 from ..config import Timeout
-from .connections import EXHAUSTED, describe
+from .connections import EXHAUSTED, OF_THE_CONNECTION, describe
 from .pools import Pools
 from .urllib3_pools import traced
 
@@ -183,7 +183,9 @@ class Exchange:
             done = True
         except (NetworkFailure, BadReply):
             raise
-        except Exception as error:  # noqa: BLE001 - the one place where foreign exceptions are mapped
+        except (*OF_THE_CONNECTION, UnicodeError) as error:  # the one place where foreign exceptions are mapped
+            if isinstance(error, UnicodeError) and self._stage != "connect":  # else it is of the look-up of a name
+                raise
             failure = self._mapped(error, conn, pool, reused)
         finally:
             whole = self._abort.let_go() and done

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from .._core import events as ev
@@ -36,7 +37,17 @@ class EventLog:
 
     def __init__(self, pool: str) -> None:
         self._pool = pool
+        self._post: Callable[[Callable[[], object]], object] = lambda write: write()
         self._spent: dict[tuple[str, int], tuple[float, int]] = {}  # kind: (start of its minute, lines wanted in it)
+
+    def write_by(self, post: Callable[[Callable[[], object]], object]) -> None:
+        """Have handlers called by way of ``post``: one may hang."""
+        self._post = post
+
+    def lost(self, number: int) -> None:
+        """Say that so much was told to nobody."""
+        words = "a breaker listener or a log handler is too slow: what it should have been told was dropped"
+        self._write(logging.ERROR, words, {"event": "dropped", "notices": number}, at_once=True)
 
     def note(self, event: ev.Event, now: float) -> None:
         """Write the line of ``event`` if it has one; ``now`` is monotonic seconds."""
@@ -58,10 +69,20 @@ class EventLog:
         self._spent[kind] = (start, wanted + 1)
         return 0 if wanted < _BURST else -1
 
-    def _write(self, level: int, words: str, facts: dict[str, Any]) -> None:
+    def _write(self, level: int, words: str, facts: dict[str, Any], *, at_once: bool = False) -> None:
         facts = {"pool": self._pool, **facts}
         pairs = " ".join(f"{name}={_value(value)}" for name, value in facts.items())
-        log.log(level, "colony_pool %s: %s [%s]", self._pool, words, pairs, extra={"colony_pool": facts})
+        if not log.isEnabledFor(level):
+            return
+        # Made here, with the time of what happened; whoever handles it does so when the handlers before it are done.
+        text = "colony_pool %s: %s [%s]"
+        args = (self._pool, words, pairs)
+        extra = {"colony_pool": facts}
+        record = log.makeRecord(log.name, level, __file__, 0, text, args, None, "_write", extra)
+        if at_once:
+            log.handle(record)
+        else:
+            self._post(lambda: log.handle(record))
 
 
 def _value(value: object) -> str:

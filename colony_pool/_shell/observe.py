@@ -47,6 +47,7 @@ class Observer:
     accounts: Callable[[], Iterable[Account]]
     opened: Callable[[], int]
     listener_errors: Callable[[], int]
+    notices_dropped: Callable[[], int]
     shared: Sharing | None = None
 
     def status(self, *, closed: bool) -> PoolStatus:
@@ -131,6 +132,7 @@ class Observer:
             "wait_seconds_total": {(kind,): seconds for kind, seconds in self.desk.waited_at(now).items()},
             "connections_opened_total": _one(self.opened()),
             "listener_errors_total": _one(self.listener_errors()),
+            "notices_dropped_total": _one(self.notices_dropped()),
             "shared_store_failures_total": {(kind,): float(n) for kind, n in failures.items()},
         }
 

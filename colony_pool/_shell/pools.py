@@ -6,10 +6,10 @@ import _socket  # the C sockets, of which gevent's have one
 import os
 import ssl
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 from .urllib3_pools import new_pool, take
@@ -26,8 +26,9 @@ class Pools:
         self.context = tls_context(ca_certs) if "https" in (scheme, (proxy or "").partition(":")[0]) else None
         self._pools: dict[int, tuple[weakref.ref[Any] | None, Any]] = {}  # id of a hub: (the hub, its pool)
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()  # connections, idle or not
-        self._counting = threading.Lock()  # guards opened
-        self.opened = 0  # connections opened so far, those that failed included
+        # Connections opened so far, those that failed included. A lock would be waited for by a signal handler, or a
+        # finaliser, that opens one in the middle of this.
+        self._opened = count()
         self.closed = False
 
     def at(self, home: Hashable | None) -> Any:
@@ -54,8 +55,12 @@ class Pools:
 
     def count_opened(self) -> None:
         """One more was opened."""
-        with self._counting:
-            self.opened += 1
+        next(self._opened)
+
+    @property
+    def opened(self) -> int:
+        """Connections opened so far."""
+        return int(repr(self._opened)[len("count(") : -1])  # there is no other way to look
 
     def idle(self) -> int:
         """Idle connections of all hubs."""
@@ -76,7 +81,6 @@ class Pools:
             _give_up(conn)
         self._known.clear()
         self._pools.clear()
-        self._counting = threading.Lock()
 
     def _bury(self) -> None:
         """Close the pools of hubs that are gone: collected, destroyed, or without their thread."""

@@ -94,7 +94,7 @@ class Runner:
         self._todo: deque[act.Start | act.AskCode | act.Abort | act.Done | act.Grant | act.ForStore] = deque()
         self._deciding = runtime.lock()  # guards dispatcher
         self._working: set[object] = set()
-        self._hands = Errands(runtime, 3)  # two may wait in listeners
+        self._hands = Errands(runtime, 3)
         self.errands = Errands(runtime, 4)  # what blocks, for callers that must not
         self._stopping = False
         self._idle = runtime.event()
@@ -107,7 +107,7 @@ class Runner:
         self.runtime.unhurried(self._work_off)
 
     def post(self, step: Step) -> None:
-        """As ``feed``, for a caller that must not block, not even on a listener: another task carries it out."""
+        """As ``feed``, for a caller that must not block at all: another task carries it out."""
         self._inbox.append(step)
         self._hands.send(self._work_off)
 
@@ -128,7 +128,8 @@ class Runner:
         done = self.runtime.event()
         mark: Any = _Mark(done)
         self.feed(lambda now, wall: [*step(now, wall), act.Done(mark)])
-        done.wait(_SETTLED)
+        if self.runtime.may_wait():
+            done.wait(_SETTLED)
 
     def _work_off(self) -> None:
         try:
@@ -163,9 +164,6 @@ class Runner:
     def _carry_out(self, *, takes: Callable[[Permit], bool] | None = None) -> Permit | None:
         """Carry out what is due, but for one new attempt that this task ``takes``: that is returned."""
         mine: Permit | None = None
-        # A user's listener may wait for the pool, and this task tells it: then no attempt may wait for this task.
-        if self.story.may_take_long:
-            takes = None
         while self._todo and not self._disowned:
             try:
                 action = self._todo.popleft()
@@ -242,9 +240,13 @@ class Runner:
 
     def _make_all(self, permit: Permit | None) -> None:
         """Make attempts until there is none to take over."""
-        while permit is not None:
-            self._make(permit, self._attempt)
-            permit = self._carry_out(takes=self._is_here)
+        try:
+            while permit is not None:
+                self._make(permit, self._attempt)
+                permit = self._carry_out(takes=self._is_here)
+        except BaseException:  # killed: what it leaves must not wait for the next one
+            self._work_off()
+            raise
 
     def _make_my_own(self, permit: Permit) -> None:
         """Make the attempt that this caller waits for; nothing else may keep it."""
@@ -255,7 +257,7 @@ class Runner:
 
     def _make(self, permit: Permit, attempt: Callable[[Permit], Outcome | None]) -> bool:
         """Make an attempt and put its outcome to the dispatcher; False if there is none."""
-        outcome: Outcome | None = Outcome(LOCAL, detail="the attempt was abandoned")
+        outcome: Outcome | None = Outcome(LOCAL, detail="the attempt was abandoned", passing=True)
         try:
             outcome = attempt(permit)
         finally:
@@ -293,7 +295,7 @@ class Runner:
     def stop(self, within: float = 0.0) -> None:
         """Wait ``within`` seconds for workers to come home, and cancel all timers."""
         self._stopping = True
-        if self._working and within > 0.0:
+        if self._working and within > 0.0 and self.runtime.may_wait():
             self._idle.wait(within)
         self._alarm.cancel()
 

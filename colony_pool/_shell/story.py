@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from .._core import actions as act
@@ -18,12 +18,8 @@ class Breaker(Protocol):
     def replay(self, what: str) -> None:
         """Tell it what the desk has decided."""
 
-    @property
-    def listeners(self) -> Sequence[object]:
-        """Whom ``deliver`` would tell."""
-
     def deliver(self) -> None:
-        """Tell users' listeners; one may call back into the pool, and wait there."""
+        """Have users' listeners told, in a task of their own."""
 
 
 class Story:
@@ -39,11 +35,6 @@ class Story:
         self._breaker = breaker
         self._items: deque[act.Replay | Event] = deque()
         self._telling = runtime.lock()  # guards the order in which items are told
-
-    @property
-    def may_take_long(self) -> bool:
-        """Whether a user's listener hears of it, who may wait for the pool."""
-        return self._breaker is not None and bool(self._breaker.listeners)
 
     def add(self, item: act.Replay | Event) -> None:
         """Note what is to be told."""

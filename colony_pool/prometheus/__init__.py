@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import os
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
@@ -97,11 +98,13 @@ class MetricsServers:
 
     def close(self, within: float) -> None:
         """End all of them, each thread within so many seconds."""
-        while self._servers:
-            server, thread = self._servers.pop()
+        for one in list(self._servers):
+            server, thread = one
             server.shutdown()
             server.server_close()
             thread.join(within)
+            with suppress(ValueError):  # another call has closed it, too
+                self._servers.remove(one)
 
     def forget(self) -> None:
         """In a forked child: they are the parent's."""

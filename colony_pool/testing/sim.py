@@ -95,6 +95,10 @@ class SimRuntime:
         """Any task may be killed."""
         return True
 
+    def may_wait(self) -> bool:
+        """Any task can."""
+        return True
+
     def unhurried(self, fn: Callable[[], object]) -> None:
         """Run ``fn()``: there are no signals in virtual time."""
         fn()

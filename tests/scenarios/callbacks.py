@@ -126,7 +126,7 @@ def g2_what_a_user_calls_through_the_breaker_may_trip_it(w: World) -> None:
     """pybreaker holds its lock over the call, and opens under it; the main thread then waits for a worker."""
     pool = w.pool()
     heard: list[str] = []
-    pool.breaker.add_listener(_listener(lambda old, new: heard.append(f"{new}, {pool.status().breaker.state}")))
+    pool.breaker.add_listener(_listener(lambda old, new: heard.append(new)))
 
     def fail() -> None:
         raise ValueError
@@ -138,4 +138,88 @@ def g2_what_a_user_calls_through_the_breaker_may_trip_it(w: World) -> None:
     pool.breaker.close()
     assert pool.breaker.call(pool.agent("col_a").token)
     assert (pool.breaker.current_state, pool.status().breaker.state) == ("closed", "closed")
-    assert heard == ["open, open", "closed, closed"]
+    w.until(lambda: heard == ["open", "closed"], "listeners are told in a task of their own")
+
+
+@scenario()
+def g2_a_listener_that_hangs_holds_up_no_call_and_what_it_misses_is_counted(w: World) -> None:
+    """Whoever moves the breaker: a call of any task, its attempt, an operator."""
+    import pybreaker
+
+    class Hangs(pybreaker.CircuitBreakerListener):
+        def success(self, cb: Any) -> None:
+            entered.set()
+            leave.wait(60.0)
+
+    logging.getLogger("colony_pool").setLevel(logging.CRITICAL)
+    pool = w.pool()
+    entered, leave = w.event(), w.event()
+    pool.breaker.add_listener(Hangs())
+    assert pool.agent("col_first").token()
+    assert entered.wait(10.0)
+    tasks = [w.spawn(pool.agent(f"col_{i}").token) for i in range(1100)]
+    assert all(task.result() for task in tasks)
+    pool.breaker.open()
+    pool.breaker.close()
+    observed = (pool.pool if hasattr(pool, "pool") else pool).observe()
+    assert observed.running["notices_dropped_total"][()] > 0, "the box is bounded"
+    leave.set()
+
+
+@scenario()
+def g2_a_log_handler_that_hangs_holds_up_no_call(w: World) -> None:
+    entered, leave = w.event(), w.event()
+    lines: list[str] = []
+
+    class Hangs(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> bool:
+            entered.set()
+            leave.wait(60.0)
+            lines.append(record.getMessage())
+            return True
+
+    log = logging.getLogger("colony_pool")
+    log.addHandler(handler := Hangs())
+    log.propagate = False
+    try:
+        pool = w.fast()
+        pool.breaker.open()
+        assert entered.wait(10.0)
+        tasks = [w.spawn(pool.agent(f"col_{i}").token) for i in range(20)]
+        assert all(task.result() for task in tasks)
+        leave.set()
+        w.until(lambda: len(lines) >= 2, "the lines come, in order")
+        assert "opened by an operator" in lines[0]
+    finally:
+        leave.set()
+        log.removeHandler(handler)
+
+
+@scenario()
+def g26_close_does_not_wait_for_a_listener_that_hangs(w: World) -> None:
+    pool = w.pool()
+    entered, leave, heard = w.event(), w.event(), list[str]()
+
+    def slow(old: str, new: str) -> None:
+        heard.append(new)
+        entered.set()
+        leave.wait(60.0)
+
+    pool.breaker.add_listener(_listener(slow))
+    pool.breaker.open()
+    assert entered.wait(10.0)
+    pool.breaker.close()
+    pool.close()
+    leave.set()
+    assert heard == ["open"]
+
+
+@scenario()
+def g26_close_tells_listeners_what_is_left(w: World) -> None:
+    pool = w.pool()
+    heard: list[str] = []
+    pool.breaker.add_listener(_listener(lambda old, new: heard.append(new)))
+    pool.breaker.open()
+    pool.breaker.half_open()
+    pool.close()
+    assert heard == ["open", "half-open"]

@@ -1,0 +1,122 @@
+"""What users' code is to be told: breaker listeners and log handlers, in a task of its own and in order.
+
+A listener may hang, in a webhook without a timeout for one, and so may a log handler. No call may wait for it: a call
+only puts a letter here. One task opens the letters, one after the other. It ends after a second without work.
+The box is bounded: when it is full the oldest letter goes, is counted, and one line of the log says so later.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+
+from .._runtime.protocol import Runtime
+
+MOST = 1000  # letters that wait
+_LINGER = 1.0  # seconds without work after which the task ends
+
+Letter = Callable[[], object]
+
+
+class Mailbox:
+    """Letters that wait, and the task that opens them.
+
+    Arguments:
+        lost: called, in that task, with the number of letters that were dropped since it was called last.
+    """
+
+    def __init__(self, runtime: Runtime, lost: Callable[[int], object], most: int = MOST) -> None:
+        self._runtime = runtime
+        self._lost = lost
+        self._most = most
+        self._letters: deque[Letter] = deque()
+        self._drops = count()
+        self._told = 0  # of the drops
+        self._free = deque([True])  # who takes it out opens the letters; ``deque`` lets only one have it
+        self._bell = runtime.event()
+        self._closing = False
+        # What blocks a greenlet that is not patched blocks its hub, and all callers there.
+        self._aside = runtime.name == "gevent" and not getattr(runtime, "patched", True)
+
+    @property
+    def dropped(self) -> int:
+        """Letters that were never opened."""
+        return int(repr(self._drops)[len("count(") : -1])  # there is no other way to look
+
+    def put(self, letter: Letter) -> None:
+        """Leave a letter. It is opened after the next ``poke``; this never waits, under no lock."""
+        self._letters.append(letter)
+        while len(self._letters) > self._most:
+            try:
+                self._letters.popleft()
+            except IndexError:
+                return
+            next(self._drops)
+
+    def poke(self) -> None:
+        """Have the letters opened; this waits for none of them."""
+        if not self._letters:
+            return
+        if not self._free:
+            self._bell.set()
+            return
+        try:
+            if self._aside:
+                self._runtime.aside(self._work)
+            else:
+                self._runtime.spawn(self._work, home=self._runtime.home())
+        except RuntimeError:  # the system grants no thread: the next poke tries again
+            return
+
+    def post(self, letter: Letter) -> None:
+        """``put`` and ``poke``."""
+        self.put(letter)
+        self.poke()
+
+    def close(self, within: float) -> None:
+        """Have what is left opened within so many seconds, and drop the rest."""
+        self._closing = True
+        self._bell.set()
+        if not self._letters and self._free:
+            return
+        opened = self._runtime.event()
+        self.post(opened.set)
+        if self._runtime.may_wait():
+            opened.wait(within)
+            self._letters.clear()
+
+    def _work(self) -> None:
+        try:
+            while self._letters:
+                try:
+                    self._free.pop()  # not where this task is spawned: it may never begin
+                except IndexError:
+                    return
+                try:
+                    self._open()
+                finally:
+                    self._free.append(True)
+        except BaseException:  # killed, in a letter: the others are opened all the same
+            self.poke()
+            raise
+
+    def _open(self) -> None:
+        """Until there has been nothing for a while."""
+        while True:
+            bell = self._bell = self._runtime.event()  # who puts something from now on rings it
+            while self._letters:
+                self._say_what_was_lost()
+                try:
+                    letter = self._letters.popleft()
+                except IndexError:
+                    break
+                letter()
+            if self._closing or not bell.wait(_LINGER):
+                return
+
+    def _say_what_was_lost(self) -> None:
+        dropped = self.dropped
+        if dropped > self._told:
+            since, self._told = dropped - self._told, dropped
+            self._lost(since)
