@@ -140,7 +140,9 @@ class BoundedStore:
         told = self._store.claim_key(owner, key, seconds, beyond=beyond)
         view = self._view(told.view)
         denial = self._denial(key, told.denial)
-        if denial is None and told.denial is not None and not told.mine:  # over here, and not in the record
+        is_over = denial is None and told.denial is not None
+        is_none = told.token is not None and _token(told.token) is None
+        if (is_over or is_none) and not told.mine:  # here, and not in the record, where it would stay in the way
             self._store.forget_key(key)
             told = self._store.claim_key(owner, key, seconds, beyond=beyond)
             view, denial = self._view(told.view), self._denial(key, told.denial)
