@@ -221,6 +221,7 @@ class Verdicts(Sharing):
 
     def _conclude_local(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
         flight.asked -= 1
+        flight.account.take_back()
         if permit.is_retry:
             self.budget.refund(permit.started)
         else:
