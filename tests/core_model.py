@@ -139,7 +139,9 @@ class Model(World):
         """A call leaves early only if nobody can serve it before its patience ends."""
         others = any(key.calls for key in self.keys if key is not call.key)
         # While open another key's probe may end the outage, and forgive this one's rest.
-        ready = call.key.held if self.state != CLOSED and others else max(call.key.rests, call.key.held)
+        ready = (
+            call.key.held if self.state != CLOSED and others else max(call.key.rests, call.key.spaced, call.key.held)
+        )
         vain = self.now + call.left <= max(self._helpless(), ready) + EPS
         assert vain or (not call.parks and (self.blocked or ready > self.now)), "sent away too early"
 
@@ -162,7 +164,11 @@ class Model(World):
             for call in key.calls:
                 assert key.attempt or self.now + call.left > self._helpless() - EPS, "waits in vain"
                 assert key.attempt or call.parks or not self.blocked, "parked, though it never parks"
-        ready = [key for key in self.keys if key.calls and not key.attempt and max(key.rests, key.held) <= self.now]
+        ready = [
+            key
+            for key in self.keys
+            if key.calls and not key.attempt and max(key.rests, key.spaced, key.held) <= self.now
+        ]
         if ready and self.now >= self.hold:
             assert not self._must_start(ready), "somebody could be served, and nothing was started"
 
@@ -174,7 +180,7 @@ class Model(World):
         for key in waiting:
             assert at <= self.now + min(call.left for call in key.calls) + EPS, "sleeps through a patience"
         if waiting and not self.wire and (self.state != CLOSED or self._balance(58.0, 62.0) >= 1.0):
-            begins = min(max(key.rests, key.held) for key in waiting)
+            begins = min(max(key.rests, key.spaced, key.held) for key in waiting)
             gate = self.probe_at if self.state == OPEN else self.idle_since + self.longest + PACE
             assert at <= max(begins, self.hold, gate) + EPS, "sleeps through a start"
 
@@ -182,6 +188,6 @@ class Model(World):
         if self.state != CLOSED:
             due = self.state == HALF_OPEN or self.now >= self.probe_at + EPS
             return due and len(self.wire) < MAXSIZE and not any(attempt.probe for attempt in self.wire)
-        since = max(self.idle_since, min(max(key.rests, key.held) for key in ready))
+        since = max(self.idle_since, min(max(key.rests, key.spaced, key.held) for key in ready))
         idle = not self.wire and self.now >= since + self.longest + PACE
         return idle and self._balance(58.0, 62.0) >= 1.0

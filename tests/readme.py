@@ -26,12 +26,14 @@ GUARANTEES = {
     5: "A verdict of an older generation changes nothing; a token that comes late still serves.",
     6: "The open delay doubles from 2 s to 60 s with 80-100 % jitter: about 100 attempts in an hour for any N.",
     7: "The probe is a waiter's own request, of the key most likely to succeed; a refusal proves that it lives.",
-    8: "A good probe closes the breaker and forgives all backoffs; the queue leaves at the pace the server bears; "
+    8: "A good probe closes the breaker and forgives all backoffs and failures, as does a success that ends "
+    "a shorter outage; the queue leaves at the pace the server bears, no key more than three times a second; "
     "under a rate limit whoever has been without a token longest goes first.",
     9: "A call parks while waiting can help, and fails at once when it cannot; its own attempts do not count.",
     10: "It opens after 16 failures in a row without a success, a herd that fails together counting once.",
     11: "One table classifies every answer: ok, down, network, fault, throttled, denied, local.",
-    12: "In any 60 s, retries <= 2 x first attempts + 10, over all agents; a refused retry waits its turn.",
+    12: "In any 60 s, retries <= 2 x first attempts + 10 (or one agent's whole schedule, if that is more), over all "
+    "agents; a refused retry waits its turn. Failures count per closed period.",
     13: "A 429 holds everybody until it ends, and ends with one attempt; the headers hold before the first 429.",
     14: "A refused key rests 60 s, doubling to an hour, alone; a server that refuses everybody is at fault itself.",
     15: "A one-time code is asked for once per attempt, and none is sent twice.",

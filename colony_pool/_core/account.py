@@ -97,6 +97,10 @@ class Account:
         """An attempt begins."""
         self.started = (*self.started[1:], now)
 
+    def take_back(self) -> None:
+        """Its last attempt never left."""
+        self.started = (-math.inf, *self.started[:-1])
+
     def fails_in(self, period: int) -> int:
         """Attempts in a row that failed in this ``period``: a breaker that closes forgives those before (G8)."""
         return self.fails if self.period == period else 0

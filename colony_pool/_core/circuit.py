@@ -70,6 +70,8 @@ class Circuit:
         if cause:
             self.cause, self.last_status = cause, status
         delay = min(self._config.open_delay * 2.0 ** min(self.level, 60), self._config.open_delay_max)
+        if self.level == 1:  # a blip is over within seconds: the second delay is near the short end of what it may be
+            rand = 1.0 - (1.0 - rand) / 5
         probe_at = now + jittered(delay, self._config.jitter, rand)
         if by < probe_at:
             probe_at, grow = by, False

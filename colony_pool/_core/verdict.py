@@ -221,6 +221,7 @@ class Verdicts(Sharing):
 
     def _conclude_local(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
         flight.asked -= 1
+        flight.account.take_back()
         if permit.is_retry:
             self.budget.refund(permit.started)
         else:
@@ -318,7 +319,9 @@ class Verdicts(Sharing):
         account.space()
         lively = now - self.luck.others_succeeded(account.serial) <= self.config.window.busy
         fails = account.fails_in(self.circuit.period)
-        if self.circuit.state == ev.CLOSED and lively and self.luck.excuses(fails):
+        # One retry more than that would be in the way of the scheduled attempt.
+        fits = account.started[1] + QUICK_WITHIN <= due
+        if self.circuit.state == ev.CLOSED and lively and fits and self.luck.excuses(fails):
             # One more failure may be the load, too: then the same key at once again would only be shed again.
             pause = self.window.rtt if fails <= 1 else max(self.window.rtt, self.config.window.gap_shed)
             due = min(due, now + pause)

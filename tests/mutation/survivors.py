@@ -131,13 +131,8 @@ SURVIVORS: tuple[Survivor, ...] = (
     ),
     *because(
         "a chance that is exactly one in a million does not occur", CORE + "verdict.py", "Verdicts._judge",
-        "quiet = now - self._last_success >= breaker.quiet or window.chance(breaker.fail_max) < _TRIP_CHANCE",
-        "quiet = now - self._last_success >= breaker.quiet or window.chance(breaker.fail_max) <= _TRIP_CHANCE",
-    ),
-    *because(
-        "a chance that is exactly one in a million does not occur", CORE + "verdict.py", "Verdicts._not_before",
-        "poisoned = fails >= _POISON_FAILS and likely**fails < _POISON_CHANCE",
-        "poisoned = fails >= _POISON_FAILS and likely**fails <= _POISON_CHANCE",
+        "quiet = now - self.luck.last_success >= breaker.quiet or window.chance(breaker.fail_max) < _TRIP_CHANCE",
+        "quiet = now - self.luck.last_success >= breaker.quiet or window.chance(breaker.fail_max) <= _TRIP_CHANCE",
     ),
     *because(
         _FALSE, CORE + "verdict.py", "Verdicts._judge_probe",
