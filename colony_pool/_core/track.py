@@ -26,6 +26,7 @@ from .token import Token
 _REPLAYS = (0.15, 0.5, 1.0)  # when a call is made again, as shares of ``known_after``
 _REMEMBERED = 8  # refused tokens: what a disk that cannot be written to may still have
 _DOUBLINGS = 30
+_A_MOMENT = 0.01  # seconds: a timer may end that much too early
 _NEVER = -math.inf
 
 
@@ -87,9 +88,9 @@ class TrackRecord:
         if token is self._proven or not 0.0 <= age < known_after:
             return None
         for share in _REPLAYS[-1:] if once else _REPLAYS:
-            if (at := share * known_after) > age:
-                return at - age
-        return None  # pragma: no cover - the last share is all of it
+            if (pause := share * known_after - age) > _A_MOMENT:
+                return pause
+        return None
 
     def dropped(self, token: Token | None, now: float, *, forced: bool) -> None:
         """``token`` is not to be used again: an API call was refused with it (``forced``), or a user says so."""
