@@ -9,10 +9,13 @@ import httpx
 
 from ._aio.agent import AsyncAgent
 from ._aio.shared import async_agent
+from ._shell.api import token_refused
 from ._shell.url import belongs
 from .agent import Agent, Replays
 
 __all__ = ["ColonyAuth"]
+
+_UNAUTHORIZED = 401
 
 
 class ColonyAuth(httpx.Auth):
@@ -45,6 +48,8 @@ class ColonyAuth(httpx.Auth):
             while True:
                 jwt = self._agent.token()
                 response = yield _with(request, jwt)
+                if response.status_code == _UNAUTHORIZED:
+                    response.read()  # whose 401 it is stands in its body
                 pause = replays.pause(jwt) if _refused(response, jwt) else None
                 if pause is None or not _replayable(request):
                     break
@@ -66,6 +71,8 @@ class ColonyAuth(httpx.Auth):
             while True:
                 jwt = await agent.token()
                 response = yield _with(request, jwt)
+                if response.status_code == _UNAUTHORIZED:
+                    await response.aread()
                 pause = await agent._off_loop(replays.pause, jwt) if _refused(response, jwt) else None
                 if pause is None or not _replayable(request):
                     break
@@ -78,7 +85,11 @@ class ColonyAuth(httpx.Auth):
 
 
 def _refused(response: httpx.Response, jwt: str) -> bool:
-    return response.status_code == 401 and response.request.headers.get("Authorization") == f"Bearer {jwt}"
+    """Whether the API refused ``jwt``: a gateway's own 401 says nothing of it."""
+    request = response.request
+    if response.status_code != _UNAUTHORIZED or request.headers.get("Authorization") != f"Bearer {jwt}":
+        return False
+    return token_refused(_UNAUTHORIZED, response.headers, response.content, request.method)
 
 
 def _with(request: httpx.Request, jwt: str) -> httpx.Request:

@@ -9,6 +9,7 @@ import requests
 from requests.auth import AuthBase
 from requests.utils import rewind_body
 
+from ._shell.api import token_refused
 from ._shell.url import belongs
 from .agent import Agent, Replays
 
@@ -57,7 +58,11 @@ class ColonyAuth(AuthBase):
         return response
 
     def _is_refused(self, response: requests.Response) -> bool:
-        return response.status_code == 401 and bool(_token_of(response)) and belongs(self._base_url, response.url)
+        """Whether the API refused the token: a gateway's own 401 says nothing of it."""
+        if response.status_code != 401 or not _token_of(response) or not belongs(self._base_url, response.url):
+            return False
+        headers = {"content-type": response.headers.get("Content-Type", "")}
+        return token_refused(response.status_code, headers, response.content, response.request.method or "")
 
     def _replayed(self, response: requests.Response, options: dict[str, Any]) -> requests.Response:
         response.content  # noqa: B018 - read, so that its connection is free, whatever comes of the token

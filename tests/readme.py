@@ -25,18 +25,20 @@ GUARANTEES = {
     4: "The probe is a lease with a deadline: it is void when it runs out, its socket closed, the next one leaves.",
     5: "A verdict of an older generation changes nothing; a token that comes late still serves.",
     6: "The open delay doubles from 2 s to 60 s with 80-100 % jitter: about 100 attempts in an hour for any N.",
-    7: "The probe is a waiter's own request, of the key most likely to succeed; a refusal proves that it lives.",
+    7: "The probe is a waiter's own request, of the key most likely to succeed; a refusal in the API's own "
+    "words proves that it lives.",
     8: "A good probe closes the breaker and forgives all backoffs and failures, as does a success that ends "
     "a shorter outage; the queue leaves at the pace the server bears, no key more than three times a second; "
     "under a rate limit whoever has been without a token longest goes first.",
     9: "A call parks while waiting can help, and fails at once when it cannot; its own attempts do not count.",
     10: "It opens after 16 failures in a row without a success, a herd that fails together counting once.",
-    11: "One table classifies every answer: ok, down, network, fault, throttled, denied, local.",
+    11: "One table classifies every answer; a 4xx not in the API's own words is down, our own trouble is local.",
     12: "In any 60 s, retries <= 2 x first attempts + 10 (or one agent's whole schedule, if that is more), over all "
     "agents; a refused retry waits its turn. Failures count per closed period.",
     13: "A 429 holds everybody until it ends, and ends with one attempt; the headers hold before the first 429.",
-    14: "A refused key rests 60 s, doubling to an hour, alone; a server that refuses everybody is at fault itself.",
-    15: "A one-time code is asked for once per attempt, and none is sent twice.",
+    14: "A key refused in the API's words rests 60 s, doubling to an hour, alone; "
+    "a server that refuses everybody is at fault itself.",
+    15: "A one-time code is asked for before the permit is taken, one call per key at a time; none is sent twice.",
     16: "A thousand calls on a cold key make one request; its failure is shared by all and cached for nobody.",
     17: "Soft points are spread by key; past them one background attempt refreshes and nobody waits.",
     18: "Within 60 s of expiry callers wait for a new token; a valid one is served in every state.",

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from colony_pool._core.answer import media_type
 from colony_pool._core.backoff import http_date, rate_limit, retry_after
 from colony_pool._core.life import MAX_LIFE, claims_expiry
 from colony_pool._core.outcome import (
@@ -68,7 +69,7 @@ def test_g11_only_the_apis_own_error_refuses_a_key(status: int) -> None:
         outcome = classify(status, {"content-type": "application/json", "retry-after": "7"}, content, WALL)
         assert (DOWN, 7.0, 502) == (outcome.kind, outcome.retry_after, outcome.retry_status)
         assert outcome.is_foreign
-        assert outcome.detail.endswith(", not The Colony's answer")
+        assert ", not The Colony's answer" in outcome.detail
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,17 @@ def test_g11_only_the_apis_own_error_refuses_a_key(status: int) -> None:
     ],
 )
 def test_g11_what_came_is_named(headers: dict[str, str], content: bytes, words: str) -> None:
-    assert f"HTTP 403, {words}, not The Colony's answer" == classify(403, headers, content, WALL).detail
+    told = media_type(headers)
+    facts = f" ({told})" if told not in words else ""
+    assert f"HTTP 403, {words}, not The Colony's answer{facts}" == classify(403, headers, content, WALL).detail
+
+
+def test_g11_g13_what_a_gateways_page_says_of_rate_limits_holds_nobody() -> None:
+    limits = {"retry-after": "5000", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "30"}
+    for remaining in ("0", "3"):
+        outcome = classify(403, {**limits, "x-ratelimit-remaining": remaining}, b"<html>", WALL)
+        assert (DOWN, None, None, 5000.0) == (outcome.kind, outcome.exhausted_for, outcome.left, outcome.postpones)
+    assert [7.0, 0.0, 0.0] == [classify(s, {"retry-after": "7"}, b"", WALL).postpones for s in (503, 502, 408)]
 
 
 @pytest.mark.parametrize(
@@ -100,8 +111,11 @@ def test_g11_what_came_is_named(headers: dict[str, str], content: bytes, words: 
         ("/login", " to /login"),
         ("//new.example:8443/x", " to //new.example:8443/x"),
         ("https://user:s3cret@new.example/x?token=s3cret#s3cret", " to https://new.example/x?..."),
-        ("https://new.example/\r\nx\x1b[31m", " to https://new.example/  x [31m"),
-        ("https://[bad/x", " to an address that is none"),
+        ("https://new.example/\r\nx\x1b[31m", " to https://new.example/%20%20x%20[31m"),
+        ("https://[bad/x", " to https://[bad/x"),
+        ("//s3cret@new.example/x;jsessionid=s3cret", " to //new.example/x?..."),
+        ("s3cret:s3cret@new.example/x", " to new.example/x"),
+        ("https:\\\\user:s3cret@new.example/x", " to https:new.example/x"),
         ("/" + "x" * 200, " to /" + "x" * 119 + "..."),
     ],
 )
@@ -109,6 +123,8 @@ def test_g22_a_redirect_shows_where_it_leads_and_no_secret(location: str | None,
     headers = {} if location is None else {"location": location}
     outcome = classify(307, headers, b"", WALL)
     assert (DOWN, f"HTTP 307{words} (a redirect is never followed)") == (outcome.kind, outcome.detail)
+    shown = f" (Location: {words.removeprefix(' to ')})" if words else ""
+    assert f"HTTP 403, an empty body, not The Colony's answer{shown}" == classify(403, headers, b"", WALL).detail
 
 
 @pytest.mark.parametrize("status", [200, 201, 203, 299])

@@ -81,7 +81,7 @@ class AsyncAgent:
             jwt = await self.token(max_wait=call.max_wait)
             try:
                 reply = await door.send(call, jwt)
-                if is_refused(reply) and (pause := await self._off_loop(replays.pause, jwt)) is not None:
+                if is_refused(call, reply) and (pause := await self._off_loop(replays.pause, jwt)) is not None:
                     if pause and await door.closes_within(pause):
                         raise closed().exception()
                     continue

@@ -39,8 +39,8 @@ class Admission(Verdicts):
             if not permit.alive:
                 continue
             self._out.append(act.Abort(permit))
-            if not permit.began:  # it waited for a slot of this host: of the endpoint that says nothing
-                words = f"no free connection within {permit.timeout:g} s"
+            if not permit.began:  # it waited for something of this host: of the endpoint that says nothing
+                words = f"no free connection, thread or look-up here within {permit.timeout:g} s"
                 self._land(permit, Outcome(LOCAL, detail=words, passing=True), now, lost=True)
                 continue
             if permit.is_probe:

@@ -8,13 +8,17 @@ address. It says nothing of any key, and nothing of the API but that it was not 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 # What every message says while no token has come from an address: a wrong one looks like an outage.
 CHECK_BASE_URL = "if this address never gave a token, check base_url"
 
+# By hand, not by urlsplit: what a browser takes for a user and a password stands in addresses that it does not split.
+_SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:(?=[/\\]))?(?://)?")
+_HIDDEN = re.compile(r"[?#;]")
+_BOM = b"\xef\xbb\xbf"
 _LONGEST_TARGET = 120
 _LONGEST_TYPE = 40
 
@@ -49,7 +53,7 @@ def what_came(headers: Mapping[str, str], body: bytes) -> str:
         return "an empty body"
     told = media_type(headers)
     kind = told.lower()
-    if "html" in kind or (not told and body.lstrip()[:1] == b"<"):
+    if "html" in kind or (not told and body.removeprefix(_BOM).lstrip()[:1] == b"<"):
         return "an HTML page"
     if kind == "application/json" or kind.endswith("+json"):
         return "JSON of another shape" if _is_json(body) else "a body that is no JSON"
@@ -57,24 +61,29 @@ def what_came(headers: Mapping[str, str], body: bytes) -> str:
 
 
 def described(status: int, headers: Mapping[str, str], body: bytes) -> str:
-    """``HTTP 403, an HTML page, not The Colony's answer``; for a redirect, where it leads."""
+    """``HTTP 403, an HTML page, not The Colony's answer (text/html)``; for a redirect, where it leads."""
     if status // 100 == 3:
         target = redirect_target(headers)
         where = f" to {target}" if target else ""
         return f"HTTP {status}{where} (a redirect is never followed)"
-    return f"HTTP {status}, {what_came(headers, body)}, not The Colony's answer"
+    what, kind, target = what_came(headers, body), media_type(headers), redirect_target(headers)
+    whose = ", not The Colony's answer" if status // 100 == 4 else ""  # a server that fails may well be the API's own
+    facts = [kind] if kind not in what else []
+    if target:
+        facts.append(f"Location: {target}")
+    more = f" ({'; '.join(facts)})" if facts else ""
+    return f"HTTP {status}, {what}{whose}{more}"
 
 
 def redirect_target(headers: Mapping[str, str]) -> str:
-    """Where a redirect leads, ``""`` if nowhere; without user, password, query and fragment: they may be secret."""
-    try:
-        url = urlsplit(one_line(headers.get("location", "")).strip())
-        host = url.netloc.rpartition("@")[2]
-    except ValueError:
-        return "an address that is none"
-    scheme = f"{url.scheme}:" if url.scheme else ""
-    target = f"{scheme}{'//' if host else ''}{host}{url.path}{'?...' if url.query else ''}"
-    return target if len(target) <= _LONGEST_TARGET else target[:_LONGEST_TARGET] + "..."
+    """Where a redirect leads, ``""`` if nowhere; without user, password, query and the like: they may be secret."""
+    location = one_line(headers.get("location", "").strip())
+    start = _SCHEME.match(location)
+    scheme = start.group() if start is not None else ""
+    rest = _HIDDEN.split(location[len(scheme) :], maxsplit=1)[0]
+    more = "?..." if len(scheme) + len(rest) < len(location) else ""
+    target = (scheme + rest.rpartition("@")[2]).replace(" ", "%20")
+    return f"{target[:_LONGEST_TARGET]}..." if len(target) > _LONGEST_TARGET else target + more
 
 
 def _is_json(body: bytes) -> bool:

@@ -113,6 +113,12 @@ def from_stranger(status: int, headers: Mapping[str, str], body: bytes, after: f
     return Failure(error, f"{where}: {said} ({hint})", status)
 
 
+def unreadable(status: int, words: str, where: str) -> Failure:
+    """An API call's answer that broke off, is too long or is compressed. It keeps the class of its status."""
+    error = (_BY_STATUS.get(status) or ColonyAPIError) if 400 <= status < 500 else ColonyServerError
+    return Failure(error, f"{where}: {words}", status)
+
+
 def from_outcome(outcome: Outcome, tried: int = 1, where: str = "/auth/token", *, known_good: bool = True) -> Failure:
     """What the waiters of a flight are told when this outcome ends it after ``tried`` attempts.
 

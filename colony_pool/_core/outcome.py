@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .answer import described, is_api_error, json_object, media_type, one_line, what_came
+from .answer import described, is_api_error, json_object, media_type, one_line
 from .backoff import http_date, rate_limit, retry_after
 from .life import seconds_left
 from .view import Elsewhere
@@ -70,6 +70,11 @@ class Outcome:
         return self.kind == DOWN and self.status != 408 and 300 <= self.status < 500
 
     @property
+    def postpones(self) -> float:
+        """Seconds for which nothing is to be sent again: by a server that is overloaded, or by a gateway's page."""
+        return self.retry_after or 0.0 if self.status == 503 or self.is_foreign else 0.0
+
+    @property
     def retry_status(self) -> int:
         """The status that ``retry_on`` is asked about."""
         return self.status if self.status in (502, 503, 504) else _GATEWAY
@@ -77,6 +82,8 @@ class Outcome:
 
 def classify(status: int, headers: Mapping[str, str], body: bytes, wall: float) -> Outcome:
     """Give one HTTP answer its class. ``headers`` have lower-case names; ``wall`` is unix time now."""
+    if 400 <= status < 500 and status not in (408, 429) and not is_api_error(json_object(body)):
+        return Outcome(DOWN, status, described(status, headers, body), retry_after=retry_after(headers, wall))
     remaining, reset = rate_limit(headers, wall)
     outcome = _by_status(status, headers, body, wall, remaining, reset)
     return replace(outcome, left=(remaining, reset)) if remaining and reset else outcome
@@ -91,8 +98,6 @@ def _by_status(
         return _token_answer(status, headers, body, wall, exhausted)
     response = json_object(body)
     detail, code = error_text(response)
-    if 400 <= status < 500 and status not in (408, 429) and not is_api_error(response):
-        return Outcome(DOWN, status, described(status, headers, body), retry_after=after)
     if status == 429 or (status == 503 and after is not None and remaining == 0):
         return Outcome(THROTTLED, status, detail, code, response, after if after is not None else reset)
     if 400 <= status < 500 and status != 408:
@@ -104,11 +109,9 @@ def _by_status(
 
 def _by_whom(status: int, headers: Mapping[str, str], body: bytes, response: Mapping[str, Any]) -> str:
     """The status, and what came with it if it is not the API's: an operator sees by that who has spoken."""
-    if status // 100 == 3:
-        return described(status, headers, body)
-    if status // 100 == 1 or is_api_error(response) or not body.strip():
+    if status // 100 != 3 and (status // 100 == 1 or is_api_error(response) or not body.strip()):
         return f"HTTP {status}"
-    return f"HTTP {status}, {what_came(headers, body)}"
+    return described(status, headers, body)
 
 
 def bad_answer(status: int, reason: str) -> Outcome:

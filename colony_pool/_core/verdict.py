@@ -312,8 +312,7 @@ class Verdicts(Sharing):
 
     def _not_before(self, flight: Flight, outcome: Outcome, now: float) -> float:
         account = flight.account
-        asked = outcome.retry_after if outcome.status == 503 else None
-        due = max(flight.due(), now + min(asked or 0.0, self.config.breaker.retry_after_max))
+        due = max(flight.due(), now + min(outcome.postpones, self.config.breaker.retry_after_max))
         if self.config.retry.delay(flight.steps) <= QUICK_WITHIN:  # the schedule itself is quick
             return due
         account.space()

@@ -263,6 +263,12 @@ class GeventRuntime:
             raise error.pop()
         return answer.pop()
 
+    def look_up_begins(self) -> bool:
+        """Whether a look-up of a host name begins at once: gevent has ten threads for them, which may all be busy."""
+        hub = gevent.hub.get_hub()
+        pool = hub.threadpool
+        return getattr(hub.resolver, "pool", None) is not pool or len(pool) < pool.maxsize
+
     def aside(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` in a native thread, patched or not: what blocks there stops no hub of a caller's."""
         self._workers.submit(fn)

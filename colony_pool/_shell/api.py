@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlencode
 
-from .._core.answer import described, is_api_error
+from .._core.answer import described, is_api_error, json_object, media_type
 from .._core.backoff import jittered, retry_after
-from .._core.failure import CODES_OF_2FA, Failure, closed, from_status, from_stranger
+from .._core.failure import CODES_OF_2FA, Failure, closed, from_status, from_stranger, unreadable
 from .._core.outcome import error_text
 from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
 from ..errors import ColonyAPIError, ColonyAuthError, ColonyNetworkError, ColonyNotFoundError, ColonyServerError
 from .connections import BUSY
+from .reply import without_secrets
 from .transport import BadReply, NetworkFailure, Reply, Transport
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _KEYED = ("POST", "PUT")
 # Names of headers are the same however they are written; these are of ours, and a caller's takes its place.
 _OURS = ("Accept", "Accept-Encoding", "Content-Type", "Idempotency-Key", "User-Agent")
 _WRITTEN = {name.lower(): name for name in _OURS}
+_UNAUTHORIZED = 401
 _REFUSED = (
     "it is the token that was refused, not the API key: a token that has worked is replaced at once, one that never "
     "did once a minute; agent.invalidate() has the next call ask for another"
@@ -141,14 +143,30 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     return {_WRITTEN.get(name.lower(), name): value for name, value in headers.items()}
 
 
-def is_refused(reply: Sent) -> bool:
-    """Whether the token was refused."""
-    return isinstance(reply, Reply) and reply.status == 401
+def is_refused(call: Call, reply: Sent) -> bool:
+    """Whether the API refused the token: a gateway's own 401 says nothing of it."""
+    return isinstance(reply, Reply) and token_refused(reply.status, reply.headers, reply.body, call.method)
+
+
+def token_refused(status: int, headers: Mapping[str, str], body: bytes, method: str) -> bool:
+    """The same for any answer to a request with a token. ``headers`` have lower-case names.
+
+    The answer to HEAD has no body: its content type must do.
+    """
+    if status != _UNAUTHORIZED:
+        return False
+    if method == "HEAD":
+        kind = media_type(headers).lower()
+        return not kind or "json" in kind
+    return is_api_error(json_object(body))
 
 
 def scrubbed(reply: Reply, jwt: str) -> Reply:
     """A server that echoes the request in its error must not put a secret into our exceptions."""
-    return reply if reply.status < 300 else replace(reply, body=reply.body.replace(jwt.encode(), b"***"))
+    if reply.status < 300:
+        return reply
+    headers = without_secrets(reply.headers, jwt)
+    return replace(reply, headers=headers, body=reply.body.replace(jwt.encode(), b"***"))
 
 
 class Api:
@@ -170,7 +188,7 @@ class Api:
             jwt = agent.token(max_wait=call.max_wait)
             try:
                 reply = self.send(call, jwt)
-                if is_refused(reply) and (pause := replays.pause(jwt)) is not None:
+                if is_refused(call, reply) and (pause := replays.pause(jwt)) is not None:
                     if pause and self._closing.wait(pause):
                         raise closed().exception()
                     continue
@@ -190,7 +208,8 @@ class Api:
         if isinstance(reply, NetworkFailure):
             return self._after_network(call, reply, tried)
         if isinstance(reply, BadReply):
-            raise ColonyServerError(f"{call.method} {call.path}: {reply.reason}", reply.status)
+            words = f"HTTP {reply.status}, but {reply.reason}"
+            raise unreadable(reply.status, words, f"{call.method} {call.path}").exception()
         if reply.status < 300:
             return Response(reply.status, reply.headers, reply.body)
         return self._after_status(call, reply, tried)

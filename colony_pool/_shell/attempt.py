@@ -15,6 +15,7 @@ from ..errors import ColonyAPIError
 from .connections import BUSY, EXHAUSTED
 from .credential import CodeSpent, Credential
 from .log import log_raised
+from .reply import without_secrets
 from .transport import Abort, BadReply, NetworkFailure, NoIdleConnection, Transport
 
 MAX_TOKEN_ANSWER = 65_536
@@ -114,7 +115,8 @@ class Attempt:
             outcome = bad_answer(bad.status, bad.reason)
         else:
             answer = _scrubbed(reply.body, credential.key, code) if reply.status >= 300 else reply.body
-            outcome = classify(reply.status, reply.headers, answer, self._runtime.now())
+            headers = without_secrets(reply.headers, credential.key, code)
+            outcome = classify(reply.status, headers, answer, self._runtime.now())
         finally:
             del fields, body
         return replace(outcome, code_burnt=True, code_again=not credential.single_use) if burnt else outcome

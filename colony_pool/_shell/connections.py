@@ -47,6 +47,7 @@ class _Guarded:
     colony_heard = 0  # bytes of the answer so far
     colony_surplus = False
     colony_last = False  # nothing comes after this answer
+    colony_looked_up: Callable[[], object] | None = None  # told when the host's addresses are known
     _asked = False
     _corked: list[bytes] | None = None  # what waits to leave in one piece
     colony_lever: Any = None  # what to shut down while there is no ``sock`` yet
@@ -164,7 +165,10 @@ class _Guarded:
         myself: Any = self
         host = myself._dns_host.strip("[]")
         failure: OSError = OSError("the host name has no address")
-        for family, kind, protocol, _, address in _addresses(host, myself.port):
+        addresses = _addresses(host, myself.port)
+        if self.colony_looked_up is not None:
+            self.colony_looked_up()
+        for family, kind, protocol, _, address in addresses:
             sock = socket.socket(family, kind, protocol)
             try:
                 self.colony_descriptor = sock.fileno()  # TLS goes on with the same

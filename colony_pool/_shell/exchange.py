@@ -132,6 +132,7 @@ class Exchange:
         abort: Abort,
         timeout: Timeout,
         call_later: Callable[[float, Callable[[], object]], Timer] | None,
+        look_up_begins: Callable[[], bool] | None = None,
     ) -> None:
         self.pools = pools
         self._request: Request | None = request
@@ -139,6 +140,7 @@ class Exchange:
         self._abort = abort
         self._timeout = timeout
         self._call_later = call_later  # where a TLS handshake needs a deadline from outside
+        self._look_up_begins = look_up_begins  # where a look-up may have to wait for a thread of this process
         self._expired = False
         self._again = not request.once
         self._fresh = request.fresh
@@ -149,7 +151,8 @@ class Exchange:
 
     def run(self, pool: Any) -> Reply:
         """Send and read, on a connection of ``pool``. The one who calls is the one who waits."""
-        self._abort.begin()
+        if self._look_up_begins is None or self._look_up_begins():
+            self._abort.begin()
         try:
             while True:
                 try:
@@ -227,6 +230,7 @@ class Exchange:
     def _connect(self, pool: Any, conn: Any) -> None:
         conn.colony_deadline = (self._deadline, self._timeout.connect)
         conn.timeout = conn.seconds_left()
+        conn.colony_looked_up = self._abort.begin
         tls = pool.scheme == "https" or (pool.proxy is not None and pool.proxy.scheme == "https")
         limit = self._call_later(2.0 * conn.timeout, self._expire) if tls and self._call_later else None
         try:
@@ -278,6 +282,8 @@ class Exchange:
         if self._status and kind != "timeout":
             return BadReply(self._status, "the body broke off or cannot be read")
         if self._stage == "connect":
+            if isinstance(error, RuntimeError):
+                kind, detail = EXHAUSTED, "no thread for the look-up of the host name"
             if kind == "timeout":
                 detail = "no connection in time"
             if pool.proxy is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .._core.account import Account
+from .._core.answer import CHECK_BASE_URL
 from .._core.catalog import STORES
 from .._core.dispatch import Dispatcher
 from .._core.events import CLOSED, STATES
@@ -80,7 +81,9 @@ class Observer:
             connections=self.connections(),
             closed=closed,
             shared=self._store(),
-            last_failure=desk.last_failure,
+            last_failure=f"{desk.last_failure}; {CHECK_BASE_URL}"
+            if desk.last_failure and not desk.known_good
+            else desk.last_failure,
             known_good=desk.known_good,
         )
 

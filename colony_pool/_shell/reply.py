@@ -7,10 +7,12 @@ and takes much for a head that is none: an early end, a line that is no header, 
 from __future__ import annotations
 
 import io
+import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import HTTPException, HTTPResponse, UnknownProtocol
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 # Bytes of an answer's headers, interim answers included; http.client would take 100 lines of 64 KiB.
 _MAX_HEAD = 131_072
@@ -18,6 +20,7 @@ _MAX_LINES = 100  # as http.client has it
 _LENGTH_DIGITS = 18  # int() refuses thousands of them
 _ENDLESS = 10**_LENGTH_DIGITS  # a body that always breaks off
 _NO_BODY = (204, 304)
+_ENCODED = 3  # times that an echo may have been percent-encoded
 _SWITCHING = 101
 
 
@@ -102,6 +105,24 @@ class Reply(HTTPResponse):
             fp.raw.at_end = True
             guard.colony_surplus = bool(fp.peek(1))
         super()._close_conn()  # type: ignore[misc] # not in the stubs
+
+
+_SHOWN = ("location", "content-type")  # what an error tells of an answer's headers
+
+
+def without_secrets(headers: Mapping[str, str], *secrets: str | None) -> Mapping[str, str]:
+    """``headers`` without ``secrets`` in those that errors show: a server may echo them, percent-encoded, too."""
+    changed = {}
+    for name in _SHOWN:
+        value = plain = headers.get(name, "")
+        for _ in range(_ENCODED):
+            plain = unquote(plain)
+        for secret in secrets:
+            if secret and secret.lower() in plain.lower():
+                value = plain = re.sub(re.escape(secret), "***", plain, flags=re.IGNORECASE)
+        if value != headers.get(name, ""):
+            changed[name] = value
+    return {**headers, **changed} if changed else headers
 
 
 def _headers(fp: Any) -> dict[str, str]:

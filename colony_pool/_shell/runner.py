@@ -199,6 +199,7 @@ class Runner:
             action.account.listener(action)
 
     def _start(self, permit: Permit) -> None:
+        permit.began = False  # until there is a thread for it
         try:
             self.runtime.spawn(self._work, permit, self._make_all, home=permit.home)
         except RuntimeError as error:  # the system grants no thread
@@ -227,6 +228,7 @@ class Runner:
             self._work_off()
 
     def _work(self, permit: Permit, make: Callable[[Permit], object]) -> None:
+        permit.began = True
         self._working.add(permit)
         try:
             make(permit)

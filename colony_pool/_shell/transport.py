@@ -13,7 +13,7 @@ from .._runtime.protocol import Runtime
 from .._version import __version__
 from ..config import Timeout
 from .bulkhead import Bulkhead, Ticket
-from .connections import BUSY
+from .connections import BUSY, EXHAUSTED
 from .exchange import Abort, BadReply, Exchange, NetworkFailure, NoIdleConnection, Reply, Request
 from .loose import Loose
 from .pools import Pools
@@ -47,6 +47,7 @@ class Transport:
         self.always = {"User-Agent": user_agent or _USER_AGENT, "Accept-Encoding": "identity"}
         checked(self.always)
         self._offload = runtime.name == "gevent" and not getattr(runtime, "patched", True)
+        self._look_up_begins = getattr(runtime, "look_up_begins", None) if not self._offload else None
         self._call_later = runtime.call_later if runtime.name == "gevent" and not self._offload else None
         self._pools = Pools(
             url.scheme, url.hostname or "", url.port, maxsize=maxsize, proxy=check_proxy(proxy), ca_certs=ca_certs
@@ -91,7 +92,7 @@ class Transport:
             if abort.aborted or self._pools.closed:
                 raise NetworkFailure("aborted", "given up before it began", sent=False)
             request = Request(method, path, sent, body, deadline, max_body, once, fresh, idle_only)
-            exchange = Exchange(self._pools, request, abort, self._timeout, self._call_later)
+            exchange = Exchange(self._pools, request, abort, self._timeout, self._call_later, self._look_up_begins)
             # Its token tells whose request it is.
             return self._in_turn(exchange, abort, deadline, priority, hash(headers.get("Authorization")))
         finally:
@@ -110,7 +111,10 @@ class Transport:
                 raise NetworkFailure(kind, f"{detail} while all {self._maxsize} connections were busy", sent=False)
             if not self._offload:
                 return exchange.run(self._pools.at(self._runtime.home()))
-            answer = self._runtime.offload(_native, exchange, ticket)
+            try:
+                answer = self._runtime.offload(_native, exchange, ticket)
+            except RuntimeError as error:  # the system grants no thread
+                raise NetworkFailure(EXHAUSTED, f"no thread for a request: {error}", sent=False) from None
         except BaseException:
             if self._offload:
                 abort.abort()  # nobody waits for the native thread any more; its slot comes back when it ends

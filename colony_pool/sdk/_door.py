@@ -18,6 +18,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.response import addinfourl
 
+from .._shell.api import token_refused
 from .._shell.exchange import Reply
 from .._shell.transport import BadReply, NetworkFailure
 from ..agent import Replays
@@ -65,7 +66,7 @@ class _Connections(urllib_request.BaseHandler):
         reply = _send(client.pool, request)
         if jwt := _token_of(request):
             replays = client._replays()
-            while reply.status == 401 and _again(request, client, replays):
+            while _refused(request, reply) and _again(request, client, replays):
                 reply = _send(client.pool, request)
             if reply.status < 300:
                 replays.worked(_token_of(request))
@@ -73,6 +74,11 @@ class _Connections(urllib_request.BaseHandler):
         return _Answer(reply, request.full_url)
 
     https_open = http_open
+
+
+def _refused(request: urllib_request.Request, reply: Reply) -> bool:
+    """Whether the API refused the token: a gateway's own 401 says nothing of it."""
+    return token_refused(reply.status, reply.headers, reply.body, request.get_method())
 
 
 def _token_of(request: urllib_request.Request) -> str:

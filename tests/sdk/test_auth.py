@@ -185,3 +185,12 @@ def test_g23_when_a_refresh_or_a_replay_fails_no_variable_of_ours_shows_a_token(
     assert bool(frames) == (what == "the refresh" or send is with_requests), "httpx closes its flow before"
     shown = repr([frame.f_locals for frame in frames]) + repr(failed.value) + str(failed.value)
     assert [False, False] == [token in shown for token in tokens]
+
+
+def test_g19_a_gateways_own_401_is_no_word_of_the_token(send: Send, colony: FakeColony, agent: Agent) -> None:
+    token = agent.token()
+    for body, kind in (("<html>sign in</html>", "text/html"), ("", "text/plain"), ('{"message": "no"}', "text/json")):
+        colony.behave("status", status=401, body=body, headers={"Content-Type": kind}, only="/users/me")
+        assert 401 == send(agent, "GET", f"{colony.base_url}/users/me")
+    assert [401, 401, 401] == statuses(colony)
+    assert (token, 1) == (agent.token(), colony.count(TOKEN))
