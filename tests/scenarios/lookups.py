@@ -27,7 +27,8 @@ def g4_g11_a_look_up_that_cannot_begin_is_no_evidence_and_loses_no_lease(w: Worl
         assert pool.journal.count("attempts_total", "network") == 0
     finally:
         gate.release()  # before the server is asked for anything: the test's own look-ups need a thread, too
-    gevent.joinall(jobs)
+    for job in jobs:
+        job.get()
     assert task.result()
     assert len(w.token_requests()) >= 1
     assert pool.status().breaker.state == "closed"
