@@ -32,7 +32,8 @@ GUARANTEES = {
     10: "It opens after 16 failures in a row without a success, a herd that fails together counting once.",
     11: "One table classifies every answer: ok, down, network, fault, throttled, denied, local.",
     12: "In any 60 s, retries <= 2 x first attempts + 10, over all agents; a refused retry waits its turn.",
-    13: "A 429 holds everybody until it ends, and ends with one attempt; the headers hold before the first 429.",
+    13: "A 429, or a 400 or 403 that says when to come back, holds everybody until then; it ends with one attempt, "
+    "or when an operator ends it; the headers hold before the first 429.",
     14: "A refused key rests 60 s, doubling to an hour, alone; a server that refuses everybody is at fault itself.",
     15: "A one-time code is asked for once per attempt, and none is sent twice.",
     16: "A thousand calls on a cold key make one request; its failure is shared by all and cached for nobody.",

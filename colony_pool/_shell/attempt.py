@@ -72,7 +72,7 @@ class Attempt:
         except Exception as error:  # noqa: BLE001 - its callers must hear of it, not die of it
             log_raised("an attempt failed in a way it must not; this is a bug, please report it", error)
             return Outcome(
-                LOCAL, local_error=ColonyAPIError("internal error in colony_pool; its log has the details")
+                LOCAL, local_error=ColonyAPIError("internal error in colony_pool; its log has the details", 0)
             )
         finally:
             permit.shell = None
