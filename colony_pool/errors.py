@@ -29,9 +29,8 @@ __all__ = [
 ]
 
 
-def _rebuild(cls: type[ColonyAPIError], message: str, state: dict[str, Any]) -> ColonyAPIError:
-    error = cls.__new__(cls)
-    Exception.__init__(error, message)
+def _rebuild(cls: type[ColonyAPIError], args: tuple[Any, ...], state: dict[str, Any]) -> ColonyAPIError:
+    error = cls.__new__(cls, *args)
     error.__dict__.update(state)
     return error
 
@@ -39,8 +38,11 @@ def _rebuild(cls: type[ColonyAPIError], message: str, state: dict[str, Any]) -> 
 class ColonyAPIError(Exception):
     """The root of all errors of this library.
 
+    ``args`` is what the constructor takes: ``type(error)(*error.args)`` is the same error, through JSON as well (task
+    queues do that). The first of them is the message, and ``str(error)`` is that alone.
+
     Attributes:
-        status: HTTP status, ``0`` when there was no answer.
+        status: HTTP status, ``0`` when there was no answer; ``None`` if it was not told.
         response: the parsed JSON body, ``{}`` when it was none.
         code: the API's machine-readable code (``"AUTH_2FA_REQUIRED"``), or ``None``.
     """
@@ -48,17 +50,23 @@ class ColonyAPIError(Exception):
     def __init__(
         self,
         message: str,
-        status: int = 0,
+        status: int | None = None,
         response: Mapping[str, Any] | None = None,
         code: str | None = None,
     ) -> None:
-        super().__init__(message)
         self.status = status
         self.response = dict(response or {})
         self.code = code
+        super().__init__(message, status, self.response, code)
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
     def __reduce__(self) -> tuple[Callable[..., ColonyAPIError], tuple[Any, ...]]:
-        return _rebuild, (type(self), str(self), dict(self.__dict__))
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
 
 
 class ColonyAuthError(ColonyAPIError):
@@ -88,19 +96,23 @@ class ColonyValidationError(ColonyAPIError):
 class ColonyRateLimitError(ColonyAPIError):
     """429, or a hold that an earlier 429 put on the whole pool.
 
+    A 400, 403 or 503 by which the token endpoint says the same is told as a 429, too; the message has its status.
+
     Attributes:
-        retry_after: seconds until another attempt can help, or ``None`` when nobody said.
+        retry_after: seconds until another attempt can help; the rest of the hold, if there is one. ``None`` when
+            nobody said, as it may be for an API call.
     """
 
     def __init__(
         self,
         message: str,
-        status: int = 429,
+        status: int | None = 429,
         response: Mapping[str, Any] | None = None,
         code: str | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message, status, response, code)
+        self.args += (retry_after,)
         self.retry_after = retry_after
 
 
@@ -115,7 +127,7 @@ class CircuitOpenError(ColonyServerError):
         state: ``"open"`` or ``"half-open"``.
         cause: what opened the breaker, in words.
         opened_for: seconds since it opened.
-        retry_after: seconds until the next probe may leave.
+        retry_after: seconds until the next probe may leave; ``None`` if it was not told.
         waited: seconds this call was parked.
         token_valid_until: unix time until which this agent's last token is good, or ``None``.
     """
@@ -123,18 +135,18 @@ class CircuitOpenError(ColonyServerError):
     def __init__(
         self,
         message: str,
-        status: int = 503,
+        status: int | None = 503,
         response: Mapping[str, Any] | None = None,
         code: str | None = None,
-        *,
         state: str = "open",
         cause: str = "",
         opened_for: float = 0.0,
-        retry_after: float = 0.0,
+        retry_after: float | None = None,
         waited: float = 0.0,
         token_valid_until: float | None = None,
     ) -> None:
         super().__init__(message, status, response, code)
+        self.args += (state, cause, opened_for, retry_after, waited, token_valid_until)
         self.state = state
         self.cause = cause
         self.opened_for = opened_for

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ._core import events as ev
 from ._core.account import Permit
+from ._core.actions import Action
 from ._core.dispatch import Dispatcher
 from ._core.failure import closed
 from ._core.journal import Journal
@@ -267,6 +268,27 @@ class ColonyPool:
         if self._closed:
             raise closed().exception()
         return self._metrics_servers.start(port, addr, self._registry)
+
+    def clear_rate_limit(self) -> float:
+        """End the hold that the server has asked for; return for how many seconds it would have gone on, else 0.
+
+        For an operator who knows better than the server's last answer: one attempt leaves next, not everybody's. If
+        the server still counts, its next 429 holds again, even in answer to an attempt that is out at this moment.
+        With ``shared=`` all processes behind the same door hear of it, each when it looks next: within a second or
+        two, or after its next call was sent away. While the store fails, it is for this process alone.
+
+        Raises:
+            PoolClosedError: the pool was closed.
+        """
+        self._ready()
+        desk, left = self._runner.dispatcher, [0.0]
+
+        def clear(now: float, wall: float) -> list[Action]:
+            left[0] = max(0.0, desk.hold_until - now)
+            return desk.clear_rate_limit(now, wall)
+
+        self._runner.settle(clear)
+        return left[0]
 
     def close(self) -> None:
         """Wake every waiter with ``PoolClosedError`` and end attempts, tasks and sockets within a second.

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -232,12 +233,25 @@ def test_reset_shows_what_there_is_asks_and_ends_it(env: dict[str, str], store: 
     store.hold(LONG, "HTTP 429")
     store.release_key("me", "k", denial=Denial(LONG, 1, 401, None, "no"))
     done = answered(env, "y\n")
-    assert (0, f"{URL}: reset for this host (user {ME})\n") == (done.returncode, done.stdout)
+    words = "a hold with 2 h 46 min to go was ended (HTTP 429)"
+    assert (0, f"{URL}: reset for this host (user {ME}); {words}\n") == (done.returncode, done.stdout)
     assert "HTTP 502" in done.stderr
     assert "Reset it? [y/N] " in done.stderr
     survey = store.survey()
-    assert (View(generation=survey.view.generation), 0) == (survey.view, survey.denied)
+    view = replace(survey.view, cleared_ago=None)
+    assert (View(generation=survey.view.generation), 0) == (view, survey.denied)
     assert survey.view.generation > opened.generation
+
+
+def test_g13_reset_rate_limit_ends_the_hold_alone(env: dict[str, str], store: HostStore) -> None:
+    opened = store.open("me", 0, DOWN)
+    store.hold(LONG, "HTTP 429")
+    for ended in ("a hold with 2 h 46 min to go was ended (HTTP 429)", "there was no hold"):
+        done = cli(env, "reset", "--rate-limit", "--yes")
+        words = f"{URL}: rate limit cleared for this host (user {ME}); {ended}\n"
+        assert (0, words) == (done.returncode, done.stdout), done.stderr
+        view = store.look()
+        assert (opened.generation, True, 0.0) == (view.generation, view.opening is not None, view.hold_for)
 
 
 def test_reset_does_not_ask_who_has_said_yes(env: dict[str, str], store: HostStore) -> None:

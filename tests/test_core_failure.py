@@ -163,7 +163,7 @@ def told(outcome: Outcome, tried: int = 1) -> tuple[Any, ...]:
             Outcome(THROTTLED, 503, "busy", "C", BODY, 7.0),
             (
                 ColonyRateLimitError,
-                "/auth/token: HTTP 429: busy (the server counts: do not try again before retry_after; "
+                "/auth/token: HTTP 503: busy (the server counts: do not try again before retry_after; "
                 "try again in 7 s)",
                 429, BODY, "C",
             ),

@@ -45,17 +45,16 @@ def test_g13_a_hold_of_less_than_a_second_is_one() -> None:
 def test_g13_holds_that_end_within_a_second_are_one(theirs: float, told: bool) -> None:
     desk = held()
     desk.learn(View(hold_for=theirs))
-    expected = [act.TellHold(desk.desk.circuit.generation, 30.0, "HTTP 429 from the rate limit")] if told else []
-    assert expected == desk.all(act.TellHold)
+    expected = act.TellHold(desk.desk.circuit.generation, 30.0, "HTTP 429 from the rate limit", desk.now)
+    assert ([expected] if told else []) == desk.all(act.TellHold)
 
 
 def test_g13_a_hold_is_told_with_its_cause_and_the_generation_of_now() -> None:
     desk = FleetDesk()
     desk.ask()
     desk.answer(desk.out[0], COUNTING)
-    assert [act.TellHold(desk.desk.circuit.generation, 30.0, "HTTP 429 from the rate limit")] == desk.all(
-        act.TellHold
-    )
+    expected = act.TellHold(desk.desk.circuit.generation, 30.0, "HTTP 429 from the rate limit", desk.now)
+    assert [expected] == desk.all(act.TellHold)
 
 
 def test_g13_g8_after_a_hold_all_processes_together_begin_at_one() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from colony_pool._core.account import Account, Waiter
 from colony_pool._core.outcome import Outcome
 from colony_pool.config import DenialConfig, RetryConfig
-from tests.desk import COUNTING, DOWN_502, FOREVER, REFUSED, nothing_left
+from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, nothing_left
 from tests.told import Told, served
 
 
@@ -78,11 +80,47 @@ def test_g13_a_shorter_hold_shortens_none() -> None:
     assert until == desk.desk.hold_until
 
 
-@pytest.mark.parametrize("seconds", [0.0, -5.0])
-def test_g13_a_hold_of_no_length_is_none(seconds: float) -> None:
+NOW = Outcome("throttled", 429, retry_after=0.0)
+
+
+def test_g13_a_hold_of_no_length_lasts_a_second_doubling_while_it_repeats() -> None:
+    desk, holds = Told(), []
+    for _ in range(9):
+        waiter = desk.ask(patience=FOREVER)
+        desk.answer(desk.out[0], NOW)
+        holds.append(desk.desk.hold_until - desk.now)
+        assert waiter.failure is None or waiter.failure.extra["retry_after"] == pytest.approx(holds[-1])
+        desk.at(desk.desk.hold_until)
+    assert holds == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0])
+
+
+def test_g13_a_hold_of_no_length_is_a_second_again_once_a_request_was_served() -> None:
+    desk = Told()
+    steps = [(NOW, 1.0), (NOW, 2.0), (GOOD, None), (NOW, 1.0), (NOW, 2.0), (REFUSED, None), (NOW, 1.0)]
+    for outcome, seconds in steps:
+        desk.at(max(desk.now, desk.desk.hold_until) + 1.0)
+        desk.ask(patience=FOREVER)
+        desk.answer(desk.out[0], outcome)
+        assert seconds is None or desk.desk.hold_until - desk.now == pytest.approx(seconds)
+
+
+def test_g13_answers_to_attempts_of_before_a_hold_of_no_length_do_not_double_it() -> None:
+    desk = Told()
+    for state in ("open", "closed"):
+        desk.force(state)
+    desk.desk.window.size = 8.0
+    for _ in range(8):
+        desk.ask(patience=FOREVER)
+    for permit in list(desk.out):
+        desk.at(desk.now + 0.1)
+        desk.answer(permit, NOW)
+    assert desk.desk.hold_until - desk.now <= 1.0
+
+
+def test_g13_a_served_request_that_leaves_none_until_now_holds_nobody() -> None:
     desk = Told()
     desk.ask()
-    desk.later(0.5, Outcome("throttled", 429, retry_after=seconds))
+    desk.later(0.5, replace(GOOD, exhausted_for=0.0))
     assert desk.desk.hold_until < desk.now
     assert not [event for event in desk.hear() if type(event).__name__ == "HoldStarted"]
 

@@ -13,7 +13,7 @@ from ..pool import ColonyPool
 from ..status import PoolStatus
 from .agent import AsyncAgent
 from .door import Doors
-from .flag import LoopFlag, running_loop
+from .flag import LoopFlag, off_loop, running_loop
 from .totp import Ask, LoopTotp
 
 if TYPE_CHECKING:
@@ -116,6 +116,12 @@ class AsyncColonyPool:
     def status(self) -> PoolStatus:
         """Return what the pool knows now."""
         return self.pool.status()
+
+    async def clear_rate_limit(self) -> float:
+        """End the hold that the server has asked for, as ``ColonyPool.clear_rate_limit`` does."""
+        self._ready()
+        cleared: float = await off_loop(self.pool._runner.errands, self.pool.clear_rate_limit)
+        return cleared
 
     async def close(self) -> None:
         """End what is under way here, within a second: waiters wake with ``PoolClosedError``.

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from .._shared.store import StoreUnavailable
 from .exits import MISUSED, UNAVAILABLE, Failed
-from .known import known
+from .glance import span
+from .known import Known, known
 from .shared import HOST, BaseUrl, Shared, opened, place, whose
 from .status import picture
 
@@ -22,7 +23,11 @@ the pace of a recovery. It is rarely needed: all three end by themselves. If the
 end its hold prolongs it; if it is still down, the breakers open again. Each user of a host has a record of his own: \
 run it as the user whose agents they are.
 
-Example: colony-pool reset --yes
+With --rate-limit only the hold ends, as by clear_rate_limit() of a pool: for when the server has said that \
+it counts for hours, and you know better. One attempt leaves next. What has shared=None is reached by \
+clear_rate_limit() alone.
+
+Example: colony-pool reset --rate-limit --yes
 """
 EXIT_CODES = (
     "Exit codes: 0 ok, 2 misused, or not confirmed; 5 what is shared cannot be reached; 130 Ctrl-C. "
@@ -34,6 +39,7 @@ def command(
     shared: Shared = HOST,
     base_url: BaseUrl = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    rate_limit: Annotated[bool, typer.Option("--rate-limit", help="End the hold alone.")] = False,
 ) -> None:
     """Carry out ``colony-pool reset``; ``HELP`` says what it does."""
     store, api = opened(shared, base_url)
@@ -42,19 +48,29 @@ def command(
         before = known(store, api, place(shared), time.time())
         if not yes:
             Console(stderr=True).print(picture(before))
-            _confirm()
+            _confirm("End the hold?" if rate_limit else "Reset it?")
         if store.fallback is not None:  # a server may do what it was asked for after nobody waits any more
             nothing = "it may have been reset all the same, see colony-pool status"
-        store.reset()
+        if rate_limit:
+            store.clear_hold()
+        else:
+            store.reset()
     except StoreUnavailable as error:
         raise Failed(UNAVAILABLE, f"unavailable: {error}; {nothing}") from None
     finally:
         store.close()
-    print(f"{api}: reset for {whose(place(shared))}")
+    done = "rate limit cleared" if rate_limit else "reset"
+    print(f"{api}: {done} for {whose(place(shared))}; {_ended(before)}")
 
 
-def _confirm() -> None:
-    print("Reset it? [y/N] ", end="", file=sys.stderr, flush=True)
+def _ended(before: Known) -> str:
+    if before.hold_for is None:
+        return "there was no hold"
+    return f"a hold with {span(before.hold_for)} to go was ended ({before.hold_cause})"
+
+
+def _confirm(question: str) -> None:
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.readline() if sys.stdin is not None else ""  # closed: nobody can answer
     if answer.strip().lower() not in ("y", "yes"):
         raise Failed(MISUSED, "not confirmed, and nothing was reset; answer y, or pass --yes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -128,14 +129,20 @@ class TellReset:
 
 
 @dataclass(frozen=True, slots=True)
+class TellClear:
+    """An operator has ended the hold."""
+
+
+@dataclass(frozen=True, slots=True)
 class TellHold:
-    """The server has asked everybody to wait for so many ``seconds``."""
+    """The server has asked everybody to wait for so many ``seconds``; ``since``: when, monotonic."""
 
     asked: int
     seconds: float
     cause: str
+    since: float = math.inf
 
 
-ForStore = Ask | Look | Lead | EndLead | Leave | TellOpen | Conclude | TellReset | TellHold
+ForStore = Ask | Look | Lead | EndLead | Leave | TellOpen | Conclude | TellReset | TellClear | TellHold
 # An event among the actions is to be told to the listeners.
 Action = Start | AskCode | Abort | Done | Grant | WakeAt | Replay | ForStore | Event

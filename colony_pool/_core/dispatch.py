@@ -163,6 +163,14 @@ class Dispatcher(Admission):
             self._half_open(now, by_operator=True)
         return self._pump(now)
 
+    def clear_rate_limit(self, now: float, wall: float) -> list[act.Action]:
+        """An operator ends the hold, here and, through their store, for all that share it."""
+        self._enter(now, wall)
+        self._clear_rate_limit(now, at=now)
+        if self.fleet is not None:
+            self._out.append(act.TellClear())
+        return self._pump(now)
+
     # -- what the store of the fleet answers ----------------------------------------------------------
 
     def learn(self, view: View, asked: int, now: float, wall: float) -> list[act.Action]:

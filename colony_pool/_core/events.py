@@ -108,6 +108,19 @@ class HoldStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldCleared:
+    """An operator has ended a hold that had ``seconds`` to go; ``learnt``: at another process, or by command.
+
+    ``cause`` is the hold's, "" if it was one key alone that was held.
+    """
+
+    seconds: float
+    cause: str
+    waiters: int = 0
+    learnt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class KeyDenied:
     """One key was refused and is remembered for ``seconds``; ``code_only``: its one-time code was."""
 
@@ -155,6 +168,7 @@ Event = (
     | RefreshFinished
     | RetryDenied
     | HoldStarted
+    | HoldCleared
     | KeyDenied
     | ServerBlamed
     | StreakStarted

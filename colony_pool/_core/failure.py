@@ -52,8 +52,8 @@ _NEXT_BY_STATUS = {
     405: "this address does not take the request: check base_url",
     409: "it collides with what is there already",
     422: "the request was refused as malformed",
-    429: "the server counts: do not try again before retry_after",
 }
+_COUNTS = "the server counts: do not try again before retry_after"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +79,28 @@ def from_status(
     status: int, detail: str, code: str | None, response: Mapping[str, Any], after: float | None, where: str
 ) -> Failure:
     """Map an HTTP error status to what is raised for it."""
-    said = f": {detail[:300]}" if detail and not detail.startswith("HTTP ") else ""
-    hint = _NEXT_BY_CODE.get(code) or _NEXT_BY_STATUS.get(status) or ""
     if status == 429:
-        when = "" if after is None else f"; try again in {after:.0f} s"
-        return Failure(
-            ColonyRateLimitError,
-            f"{where}: HTTP 429{said} ({hint}{when})",
-            429,
-            response,
-            code,
-            {"retry_after": after},
-        )
+        return _throttled(status, detail, code, response, after, where)
+    said = _said(detail)
+    hint = _NEXT_BY_CODE.get(code) or _NEXT_BY_STATUS.get(status) or ""
     error = _BY_CODE.get(code) if status in (401, 403) else None
     error = error or _BY_STATUS.get(status) or (ColonyServerError if status >= 500 else ColonyAPIError)
     hint = hint or ("the server's fault; try again later" if status >= 500 else "not retried")
-    return Failure(error, f"{where}: HTTP {status}{said} ({hint})", status, response, code)
+    when = "" if after is None else f"; the server asks to wait {after:.0f} s"
+    return Failure(error, f"{where}: HTTP {status}{said} ({hint}{when})", status, response, code)
+
+
+def _throttled(
+    status: int, detail: str, code: str | None, response: Mapping[str, Any], after: float | None, where: str
+) -> Failure:
+    """The rate limit refused the request, with whatever status: to callers it is a 429, and the message has both."""
+    when = "" if after is None else f"; try again in {after:.0f} s"
+    message = f"{where}: HTTP {status}{_said(detail)} ({_COUNTS}{when})"
+    return Failure(ColonyRateLimitError, message, 429, response, code, {"retry_after": after})
+
+
+def _said(detail: str) -> str:
+    return f": {detail[:300]}" if detail and not detail.startswith("HTTP ") else ""
 
 
 def from_stranger(status: int, headers: Mapping[str, str], body: bytes, after: float | None, where: str) -> Failure:
@@ -139,8 +145,8 @@ def from_outcome(outcome: Outcome, tried: int = 1, where: str = "/auth/token", *
         message = f"{words}{hint}"
         return Failure(ColonyNetworkError, message)
     if outcome.kind in (DENIED, THROTTLED):
-        status = 429 if outcome.kind == THROTTLED else outcome.status
-        return from_status(status, outcome.detail, outcome.code, outcome.response, outcome.retry_after, where)
+        tell = from_status if outcome.kind == DENIED else _throttled
+        return tell(outcome.status, outcome.detail, outcome.code, outcome.response, outcome.retry_after, where)
     times = f"{',' * outcome.is_foreign} in {tried} attempts" if tried > 1 else ""
     whose = "a gateway or another address answered" if outcome.is_foreign else "the server's fault"
     message = f"{where}: {outcome.detail}{times} ({whose}: try again later; the API key is fine{hint})"
@@ -149,7 +155,7 @@ def from_outcome(outcome: Outcome, tried: int = 1, where: str = "/auth/token", *
 
 def _told(status: int) -> int:
     """The ``status`` of a server's error: a gateway's 401 or 403 must not lead anybody to replace a healthy key."""
-    return 502 if 400 <= status < 500 and status not in (408, 429) else status
+    return 502 if 400 <= status < 500 and status not in (408, 425, 429) else status
 
 
 def circuit_open(

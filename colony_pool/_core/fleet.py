@@ -12,6 +12,7 @@ open, half_open     closed, of another generation        close, as after a good 
 open                closed, or nothing at all            the opening got lost: tell it again
 open                closed, as a fallback's first word   it closed at another time: tell it
 any                 a hold                               the longer one counts, and the shorter is told of it
+any                 an operator has ended a hold         end it here, too, unless it began since
 a probe is out      anything                             its verdict is awaited
 =================== ==================================== ======================================================
 
@@ -60,11 +61,19 @@ class Sharing(Moves):
         fleet.members = max(1, view.members)
         if asked == self.circuit.generation and self.lease is None:
             self._follow(fleet, view, now, tell=looked)
-        if view.hold_for > 0.0:
-            self._hold(view.hold_for, view.hold_cause, "shared", now)
+        self._learn_hold(view, now)
         if looked and self.hold_until - now > view.hold_for + _ALIKE:
-            self._out.append(act.TellHold(self.circuit.generation, self.hold_until - now, self.hold_cause))
+            rest = self.hold_until - now
+            self._out.append(act.TellHold(self.circuit.generation, rest, self.hold_cause, self.hold_since))
         fleet.look_at = now + self._pause(fleet)
+
+    def _learn_hold(self, view: View, now: float) -> None:
+        cleared_at = -math.inf if view.cleared_ago is None else now - view.cleared_ago
+        if self.hold_since < cleared_at <= now and (self.hold_until > now or self._held_keys):
+            self._clear_rate_limit(now, at=cleared_at, learnt=True)
+        since = now - view.hold_age - _ANSWER  # the answer may have been on its way for so long
+        if view.hold_for > 0.0 and since > self._cleared_at:  # else it was read before an operator ended it
+            self._hold(view.hold_for, view.hold_cause, "shared", now, since=since)
 
     def _follow(self, fleet: Fleet, view: View, now: float, *, tell: bool) -> None:
         known, fleet.generation = fleet.generation, view.generation
@@ -173,17 +182,18 @@ class Sharing(Moves):
             if not self.live and fleet.joined_until > now:
                 fleet.joined_until = -math.inf
                 self._out.append(act.Leave())
-            return math.inf
-        if not self._blocked(now):
+            if not fleet.hold_met or self.hold_until <= now:
+                return math.inf
+        elif not self._blocked(now):
             return math.inf
         if fleet.look_at <= now:
             join_for = 0.0
-            if fleet.joined_until < now + _MEMBER / 2:
+            if self.waiting and fleet.joined_until < now + _MEMBER / 2:
                 join_for, fleet.joined_until = _MEMBER, now + _MEMBER
-            fleet.looking = True
+            fleet.looking, fleet.hold_met = True, False
             fleet.look_at = now + _ANSWER + self._pause(fleet)  # should no answer come
             self._out.append(act.Look(self.circuit.generation, join_for))
-        return fleet.look_at
+        return fleet.look_at if self.waiting else math.inf
 
     def _pause(self, fleet: Fleet) -> float:
         """Until the next look: longer in a large fleet, and never in step with the others."""

@@ -132,6 +132,9 @@ class Journal:
     def _held(self, event: ev.HoldStarted) -> None:
         self.add("holds_total", event.reason)
 
+    def _cleared(self, event: ev.HoldCleared) -> None:
+        """It ends a hold, and is none."""
+
     def _denied(self, event: ev.KeyDenied) -> None:
         self.add("denials_total", "code" if event.code_only else "key")
 
@@ -160,6 +163,7 @@ _HANDLERS: dict[type, Callable[[Journal, Any], None]] = {
     ev.AttemptStarted: Journal._started,
     ev.AttemptFinished: Journal._finished,
     ev.CallFinished: Journal._called,
+    ev.HoldCleared: Journal._cleared,
     ev.HoldStarted: Journal._held,
     ev.KeyDenied: Journal._denied,
     ev.ProbeFinished: Journal._probed,

@@ -9,7 +9,7 @@ class Fleet:
     """The fleet, as one process sees it. Times are monotonic seconds."""
 
     __slots__ = (
-        "_left", "answer_by", "ask_at", "fence", "follow_until", "generation", "idle_at", "joined_until",
+        "_left", "answer_by", "ask_at", "fence", "follow_until", "generation", "hold_met", "idle_at", "joined_until",
         "lead_answer_by", "lead_at", "lead_until", "lease_until", "look_at", "looking", "members", "on_fallback",
         "period", "unheard",
     )  # fmt: skip
@@ -31,6 +31,7 @@ class Fleet:
         self.follow_until = math.inf  # another one is; this is as long as it is waited for
         self.look_at = -math.inf
         self.looking = False
+        self.hold_met = False  # a call was sent away since the last look, for a hold
         self.joined_until = -math.inf
         self.idle_at = -math.inf  # when nobody waited here last
 

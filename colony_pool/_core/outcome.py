@@ -4,11 +4,12 @@
 kind       what                                                        breaker   retried
 =========  ==========================================================  ========  =====================
 ok         2xx with a usable ``access_token``                          success   -
-down       502-504, 520-530, 408, 1xx, 3xx, a 2xx that is none, a 4xx  failure   if in ``retry_on``
-           that is not the API's
+down       502-504, 520-530, 408, 425, 1xx, 3xx, a 2xx that is none,    failure   if in ``retry_on``
+           a 4xx that is not the API's
 network    no HTTP answer: DNS, refused, reset, TLS, timeout           failure   only if asked for
 fault      500, 501 and other 5xx                                      failure   no
-throttled  429; 503 with ``Retry-After`` and no requests remaining     neutral   never
+throttled  429; 503 with ``Retry-After`` and no requests remaining;    neutral   never
+           the API's own 400 or 403 with either of them
 denied     the API's own 400, 401, 403, 404, 422 and other 4xx         success   never
 local      ours: closed, cancelled, no code at hand                    none      -
 =========  ==========================================================  ========  =====================
@@ -28,7 +29,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .answer import described, is_api_error, json_object, media_type, one_line
-from .backoff import http_date, rate_limit, retry_after
+from .backoff import http_date
+from .headers import Told, read
 from .life import seconds_left
 from .view import Elsewhere
 
@@ -38,6 +40,8 @@ KINDS = (OK, DOWN, NETWORK, FAULT, THROTTLED, DENIED, LOCAL)
 
 MAX_TOKEN_CHARS = 16_384
 _GATEWAY = 502
+_ASKS = (408, 425, 503)  # whose Retry-After is for the request that met it, and not only for the next probe
+_AGAIN = (408, 425)  # too slow, too early: a 4xx that says nothing of the key
 _MAX_CODE = 100
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
@@ -71,8 +75,8 @@ class Outcome:
 
     @property
     def postpones(self) -> float:
-        """Seconds for which nothing is to be sent again: by a server that is overloaded, or by a gateway's page."""
-        return self.retry_after or 0.0 if self.status == 503 or self.is_foreign else 0.0
+        """Seconds for which nothing is to be sent again: by a server that asks for it, or by a gateway's page."""
+        return self.retry_after or 0.0 if self.status in _ASKS or self.is_foreign else 0.0
 
     @property
     def retry_status(self) -> int:
@@ -82,26 +86,22 @@ class Outcome:
 
 def classify(status: int, headers: Mapping[str, str], body: bytes, wall: float) -> Outcome:
     """Give one HTTP answer its class. ``headers`` have lower-case names; ``wall`` is unix time now."""
-    if 400 <= status < 500 and status not in (408, 429) and not is_api_error(json_object(body)):
-        return Outcome(DOWN, status, described(status, headers, body), retry_after=retry_after(headers, wall))
-    remaining, reset = rate_limit(headers, wall)
-    outcome = _by_status(status, headers, body, wall, remaining, reset)
-    return replace(outcome, left=(remaining, reset)) if remaining and reset else outcome
+    told = read(headers, wall)
+    outcome = _by_status(status, headers, body, wall, told)
+    return outcome if told.left is None else replace(outcome, left=told.left)
 
 
-def _by_status(
-    status: int, headers: Mapping[str, str], body: bytes, wall: float, remaining: int | None, reset: float | None
-) -> Outcome:
-    after = retry_after(headers, wall)
-    exhausted = reset if remaining == 0 else None
+def _by_status(status: int, headers: Mapping[str, str], body: bytes, wall: float, told: Told) -> Outcome:
     if 200 <= status < 300:
-        return _token_answer(status, headers, body, wall, exhausted)
-    response = json_object(body)
+        return _token_answer(status, headers, body, wall, told.exhausted_for)
+    response, after = json_object(body), told.asked
     detail, code = error_text(response)
-    if status == 429 or (status == 503 and after is not None and remaining == 0):
-        return Outcome(THROTTLED, status, detail, code, response, after if after is not None else reset)
-    if 400 <= status < 500 and status != 408:
-        return Outcome(DENIED, status, detail, code, response, after, exhausted)
+    if 400 <= status < 500 and status not in (408, 429) and not is_api_error(response):
+        return Outcome(DOWN, status, described(status, headers, body), retry_after=after)
+    if _is_throttled(status, told):
+        return Outcome(THROTTLED, status, detail, code, response, told.pause)
+    if 400 <= status < 500 and status not in _AGAIN:
+        return Outcome(DENIED, status, detail, code, response, after, told.exhausted_for if told.exhausted else None)
     if status < 500 or status in (502, 503, 504) or 520 <= status <= 530:
         return Outcome(DOWN, status, _by_whom(status, headers, body, response), code, response, after)
     return Outcome(FAULT, status, _by_whom(status, headers, body, response), code, response, after)
@@ -112,6 +112,13 @@ def _by_whom(status: int, headers: Mapping[str, str], body: bytes, response: Map
     if status // 100 != 3 and (status // 100 == 1 or is_api_error(response) or not body.strip()):
         return f"HTTP {status}"
     return described(status, headers, body)
+
+
+def _is_throttled(status: int, told: Told) -> bool:
+    """Whether the API refused the request for its rate limit; 400 and 403 are GitHub's way."""
+    if status in (400, 403):
+        return told.exhausted or told.asked is not None
+    return status == 429 or (status == 503 and told.exhausted and told.retry_after is not None)
 
 
 def bad_answer(status: int, reason: str) -> Outcome:

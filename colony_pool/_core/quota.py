@@ -8,6 +8,29 @@ from __future__ import annotations
 
 import math
 
+_SHORTEST = 1.0  # seconds of a hold
+
+
+class ShortHolds:
+    """How long a hold lasts whose 429 says "now": a second, doubling while such holds repeat."""
+
+    __slots__ = ("_began", "_seconds")
+
+    def __init__(self) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """A request was served, or an operator knows better."""
+        self._seconds, self._began = _SHORTEST / 2, -math.inf
+
+    def lasts(self, asked: float, started: float, now: float, longest: float) -> float:
+        """Seconds of a hold for which the answer to an attempt of ``started`` has ``asked``."""
+        if asked >= _SHORTEST:
+            return asked
+        if started >= self._began:  # else it left before the last such hold, and says no more than the 429 of that
+            self._seconds, self._began = min(2 * self._seconds, longest), now
+        return max(asked, self._seconds)
+
 
 class Quota:
     """Requests left, as the headers tell. Times are monotonic seconds."""
@@ -32,6 +55,10 @@ class Quota:
         """Say whether it serves fewer than ``wanted``: from when it says so until all have been served."""
         self._short = self._short or self.left(now) < wanted
         return self._short
+
+    def forget(self) -> None:
+        """What the last answers have said is not to be believed."""
+        self._left = self._until = math.inf
 
     def ran_out(self) -> None:
         """Nobody is served for a while, and all come back at once."""

@@ -20,8 +20,10 @@ from .members import Fleet
 from .outcome import Outcome
 from .pace import Window
 from .queue import Queue
-from .quota import Quota
+from .quota import Quota, ShortHolds
 from .token import Token, issue
+
+_ALIKE = 1.0  # holds that end this close, seconds, are one
 
 
 class Settlement:
@@ -37,6 +39,7 @@ class Settlement:
         self.budget = RetryBudget(config.budget)
         self.luck = Luck()
         self.quota = Quota()
+        self.short_holds = ShortHolds()
         self.denials = DenialDesk(config.denial)
         self.codes = CodeDesk()
         self.queue = Queue()
@@ -46,7 +49,10 @@ class Settlement:
         self.waiting = 0
         self.fleet = Fleet(config.look) if config.look is not None else None
         self.hold_until = -math.inf
+        self.hold_since = -math.inf  # when the server asked for it, of whichever process
         self.hold_cause = ""
+        self._cleared_at = -math.inf  # a hold of before was ended by an operator
+        self._held_keys: set[Account] = set()
         self._rand = rand
         self._wall = 0.0
         self.waited = dict.fromkeys(WAITS, 0.0)  # seconds that calls have waited, by what for
@@ -184,6 +190,8 @@ class Settlement:
         """Why waiting longer would not help this call."""
         waited = now - waiter.joined
         if self.hold_until > now:
+            if self.fleet is not None:
+                self.fleet.hold_met = True
             return held(self.hold_until - now, self.hold_cause)
         if (of_the_key := self._why_the_key_waits(flight.account, now)) is not None:
             return of_the_key
@@ -217,14 +225,40 @@ class Settlement:
         """What the waiters of ``flight`` are told when ``outcome`` ends it."""
         return from_outcome(outcome, flight.asked, known_good=self.known_good)
 
-    def _hold(self, seconds: float, cause: str, reason: str, now: float) -> None:
-        """Nothing starts for ``seconds``."""
+    def _hold(self, seconds: float, cause: str, reason: str, now: float, *, since: float | None = None) -> float:
+        """Nothing starts for ``seconds``; return for how long nothing does, since another hold may last longer."""
         seconds = min(seconds, self.config.denial.hold_max)
         if now + seconds <= max(self.hold_until, now):
-            return
+            return max(0.0, self.hold_until - now)
         if self.hold_until <= now:
             self._emit(ev.HoldStarted(seconds, cause, reason, self.waiting))
+        if (
+            self.hold_until <= now or now + seconds > self.hold_until + _ALIKE
+        ):  # else it is the same hold, heard once more
+            self.hold_since = now if since is None else since
         self.hold_until, self.hold_cause = now + seconds, cause
         self.quota.ran_out()
         if self.fleet is not None and reason != "shared":
-            self._out.append(act.TellHold(self.circuit.generation, seconds, cause))
+            self._out.append(act.TellHold(self.circuit.generation, seconds, cause, self.hold_since))
+        return seconds
+
+    def _clear_rate_limit(self, now: float, *, at: float, learnt: bool = False) -> None:
+        """End the hold of everybody and those of single keys, and forget what remains: an operator knows better.
+
+        The next attempt is one, as at the end of any hold. What the server answers from now on counts, be it to an
+        attempt that left before. ``at`` is when the operator said so.
+        """
+        left = self.hold_until - now
+        keys = [key for key in self._held_keys if key.held_until > now]
+        if left > 0.0 or keys:
+            longest = max(left, *(key.held_until - now for key in keys), 0.0)
+            self._emit(ev.HoldCleared(longest, self.hold_cause if left > 0.0 else "", self.waiting, learnt))
+        self.hold_until = min(self.hold_until, now)
+        self._cleared_at = max(self._cleared_at, at)
+        self._held_keys = set()
+        self.short_holds.end()
+        self.quota.forget()
+        for key in keys:
+            key.held_until = now
+            if key.flight is not None and key.flight.permit is None:
+                self.queue.put(key.flight, now, self._wall)

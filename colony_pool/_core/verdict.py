@@ -111,7 +111,7 @@ class Verdicts(Sharing):
             self._out.append(act.Replay(act.SUCCESS))
             self._close_circuit(now)
         elif kind == THROTTLED:
-            self._open_circuit(now, "HTTP 429", 429, grow=False)
+            self._open_circuit(now, f"HTTP {outcome.status}", outcome.status, grow=False)
         else:
             self.circuit.failed()
             self._out.append(act.Replay(act.FAILURE))
@@ -131,10 +131,15 @@ class Verdicts(Sharing):
         if outcome.code_burnt:
             account.totp_at = next_window(now, self._wall, self.config.denial.totp_window)
         void = permit.is_void and outcome.kind in (OK, DENIED)
-        if not void:
+        if outcome.kind == THROTTLED:
+            outcome = self._throttle(permit, outcome, now)
+        elif not void:
             self._note(flight, outcome, now)
+        if outcome.kind in (OK, DENIED):
+            self.short_holds.end()
         if outcome.left is not None:
-            self.quota.told(*outcome.left, now)
+            left, seconds = outcome.left
+            self.quota.told(left, min(seconds, self.config.denial.hold_max), now)
         if outcome.exhausted_for is not None:
             self._hold(outcome.exhausted_for, "the rate limit is used up", "exhausted", now)
         if void:
@@ -158,8 +163,6 @@ class Verdicts(Sharing):
         elif outcome.kind == DENIED:
             denial = self.denials.deny(account, outcome, now, self._wall)
             self._emit(ev.KeyDenied(outcome.status, outcome.code, denial.until - now, denial.code_only))
-        elif outcome.kind == THROTTLED:
-            self._throttle(flight, outcome, now)
 
     def _return(self, permit: Permit, flight: Flight, outcome: Outcome, now: float) -> None:
         """A flight comes back without a token."""
@@ -200,18 +203,23 @@ class Verdicts(Sharing):
         if not flight.background:  # else it has been dropped
             self.queue.put(flight, now, self._wall)
 
-    def _throttle(self, flight: Flight, outcome: Outcome, now: float) -> None:
-        seconds = self.config.denial.hold if outcome.retry_after is None else outcome.retry_after
-        self._hold(seconds, f"HTTP {outcome.status} from the rate limit", "throttled", now)
+    def _throttle(self, permit: Permit, outcome: Outcome, now: float) -> Outcome:
+        """Hold everybody; the outcome with the rest of the hold, which its flight is told as all others are."""
+        denial = self.config.denial
+        asked = denial.hold if outcome.retry_after is None else outcome.retry_after
+        seconds = self.short_holds.lasts(asked, permit.started, now, denial.hold)
+        rest = self._hold(seconds, f"HTTP {outcome.status} from the rate limit", "throttled", now)
         refused = self.denials.last
-        if refused is not None and now - refused[0] <= self.config.denial.fault_window:
+        if refused is not None and now - refused[0] <= denial.fault_window:
             # The server counts refused attempts: the key that was refused just before caused it.
-            self._hold_key(refused[1], now + 2 * (self.hold_until - now), now, landing=flight)
+            self._hold_key(refused[1], now + 2 * rest, now, landing=permit.flight)
             self.denials.last = None
+        return replace(outcome, retry_after=rest)
 
     def _hold_key(self, account: Account, until: float, now: float, *, landing: Flight) -> None:
         """Hold one key; should it be in the queue already, it goes back to where it belongs by now."""
         account.held_until = until
+        self._held_keys = {key for key in self._held_keys if key.held_until > now} | {account}
         flight = account.flight
         if flight is not None and flight is not landing and flight.permit is None:
             if late := flight.overdue(until):

@@ -25,6 +25,8 @@ class View:
         opening: ``None`` while the breaker is closed.
         lease_for: rest of the probe's lease, 0 when nobody probes.
         hold_for: rest of the hold, 0 without one; ``hold_cause`` in words.
+        hold_age: since when the server asks for it.
+        cleared_ago: since an operator last ended a hold, ``None`` if nobody ever has.
         members: processes that have callers parked, this one included if it has joined.
     """
 
@@ -34,6 +36,8 @@ class View:
     hold_for: float = 0.0
     hold_cause: str = ""
     members: int = 0
+    hold_age: float = 0.0
+    cleared_ago: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,8 +127,8 @@ class BoundedStore:
     def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
         return self._view(self._store.conclude(owner, fence, opening))
 
-    def hold(self, seconds: float, cause: str) -> View:
-        return self._view(self._store.hold(seconds, cause))
+    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> View:
+        return self._view(self._store.hold(seconds, cause, age=age))
 
     def join(self, owner: str, seconds: float) -> View:
         return self._view(self._store.join(owner, seconds))
@@ -159,8 +159,11 @@ class BoundedStore:
     def forget_key(self, key: str) -> None:
         self._store.forget_key(key)
 
-    def reset(self) -> None:
-        self._store.reset()
+    def clear_hold(self) -> None:
+        self._store.clear_hold()
+
+    def reset(self, *, keep_hold: bool = False) -> None:
+        self._store.reset(keep_hold=keep_hold)
 
     def close(self) -> None:
         self._store.close()
@@ -184,6 +187,8 @@ class BoundedStore:
             hold_for=hold_for,
             hold_cause=text(told.hold_cause) if hold_for else "",
             members=whole(told.members, _MAX_MEMBERS),
+            hold_age=number(told.hold_age, _AGE) if hold_for else 0.0,
+            cleared_ago=_ago(told.cleared_ago),
         )
 
     def _denial(self, key: str, told: Denial | None) -> Denial | None:
@@ -204,6 +209,12 @@ class BoundedStore:
         status = 400 if status in _NO_REFUSAL else status
         code = text(told.code, _MAX_CODE) or None
         return Denial(seconds, whole(told.times, MAX_LEVEL), status, code, text(told.detail))
+
+
+def _ago(told: object) -> float | None:
+    """Since when; ``None`` for what has not been yet, or cannot be told: it would end each hold anew."""
+    known = isinstance(told, (int, float)) and not isinstance(told, bool) and told >= 0.0  # a NaN is not
+    return number(told, _AGE) if known else None
 
 
 def _token(told: object) -> tuple[str, float] | None:

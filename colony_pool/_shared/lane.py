@@ -13,16 +13,18 @@ from .store import Store
 
 _LEADER = "lead"  # the name of what one process at a time has that goes on while everything fails; no key's
 
-VERBS: dict[type, Callable[[Store, str, Any], Any]] = {
-    act.Ask: lambda store, owner, ask: store.claim_probe(owner, ask.seconds),
-    act.Look: lambda store, owner, look: store.join(owner, look.join_for) if look.join_for else store.look(),
-    act.Lead: lambda store, owner, lead: store.claim_key(owner, _LEADER, lead.seconds),
-    act.EndLead: lambda store, owner, _: store.release_key(owner, _LEADER),
-    act.Leave: lambda store, owner, _: store.leave(owner),
-    act.TellOpen: lambda store, owner, told: store.open(owner, told.generation, told.opening),
-    act.Conclude: lambda store, owner, told: store.conclude(owner, told.fence, told.opening),
-    act.TellHold: lambda store, _, told: store.hold(told.seconds, told.cause),
-    act.TellReset: lambda store, _, __: store.reset(),
+VERBS: dict[type, Callable[[Store, str, Any, float], Any]] = {
+    act.Ask: lambda store, owner, ask, _: store.claim_probe(owner, ask.seconds),
+    act.Look: lambda store, owner, look, _: store.join(owner, look.join_for) if look.join_for else store.look(),
+    act.Lead: lambda store, owner, lead, _: store.claim_key(owner, _LEADER, lead.seconds),
+    act.EndLead: lambda store, owner, _, __: store.release_key(owner, _LEADER),
+    act.Leave: lambda store, owner, _, __: store.leave(owner),
+    act.TellOpen: lambda store, owner, told, _: store.open(owner, told.generation, told.opening),
+    act.Conclude: lambda store, owner, told, _: store.conclude(owner, told.fence, told.opening),
+    # An operator may have ended it while it waited for its turn.
+    act.TellHold: lambda store, _, told, now: store.hold(told.seconds, told.cause, age=max(0.0, now - told.since)),
+    act.TellReset: lambda store, _, __, ___: store.reset(keep_hold=True),
+    act.TellClear: lambda store, _, __, ___: store.clear_hold(),
 }
 
 
@@ -37,6 +39,7 @@ class Lane:
     def __init__(self, store: Store, owner: str, runtime: Runtime, health: Health, *, claims: bool) -> None:
         self.owner = owner
         self.health = health
+        self._monotonic = runtime.monotonic
         # A member for no time at all: it changes nothing that counts, and has to be written.
         self.calls = Calls(store, runtime, health, proof=lambda store: store.join(f"{owner}/proof", 0.0))
         self.claims = claims
@@ -47,7 +50,7 @@ class Lane:
         """Have the store do what ``action`` wants of it; never waits."""
         # Whoever probes or leads waits for leave to; nobody waits for the rest.
         begin = self.calls.ask if isinstance(action, (act.Ask, act.Lead)) else self.calls.begin
-        return begin(lambda store: VERBS[type(action)](store, self.owner, action))
+        return begin(lambda store: VERBS[type(action)](store, self.owner, action, self._monotonic()))
 
     def close(self, *, for_good: bool) -> None:
         """Leave, and ``for_good`` close the store; without the time for it, what it keeps of us ends by itself."""

@@ -48,7 +48,7 @@ local function record(key, times)
   return r, ahead
 end
 
-local door, ahead = record(DOOR, {'probe_at', 'opened_at', 'lease_until', 'hold_until'})
+local door, ahead = record(DOOR, {'probe_at', 'opened_at', 'lease_until', 'hold_until', 'hold_at', 'cleared_at'})
 if ahead > 0 then
   for _, owner in ipairs(redis.call('ZRANGE', MEMBERS, 0, -1)) do redis.call('ZINCRBY', MEMBERS, -ahead, owner) end
 end
@@ -84,7 +84,12 @@ local function view()
     hold_cause = '',
     members = redis.call('ZCOUNT', MEMBERS, '(' .. string.format('%.6f', now), '+inf'),
   }
-  if v.hold_for > 0 then v.hold_cause = door.hold_cause or '' end
+  if v.hold_for > 0 then
+    v.hold_cause = door.hold_cause or ''
+    v.hold_age = math.max(0, now - number('hold_at'))
+  end
+  local cleared_at = number('cleared_at')
+  if cleared_at > 0 and cleared_at <= now then v.cleared_ago = now - cleared_at end
   if is_open() then
     v.opening = {
       probe_in = rest(number('probe_at')), opened_for = math.max(0, now - number('opened_at')),
@@ -164,7 +169,10 @@ HOLD = (
     _BEGIN
     + """
 local till = now + tonumber(ARGV[1])
-if till > number('hold_until') then write({hold_until = till, hold_cause = ARGV[2]}) end
+local since = now - tonumber(ARGV[3])
+if till > number('hold_until') and since >= number('cleared_at') then
+  write({hold_until = till, hold_cause = ARGV[2], hold_at = since})
+end
 return cjson.encode(view())
 """
 )
@@ -195,11 +203,19 @@ redis.call('DEL', KEYS[3])
 """
 )
 
+CLEAR_HOLD = (
+    _BEGIN
+    + """
+write({hold_until = 0, cleared_at = now})
+"""
+)
+
 RESET = (
     _BEGIN
     + """
 move(nil)
-write({hold_until = 0, resets = number('resets') + 1})
+write({resets = number('resets') + 1})
+if ARGV[1] ~= '1' then write({hold_until = 0, cleared_at = now}) end
 redis.call('DEL', KEYS[3])
 """
 )
@@ -289,4 +305,7 @@ redis.call('ZREM', KEYS[4], ARGV[1])
 """
 )
 
-SCRIPTS = (LOOK, SURVEY, OPEN, CLAIM_PROBE, CONCLUDE, HOLD, JOIN, LEAVE, CLAIM_KEY, RELEASE_KEY, FORGET_KEY, RESET)
+SCRIPTS = (
+    LOOK, SURVEY, OPEN, CLAIM_PROBE, CONCLUDE, HOLD, JOIN, LEAVE, CLAIM_KEY, RELEASE_KEY, FORGET_KEY, CLEAR_HOLD,
+    RESET,
+)  # fmt: skip

@@ -39,6 +39,8 @@ class Door:
     lease_until: float = 0.0
     hold_until: float = 0.0
     hold_cause: str = ""
+    hold_at: float = 0.0  # when the server asked for it
+    cleared_at: float = 0.0  # when an operator last ended one
     members: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -52,7 +54,7 @@ class Door:
         if not isinstance(record, dict) or not record.keys() <= names:
             raise ValueError("it is no record of a door")
         door = cls(**record)
-        for name in ("probe_at", "opened_at", "lease_until", "hold_until"):
+        for name in ("probe_at", "opened_at", "lease_until", "hold_until", "hold_at", "cleared_at"):
             setattr(door, name, number(getattr(door, name), low=-FAR))
         for name in ("epoch", "generation", "level", "status", "fence"):
             setattr(door, name, whole(getattr(door, name)))
@@ -78,6 +80,8 @@ class Door:
             hold_for=hold_for,
             hold_cause=self.hold_cause if hold_for else "",
             members=sum(until > now for until in self.members.values()),
+            hold_age=max(0.0, now - self.hold_at) if hold_for else 0.0,
+            cleared_ago=now - self.cleared_at if 0.0 < self.cleared_at <= now else None,
         )
 
     def move(self, opening: Opening | None, now: float) -> None:
@@ -88,6 +92,10 @@ class Door:
         if opening is not None:
             self.probe_at, self.level = now + opening.probe_in, opening.level
             self.opened_at, self.cause, self.status = now - opening.opened_for, opening.cause, opening.status
+
+    def clear_hold(self, now: float) -> None:
+        """End the hold, and tell those that have heard of it."""
+        self.hold_until, self.cleared_at = 0.0, now
 
     def may_probe(self, owner: str, now: float) -> bool:
         """Open, its delay over, nobody held, and nobody else probes."""
@@ -250,10 +258,10 @@ class RecordStore(abc.ABC):
                 door.move(opening, now)
             return door.view(now)
 
-    def hold(self, seconds: float, cause: str) -> View:
+    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> View:
         with self._changing() as (now, door):
-            if now + seconds > door.hold_until:
-                door.hold_until, door.hold_cause = now + seconds, cause
+            if now + seconds > door.hold_until and now - age >= door.cleared_at:
+                door.hold_until, door.hold_cause, door.hold_at = now + seconds, cause, now - age
             return door.view(now)
 
     def join(self, owner: str, seconds: float) -> View:
@@ -297,10 +305,15 @@ class RecordStore(abc.ABC):
             record.token, record.token_until = None, 0.0
             books.keys.put(key, record)
 
-    def reset(self) -> None:
+    def clear_hold(self) -> None:
+        with self._changing() as (now, door):
+            door.clear_hold(now)
+
+    def reset(self, *, keep_hold: bool = False) -> None:
         with self._writing() as books:
             books.door.move(None, books.now)
-            books.door.hold_until = 0.0
+            if not keep_hold:
+                books.door.clear_hold(books.now)
             books.keys.pardon()
 
     def close(self) -> None:

@@ -100,8 +100,8 @@ class RedisStore:
     def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
         return self._run(lua.CONCLUDE, owner, fence, json.dumps(opening and asdict(opening)), read=_view)
 
-    def hold(self, seconds: float, cause: str) -> View:
-        return self._run(lua.HOLD, seconds, cause, read=_view)
+    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> View:
+        return self._run(lua.HOLD, seconds, cause, age, read=_view)
 
     def join(self, owner: str, seconds: float) -> View:
         return self._run(lua.JOIN, owner, seconds, read=_view)
@@ -125,8 +125,11 @@ class RedisStore:
     def forget_key(self, key: str) -> None:
         self._run(lua.FORGET_KEY, key, keys=(f"key:{key}", "denied"), read=_nothing)
 
-    def reset(self) -> None:
-        self._run(lua.RESET, keys=("denied",), read=_nothing)
+    def clear_hold(self) -> None:
+        self._run(lua.CLEAR_HOLD, read=_nothing)
+
+    def reset(self, *, keep_hold: bool = False) -> None:
+        self._run(lua.RESET, int(keep_hold), keys=("denied",), read=_nothing)
 
     def close(self) -> None:
         """Close the connections; a later verb would make new ones."""

@@ -10,7 +10,7 @@ record     written by                                   ends
 ========== ============================================ =====================================================
 open       whoever's breaker opens, once a generation    the holder of the lease reports a good probe
 lease      ``claim_probe``, one at a time                at its deadline, or with its generation
-hold       whoever was told by the server                by itself
+hold       whoever was told by the server                by itself, or with ``clear_hold``
 member     ``join``, while a process has callers parked  by itself, or with ``leave``
 key        ``claim_key``, one exchange at a time         by itself, or with ``release_key``
 ========== ============================================ =====================================================
@@ -103,8 +103,11 @@ class Store(Protocol):
     def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
         """Report the probe: closed (``None``) or open again. An old fence, or one that is over, changes nothing."""
 
-    def hold(self, seconds: float, cause: str) -> View:
-        """Hold everybody; a hold is never shortened."""
+    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> View:
+        """Hold everybody, as the server asked ``age`` seconds ago; a hold is never shortened.
+
+        It is none if an operator has ended all holds since.
+        """
 
     def join(self, owner: str, seconds: float) -> View:
         """Count ``owner`` among the members for so long."""
@@ -129,8 +132,14 @@ class Store(Protocol):
     def forget_key(self, key: str) -> None:
         """Drop the denial and the token of ``key``."""
 
-    def reset(self) -> None:
-        """An operator: closed, no lease, no hold, no denials. The generation grows, so that everybody hears of it."""
+    def clear_hold(self) -> None:
+        """An operator: no hold, and everybody hears of it."""
+
+    def reset(self, *, keep_hold: bool = False) -> None:
+        """An operator: closed, no lease, no denials, no hold. The generation grows, so that everybody hears of it.
+
+        To close the breaker alone is no word on what the server counts: that would ``keep_hold``.
+        """
 
     def close(self) -> None:
         """Close connections and files."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlencode
 
 from .._core.answer import described, is_api_error, json_object, media_type
-from .._core.backoff import jittered, retry_after
+from .._core.backoff import jittered
 from .._core.failure import CODES_OF_2FA, Failure, closed, from_status, from_stranger, unreadable
+from .._core.headers import read
 from .._core.outcome import error_text
 from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
@@ -161,6 +162,12 @@ def token_refused(status: int, headers: Mapping[str, str], body: bytes, method: 
     return is_api_error(json_object(body))
 
 
+def asked_to_wait(reply: Reply, wall: float) -> float | None:
+    """Seconds for which the server asks to be left alone, ``None`` if it does not; ``wall`` is unix time."""
+    told = read(reply.headers, wall)
+    return told.pause if reply.status == 429 else told.asked
+
+
 def scrubbed(reply: Reply, jwt: str) -> Reply:
     """A server that echoes the request in its error must not put a secret into our exceptions."""
     if reply.status < 300:
@@ -237,17 +244,17 @@ class Api:
             return jittered(retry.delay(tried + 1), retry.jitter, self._runtime.random())
         if failure.kind == BUSY:
             words = f"{call.method} {call.path}: not sent ({failure.detail})"
-            raise ColonyNetworkError(f"{words}; make fewer calls at once, or raise the pool's maxsize")
+            raise ColonyNetworkError(f"{words}; make fewer calls at once, or raise the pool's maxsize", 0)
         words = f"{call.method} {call.path}: no answer ({failure.kind}: {failure.detail})"
-        raise ColonyNetworkError(f"{words}; check the network: no key or token is at fault")
+        raise ColonyNetworkError(f"{words}; check the network: no key or token is at fault", 0)
 
     def _after_status(self, call: Call, reply: Reply, tried: int) -> float:
         retry = self._retry
-        after = retry_after(reply.headers, self._runtime.now())
+        after = asked_to_wait(reply, self._runtime.now())
         may = reply.status in retry.retry_on and tried < retry.max_retries and call.repeatable
         if may and (after is None or after <= retry.max_retry_after):
             delay = jittered(retry.delay(tried + 1), retry.jitter, self._runtime.random())
-            return delay if after is None else after
+            return after or delay  # "now" is no delay to hammer a server with that counts
         raise _error(call, reply, after).exception()
 
 

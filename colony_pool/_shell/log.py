@@ -21,7 +21,7 @@ log = logging.getLogger("colony_pool")
 _BURST = 10
 _MINUTE = 60.0
 
-_TOLD = frozenset({ev.StateChanged, ev.HoldStarted, ev.KeyDenied, ev.ServerBlamed, ev.StreakStarted})
+_TOLD = frozenset({ev.StateChanged, ev.HoldStarted, ev.HoldCleared, ev.KeyDenied, ev.ServerBlamed, ev.StreakStarted})
 
 _Line = tuple[int, str, dict[str, Any]]
 
@@ -104,9 +104,20 @@ def _line(event: ev.Event) -> _Line:
         words = f"on hold for {event.seconds:.0f} s ({event.cause}): nothing is sent to /auth/token until then"
         facts = {"event": "hold", "seconds": event.seconds, "cause": event.cause, "waiters": event.waiters}
         return logging.WARNING, f"{words}; {_calls(event.waiters, 'waits', 'wait')}, valid tokens are served", facts
+    if isinstance(event, ev.HoldCleared):
+        return _cleared_line(event)
     assert isinstance(event, ev.KeyDenied)  # noqa: S101 - the last of _TOLD
     facts = {"event": "denied", "status": event.status, "code": event.code or "", "seconds": event.seconds}
     return logging.WARNING, _refused(event), facts
+
+
+def _cleared_line(event: ev.HoldCleared) -> _Line:
+    by = "through the record that it shares" if event.learnt else "in this process"
+    cause = event.cause or "one key was held after a refusal"
+    words = f"an operator, {by}, has ended a hold {event.seconds:.0f} s before its time ({cause})"
+    facts = {"event": "hold_cleared", "seconds": event.seconds, "cause": cause, "waiters": event.waiters}
+    facts["learnt"] = event.learnt
+    return logging.WARNING, f"{words}; the next attempt is one, {_calls(event.waiters, 'waits', 'wait')}", facts
 
 
 def _refused(event: ev.KeyDenied) -> str:

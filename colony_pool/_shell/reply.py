@@ -14,6 +14,8 @@ from http.client import HTTPException, HTTPResponse, UnknownProtocol
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+from .._core.headers import tells_time
+
 # Bytes of an answer's headers, interim answers included; http.client would take 100 lines of 64 KiB.
 _MAX_HEAD = 131_072
 _MAX_LINES = 100  # as http.client has it
@@ -66,7 +68,7 @@ class DeadlineIO(io.RawIOBase):
 class Reply(HTTPResponse):
     """An answer that notices when more came than was announced: its connection is out of step.
 
-    ``headers`` has lower-case names; of a header that comes twice the last one counts.
+    ``headers`` has lower-case names; of a header that comes twice the last one counts, but what tells time is joined.
     """
 
     fp: Any = None  # what Ctrl-C left half made has it, too
@@ -150,6 +152,8 @@ def _header(line: str, before: str, headers: dict[str, str]) -> str:
     name, value = name.lower(), value.strip()
     if name == "content-length" and headers.get(name, value) != value:
         raise HTTPException("two lengths that differ")  # RFC 9112 6.3: the end of the body is unknown
+    if name in headers and tells_time(name):
+        value = f"{headers[name]}, {value}"
     headers[name] = value
     return name
 

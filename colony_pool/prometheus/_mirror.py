@@ -37,7 +37,7 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram, values
 
 from .._core.catalog import COUNTER, GAUGE, MAX, METRICS, MIN, PREFIX
-from .._core.events import Event, HoldStarted, StateChanged
+from .._core.events import Event, HoldCleared, HoldStarted, StateChanged
 from .._core.journal import Series
 from .._shell.fork import drop_before_forks
 from ._pools import Exporter, Row, Source
@@ -94,7 +94,7 @@ class Mirror(Exporter):
             self._ticked = time.monotonic()
             self.write()
             self._go_on(pool)
-        elif isinstance(event, (StateChanged, HoldStarted)):
+        elif isinstance(event, (StateChanged, HoldStarted, HoldCleared)):
             self.write()
 
     def write(self, within: float = 0.0) -> None:

@@ -8,6 +8,8 @@ token with it. There are no cookies, no ``file:`` and no proxy from here on: the
 from __future__ import annotations
 
 import io
+import math
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from email.message import Message
@@ -18,7 +20,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.response import addinfourl
 
-from .._shell.api import token_refused
+from .._shell.api import asked_to_wait, token_refused
 from .._shell.exchange import Reply
 from .._shell.transport import BadReply, NetworkFailure
 from ..agent import Replays
@@ -47,7 +49,7 @@ class _Answer(addinfourl):
 
     def __init__(self, reply: Reply, url: str) -> None:
         headers = Message()
-        for name, value in reply.headers.items():
+        for name, value in _told(reply).items():
             headers[name] = value
         super().__init__(io.BytesIO(reply.body), headers, url, reply.status)
         self.msg = responses.get(reply.status, "")
@@ -55,6 +57,17 @@ class _Answer(addinfourl):
     def getheaders(self) -> list[tuple[str, str]]:
         """All headers."""
         return list(self.headers.items())
+
+
+def _told(reply: Reply) -> dict[str, str]:
+    """The headers, with an error's ``Retry-After`` in whole seconds: the SDK may trip over anything else."""
+    headers = dict(reply.headers)
+    if reply.status >= 400:
+        after = asked_to_wait(reply, time.time())
+        headers.pop("retry-after", None)
+        if after is not None:
+            headers["retry-after"] = str(math.ceil(after))
+    return headers
 
 
 class _Connections(urllib_request.BaseHandler):

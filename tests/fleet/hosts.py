@@ -151,7 +151,7 @@ class Host:
         sky = self._sky
         sky.store_calls[int(sky.now)] += 1
         sky.verbs[type(action).__name__] += 1
-        answer = VERBS[type(action)](sky.store, self._owner, action)
+        answer = VERBS[type(action)](sky.store, self._owner, action, sky.now)
         sky.at(sky.now + sky.plan.store_latency / 2, lambda: self._hear(action, answer))
 
     def _hear(self, action: act.ForStore, answer: object) -> None:

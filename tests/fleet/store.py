@@ -61,9 +61,9 @@ class FaultyStore(MemoryStore):
         self._meet("conclude")
         return super().conclude(owner, fence, opening)
 
-    def hold(self, seconds: float, cause: str) -> View:
+    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> View:
         self._meet("hold")
-        return super().hold(seconds, cause)
+        return super().hold(seconds, cause, age=age)
 
     def join(self, owner: str, seconds: float) -> View:
         self._meet("join")
@@ -87,6 +87,10 @@ class FaultyStore(MemoryStore):
         self._meet("forget_key")
         super().forget_key(key)
 
-    def reset(self) -> None:
+    def clear_hold(self) -> None:
+        self._meet("clear_hold")
+        super().clear_hold()
+
+    def reset(self, *, keep_hold: bool = False) -> None:
         self._meet("reset")
-        super().reset()
+        super().reset(keep_hold=keep_hold)

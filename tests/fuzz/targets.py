@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from colony_pool._core.backoff import http_date, rate_limit, retry_after
+from colony_pool._core.backoff import http_date
 from colony_pool._core.failure import from_outcome
+from colony_pool._core.headers import read
 from colony_pool._core.life import MAX_LIFE, claims_expiry
 from colony_pool._core.outcome import (
     KINDS,
@@ -86,7 +87,8 @@ def header_values(data: bytes) -> None:
     """Four header lines: ``Retry-After``, ``X-RateLimit-Remaining``, ``X-RateLimit-Reset``, ``Date``."""
     names = ("retry-after", "x-ratelimit-remaining", "x-ratelimit-reset", "date")
     headers = dict(zip(names, data.decode("latin-1").split("\n"), strict=False))
-    for seconds in (retry_after(headers, WALL), rate_limit(headers, WALL)[1]):
+    told = read(headers, WALL)
+    for seconds in (told.retry_after, told.pause, told.exhausted_for, *(limit.reset for limit in told.limits)):
         assert seconds is None or 0.0 <= seconds <= DECADE, headers
     moment = http_date(headers.get("date"))
     assert moment is None or math.isfinite(moment)

@@ -25,7 +25,6 @@ def because(reason: str, module: str, function: str, line: str, *becomes: str) -
     return (Survivor(module, function, line, one, reason) for one in becomes)
 
 
-_HEADER = "any text that is neither a number nor a date says what an empty one says: nothing"
 _STRICT = "a guard against our own mistakes: a histogram always has one count more than bounds"
 _CAPPED = "2 ** 60 seconds is longer than any cap already; the bound keeps a float from overflowing"
 _FALSE = "None is as false as False, and it is asked nothing else"
@@ -36,21 +35,6 @@ _NO_WALL = "the wall clock is asked only about a token, and here it cannot be: "
 _CUMULATIVE = 'for bound, count in zip((*map(repr, self.bounds), "+Inf"), self.counts, strict=True):'
 
 SURVIVORS: tuple[Survivor, ...] = (
-    *because(
-        _HEADER, CORE + "backoff.py", "retry_after",
-        'text = (headers.get("retry-after") or "").strip()',
-        'text = (headers.get("retry-after") or "XXXX").strip()',
-    ),
-    *because(
-        _HEADER, CORE + "backoff.py", "rate_limit",
-        'left = (headers.get("x-ratelimit-remaining") or "").strip()',
-        'left = (headers.get("x-ratelimit-remaining") or "XXXX").strip()',
-    ),
-    *because(
-        _HEADER, CORE + "backoff.py", "rate_limit",
-        'reset = (headers.get("x-ratelimit-reset") or "").strip()',
-        'reset = (headers.get("x-ratelimit-reset") or "XXXX").strip()',
-    ),
     *because(
         _STRICT, CORE + "journal.py", "Histogram.cumulative", _CUMULATIVE,
         _CUMULATIVE.replace("strict=True", "strict=None"),

@@ -120,6 +120,9 @@ class LoopPool:
         agent = self._view.agent(api_key, **options)
         return self._handles.setdefault(agent, LoopAgent(self._loops, agent))
 
+    def clear_rate_limit(self) -> Any:
+        return self._loops.call(self._view.clear_rate_limit())
+
     def close(self) -> None:
         self._loops.call(self._view.close())
 

@@ -15,8 +15,8 @@ from random import Random
 OK, DOWN, NETWORK, FAULT, THROTTLED, DENIED = "ok", "down", "network", "fault", "throttled", "denied"
 BAD = (DOWN, NETWORK, FAULT)
 # Shapes of Retry-After; those of the second row say nothing.
-SENSIBLE = ("seconds", "date", "date alone", "fraction", "zero", "a day", "huge")
-SENSELESS = ("absent", "words", "negative", "exponent", "empty")
+SENSIBLE = ("seconds", "date", "date alone", "fraction", "zero", "a day", "twice", "unix", "milliseconds")
+SENSELESS = ("absent", "words", "negative", "exponent", "empty", "huge")
 SHAPES = SENSIBLE + SENSELESS
 
 
@@ -59,9 +59,11 @@ def retry_after(shape: str, dice: Random, server_wall: float) -> tuple[dict[str,
     seconds = dice.choice([1, 2, 5, 20, 45, 70])
     moment = int(server_wall) + seconds
     date = {"retry-after": formatdate(moment, usegmt=True)}
-    texts = {"fraction": "2.5", "zero": "0", "a day": "86400", "huge": "999999999999", "words": "a while",
-             "negative": "-5", "exponent": "1e3", "empty": ""}  # fmt: skip
-    wishes = {"fraction": Wish(2.5), "zero": Wish(0.0), "a day": Wish(86_400.0), "huge": Wish(86_400.0 * 3650)}
+    texts = {"fraction": "2.5", "zero": "0", "a day": "86400", "huge": "9" * 16, "words": "a while",
+             "negative": "-5", "exponent": "1e3", "empty": "", "twice": "20, 20", "unix": str(moment),
+             "milliseconds": str(moment * 1000)}  # fmt: skip
+    wishes = {"fraction": Wish(2.5), "zero": Wish(0.0), "a day": Wish(86_400.0), "twice": Wish(20.0),
+              "unix": Wish(until=float(moment)), "milliseconds": Wish(until=float(moment))}  # fmt: skip
     if shape == "seconds":
         return {"retry-after": str(seconds)}, Wish(float(seconds))
     if shape == "date":

@@ -14,8 +14,8 @@ from typing import Any
 from unittest import mock
 
 from colony_pool._core import actions as act
-from colony_pool._core import backoff, journal
 from colony_pool._core import events as ev
+from colony_pool._core import headers, journal
 from colony_pool._core.account import Flight, Permit
 from colony_pool._core.budget import RetryBudget
 from colony_pool._core.circuit import Circuit
@@ -97,7 +97,7 @@ def a_hold_is_ignored() -> Iterator[None]:
 @breaks("nothing during a hold (G13)")
 def a_date_in_retry_after_is_not_read() -> Iterator[None]:
     """Seconds are understood, an HTTP date is not."""
-    with mock.patch.object(backoff, "http_date", return_value=None):
+    with mock.patch.object(headers, "http_date", return_value=None):
         yield
 
 

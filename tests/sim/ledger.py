@@ -112,6 +112,7 @@ class Ledger:
         self.lost: Counter[str] = Counter()
         self.blamed = False  # whether the last refusal was the server's fault
         self._holding = False
+        self._shortest, self._short_since = 0.5, -math.inf  # of holds that end at once
         self._tried: dict[object, int] = {}  # flights: the closed period in which they were last on the wire
         self._busy: defaultdict[int, float] = defaultdict(float)
         self._worked: set[int] = set()  # keys that ever got a token
@@ -168,6 +169,8 @@ class Ledger:
         self.last[key] = answer
         if attempt.period == self.period and not attempt.probe:
             self.failures = self.failures + 1 if means in BAD else 0 if means != THROTTLED else self.failures
+        if means in (OK, DENIED):
+            self._shortest, self._short_since = 0.5, -math.inf
         if means in (OK, DENIED) and self.is_void(attempt.permit):
             pass  # it is made again
         elif means == OK:
@@ -177,7 +180,7 @@ class Ledger:
             self.refused[key] = (self.now, answer)
             self._denied_last = (self.now, key)
         elif means == THROTTLED:
-            self._throttled(answer)
+            self._throttled(attempt, answer)
         elif (asked := answer.wish.from_now(self.wall)) is not None:
             self.wished[key] = self.now + min(asked, POSTPONED_MAX)
             if attempt.probe and attempt.period == self.period:
@@ -193,8 +196,12 @@ class Ledger:
         self.refused.pop(key, None)
         self._worked.add(key)
 
-    def _throttled(self, answer: Answer) -> None:
+    def _throttled(self, attempt: Attempt, answer: Answer) -> None:
         asked = answer.wish.from_now(self.wall)
+        if asked is not None and asked < 1.0:  # now: a second, doubling while it repeats
+            if attempt.at >= self._short_since:
+                self._shortest, self._short_since = min(2 * self._shortest, HOLD), self.now
+            asked = max(asked, self._shortest)
         self._hold(HOLD if asked is None else asked)
         if self._denied_last is not None and self.now - self._denied_last[0] <= MINUTE:
             self.key_hold[self._denied_last[1]] = self.now + 2 * max(0.0, self.hold_until - self.now)

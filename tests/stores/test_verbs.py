@@ -169,6 +169,34 @@ def test_a_hold_is_never_shortened(world: World) -> None:
     assert world.a.look().hold_for > 2 * LONG - 60
 
 
+def test_g13_a_hold_that_an_operator_has_ended_is_told_from_one_of_later(world: World) -> None:
+    assert (None, 0.0) == (world.a.look().cleared_ago, world.a.look().hold_age)
+    world.a.hold(LONG, "before")
+    before = world.b.look()
+    world.b.clear_hold()
+    view = world.a.look()
+    assert (0.0, "") == (view.hold_for, view.hold_cause)
+    assert view.cleared_ago is not None
+    assert 0.0 <= view.cleared_ago < 60.0
+    assert (before.generation, before.opening, before.members) == (view.generation, view.opening, view.members)
+    world.lapse()
+    since = world.a.hold(LONG, "after")
+    assert since.cleared_ago is not None
+    assert "after" == since.hold_cause
+    assert since.hold_age < since.cleared_ago
+    assert world.a.hold(1.0, "shorter").hold_age >= since.hold_age
+    world.a.clear_hold()
+    assert 0.0 == world.a.hold(LONG, "on its way when the operator spoke", age=10.0).hold_for
+
+
+def test_g13_to_close_the_breaker_alone_ends_no_hold(world: World) -> None:
+    world.a.hold(LONG, "429")
+    world.a.reset(keep_hold=True)
+    assert ("429", None) == (world.b.look().hold_cause, world.b.look().cleared_ago)
+    world.a.reset()
+    assert ("", True) == (world.b.look().hold_cause, world.b.look().cleared_ago is not None)
+
+
 def test_nobody_probes_during_a_hold(world: World) -> None:
     open_up(world)
     world.a.hold(LONG, "429")
@@ -217,9 +245,9 @@ def test_a_reset_ends_everything_that_stops_anybody(world: World) -> None:
     world.a.release_key("a", "k", denial=DENIAL)
     world.b.reset()
     view = world.a.look()
-    assert view == replace(View(), generation=view.generation)
+    assert replace(view, cleared_ago=None) == replace(View(), generation=view.generation)
     assert view.generation > opened.generation
-    assert world.a.conclude("a", old, OPENING) == view
+    assert replace(world.a.conclude("a", old, OPENING), cleared_ago=view.cleared_ago) == view
     assert world.b.claim_key("b", "k", LONG).mine
 
 

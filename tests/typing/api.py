@@ -50,7 +50,7 @@ def everything(key: str) -> None:
         answer: Response = agent.get("/users/me", params={"page": 2}, timeout=3.0)
         print(answer.status)
     except CircuitOpenError as error:
-        after: float = error.retry_after
+        after: float | None = error.retry_after
         print(after)
     except ColonyAPIError as error:
         code: str | None = error.code
