@@ -88,7 +88,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, wall: float) 
     """Give one HTTP answer its class. ``headers`` have lower-case names; ``wall`` is unix time now."""
     told = read(headers, wall)
     outcome = _by_status(status, headers, body, wall, told)
-    return outcome if told.left is None else replace(outcome, left=told.left)
+    return outcome if told.left is None or outcome.is_foreign else replace(outcome, left=told.left)
 
 
 def _by_status(status: int, headers: Mapping[str, str], body: bytes, wall: float, told: Told) -> Outcome:
