@@ -239,6 +239,7 @@ class Exchange:
             else:
                 conn.connect()
         finally:
+            conn.colony_looked_up = None  # an idle connection outlives its pool: urllib3 holds it in a finaliser
             if limit is not None:
                 limit.cancel()
 
