@@ -50,7 +50,7 @@ class Endpoint:
         self.sim.sleep(seconds)
         self.inside -= 1
         if status != 200:
-            return Reply(status, headers, b"{}")
+            return Reply(status, headers, b'{"detail": "no"}')
         self.served[key] = self.served.get(key, 0) + 1
         return Reply(
             200, headers, json.dumps({"access_token": _jwt(key, self.served[key]), "expires_in": LIFE}).encode()
