@@ -5,23 +5,53 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
+# The largest number that every clock, timer, store and runtime carries; 31 years, where it is seconds.
+LARGEST = 10**9
+# The longest that a socket can be waited for, seconds: the system counts milliseconds in 31 bits. 11 days.
+LONGEST_TIMEOUT = 10**6
+_SHOWN = 60
 
-def number(owner: object, name: str, low: float, high: float = math.inf) -> None:
+
+def is_number(value: object, low: float, high: float) -> bool:
+    """Whether ``value`` is a number from ``low`` to ``high``; ``True`` is none, nor is NaN."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
+def number(owner: object, name: str, low: float, high: float = LARGEST) -> None:
     """A finite number from ``low`` to ``high``; ``True`` is none."""
-    value = getattr(owner, name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        top = "" if high == math.inf else f" and at most {high:g}"
-        raise bad(owner, name, f"a number of at least {low:g}{top}")
-    if math.isinf(value):
-        raise ValueError(f"{_called(owner)}({name}={value!r}): must be finite")
+    if not is_number(getattr(owner, name), low, high):
+        raise bad(owner, name, f"a number of at least {low:g} and at most {high:g}")
 
 
-def whole(owner: object, name: str, low: int, high: int | None = None) -> None:
+def whole(owner: object, name: str, low: int, high: int = LARGEST) -> None:
     """A whole number from ``low`` to ``high``; ``True`` is none."""
     value = getattr(owner, name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-        top = "" if high is None else f" and at most {high}"
-        raise bad(owner, name, f"a whole number of at least {low}{top}")
+    if not isinstance(value, int) or not is_number(value, low, high):
+        raise bad(owner, name, f"a whole number of at least {low} and at most {high}")
+
+
+def patience(value: object) -> float:
+    """Return the seconds of a ``max_wait``; ``math.inf`` is no limit.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value == math.inf:
+        return float(LARGEST)
+    if not isinstance(value, (int, float)) or not is_number(value, 0.0, LARGEST):
+        raise ValueError(
+            f"max_wait={shown(value)}: must be a number of seconds from 0 to {LARGEST:g}, or math.inf for no limit"
+        )
+    return float(value)
+
+
+def shown(value: object) -> str:
+    """``value`` for a message: a number may have more digits than Python is willing to write."""
+    try:
+        words = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}..."
 
 
 def flag(owner: object, name: str) -> None:
@@ -48,7 +78,7 @@ def ordered(owner: object, first: str, second: str) -> None:
 
 def bad(owner: object, name: str, allowed: str) -> ValueError:
     """What is raised for the value that ``owner`` has for ``name``."""
-    return ValueError(f"{_called(owner)}({name}={getattr(owner, name)!r}): must be {allowed}")
+    return ValueError(f"{_called(owner)}({name}={shown(getattr(owner, name))}): must be {allowed}")
 
 
 def _called(owner: object) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ._check import patience
 from ._core.account import Account, Waiter
 from ._core.actions import Grant
 from ._core.token import Token, issue
@@ -40,13 +41,8 @@ def look_after(patience: float) -> float:
 
 def patience_of(config: DeskConfig, max_wait: float | None) -> float:
     """Seconds for which a call that asks for ``max_wait`` may be parked."""
-    if config.retry.max_retries == 0:
-        return 0.0
-    if max_wait is None:
-        return config.max_wait
-    if isinstance(max_wait, bool) or not isinstance(max_wait, (int, float)) or not 0 <= max_wait < 1e9:
-        raise ValueError(f"max_wait={max_wait!r}: must be a number of seconds from 0 to 1e9")
-    return float(max_wait)
+    seconds = config.max_wait if max_wait is None else patience(max_wait)
+    return 0.0 if config.retry.max_retries == 0 else seconds
 
 
 def answer_of(waiter: Waiter) -> str:
@@ -130,7 +126,7 @@ class Agent:
 
         Arguments:
             max_wait: seconds for which this call may be parked while the endpoint is down or held; its own
-                attempts do not count. Default: the pool's (122). 0 never parks.
+                attempts do not count. Default: the pool's (122). 0 never parks, ``math.inf`` has no limit.
 
         Raises:
             ColonyAuthError: this key, or its one-time code, was refused.

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
-from ._check import flag, number, ordered, statuses, whole
+from ._check import LARGEST, LONGEST_TIMEOUT, flag, number, ordered, statuses, whole
 
 __all__ = [
     "AUTH_TOKEN_RETRY",
@@ -24,6 +24,9 @@ __all__ = [
 ]
 
 DEFAULT_BASE_URL = "https://thecolony.ai/api/v1"
+_MOST_RETRIES = 1_000_000
+_DOUBLINGS = 60  # of a delay; after so many it stays as it is
+_LONGEST_LIFE = 10 * 365 * 86_400  # of a token, seconds: a longer one is believed nowhere
 _RETRY_STATUSES = frozenset({429, 502, 503, 504})
 _AUTH_RETRY_STATUSES = frozenset({502, 503, 504})
 
@@ -55,7 +58,7 @@ class RetryConfig:
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        whole(self, "max_retries", 0)
+        whole(self, "max_retries", 0, _MOST_RETRIES)
         number(self, "base_delay", 0.0)
         number(self, "max_delay", 0.0)
         number(self, "max_retry_after", 0.0)
@@ -65,12 +68,15 @@ class RetryConfig:
 
     def delay(self, retry: int) -> float:
         """Seconds before the ``retry``-th retry (1 is the first), without jitter."""
-        return float(min(self.base_delay * 2.0 ** min(retry - 1, 60), self.max_delay))
+        return float(min(self.base_delay * 2.0 ** min(retry - 1, _DOUBLINGS), self.max_delay))
 
     @property
     def patience(self) -> float:
         """Seconds that all delays together take: 122 for the token endpoint's default."""
-        return math.fsum(self.delay(n) for n in range(1, self.max_retries + 1))
+        growing = min(self.max_retries, _DOUBLINGS)
+        delays = [self.delay(n) for n in range(1, growing + 1)]
+        constant = self.delay(_DOUBLINGS + 1) * (self.max_retries - growing)
+        return min(math.fsum([*delays, constant]), float(LARGEST))
 
 
 #: The SDK's schedule for ``/auth/token``: 2, 4, 8, 16, 32, 60 seconds, 122 in all. No 429: there the server counts.
@@ -151,7 +157,7 @@ class Timeout:
 
     def __post_init__(self) -> None:
         for name in ("connect", "read", "total"):
-            number(self, name, 0.001)
+            number(self, name, 0.001, LONGEST_TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +211,7 @@ class TokenConfig:
     renew_interval_max: float = 60.0
 
     def __post_init__(self) -> None:
-        number(self, "life", 0.001)
+        number(self, "life", 0.001, _LONGEST_LIFE)
         number(self, "soft_min", 0.0, 1.0)
         number(self, "soft_spread", 0.0, 1.0)
         for name in ("margin", "rest_min", "rest_max", "forced_interval", "known_after"):
@@ -272,7 +278,7 @@ class DeskConfig:
 
     def __post_init__(self) -> None:
         number(self, "max_wait", 0.0)
-        number(self, "probe_timeout", 0.001)
+        number(self, "probe_timeout", 0.001, LONGEST_TIMEOUT)
         whole(self, "maxsize", 1, 65_535)  # from one address to one port there are no more connections
 
 

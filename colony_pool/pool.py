@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from ._check import LARGEST
 from ._core import events as ev
 from ._core.account import Permit
 from ._core.actions import Action
@@ -79,7 +80,7 @@ class ColonyPool:
         retry_budget: how many retries all agents together may make. A default one holds at least the whole
             schedule of one agent, ``auth_token_retry.max_retries``.
         max_wait: seconds that a call may be parked while the endpoint is down. Default: the sum of
-            ``auth_token_retry``'s delays, 122.
+            ``auth_token_retry``'s delays, 122. ``math.inf`` is no limit.
         timeout: bounds of one attempt, seconds.
         probe_timeout: seconds until a probe counts as failed; doubles with each that is lost.
         maxsize: requests in flight at once, and connections kept; 1 to 65,535.
@@ -139,10 +140,14 @@ class ColonyPool:
         if token_cache not in ("disk", None):
             raise ValueError(f"token_cache={token_cache!r}: must be 'disk' or None")
         self._shared = Shared(shared, share_tokens=share_tokens, base_url=self.base_url)
+        if max_wait is None:
+            max_wait = auth_token_retry.patience
+        elif max_wait == math.inf:
+            max_wait = float(LARGEST)
         self._config = DeskConfig(
             retry=auth_token_retry, breaker=breaker, budget=_budget(retry_budget, auth_token_retry), window=window,
             token=tokens, denial=denial, timeout=timeout,
-            max_wait=auth_token_retry.patience if max_wait is None else max_wait,
+            max_wait=max_wait,
             probe_timeout=probe_timeout, maxsize=maxsize, look=self._shared.look,
         )  # fmt: skip
         self.name = check_name(name) if name is not None else urlsplit(self.base_url).netloc

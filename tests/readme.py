@@ -45,7 +45,8 @@ GUARANTEES = {
     18: "Within 60 s of expiry callers wait for a new token; a valid one is served in every state.",
     19: "A 401 drops only the token that was refused: one refresh, one replay, once per key and minute.",
     20: "A wall clock that steps never prolongs a token; a laptop that slept refreshes.",
-    21: "The disk cache is the SDK's own, in both directions; no error of it reaches a caller.",
+    21: "The disk cache is the SDK's own, in both directions; it reads plain files of this user alone (0600), "
+    "waits for none, and no error of it reaches a caller.",
     22: "https or loopback only, certificates verified, no redirect followed, none too big, too slow or too odd.",
     23: "Keys, tokens and codes are in no repr, log, error, traceback, metric, event, pickle or file but the cache.",
     24: "After a fork the child has fresh locks, sockets and no waiters; it keeps its tokens.",

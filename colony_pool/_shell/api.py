@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlencode
 
+from .._check import LONGEST_TIMEOUT, is_number, patience, shown
 from .._core.answer import described, is_api_error, json_object, media_type
 from .._core.backoff import jittered
 from .._core.failure import CODES_OF_2FA, Failure, closed, from_status, from_stranger, unreadable
@@ -106,8 +107,12 @@ def prepare(
     if verb not in METHODS:
         raise ValueError(f"method={method!r}: must be one of {', '.join(METHODS)}")
     _check_path(path)
-    if timeout is not None and not (isinstance(timeout, (int, float)) and 0 < timeout < 1e9):
-        raise ValueError(f"timeout={timeout!r}: must be a positive number of seconds")
+    if timeout is not None and not (is_number(timeout, 0.0, LONGEST_TIMEOUT) and timeout > 0):
+        raise ValueError(
+            f"timeout={shown(timeout)}: must be a positive number of seconds, at most {LONGEST_TIMEOUT:,}"
+        )
+    if max_wait is not None:
+        patience(max_wait)
     given = {name: value for name, value in dict(params or {}).items() if value is not None}
     query = urlencode(given, doseq=True)
     target = f"{path}{'&' if '?' in path else '?'}{query}" if query else path

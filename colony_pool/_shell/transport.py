@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
+from .._check import LONGEST_TIMEOUT
 from .._runtime.protocol import Runtime
 from .._version import __version__
 from ..config import Timeout
@@ -86,7 +87,7 @@ class Transport:
         """
         sent = {**self.always, **headers}
         abort = abort or Abort()
-        deadline = monotonic() + (self._timeout.total if total is None else total)
+        deadline = monotonic() + min(self._timeout.total if total is None else total, LONGEST_TIMEOUT)
         try:
             checked(headers)
             if abort.aborted or self._pools.closed:
