@@ -51,8 +51,11 @@ class _Guarded:
     _corked: list[bytes] | None = None  # what waits to leave in one piece
     colony_lever: Any = None  # what to shut down while there is no ``sock`` yet
     colony_descriptor = -1  # of that
+    colony_pid = -1  # the process that connects it
 
     def seconds_left(self) -> float:
+        if os.getpid() != self.colony_pid:
+            raise ConnectionAbortedError("the connection is that of the parent process")
         left = self.colony_deadline[0] - monotonic()
         if left <= 0:
             raise TimeoutError("no time left")
