@@ -110,10 +110,10 @@ def tls_context(ca_certs: str | None) -> ssl.SSLContext:
 
 
 def _give_up(conn: Any) -> None:
-    """Close its descriptor, not by way of gevent, which would leave the last step to a hub that takes none."""
+    """Close its descriptor now; gevent, in ``os.close`` too, would leave that to a hub, which may take no step any more."""
     sock, conn.sock = conn.sock, None
     if sock is not None:
-        _quietly(lambda: os.close(_socket.socket.detach(getattr(sock, "_sock", sock))))
+        _quietly(lambda: _socket.close(_socket.socket.detach(getattr(sock, "_sock", sock))))
 
 
 def _quietly(act: Callable[[], object]) -> None:

@@ -21,8 +21,15 @@ def _fork() -> int:
 class Children:
     """Children that Python is not told of. gevent may reap them before anybody asks: each writes what came of it."""
 
-    def __init__(self, w: World) -> None:
+    def __init__(self, w: World, *, at_rest: bool = True) -> None:
+        """Wait until the threads that have done something in the background have ended.
+
+        One that waits for the interpreter's lock at the fork, or has it, breaks that in the child: no library can
+        mend it.
+        """
         self._w = w
+        if at_rest:
+            w.until(lambda: w.threads() <= 1 + 2 * (w.loops is not None), "no thread is at work")
         self._read, self._write = os.pipe()
         self._count = 0
 
@@ -117,7 +124,7 @@ def g24_an_untold_fork_in_the_middle_of_other_tasks_requests(w: World) -> None:
         assert (status.waiters, status.in_flight, status.connections) == (0, 0, (0, 0))
         _ask_as(pool, "child", 3)
 
-    children = Children(w)
+    children = Children(w, at_rest=False)
     for _ in range(2):
         children.fork(child)
     for i, call in enumerate(calls):
