@@ -153,12 +153,12 @@ def g24_whatever_is_done_first_in_an_untold_child_is_done_in_its_own_name(w: Wor
         return float(found.rpartition(" ")[2])
 
     firsts: list[Any] = [
-        lambda: agent.invalidate(),
-        lambda: pool.status(),
+        agent.invalidate,
+        pool.status,
         lambda: pool.breaker.open() and pool.breaker.close(),
         counted,
         lambda: pool.start_metrics_server(0),
-        lambda: pool.close(),
+        pool.close,
     ]
 
     def child(first: Any, *, closes: bool) -> None:
