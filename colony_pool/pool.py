@@ -326,6 +326,7 @@ class ColonyPool:
 
     def _turn_to_gevent(self) -> None:
         """gunicorn patches in its workers, after an application that it has preloaded made its pool."""
+        make_runtime("gevent").home()  # what gevent imports for its first hub, it imports while other threads wait
         self._transport.close()
         self.journal.grow(self._observer.running())
         self._begin_anew()

@@ -7,10 +7,11 @@ only the one or the other. To try and to sleep works for all; it is rare here, a
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
+
+from .._runtime.select import pause
 
 _STEP = 0.001  # seconds
 
@@ -34,7 +35,7 @@ class Once:
             try:
                 taken.extend(islice(iter(self._turn.pop, None), 1))  # all in C: Ctrl-C comes before or after
             except IndexError:
-                time.sleep(_STEP)
+                pause(_STEP)
                 continue
             try:
                 self._act(is_done, act)
