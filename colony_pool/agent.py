@@ -12,6 +12,7 @@ from ._core.actions import Grant
 from ._core.token import Token, issue
 from ._shell.api import Response, prepare
 from ._shell.credential import Credential, Totp
+from ._shell.fork import notice_fork
 from ._shell.runner import Step
 from .config import DeskConfig
 from .errors import ColonyTwoFactorInvalidError, ColonyTwoFactorRequiredError
@@ -209,6 +210,7 @@ class Agent:
 
     def invalidate(self) -> None:
         """Forget the token, on disk too, and that the key was refused: the next call asks the server."""
+        notice_fork()
         desk = self._pool._runner.dispatcher
         if self._pool._cache is not None:
             self._pool._cache.remove(self._credential.key, None)
@@ -328,6 +330,7 @@ class Agent:
 
     def _has_another(self, refused: str) -> bool:
         """Whether there is, or will be, another token than ``refused``: in memory, on disk, or in the store."""
+        notice_fork()
         account, pool = self._account, self._pool
         old = account.token
         if old is None or old.jwt != refused:
@@ -362,6 +365,7 @@ class Agent:
 
     def _rejected(self, jwt: str) -> bool:
         """Drop the token that was refused, if the next call may ask the server for another; whether it may."""
+        notice_fork()
         account, pool = self._account, self._pool
         token, record = account.token, account.record
         if token is None or token.jwt != jwt:

@@ -25,12 +25,13 @@ from ._shell.api import Api
 from ._shell.attempt import Attempt
 from ._shell.breaker import PoolBreaker
 from ._shell.credential import Credential, Totp
-from ._shell.fork import renew_in_children
+from ._shell.fork import notice_fork, renew_in_children
 from ._shell.handles import Handles
 from ._shell.log import EventLog
 from ._shell.loose import Loose
 from ._shell.mailbox import Mailbox
 from ._shell.observe import Observation, Observer, check_name
+from ._shell.once import Once
 from ._shell.runner import Runner
 from ._shell.token_cache import TokenCache
 from ._shell.transport import Transport
@@ -158,6 +159,7 @@ class ColonyPool:
         self._agents: Handles[Agent] = Handles(lambda agent: agent._is_of_use())
         self._closed = False
         self._is_over = False  # nothing is left to close
+        self._turning = Once()
         self._at_close: Loose[Any] = Loose()  # whose ``end()`` is called
         self._metrics_servers = MetricsServers()
         self._registry = registry
@@ -173,6 +175,7 @@ class ColonyPool:
 
     def _wire(self) -> None:
         """Make what must not be shared with a parent process: locks, sockets, timers, the desk."""
+        self._wired_for = ""  # the name of the runtime that all parts are wired for
         choice = self._runtime_choice
         self._runtime = make_runtime(choice)
         self._mailbox = Mailbox(self._runtime, self._event_log.lost)
@@ -207,6 +210,7 @@ class ColonyPool:
             lambda: self.breaker.listener_errors, lambda: self._mailbox.dropped,
             self._link.health if self._link is not None else None,
         )  # fmt: skip
+        self._wired_for = self._runtime.name
 
     def __enter__(self) -> ColonyPool:
         return self
@@ -255,14 +259,17 @@ class ColonyPool:
 
     def status(self) -> PoolStatus:
         """Return what the pool knows now. Cheap enough for a health check; changes nothing."""
+        notice_fork()
         return self._observer.status(closed=self._closed)
 
     def observe(self) -> Observation:
         """Return the gauges of one moment, for an exporter. Reads without a lock and changes nothing."""
+        notice_fork()
         return self._observer.observe()
 
     def later(self, delay: float, fn: Callable[[], object]) -> object:
         """Call ``fn()`` after ``delay`` seconds in a task of the pool's runtime, for an exporter."""
+        notice_fork()
         return self._runtime.call_later(delay, fn)
 
     def start_metrics_server(self, port: int, addr: str = "127.0.0.1") -> int:
@@ -270,6 +277,7 @@ class ColonyPool:
 
         It ends with the pool. Raises ``RuntimeError`` (no registry), ``OSError`` (it is taken), ``PoolClosedError``.
         """
+        notice_fork()
         if self._closed:
             raise closed().exception()
         return self._metrics_servers.start(port, addr, self._registry)
@@ -301,6 +309,7 @@ class ColonyPool:
         It may be called again, and by several at once: each call does what is left to do. In a gevent hub, where a
         signal handler runs, nothing can be waited for: what is at work then ends by itself.
         """
+        notice_fork()
         if self._is_over:
             return
         self._closed = True
@@ -332,13 +341,22 @@ class ColonyPool:
 
     def _ready(self) -> None:
         """Every call that does more than read a cached token comes through here."""
+        notice_fork()
         if self._closed:
             raise closed().exception()
-        if self._runtime_choice == "auto" and self._runtime.name == "threads" and gevent_has_patched():
-            # gunicorn patches in its workers, after an application that it has preloaded made its pool.
-            self._transport.close()
-            self.journal.grow(self._observer.running())
-            self._begin_anew()
+        if not self._suits_the_process():
+            self._turning.do(self._suits_the_process, self._turn_to_gevent)
+
+    def _suits_the_process(self) -> bool:
+        """Whether all parts are wired, and for greenlets if gevent has patched this process since they were made."""
+        return self._runtime_choice != "auto" or self._wired_for == "gevent" or not gevent_has_patched()
+
+    def _turn_to_gevent(self) -> None:
+        """gunicorn patches in its workers, after an application that it has preloaded made its pool."""
+        make_runtime("gevent").home()  # what gevent imports for its first hub, it imports while other threads wait
+        self._transport.close()
+        self.journal.grow(self._observer.running())
+        self._begin_anew()
 
     def _note(self, event: ev.Event) -> None:
         self.journal.note(event)
@@ -371,16 +389,19 @@ class ColonyPool:
             self._link.release(permit, outcome)
 
     def _after_fork(self) -> None:
-        """In a forked child: fresh locks, sockets and desk, no waiters; the tokens stay (G24)."""
-        if self._closed:
-            return
+        """In a forked child: fresh locks, sockets and desk, no waiters; the tokens stay (G24).
+
+        One that is closed, or was being closed as another thread forked, is closed here, too, and the parent's.
+        """
+        self._turning = Once()
         self._runner.after_fork()
         self._transport.after_fork()
         if self._unsaved is not None:
             self._unsaved.after_fork()
         self._metrics_servers.forget()
         self.journal.reset(self._runtime.monotonic())
-        self._begin_anew()
+        if not self._closed:
+            self._begin_anew()
 
     def _begin_anew(self) -> None:
         """A fresh runtime, desk and transport; who waited at the old desk is none of ours."""

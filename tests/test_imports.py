@@ -40,7 +40,7 @@ DOORS = {
     "pybreaker": {"_shell/breaker.py"},
     "prometheus_client": {
         "prometheus/__init__.py", "prometheus/_collector.py", "prometheus/_mirror.py", "prometheus/_reader.py",
-        "prometheus/_sidecar.py",
+        "prometheus/_server.py", "prometheus/_sidecar.py",
     },
     "redis": {"_shared/redis.py"},
     "colony_sdk": {"sdk/_async.py", "sdk/_client.py", "sdk/_errors.py", "sdk/_seam.py"},

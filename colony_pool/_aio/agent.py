@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .._core.account import Waiter
 from .._core.failure import closed
 from .._shell.api import Response, is_refused, prepare
+from .._shell.fork import notice_fork
 from ..agent import Agent, Replays, answer_of, look_after, patience_of
 from .flag import LoopFlag, off_loop
 
@@ -122,6 +123,7 @@ class AsyncAgent:
 
     def _forget(self) -> None:
         """As ``invalidate``, for who cannot await it; ``_forgotten`` tells when it has been done."""
+        notice_fork()
         self._forgetting = done = Future[None]()
 
         def forget() -> None:
@@ -139,6 +141,7 @@ class AsyncAgent:
             self._forgetting = None if self._forgetting is forgetting else self._forgetting
 
     async def _off_loop(self, fn: Any, *args: Any) -> Any:
+        notice_fork()
         return await off_loop(self._view.pool._runner.errands, fn, *args)
 
     def _end(self) -> None:

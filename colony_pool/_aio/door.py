@@ -12,7 +12,6 @@ request gets one of it, and the last that has one closes it. So it is when somet
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 import threading
@@ -25,6 +24,7 @@ from .._core.failure import closed
 from .._shell.api import Call, Sent, scrubbed
 from .._shell.bulkhead import Ticket
 from .._shell.connections import BUSY
+from .._shell.descriptors import close_handle
 from .._shell.loose import Loose
 from .._shell.transport import NetworkFailure, Reply, checked
 from .exchange import Exchange, Line
@@ -307,8 +307,7 @@ class Door:
     def give_up(self) -> None:
         """Close this process's handles on the sockets: its parent goes on using them."""
         for sock in self._sockets.all():
-            with suppress(OSError):
-                os.close(sock.detach())
+            close_handle(sock)
 
 
 async def _quietly(close: Callable[[], Awaitable[None]]) -> None:

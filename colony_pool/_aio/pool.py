@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._core.failure import closed
 from .._shell.credential import Totp
-from .._shell.fork import renew_in_children
+from .._shell.fork import notice_fork, renew_in_children
 from .._shell.handles import Handles
 from .._shell.loose import Loose
 from ..pool import ColonyPool
@@ -129,6 +129,7 @@ class AsyncColonyPool:
         A pool that was given stays open for the others; one of our own is closed, for everybody. When it was cut
         short, by a time limit for one, another call does what is left.
         """
+        notice_fork()
         if self._is_over:
             return
         done = LoopFlag()  # raises, before anything has changed, where no loop runs

@@ -148,6 +148,9 @@ class GeventRuntime:
     def __init__(self) -> None:
         self.monotonic: Callable[[], float] = time.monotonic
         self.now: Callable[[], float] = time.time
+        self._begin()
+
+    def _begin(self) -> None:
         self.random = random.Random().random  # noqa: S311 - jitter, no secret
         self.patched = gevent.monkey.is_module_patched("socket")
         self._new_lock = gevent.monkey.get_original("_thread", "allocate_lock")
@@ -279,6 +282,7 @@ class GeventRuntime:
         gevent's own ``fork`` does this, but where ``os`` is not patched nobody calls that.
         """
         gevent.reinit()
+        self._begin()
 
     def close(self, timeout: float) -> None:
         """End native threads, and greenlets that are still at work."""

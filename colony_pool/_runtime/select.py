@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from .protocol import Runtime
 
@@ -39,3 +40,16 @@ def gevent_has_patched() -> bool:
     # Not imported means not patched: looking must not import it.
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("socket"))
+
+
+def pause(seconds: float) -> None:
+    """Sleep where any task may, before gevent has patched or after, and let the hub run if this thread has one.
+
+    A thread without a hub is not given one for this: threads that make their first at the same time meet in gevent's
+    imports, and may not come out.
+    """
+    monkey, hubs = sys.modules.get("gevent.monkey"), sys.modules.get("gevent._hub_local")
+    sleep = time.sleep
+    if monkey is not None and hubs is not None and hubs.get_hub_if_exists() is None:
+        sleep = monkey.get_original("time", "sleep")
+    sleep(seconds)

@@ -81,6 +81,9 @@ class ThreadRuntime:
     def __init__(self) -> None:
         self.monotonic = time.monotonic
         self.now = time.time
+        self._begin()
+
+    def _begin(self) -> None:
         self.random = random.Random().random  # noqa: S311 - jitter, no secret
         self._workers = Workers(self._start, threading.Lock)
         self._threads: set[threading.Thread] = set()
@@ -158,7 +161,8 @@ class ThreadRuntime:
         return timer
 
     def after_fork(self) -> None:
-        """Nothing to do: no thread of the parent's but the one that forked is here."""
+        """Forget the parent's threads: none but the one that forked is here."""
+        self._begin()
 
     def close(self, timeout: float) -> None:
         """End the scheduler and the workers; those still at work are left to end by themselves."""

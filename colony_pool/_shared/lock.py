@@ -51,6 +51,10 @@ class SharedLock:
         finally:
             self._goes_first = False
 
+    def is_free(self) -> bool:
+        """Whether nobody has it."""
+        return not self._lock.locked()
+
     def release(self) -> None:
         """Give it back."""
         self._lock.release()

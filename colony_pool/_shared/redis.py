@@ -40,6 +40,7 @@ from urllib.parse import urlsplit
 
 from .._runtime.select import gevent_has_patched
 from .._runtime.workers import at_the_end
+from .._shell.fork import notice_fork, renew_in_children
 from . import lua
 from .store import Denial, KeyState, Opening, Store, StoreUnavailable, Survey, View
 
@@ -80,6 +81,7 @@ class RedisStore:
         self._clients: dict[int, _Client] = {}  # the one of all threads, or of each, the newest last
         tag = hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
         self._prefix = f"colony_pool:1:{{{tag}}}:"
+        renew_in_children(self)
 
     def __repr__(self) -> str:
         return f"RedisStore({self._where!r})"
@@ -140,6 +142,7 @@ class RedisStore:
         self, script: str, *args: str | float, keys: tuple[str, ...] = (), read: Callable[[Any], _Answer]
     ) -> _Answer:
         """Run one script and read its answer; whatever goes wrong is ``StoreUnavailable``."""
+        notice_fork()
         names = [self._prefix + name for name in ("door", "members", *keys)]
         thread = threading.get_native_id() if gevent_has_patched() else _ANY
         try:
@@ -163,6 +166,10 @@ class RedisStore:
                 at_the_end(partial(self._drop, thread))
         client.used_at = now
         return client
+
+    def _after_fork(self) -> None:
+        """In a forked child: close its handles on the connections, which redis-py does without a word on them."""
+        self.close()
 
     def _drop(self, thread: int) -> None:
         client = self._clients.pop(thread, None)

@@ -11,7 +11,10 @@ corrupt, empty      put aside as ``.corrupt``; this verb fails, the next begins 
 another version     ``StoreUnavailable``; two versions must not take turns with one file
 cost                20 us for a ``look``, 40 to 60 us for what may write: ``python -m tests.bench stores``
 fork                closed before it, since SQLite counts locks by process and a child would take its parent's for
-                    its own: what it reads and writes would be lost to all others once the parent has left
+                    its own: what it reads and writes would be lost to all others once the parent has left. Where
+                    Python is not told of the fork, the child closes it first thing: at rest, that tells SQLite that
+                    no lock is its own, and touches none of the parent's. In the middle of a verb it would touch the
+                    file: then the connection is kept, and the child's verbs may fail for as long as it lives
 =================== ==============================================================================================
 
 Whatever else is wrong with the file or its folder is ``StoreUnavailable``, too, and every verb tries again: what is
@@ -28,7 +31,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
 
-from .._shell.fork import drop_before_forks
+from .._shell.fork import drop_before_forks, notice_fork
 from .boot import BootClock
 from .lock import SharedLock
 from .place import BUSY, host_file, identity, opening, put_aside
@@ -75,13 +78,16 @@ class HostStore(RecordStore):
             self._lock.release()
 
     def _after_fork(self) -> None:
-        if self._db is not None:
+        if self._db is not None and self._lock.is_free():
+            self._close()
+        elif self._db is not None:
             _inherited.append(self._db)
         self._lock, self._forks = SharedLock(BUSY), None
         self._db = None
 
     def close(self) -> None:
         """Close the file; a later verb would open it again."""
+        notice_fork()
         with self._lock:
             self._close()
 
@@ -134,6 +140,7 @@ class HostStore(RecordStore):
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection; every error of the file becomes ``StoreUnavailable``."""
+        notice_fork()
         with self._lock:
             path = self._path = self._path or host_file(self._base_url)
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as _json
+import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
 from ..errors import ColonyAPIError, ColonyAuthError, ColonyNetworkError, ColonyNotFoundError, ColonyServerError
 from .connections import BUSY
+from .exchange import FORKED, forked
 from .reply import without_secrets
 from .transport import BadReply, NetworkFailure, Reply, Transport
 
@@ -84,6 +86,7 @@ class Call:
     body: bytes | None = field(repr=False)
     timeout: float | None
     max_wait: float | None
+    pid: int = field(default_factory=os.getpid, repr=False)  # the process that makes it, and none of its children
 
     @property
     def repeatable(self) -> bool:
@@ -230,6 +233,8 @@ class Api:
         """Send ``call`` once. A failure is returned, so that no exception has it, and its frames, as context."""
         headers = {**call.headers, "Authorization": f"Bearer {jwt}"}
         try:
+            if os.getpid() != call.pid:
+                raise forked(sent=True)
             reply = self._transport.send(
                 call.method, self._base_path + call.target, headers=headers, body=call.body, total=call.timeout,
                 max_body=MAX_BODY, once=not call.repeatable,
@@ -243,6 +248,9 @@ class Api:
     def _after_network(self, call: Call, failure: NetworkFailure, tried: int) -> float:
         """Seconds until the call is sent again; raises when it is not."""
         retry = self._retry
+        if failure.kind == FORKED:
+            words = f"{call.method} {call.path}: {failure.detail}"
+            raise ColonyNetworkError(f"{words}; this process has sent nothing: call again if it is to do so, too")
         if self._closing.is_set() and not failure.sent:
             raise closed().exception()
         if retry.retry_network_errors and tried < retry.max_retries and (call.repeatable or not failure.sent):

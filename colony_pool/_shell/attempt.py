@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -43,6 +44,7 @@ class Attempt:
         self._runtime = runtime
         self._path = path
         self._total = total
+        self._pid = os.getpid()
 
     def __call__(self, permit: Permit) -> Outcome:
         """Use ``permit`` once. Never raises for anything that the endpoint, the network or a callback did."""
@@ -63,7 +65,7 @@ class Attempt:
         credential: Credential = permit.account.secret
         permit.began = not isinstance(self._transport, Transport)  # a transport of the user's own does not tell
         abort = permit.shell = Abort(lambda: _began(permit))
-        if not permit.alive:
+        if not permit.alive or os.getpid() != self._pid:  # a greenlet that a fork has copied: the parent makes it
             return _ABANDONED
         code = credential.take()
         if code is None and permit.account.totp:

@@ -19,6 +19,7 @@ import pybreaker
 
 from .._core import actions as act
 from .._core.events import CLOSED, HALF_OPEN, OPEN
+from .fork import notice_fork
 from .log import log_raised
 from .mailbox import Mailbox
 
@@ -101,12 +102,14 @@ class PoolBreaker(pybreaker.CircuitBreaker):
 
     def call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """As pybreaker's, which holds its lock over the whole call; what the pool does meanwhile is followed then."""
+        notice_fork()
         try:
             return super().call(func, *args, **kwargs)
         finally:
             self.deliver()
 
     def _operate(self, move: Callable[[], Any], state: str) -> Any:
+        notice_fork()
         with self._lock:
             answer = move()
             if self._replaying:

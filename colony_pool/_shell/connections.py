@@ -29,6 +29,7 @@ from urllib3 import exceptions as u3
 from urllib3.util.ssl_match_hostname import CertificateError
 from urllib3.util.wait import wait_for_read, wait_for_write
 
+from .descriptors import replace_handle
 from .reply import DeadlineIO, Reply
 
 # What a failure is called when this host has run out of something: descriptors, ports, memory.
@@ -52,8 +53,11 @@ class _Guarded:
     _corked: list[bytes] | None = None  # what waits to leave in one piece
     colony_lever: Any = None  # what to shut down while there is no ``sock`` yet
     colony_descriptor = -1  # of that
+    colony_pid = -1  # the process that connects it
 
     def seconds_left(self) -> float:
+        if os.getpid() != self.colony_pid:
+            raise ConnectionAbortedError("the connection is that of the parent process")
         left = self.colony_deadline[0] - monotonic()
         if left <= 0:
             raise TimeoutError("no time left")
@@ -196,16 +200,11 @@ class _Guarded:
         """In a forked child: put a dead socket in the place of one that the parent is still connecting.
 
         Who connects may go on here, a greenlet that was copied along, and would speak on the parent's connection.
-        Only its frames have the socket, so that all there is to take hold of is the descriptor: to close that would
-        leave its number, which they go on using, to another.
+        Only its frames have the socket, so that all there is to take hold of is the descriptor.
         """
-        if self.colony_lever is None:
-            return
-        dead, other = _socket.socketpair()
-        other.close()
-        os.dup2(dead.fileno(), self.colony_descriptor, inheritable=False)
-        dead.close()
-        self.drop_lever()
+        if self.colony_lever is not None:
+            replace_handle(self.colony_descriptor)
+            self.drop_lever()
 
     def drop_lever(self) -> None:
         """Close the second handle on a socket that is still being connected."""

@@ -11,6 +11,7 @@ or the aborter, decides, so that a late abort can never hit the next request on 
 from __future__ import annotations
 
 import _socket  # the C sockets: shutting one down must not touch the hub of another thread, nor undo TLS
+import os
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -25,6 +26,7 @@ from .pools import Pools
 from .urllib3_pools import traced
 
 _CHUNK = 65_536
+FORKED = "forked"  # what a failure is called in a greenlet that a fork has copied along
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ class NetworkFailure(Exception):
         self.reused = reused
 
 
+def forked(*, sent: bool) -> NetworkFailure:
+    """Return what a greenlet is told that a fork has copied along with the request that it is making."""
+    return NetworkFailure(FORKED, "this process was forked meanwhile, and the request is its parent's", sent=sent)
+
+
 class BadReply(Exception):
     """An answer that broke off, grew too big, or cannot be decoded."""
 
@@ -64,19 +71,27 @@ class Abort:
     """Ends a send from another task: its wait for a slot ends, its socket is shut down, or never opened.
 
     A look-up of the host's name that has begun is not interrupted: the system offers no way.
+
+    In a forked child the send is aborted: a greenlet that was copied along must not make the parent's request again.
     """
 
-    __slots__ = ("_aborted", "_cuts", "_on_begin")
+    __slots__ = ("_aborted", "_cuts", "_on_begin", "_pid")
 
     def __init__(self, on_begin: Callable[[], object] | None = None) -> None:
         self._aborted = False
         self._on_begin = on_begin  # told when the send has its slot
         self._cuts: list[Callable[[], object]] = []  # at most one; ``pop`` is atomic
+        self._pid = os.getpid()
 
     @property
     def aborted(self) -> bool:
-        """Whether ``abort`` was called."""
-        return self._aborted
+        """Whether ``abort`` was called, or the send is the parent's."""
+        return self._aborted or self.left_behind
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether this process was forked since: the send is the parent's."""
+        return os.getpid() != self._pid
 
     def begin(self) -> None:
         """The send has its slot: what comes now is the endpoint's and the network's."""
@@ -95,7 +110,7 @@ class Abort:
             self._cuts.pop()
         except IndexError:
             return False
-        return not self._aborted
+        return not self.aborted
 
     def abort(self) -> None:
         """End the send. Any task, any thread, any number of times."""
@@ -215,6 +230,8 @@ class Exchange:
         reply: Reply = traced(
             pool, conn, request.method, request.path, lambda more: self._converse(pool, conn, request, more)
         )
+        if self._abort.left_behind:
+            raise forked(sent=True)
         return reply
 
     def _converse(self, pool: Any, conn: Any, request: Request, more: Mapping[str, str]) -> tuple[Reply, Any]:
@@ -228,7 +245,7 @@ class Exchange:
         return Reply(response.status, headers, data), response
 
     def _connect(self, pool: Any, conn: Any) -> None:
-        conn.colony_deadline = (self._deadline, self._timeout.connect)
+        conn.colony_deadline, conn.colony_pid = (self._deadline, self._timeout.connect), os.getpid()
         conn.timeout = conn.seconds_left()
         conn.colony_looked_up = self._abort.begin
         tls = pool.scheme == "https" or (pool.proxy is not None and pool.proxy.scheme == "https")
@@ -278,6 +295,8 @@ class Exchange:
 
     def _mapped(self, error: Exception, conn: Any, pool: Any, reused: bool) -> Exception:
         if self._abort.aborted and not self._expired:
+            if self._abort.left_behind:
+                return forked(sent=self._sent)
             return NetworkFailure("aborted", "given up", sent=self._sent, reused=reused)
         kind, detail = ("timeout", "") if self._expired else describe(error)
         if self._status and kind != "timeout":
@@ -303,7 +322,12 @@ def sought(kind: str, detail: str, host: str, port: int | None) -> str:
 
 
 def _shut(conn: Any) -> None:
-    """Shut a connection's socket down, but leave it open: to close it is its reader's to do."""
+    """Shut a connection's socket down, but leave it open: to close it is its reader's to do.
+
+    Not in a forked child: it would be shut down for the parent, too.
+    """
+    if conn.colony_pid != os.getpid():
+        return
     for sock in (conn.colony_lever, conn.sock):
         if sock is not None:
             # Closed already, or TLS within TLS, whose outer socket is the lever.

@@ -7,6 +7,7 @@ The box is bounded: when it is full the oldest letter goes, is counted, and one 
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from itertools import count
@@ -36,6 +37,7 @@ class Mailbox:
         self._free = deque([True])  # who takes it out opens the letters; ``deque`` lets only one have it
         self._bell = runtime.event()
         self._closing = False
+        self._pid = os.getpid()
         # What blocks a greenlet that is not patched blocks its hub, and all callers there.
         self._aside = runtime.name == "gevent" and not getattr(runtime, "patched", True)
 
@@ -106,6 +108,8 @@ class Mailbox:
         while True:
             bell = self._bell = self._runtime.event()  # who puts something from now on rings it
             while self._letters:
+                if os.getpid() != self._pid:  # this task was copied by a fork: the parent's opens them
+                    return
                 self._say_what_was_lost()
                 try:
                     letter = self._letters.popleft()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _socket  # the C sockets, of which gevent's have one
 import os
 import ssl
 import sys
@@ -12,6 +11,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
+from .descriptors import close_handle, let_go
 from .urllib3_pools import new_pool, take
 
 
@@ -76,9 +76,12 @@ class Pools:
 
     def after_fork(self) -> None:
         """Give up the parent's descriptors, at work or idle, without a word on them: it goes on using them."""
+        idle = {id(conn) for _, pool in self._pools.values() for conn in getattr(pool.pool, "queue", ())}
         for conn in list(self._known):
             _quietly(conn.cut_loose)  # first: TLS on its way, and ``sock``, have one descriptor
-            _give_up(conn)
+            sock, conn.sock = conn.sock, None
+            if sock is not None:
+                let_go(sock, in_use=id(conn) not in idle)
         self._known.clear()
         self._pools.clear()
 
@@ -110,10 +113,10 @@ def tls_context(ca_certs: str | None) -> ssl.SSLContext:
 
 
 def _give_up(conn: Any) -> None:
-    """Close its descriptor, not by way of gevent, which would leave the last step to a hub that takes none."""
+    """Close its descriptor; the hub that it belongs to takes no more steps."""
     sock, conn.sock = conn.sock, None
     if sock is not None:
-        _quietly(lambda: os.close(_socket.socket.detach(getattr(sock, "_sock", sock))))
+        close_handle(sock)
 
 
 def _quietly(act: Callable[[], object]) -> None:

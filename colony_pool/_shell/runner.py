@@ -17,6 +17,7 @@ and pybreaker are told is told in order, by one task at a time, with no lock hel
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -100,6 +101,7 @@ class Runner:
         self._idle = runtime.event()
         self._alarm = Alarm(runtime, lambda: self.feed(dispatcher.tick))
         self._disowned = False
+        self._pid = os.getpid()
 
     def feed(self, step: Step) -> None:
         """Put one input to the dispatcher; its actions are carried out here or by whoever is at it."""
@@ -141,7 +143,7 @@ class Runner:
             raise
 
     def _decide(self) -> None:
-        while self._inbox and not self._disowned and self._deciding.acquire(False):
+        while self._inbox and not self._is_left_behind() and self._deciding.acquire(False):
             try:
                 while self._inbox:
                     step = self._inbox.popleft()
@@ -164,7 +166,7 @@ class Runner:
     def _carry_out(self, *, takes: Callable[[Permit], bool] | None = None) -> Permit | None:
         """Carry out what is due, but for one new attempt that this task ``takes``: that is returned."""
         mine: Permit | None = None
-        while self._todo and not self._disowned:
+        while self._todo and not self._is_left_behind():
             try:
                 action = self._todo.popleft()
             except IndexError:
@@ -176,7 +178,7 @@ class Runner:
                 self._do(action)
             except Exception:  # noqa: BLE001 - a hub died with whoever waited in it, say: all others go on
                 log.debug("colony_pool: %s was not carried out", type(action).__name__)
-        if not self._disowned:
+        if not self._is_left_behind():
             with suppress(RuntimeError):  # the system grants no thread: whoever comes next tries again
                 self._alarm.arm()
             self.story.tell()
@@ -294,6 +296,10 @@ class Runner:
     def _is_here(self, permit: Permit) -> bool:
         return permit.home is None or permit.home == self.runtime.home()
 
+    def _is_left_behind(self) -> bool:
+        """Whether this is a forked child, which may not have been told so yet, and not the runner's own process."""
+        return self._disowned or os.getpid() != self._pid
+
     def stop(self, within: float = 0.0) -> None:
         """Wait ``within`` seconds for workers to come home, and cancel all timers."""
         self._stopping = True
@@ -304,5 +310,6 @@ class Runner:
     def after_fork(self) -> None:
         """In a forked child: this runner, its timers and greenlets are the parent's, and stand still here."""
         self._disowned = True
+        self.story.end()
         self.runtime.after_fork()
         self._alarm.cancel()

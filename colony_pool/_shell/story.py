@@ -56,6 +56,12 @@ class Story:
         if self._breaker is not None:
             self._breaker.deliver()
 
+    def end(self) -> None:
+        """Tell nothing any more: in a forked child, where a greenlet that was copied along would tell it twice."""
+        self._items.clear()
+        self.listeners = []
+        self._breaker = None
+
     def _notify(self, event: Event) -> None:
         for listener in tuple(self.listeners):
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from .._version import __version__
 from ..config import Timeout
 from .bulkhead import Bulkhead, Ticket
 from .connections import BUSY, EXHAUSTED
-from .exchange import Abort, BadReply, Exchange, NetworkFailure, NoIdleConnection, Reply, Request
+from .exchange import Abort, BadReply, Exchange, NetworkFailure, NoIdleConnection, Reply, Request, forked
 from .loose import Loose
 from .pools import Pools
 from .url import check_proxy
@@ -55,6 +56,7 @@ class Transport:
         )  # fmt: skip
         self.bulkhead = Bulkhead(maxsize, runtime)
         self.beside: Loose[Any] = Loose()  # others that keep connections: those of event loops
+        self._pid = os.getpid()
 
     def send(
         self,
@@ -90,6 +92,8 @@ class Transport:
         deadline = monotonic() + min(self._timeout.total if total is None else total, LONGEST_TIMEOUT)
         try:
             checked(headers)
+            if os.getpid() != self._pid:  # a fork has copied a greenlet along that has this transport
+                raise forked(sent=False)
             if abort.aborted or self._pools.closed:
                 raise NetworkFailure("aborted", "given up before it began", sent=False)
             request = Request(method, path, sent, body, deadline, max_body, once, fresh, idle_only)
@@ -106,7 +110,10 @@ class Transport:
             for other in self.beside.all():
                 other.bury()
         try:
-            if not ticket.wait(deadline - monotonic(), on_wait=abort.watch) or self.bulkhead.ended:
+            has_slot = ticket.wait(deadline - monotonic(), on_wait=abort.watch)
+            if abort.left_behind:
+                raise forked(sent=False)
+            if not has_slot or self.bulkhead.ended:
                 given_up = abort.aborted or self.bulkhead.ended
                 kind, detail = ("aborted", "given up") if given_up else (BUSY, "no time left")
                 raise NetworkFailure(kind, f"{detail} while all {self._maxsize} connections were busy", sent=False)
@@ -152,6 +159,7 @@ class Transport:
 
     def after_fork(self) -> None:
         """In a forked child: forget the parent's sockets without a word on them."""
+        self._pid = os.getpid()
         self._pools.after_fork()
         self.bulkhead = Bulkhead(self._maxsize, self._runtime)
 

@@ -18,6 +18,7 @@ import time
 
 from .._core.account import Account
 from .._core.token import Token
+from .fork import notice_fork
 from .loose import Loose
 from .token_cache import TokenCache
 
@@ -100,6 +101,7 @@ class _TheEnd:
 
     def come(self) -> None:
         """The interpreter ends. Tokens of exit handlers that run after this one are saved at once."""
+        notice_fork()
         self._has_come = True
         until = time.monotonic() + _AT_THE_END
         for unsaved in self._pools.all():

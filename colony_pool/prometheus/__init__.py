@@ -19,16 +19,13 @@ import errno
 import os
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
-from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from ._collector import Collector
 from ._mirror import Mirror
 from ._pools import Exporter, Source
-
-if TYPE_CHECKING:
-    from wsgiref.simple_server import WSGIServer
+from ._server import MetricsServer
 
 __all__ = ["REGISTRY", "CollectorRegistry", "Exporter", "MetricsServers", "serve", "watch"]
 
@@ -64,8 +61,8 @@ def _collector(registry: CollectorRegistry, version: str) -> Exporter:
     return exporter
 
 
-def serve(port: int, addr: str, registry: CollectorRegistry) -> tuple[WSGIServer, Any]:
-    """Serve ``registry`` at ``http://addr:port/metrics`` and return the server and its thread.
+def serve(port: int, addr: str, registry: CollectorRegistry) -> MetricsServer:
+    """Serve ``registry`` at ``http://addr:port/metrics``.
 
     With ``PROMETHEUS_MULTIPROC_DIR``, what is served is what all processes of that directory have counted.
     """
@@ -73,39 +70,37 @@ def serve(port: int, addr: str, registry: CollectorRegistry) -> tuple[WSGIServer
         from ._sidecar import shared_registry
 
         registry = shared_registry(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-    return start_http_server(port, addr, registry)
+    return MetricsServer(addr, port, registry)
 
 
 class MetricsServers:
     """The servers of one pool: started one by one, closed together."""
 
     def __init__(self) -> None:
-        self._servers: list[tuple[WSGIServer, Any]] = []
+        self._servers: list[MetricsServer] = []
 
     def start(self, port: int, addr: str, registry: CollectorRegistry | None) -> int:
         """Serve ``registry`` and return the port. Raises ``RuntimeError`` without one."""
         if registry is None:
             raise RuntimeError("start_metrics_server: this pool was made with registry=None and has no metrics")
         try:
-            server, thread = serve(port, addr, registry)
+            server = serve(port, addr, registry)
         except OSError as error:
             words = f"start_metrics_server(port={port}, addr={addr!r}): {error.strerror}"
             if error.errno == errno.EADDRINUSE:
                 words += "; processes that are to share a port have `colony-pool metrics serve`"
             raise OSError(error.errno, words) from None
-        self._servers.append((server, thread))
-        return int(server.server_port)
+        self._servers.append(server)
+        return server.port
 
     def close(self, within: float) -> None:
         """End all of them, each thread within so many seconds."""
-        for one in list(self._servers):
-            server, thread = one
-            server.shutdown()
-            server.server_close()
-            thread.join(within)
-            with suppress(ValueError):  # another call has closed it, too
-                self._servers.remove(one)
+        for server in list(self._servers):
+            server.end(within)
+            with suppress(ValueError):  # another call has ended it, too
+                self._servers.remove(server)
 
     def forget(self) -> None:
-        """In a forked child: they are the parent's."""
-        self._servers.clear()
+        """In a forked child: they are the parent's, and so is the port."""
+        while self._servers:
+            self._servers.pop().forget()

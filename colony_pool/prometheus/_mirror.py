@@ -39,7 +39,7 @@ from prometheus_client import Counter, Gauge, Histogram, values
 from .._core.catalog import COUNTER, GAUGE, MAX, METRICS, MIN, PREFIX
 from .._core.events import Event, HoldCleared, HoldStarted, StateChanged
 from .._core.journal import Series
-from .._shell.fork import drop_before_forks
+from .._shell.fork import drop_before_forks, notice_fork
 from ._pools import Exporter, Row, Source
 
 log = logging.getLogger("colony_pool")
@@ -61,7 +61,6 @@ class Mirror(Exporter):
         self._writing: Any = RLock()
         self._again = False  # somebody has come while another was writing
         self._forks: int | None = None  # the thread that keeps the lock as it forks
-        self._pid = os.getpid()
         self._ticked = -math.inf
         self._ticks: object = None  # whose ticks are the ones that count
         self._heard: deque[tuple[str, str, float]] = deque(maxlen=_UNWRITTEN)  # pool, metric, observed
@@ -99,8 +98,7 @@ class Mirror(Exporter):
 
     def write(self, within: float = 0.0) -> None:
         """Bring the shared files up to date, or leave it to whoever is at it and not done ``within`` seconds."""
-        if os.getpid() != self._pid:
-            return
+        notice_fork()
         self._again = True
         if self._writing._is_owned():  # a signal's handler closes a pool in the midst of writing
             return
@@ -225,7 +223,6 @@ class Mirror(Exporter):
         super()._after_fork()
         self._writing, self._forks = RLock(), None
         self._again = self._fails = False
-        self._pid = os.getpid()
         self._ticked = -math.inf
         self._ticks = None
         self._heard.clear()

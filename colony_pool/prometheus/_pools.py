@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from .._core.catalog import MAX, METRICS, MIN
 from .._core.events import Event
 from .._core.journal import Journal, Series
-from .._shell.fork import renew_in_children
+from .._shell.fork import notice_fork, renew_in_children
 from .._shell.observe import Observation
 
 _MAX_NAMES = 64
@@ -102,6 +102,7 @@ class Exporter:
 
     def add(self, name: str, pool: Source) -> str:
         """Export ``pool`` and return the name that it goes by."""
+        notice_fork()
         with self._lock:
             if name not in self._names and len(self._names) >= _MAX_NAMES:
                 name = _OTHER
@@ -111,6 +112,7 @@ class Exporter:
 
     def end(self, name: str, pool: Source) -> None:
         """Keep what ``pool`` has counted; its gauges go."""
+        notice_fork()
         with self._lock:
             self._bury(name, lambda live: live.pool() is pool)
 
@@ -119,6 +121,7 @@ class Exporter:
 
     def rows(self) -> list[Row]:
         """The numbers of every name."""
+        notice_fork()
         with self._lock:
             for name in list(self._names):
                 self._bury(name, lambda live: live.pool() is None)
