@@ -8,6 +8,7 @@ in from anywhere: another thread, a greenlet, a finaliser in the middle of a han
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import traceback
 from collections import deque
@@ -72,6 +73,8 @@ class Workers:
 
         ``at_once``: also if the only threads that there are have something else to do first.
         """
+        if sys.is_finalizing():  # a worker that lingers would never run again
+            raise RuntimeError("the interpreter is shutting down")
         taken: list[_Worker] = []
         try:
             taken.extend(islice(iter(self._idle.pop, None), 1))  # all in C: Ctrl-C comes before or after
