@@ -192,7 +192,7 @@ def test_g3_slots_of_a_loop_that_was_closed_with_calls_under_way_come_back(colon
 
 
 def _close_with_calls_under_way(colony: FakeColony) -> None:
-    view = fast(colony, maxsize=2)
+    view = fast(colony, maxsize=3)  # one is for tokens alone
     view.pool.agent("col_a").token()
     colony.behave("hang", only="/users/me")
     loop = asyncio.new_event_loop()
