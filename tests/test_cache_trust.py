@@ -85,6 +85,10 @@ def test_g21_no_token_on_disk_outlives_its_own_end(folder: Path) -> None:
             claims = base64.urlsafe_b64encode(json.dumps({"exp": now + life}).encode()).decode().rstrip("=")
             jwt = f"eyJhbGciOiJIUzI1NiJ9.{claims}.x"
             path.write_text(json.dumps({**entry, "token": jwt, "expiry": now + 9e6}))
+            if is_read:  # its refresh ahead of time, which is due, must not replace it
+                colony.behave("status", status=502, only="/auth/token")
+            else:
+                colony.behave("healthy")
             with ColonyPool(colony.base_url, registry=None) as pool:
                 assert is_read == (pool.agent("col_a").token() == jwt)
                 if is_read:

@@ -91,7 +91,7 @@ def test_the_night_was_eventful(history: History) -> None:
     """Or the equalities above would be of nothing with nothing."""
     events = [event for _, event in history.events]
     opened = [e for e in events if isinstance(e, ev.StateChanged) and (e.old, e.new) == (ev.CLOSED, ev.OPEN)]
-    assert len(opened) >= 3
+    assert len(opened) >= 2, "the long outage and the short one; a blip of a few agents opens nothing"
     assert {e.result for e in events if isinstance(e, ev.ProbeFinished)} == {"success", "failure", "lost"}
     assert sum(bool(e.retry_of) for e in events if isinstance(e, ev.AttemptStarted)) >= 3
     assert len(history.scrapes) == 75 * 60 / SCRAPE + 1
