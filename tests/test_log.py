@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
 from colony_pool._core import events as ev
 from colony_pool._shell.log import EventLog
+
+
+def test_the_last_lines_are_written_when_the_interpreter_ends() -> None:
+    """A script that fails, and ends without closing its pool, says why."""
+    code = """if True:
+        import logging
+        from colony_pool import ColonyPool, RetryConfig
+        from colony_pool.testing import FakeColony
+        logging.basicConfig(format="LOG %(message)s")
+        colony = FakeColony()
+        colony.behave("status", status=502, only="/auth/token")
+        once = RetryConfig(max_retries=0)
+        pool = ColonyPool(colony.base_url, token_cache=None, registry=None, auth_token_retry=once)
+        try:
+            pool.agent("col_a").token()
+        except Exception:
+            pass
+    """
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert 1 == done.stderr.count("LOG colony_pool"), done.stderr
 
 
 def test_each_change_is_one_line_in_the_words_of_the_metrics(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,19 +3,23 @@
 A listener may hang, in a webhook without a timeout for one, and so may a log handler. No call may wait for it: a call
 only puts a letter here. One task opens the letters, one after the other. It ends after a second without work.
 The box is bounded: when it is full the oldest letter goes, is counted, and one line of the log says so later.
+What is left when the interpreter ends is opened then, within a second: a script that fails keeps its last log lines.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections import deque
 from collections.abc import Callable
 from itertools import count
 
 from .._runtime.protocol import Runtime
+from .loose import Loose
 
 MOST = 1000  # letters that wait
 _LINGER = 1.0  # seconds without work after which the task ends
+_AT_THE_END = 1.0  # seconds that the interpreter's end waits for a task that opens letters
 
 Letter = Callable[[], object]
 
@@ -40,6 +44,7 @@ class Mailbox:
         self._pid = os.getpid()
         # What blocks a greenlet that is not patched blocks its hub, and all callers there.
         self._aside = runtime.name == "gevent" and not getattr(runtime, "patched", True)
+        _the_end.remember(self)
 
     @property
     def dropped(self) -> int:
@@ -88,6 +93,22 @@ class Mailbox:
             opened.wait(within)
             self._letters.clear()
 
+    def end(self, within: float) -> None:
+        """The interpreter ends: open what is left, in this task if no other is to be had."""
+        if os.getpid() != self._pid or (not self._letters and self._free):
+            return
+        opened = self._runtime.event()
+        self.put(opened.set)
+        try:
+            self._runtime.spawn(self._work)
+        except RuntimeError:
+            self._closing = True
+            self._work()
+            return
+        self._bell.set()
+        if self._runtime.may_wait():
+            opened.wait(within)
+
     def _work(self) -> None:
         try:
             while self._letters:
@@ -124,3 +145,25 @@ class Mailbox:
         if dropped > self._told:
             since, self._told = dropped - self._told, dropped
             self._lost(since)
+
+
+class _TheEnd:
+    """The end of the interpreter, which is the same for all boxes. Nothing is set up before it is needed."""
+
+    def __init__(self) -> None:
+        self._boxes: Loose[Mailbox] = Loose()
+        self._registered = False
+
+    def remember(self, box: Mailbox) -> None:
+        """Open what is left in ``box`` when the interpreter ends, if it is still there."""
+        self._boxes.add(box)
+        if not self._registered:
+            self._registered = True
+            atexit.register(self._come)
+
+    def _come(self) -> None:
+        for box in self._boxes.all():
+            box.end(_AT_THE_END)
+
+
+_the_end = _TheEnd()

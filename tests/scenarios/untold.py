@@ -106,7 +106,8 @@ def g24_an_untold_fork_within_an_untold_fork(w: World) -> None:
     assert children.end_well()
 
 
-@scenario()
+# Not where other threads run: one that waits for the interpreter's lock at such a fork stops the child for good.
+@scenario("gevent", "gevent-late")
 def g24_an_untold_fork_in_the_middle_of_other_tasks_requests(w: World) -> None:
     """Requests in flight stay the parent's; the child starts with no waiter, lease or slot of theirs."""
     from colony_pool.testing import subject
