@@ -160,25 +160,30 @@ def _come_and_go(colony: FakeColony) -> None:
 
 def test_g26_loops_that_nobody_closes_end_with_their_threads(colony: FakeColony) -> None:
     """Worker threads that make a loop, and leave it to the garbage collector: no descriptor stays."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        _leave_loops_behind(colony)
+        gc.collect()
+
+
+def _leave_loops_behind(colony: FakeColony) -> None:
     view = cp.AsyncColonyPool(colony.base_url, token_cache=None, registry=None)
 
     def work() -> None:
         loop = asyncio.new_event_loop()
         loop.run_until_complete(view.agent("col_a").get("/users/me"))
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        asyncio.run(view.agent("col_a").get("/users/me"))
-        gc.collect()
-        before = len(os.listdir("/proc/self/fd"))
-        for _ in range(8):
-            thread = threading.Thread(target=work)
-            thread.start()
-            thread.join()
-        gc.collect()
-        assert len(os.listdir("/proc/self/fd")) <= before
-        assert 0 == view.status().connections[0]
-        view.pool.close()
+    asyncio.run(view.agent("col_a").get("/users/me"))
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(8):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= before
+    assert 0 == view.status().connections[0]
+    view.pool.close()
 
 
 def test_httpx_is_imported_when_the_pool_is_made() -> None:
