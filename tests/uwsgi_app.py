@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from threading import Event
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -13,6 +14,12 @@ from colony_pool import ColonyPool
 pool = ColonyPool(os.environ["COLONY"], token_cache=None, shared=os.environ.get("SHARED") or None, name="p")
 for number in range(int(os.environ.get("WARM", "0"))):
     pool.agent(f"col_master_{number}").get("/users/me")
+# A thread that waits for the interpreter's lock as uWSGI forks can stop the child, whatever a library does. The pool's
+# own threads end within a second.
+for _ in range(40):
+    if len(os.listdir("/proc/self/task")) == 1:
+        break
+    Event().wait(0.05)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
