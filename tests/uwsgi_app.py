@@ -14,8 +14,8 @@ from colony_pool import ColonyPool
 pool = ColonyPool(os.environ["COLONY"], token_cache=None, shared=os.environ.get("SHARED") or None, name="p")
 for number in range(int(os.environ.get("WARM", "0"))):
     pool.agent(f"col_master_{number}").get("/users/me")
-# A thread that waits for the interpreter's lock as uWSGI forks can stop the child, whatever a library does. The pool's
-# own threads end within a second.
+# A thread that waits for the interpreter's lock as uWSGI forks can stop the child, whatever a library does. Those of
+# the pool end within a second.
 for _ in range(40):
     if len(os.listdir("/proc/self/task")) == 1:
         break
