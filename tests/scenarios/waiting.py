@@ -112,9 +112,8 @@ def g9_who_cannot_wait_for_the_next_probe_leaves_at_once(w: World) -> None:
 
     pool = w.pool(breaker=BreakerConfig(fail_max=1, open_delay=30.0, quiet=0.0))
     w.colony.behave("status", status=502)
-    waiting = [
-        w.spawn(pool.agent(f"col_patient_{number}").token) for number in range(2)
-    ]  # one alone keeps its schedule
+    w.colony.latency(0.3)  # both are there when the first attempt fails: one alone keeps its schedule
+    waiting = [w.spawn(pool.agent(f"col_patient_{number}").token) for number in range(2)]
     w.until(lambda: pool.status().breaker.state == "open" and pool.status().waiters == 2)
     error: Any = error_of(pool.agent("col_hasty").token, max_wait=5.0)
     assert type(error) is CircuitOpenError
