@@ -42,7 +42,7 @@ _Timed = tuple[float, int, int, Flight]
 class Queue:
     """Flights that wait for an attempt. Times are monotonic seconds."""
 
-    __slots__ = ("_by_hunger", "_expiry", "_limits", "_period", "_ready", "_sleeping")
+    __slots__ = ("_by_hunger", "_expiry", "_has_failed", "_limits", "_period", "_ready", "_sleeping")
 
     def __init__(self) -> None:
         self._ready: list[_Ready] = []
@@ -50,6 +50,7 @@ class Queue:
         self._expiry: list[_Timed] = []
         self._by_hunger = False
         self._period = 0  # failures of other ones do not count
+        self._has_failed = False  # a ready one may have failed in this period
         self._limits = [_SWEEP_AT] * 3  # lengths at which ready, sleeping and expiry are swept
 
     def put(self, flight: Flight, now: float, wall: float) -> None:
@@ -74,6 +75,7 @@ class Queue:
     def _ranked(self, flight: Flight, now: float, wall: float) -> _Ready:
         account, token = flight.account, flight.account.token
         fails = account.fails_in(self._period)
+        self._has_failed = self._has_failed or fails > 0
         if flight.background:
             return (_AHEAD, fails, account.without_since, flight.serial, flight.stamp, flight)
         kind = _HOLDS if token is not None and token.valid(now, wall) else _NEEDS
@@ -107,7 +109,8 @@ class Queue:
         """End every flight's own backoff, and forget failures before ``period``. TOTP windows and holds stay."""
         if period != self._period:
             self._period = period
-            if any(turn for _, turn, *_ in self._ready):
+            if self._has_failed:
+                self._has_failed = False
                 self._ready = [self._ranked(entry[-1], now, wall) for entry in self._ready if _is_current(entry)]
                 heapify(self._ready)
         sleepers = [flight for *_, stamp, flight in self._sleeping if stamp == flight.stamp]
