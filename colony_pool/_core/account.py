@@ -61,9 +61,32 @@ class Account:
     """The dispatcher's memory of one key. Times are monotonic seconds."""
 
     __slots__ = (
-        "__weakref__", "code_asked_at", "code_refusal", "code_refusals", "code_until", "denial", "era", "ever_good",
-        "fails", "flight", "forced", "held_until", "last_expiry", "listener", "lost_at", "period", "record",
-        "rest_until", "secret", "serial", "spaced_until", "spread", "started", "token", "totp", "totp_at",
+        "__weakref__",
+        "_record",
+        "code_asked_at",
+        "code_refusal",
+        "code_refusals",
+        "code_until",
+        "denial",
+        "era",
+        "ever_good",
+        "fails",
+        "flight",
+        "forced",
+        "held_until",
+        "last_expiry",
+        "listener",
+        "lost_at",
+        "period",
+        "rest_until",
+        "secret",
+        "serial",
+        "spaced_until",
+        "spread",
+        "started",
+        "token",
+        "totp",
+        "totp_at",
     )  # fmt: skip
 
     def __init__(self, *, spread: float = 0.0, totp: bool = False, secret: Any = None) -> None:
@@ -86,7 +109,7 @@ class Account:
         self.code_refusal: Failure | None = None  # what the server said of the last code, if it refused it
         self.code_refusals = 0  # codes in a row that it refused
         self.rest_until = _NEVER  # no background refresh before
-        self.record = TrackRecord()
+        self._record: TrackRecord | None = None  # most keys that wait have none yet
         self.era = 0  # one more with each ``invalidate()``: what was asked for in an earlier one is void
         self.forced = False  # a 401 took the token, and no new one has come yet
         self.last_expiry: float | None = None  # unix time at which a token that was rejected would have ended
@@ -113,6 +136,13 @@ class Account:
     def space(self) -> None:
         """Let no more than ``_QUICK`` attempts begin within ``QUICK_WITHIN`` seconds."""
         self.spaced_until = self.started[0] + QUICK_WITHIN
+
+    @property
+    def record(self) -> TrackRecord:
+        """What became of its tokens."""
+        if self._record is None:
+            self._record = TrackRecord()
+        return self._record
 
     @property
     def renew_at(self) -> float:
