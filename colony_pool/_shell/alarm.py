@@ -13,6 +13,18 @@ from typing import Any
 from .._runtime.protocol import Runtime, Timer
 
 
+class _Due:
+    """A timer that was set, and whether it has fired: it may do so before whoever set it can note it."""
+
+    __slots__ = ("at", "fired", "home", "timer")
+
+    def __init__(self, at: float, home: Callable[[], Any]) -> None:
+        self.at = at
+        self.home = home
+        self.fired = False
+        self.timer: Timer | None = None
+
+
 class Alarm:
     """Calls ``ring`` by ``at``, monotonic seconds, in every home where ``arm`` was called since it was set."""
 
@@ -20,7 +32,7 @@ class Alarm:
         self.at = math.inf
         self._runtime = runtime
         self._ring = ring
-        self._timers: dict[int, tuple[float, Timer, Callable[[], Any]]] = {}  # by a home's id: keeps none alive
+        self._timers: dict[int, _Due] = {}  # by a home's id: keeps none alive
 
     def arm(self) -> None:
         """Have a timer in this home that fires by ``at``."""
@@ -29,26 +41,33 @@ class Alarm:
         at = math.nan
         while at != self.at:  # another thread may have moved it meanwhile
             at = self.at
-            timer = self._timers.get(key)
-            if timer is not None:
-                same = timer[2]() is home  # else it is of a hub that died, and whose place in memory this one got
-                if same and timer[0] <= at < math.inf:
+            due = self._timers.get(key)
+            if due is not None and not due.fired:
+                same = due.home() is home  # else it is of a hub that died, and whose place in memory this one got
+                if same and due.at <= at < math.inf:
                     return
                 self._timers.pop(key, None)
-                if same:
-                    timer[1].cancel()
+                if same and due.timer is not None:
+                    due.timer.cancel()
             if at < math.inf:
-                delay = max(0.0, at - self._runtime.monotonic())
-                due = self._runtime.call_later(delay, lambda: self._fire(key))
-                self._timers[key] = (at, due, weakref.ref(home) if home is not None else _nowhere)
+                self._timers[key] = self._set(at, home, key)
 
     def cancel(self) -> None:
         """Cancel all timers."""
         while self._timers:
-            self._timers.popitem()[1][1].cancel()
+            timer = self._timers.popitem()[1].timer
+            if timer is not None:
+                timer.cancel()
 
-    def _fire(self, key: int) -> None:
-        self._timers.pop(key, None)
+    def _set(self, at: float, home: Any, key: int) -> _Due:
+        due = _Due(at, weakref.ref(home) if home is not None else _nowhere)
+        due.timer = self._runtime.call_later(max(0.0, at - self._runtime.monotonic()), lambda: self._fire(key, due))
+        return due
+
+    def _fire(self, key: int, due: _Due) -> None:
+        due.fired = True  # before the ring: who arms in it sets a new timer
+        if self._timers.get(key) is due:
+            self._timers.pop(key, None)
         self._ring()
 
 
