@@ -124,6 +124,9 @@ class StillRuntime:
     def aside(self, fn: Callable[[], object]) -> None:
         fn()
 
+    def spawn_lasting(self, fn: Callable[[], object]) -> None:
+        self.spawn(fn)
+
     def after_fork(self) -> None:
         self.forked = True
 

@@ -276,6 +276,17 @@ class GeventRuntime:
         """Run ``fn()`` in a native thread, patched or not: what blocks there stops no hub of a caller's."""
         self._workers.submit(fn)
 
+    def spawn_lasting(self, fn: Callable[[], object]) -> None:
+        """Run ``fn()`` in a greenlet of the main thread, where what users have opened lives, or of a hub of our own.
+
+        The hub of any other thread ends with that. Where sockets are not patched, ``fn`` gets a native thread: what
+        blocks a greenlet there blocks its hub, and all callers in it.
+        """
+        if not self.patched:
+            self.aside(fn)
+        else:
+            self.spawn(fn, home=None if gevent.hub.get_hub().main_hub else self._outside)
+
     def after_fork(self) -> None:
         """Give the hub a kernel queue of its own: sharing the parent's, the two steal each other's wake-ups.
 

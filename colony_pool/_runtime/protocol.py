@@ -93,6 +93,9 @@ class Runtime(Protocol):
     def aside(self, fn: Callable[[], object]) -> None:
         """Run ``fn()``, which may block, in a native thread that no task waits in. It must not raise."""
 
+    def spawn_lasting(self, fn: Callable[[], object]) -> None:
+        """Run ``fn()``, which is users' code and may block, in a task that does not end with the current thread."""
+
     def after_fork(self) -> None:
         """In a forked child: forget the parent's tasks, and make what was copied along usable."""
 

@@ -122,6 +122,10 @@ class ThreadRuntime:
         """Run ``fn()`` on a worker thread, as any other task."""
         self._workers.submit(fn)
 
+    def spawn_lasting(self, fn: Callable[[], object]) -> None:
+        """Run ``fn()`` on a worker thread, as any other task."""
+        self._workers.submit(fn)
+
     def killable(self) -> bool:
         """Only the main thread, where Ctrl-C may raise between any two steps."""
         return threading.get_ident() == threading.main_thread().ident

@@ -42,8 +42,6 @@ class Mailbox:
         self._bell = runtime.event()
         self._closing = False
         self._pid = os.getpid()
-        # What blocks a greenlet that is not patched blocks its hub, and all callers there.
-        self._aside = runtime.name == "gevent" and not getattr(runtime, "patched", True)
         _the_end.remember(self)
 
     @property
@@ -69,10 +67,7 @@ class Mailbox:
             self._bell.set()
             return
         try:
-            if self._aside:
-                self._runtime.aside(self._work)
-            else:
-                self._runtime.spawn(self._work, home=self._runtime.home())
+            self._runtime.spawn_lasting(self._work)
         except RuntimeError:  # the system grants no thread: the next poke tries again
             return
 
@@ -97,17 +92,22 @@ class Mailbox:
         """The interpreter ends: open what is left, in this task if no other is to be had."""
         if os.getpid() != self._pid or (not self._letters and self._free):
             return
+        if not self._runtime.may_wait():
+            self._open_here()
+            return
         opened = self._runtime.event()
         self.put(opened.set)
         try:
-            self._runtime.spawn(self._work)
-        except RuntimeError:
-            self._closing = True
-            self._work()
+            self._runtime.spawn_lasting(self._work)
+        except RuntimeError:  # the system grants no thread, or none any more
+            self._open_here()
             return
         self._bell.set()
-        if self._runtime.may_wait():
-            opened.wait(within)
+        opened.wait(within)
+
+    def _open_here(self) -> None:
+        self._closing = True
+        self._work()
 
     def _work(self) -> None:
         try:

@@ -96,8 +96,8 @@ class SimRuntime:
         return True
 
     def may_wait(self) -> bool:
-        """Any task can."""
-        return True
+        """Any task can, and nobody else."""
+        return self._running is not None
 
     def unhurried(self, fn: Callable[[], object]) -> None:
         """Run ``fn()``: there are no signals in virtual time."""
@@ -121,6 +121,10 @@ class SimRuntime:
 
     def aside(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` in a new task; it may sleep."""
+        self.spawn(fn)
+
+    def spawn_lasting(self, fn: Callable[[], object]) -> None:
+        """Run ``fn()`` in a new task."""
         self.spawn(fn)
 
     def after_fork(self) -> None:
