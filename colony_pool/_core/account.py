@@ -24,7 +24,6 @@ _ALIKE = 1.0  # seconds: tokens that end this close are one
 _NO_HEAP: list[tuple[float, int, Waiter]] = []  # never filled
 _QUICK = 3  # attempts of one key that quick retries may make ...
 QUICK_WITHIN = 1.1  # ... in so many seconds: a second, and what the way to the server may vary
-_NO_STARTS = (-math.inf,) * _QUICK
 _LATE = 1.0  # an attempt that leaves this much late, for a busy machine, does not put off the next one
 _SAME = 1e-6  # moments of a flight's own time that are one
 _NEVER = -math.inf  # one object for all: a negation makes a new one each time, and an account would have four
@@ -63,6 +62,7 @@ class Account:
     __slots__ = (
         "__weakref__",
         "_record",
+        "_started",
         "code_asked_at",
         "code_refusal",
         "code_refusals",
@@ -83,7 +83,6 @@ class Account:
         "serial",
         "spaced_until",
         "spread",
-        "started",
         "token",
         "totp",
         "totp_at",
@@ -99,7 +98,7 @@ class Account:
         self.denial: Denial | None = None
         self.fails = 0  # attempts in a row that failed in its ``period``, over all flights
         self.period = 0  # the closed period, with the outage after it, to which ``fails`` belongs
-        self.started = _NO_STARTS  # when its last attempts began, the oldest first
+        self._started: tuple[float, ...] = ()  # when its last attempts began, up to ``_QUICK``, the oldest first
         self.spaced_until = _NEVER  # it has failed as often as a key may within a second: no attempt before
         self.ever_good = False
         self.held_until = _NEVER
@@ -118,11 +117,11 @@ class Account:
 
     def start(self, now: float) -> None:
         """An attempt begins."""
-        self.started = (*self.started[1:], now)
+        self._started = (*self._started[1 - _QUICK :], now)
 
     def take_back(self) -> None:
         """Its last attempt never left."""
-        self.started = (-math.inf, *self.started[:-1])
+        self._started = self._started[:-1]
 
     def fails_in(self, period: int) -> int:
         """Attempts in a row that failed in this ``period``: a breaker that closes forgives those before (G8)."""
@@ -135,7 +134,15 @@ class Account:
 
     def space(self) -> None:
         """Let no more than ``_QUICK`` attempts begin within ``QUICK_WITHIN`` seconds."""
-        self.spaced_until = self.started[0] + QUICK_WITHIN
+        self.spaced_until = self._quick_from(_QUICK)
+
+    def has_room_at(self, moment: float) -> bool:
+        """Whether one more attempt now would still leave room for the one at ``moment``."""
+        return self._quick_from(_QUICK - 1) <= moment
+
+    def _quick_from(self, attempts: int) -> float:
+        """When so many attempts lie more than ``QUICK_WITHIN`` seconds back."""
+        return self._started[-attempts] + QUICK_WITHIN if len(self._started) >= attempts else _NEVER
 
     @property
     def record(self) -> TrackRecord:

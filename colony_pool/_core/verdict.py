@@ -327,7 +327,7 @@ class Verdicts(Sharing):
         lively = now - self.luck.others_succeeded(account.serial) <= self.config.window.busy
         fails = account.fails_in(self.circuit.period)
         # One retry more than that would be in the way of the scheduled attempt.
-        fits = account.started[1] + QUICK_WITHIN <= due
+        fits = account.has_room_at(due)
         if self.circuit.state == ev.CLOSED and lively and fits and self.luck.excuses(fails):
             # One more failure may be the load, too: then the same key at once again would only be shed again.
             pause = self.window.rtt if fails <= 1 else max(self.window.rtt, self.config.window.gap_shed)
