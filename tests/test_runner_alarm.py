@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,6 +54,24 @@ def test_a_timer_that_rings_though_it_was_cancelled_does_no_harm() -> None:
     assert made.rings == 1
 
 
+def test_a_timer_that_fires_before_it_can_be_noted_is_not_waited_for() -> None:
+    """Another thread runs it at once; what was noted afterwards would count as set for ever."""
+    made = Set()
+    later = made.runtime.call_later
+
+    def at_once(delay: float, fn: Callable[[], object]) -> Later:
+        timer = later(delay, fn)
+        timer.fire()
+        return timer
+
+    made.runtime.call_later = at_once  # type: ignore[method-assign]
+    made.arm(5.0)
+    assert made.rings == 1
+    made.runtime.call_later = later  # type: ignore[method-assign]
+    made.arm(8.0)
+    assert 3.0 in made.pending
+
+
 @pytest.mark.parametrize(("then", "pending"), [(9.0, [2.5]), (7.5, [2.5]), (6.0, [1.0]), (math.inf, [])])
 def test_a_timer_that_rings_early_enough_stays(then: float, pending: list[float]) -> None:
     made = Set()
@@ -74,13 +93,13 @@ def test_a_timer_may_ring_while_it_is_replaced() -> None:
     made = Set()
     made.runtime.here = hub = Hub()
     made.arm(7.5)
-    [(key, (at, timer, _))] = made.alarm._timers.items()
+    [due] = made.alarm._timers.values()
 
     def rings_meanwhile() -> Hub:
         made.alarm._timers.clear()
         return hub
 
-    made.alarm._timers[key] = (at, timer, rings_meanwhile)
+    due.home = rings_meanwhile
     made.arm(6.0)
     assert [1.0] == made.pending
 
@@ -116,8 +135,8 @@ def test_a_hub_in_the_place_of_one_that_died_gets_a_timer_of_its_own() -> None:
     made = Set()
     made.runtime.here = hub = Hub()
     made.arm(7.5)
-    [(key, (at, timer, _))] = made.alarm._timers.items()
-    made.alarm._timers[key] = (at, timer, lambda: None)  # as if another had lived at its address
+    [due] = made.alarm._timers.values()
+    due.home = lambda: None  # as if another had lived at its address
     made.arm(9.0)
     assert [2.5, 4.0] == made.pending, "the dead one's timer is not touched: its thread is gone"
     made.arm(10.0)
@@ -128,10 +147,10 @@ def test_it_keeps_no_hub_alive() -> None:
     made = Set()
     made.runtime.here = Hub()
     made.arm(7.5)
-    [(_, _, home)] = made.alarm._timers.values()
-    assert home() is made.runtime.here
+    [due] = made.alarm._timers.values()
+    assert due.home() is made.runtime.here
     made.runtime.here = None
-    assert home() is None
+    assert due.home() is None
 
 
 def test_a_time_that_is_moved_while_a_timer_is_made_is_looked_at_again() -> None:

@@ -69,7 +69,9 @@ class Endpoint(VirtualTransport):
 
     def call(self, jwt: str) -> Reply:
         self._sim.sleep(0.03)
-        return Reply(401 if jwt in self.revoked else 200, {}, b"{}")
+        if jwt in self.revoked:
+            return Reply(401, {"content-type": "application/json"}, b'{"detail": "Could not validate credentials"}')
+        return Reply(200, {}, b"{}")
 
     def token(self, fields: dict[str, str], total: float, abort: Abort) -> Reply:
         answer = script(self._sim.monotonic(), self._sim.random, fields["api_key"])
