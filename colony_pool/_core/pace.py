@@ -68,7 +68,6 @@ _DOUBT = 1
 _DOUBT_CHANCE = 0.05
 _IDLE = 1.0
 _GAP_SHARED = 20.0  # longest between two starts in a large fleet: callers do not wait for ever
-_BEGIN_SHARED = 4.0  # by how much a share grows with a success in slow start: those of others are not seen
 _SHARE_GROWS = 1.25  # with each success: other processes need their share for as long as they recover, too
 
 
@@ -197,8 +196,7 @@ class Window:
         self._streak = 0
         self.timed(seconds)
         if self.size < 1.0:
-            begin = _BEGIN_SHARED if self._share < 1.0 else 2.0
-            self.size = min(1.0, self.size * (begin if self._slow_start else 1.25))
+            self.size = min(1.0, self.size * (2.0 if self._slow_start else 1.25))
         elif self._slow_start:
             self.size += 1.0 if 2 * held >= self.size else 0.0
         elif held >= int(self.size):
