@@ -146,9 +146,12 @@ class World:
     def _answer_roll(self, key: int) -> None:
         if self.may_fail(key):
             return
-        call = Call(key, "roll", self.now, None)
+        call, ledger = Call(key, "roll", self.now, None), self.witness
+        era = ledger.eras[key]
         ask(self.pool.agent(key_name(key)), call, None)
-        self.roll.append(call)
+        # Who has each new token thrown away, and waits for none, is promised nothing by a server that sheds.
+        if self.scenario.max_retries or era == ledger.eras[key]:
+            self.roll.append(call)
 
     def _end(self) -> None:
         self._kills = 0
