@@ -236,7 +236,7 @@ class Agent:
                 runner.feed(desk.tick)
         finally:
             if not waiter.done:
-                runner.feed(lambda now, wall: desk.cancel(waiter, now, wall))
+                runner.cancel(waiter, runner.feed)
         return answer_of(waiter)
 
     def _at_hand(self, feed: Feed) -> str | None:

@@ -154,6 +154,9 @@ class Script:
     def tick(self, now: float, wall: float) -> list[act.Action]:
         return self._answer("tick", now, wall)
 
+    def mend(self, callers: Any, asked: Any, now: float, wall: float) -> list[act.Action]:
+        return []
+
 
 class Pybreaker:
     """What the runner needs of it."""

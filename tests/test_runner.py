@@ -111,15 +111,38 @@ def test_g3_an_input_that_comes_in_the_middle_of_a_decision_is_next() -> None:
 
 def test_a_dispatcher_that_fails_is_logged_and_the_next_input_is_served(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench()
+    fed: list[int] = []
 
     def broken(now: float, wall: float) -> list[act.Action]:
-        bench.runner.feed(lambda now, wall: [EVENT])
+        if not fed:
+            fed.append(1)
+            bench.runner.feed(bench.script.tick)
         raise ValueError("a bug")
 
+    bench.script.says.append([EVENT])
     bench.runner.feed(broken)
     assert [EVENT] == bench.told
     words = "colony_pool: the dispatcher failed; this is a bug, please report it: ValueError"
     assert caplog.records[0].getMessage().startswith(words)
+
+
+@pytest.mark.parametrize("kind", [ValueError, KilledError])
+def test_g3_what_comes_from_outside_in_a_decision_passes_through_and_the_input_is_put_again(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    bench, times = Bench(), [0]
+
+    def struck(now: float, wall: float) -> list[act.Action]:
+        times[0] += 1
+        if times[0] == 1:
+            raise kind("from outside")
+        return [EVENT]
+
+    with pytest.raises(kind, match="from outside"):
+        bench.runner.feed(struck)
+    assert (2, [EVENT], []) == (times[0], bench.told, caplog.records)
+    bench.feed(EVENT)
+    assert [EVENT, EVENT] == bench.told, "nothing is locked"
 
 
 def test_g3_what_cannot_be_carried_out_keeps_nothing_else_from_being_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -153,6 +176,7 @@ def test_g3_a_task_that_is_killed_here_leaves_nothing_undone() -> None:
     bench, flag, killed = Bench(), Flag(), permit()
 
     def kill(grant: Any) -> None:
+        killed.account.listener = None
         bench.runner._inbox.append(lambda now, wall: [EVENT])  # another caller's, who did not get the lock
         raise KilledError
 

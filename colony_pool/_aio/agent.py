@@ -167,7 +167,7 @@ class AsyncAgent:
                 found.append(jwt)
                 flag.set()
             else:  # whoever was cancelled meanwhile asks for nothing
-                runner.feed(lambda now, wall: [] if waiter.done else desk.demand(waiter, now, wall))
+                runner.demand_elsewhere(waiter)
 
         looking = asyncio.get_running_loop().call_later(look_after(patience), lambda: runner.post(desk.tick))
         self._view._parked.add(flag)
@@ -179,7 +179,7 @@ class AsyncAgent:
             self._view._parked.discard(flag)
             left = not waiter.done  # before the desk hears of it, which makes it done without an answer
             if left:
-                runner.post(lambda now, wall: desk.cancel(waiter, now, wall))
+                runner.cancel(waiter, runner.post)
         if found:
             return found[0]
         if left:  # woken by the end of the view

@@ -318,6 +318,10 @@ class Flight:
             heappop(self._heap)
         return self._heap[0][2] if self._heap else None
 
+    def has(self, waiter: Waiter) -> bool:
+        """Whether ``waiter`` waits here."""
+        return waiter in self._waiting if isinstance(self._waiting, dict) else waiter is self._waiting
+
     def take_all(self) -> list[Waiter]:
         """Take out every waiter."""
         waiters = self.waiters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from ..config import DeskConfig
 from . import actions as act
@@ -26,6 +26,19 @@ class Admission(Verdicts):
         self._deadlines: list[tuple[float, int, Permit]] = []  # of every permit, probes' leases included
         self._started = 0
         self._without_budget: Flight | None = None  # whose retry the budget refused last
+
+    def _mend_permits(self) -> None:
+        """After an interrupt: have every attempt in flight count once, end by its deadline, and be made."""
+        for permit in sorted(self.live, key=lambda permit: permit.flight.serial):  # the same order each time
+            permit.flight.permit = permit
+            self._out.append(act.Start(permit))  # the shell leaves those alone that are being made
+        self._deadlines = [(permit.deadline, number, permit) for number, permit in enumerate(self.live)]
+        heapify(self._deadlines)
+        self._started = max(self._started, len(self.live))
+        if self.lease not in self.live:
+            self.lease = None
+        generation = self.circuit.generation
+        self.window.active = sum(not each.is_probe and each.generation == generation for each in self.live)
 
     def _may_probe(self, now: float) -> bool:
         """Whether a call that cannot wait may be the probe now: else such calls alone never end an outage."""

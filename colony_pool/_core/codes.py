@@ -46,9 +46,13 @@ class CodeDesk:
 
     def answered(self, account: Account, until: float = -math.inf) -> None:
         """Note that the callable has returned; its code is good ``until``, by default it gave none."""
+        self.forget(account)
+        account.code_until = until
+
+    def forget(self, account: Account) -> None:
+        """Note that the key is not being asked, whatever was noted."""
         self._recent.pop(account.serial, None)
         account.code_asked_at = None
-        account.code_until = until
 
     def used(self, account: Account) -> None:
         """The code at hand goes with an attempt."""

@@ -11,7 +11,7 @@ The way of one key: ``demand`` -> a ``Flight`` (one per key) -> the queue -> ``S
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 
 from ..config import DeskConfig
 from . import actions as act
@@ -39,12 +39,16 @@ class Dispatcher(Admission):
     def demand(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
         """A call wants a token that its account does not have fresh."""
         self._enter(now, wall)
-        account = waiter.account
         waiter.joined = now
         self.waiting += 1
+        self._seek(waiter, now, waiter.max_wait)
+        return self._pump(now)
+
+    def _seek(self, waiter: Waiter, now: float, max_wait: float) -> None:
+        account = waiter.account
         refusal = closed() if self._closed else self.denials.standing(account, now)
-        token = account.token if account.token is not None and account.token.valid(now, wall) else None
-        usable = token is not None and token.usable(now, wall)
+        token = account.token if account.token is not None and account.token.valid(now, self._wall) else None
+        usable = token is not None and token.usable(now, self._wall)
         unserved = refusal is not None or self._blocked(now) or account.renew_at > now
         if token is not None and not self._closed and (usable or unserved):
             self._emit(ev.TokenAsked("coalesced" if usable else "margin"))
@@ -54,8 +58,7 @@ class Dispatcher(Admission):
             self._emit(ev.TokenAsked("refused"))
             self._finish(waiter, now, failure=refusal, fast=True)
         else:
-            self._join(waiter, now)
-        return self._pump(now)
+            self._join(waiter, now, max_wait)
 
     def refresh(self, account: Account, now: float, wall: float) -> list[act.Action]:
         """A token is past its soft point: one attempt in the background, last in the queue."""
@@ -226,7 +229,60 @@ class Dispatcher(Admission):
         self.lease = None
         return self._pump(now)
 
-    def _join(self, waiter: Waiter, now: float) -> None:
+    # -- after an interrupt ---------------------------------------------------------------------------
+
+    def mend(self, callers: Iterable[Waiter], asked: Container[Account], now: float, wall: float) -> list[act.Action]:
+        """An exception from outside has cut an input short, anywhere: make whole what it left half done.
+
+        What can be derived is derived anew: O(N log N) for N keys that are waited for. What was to be told may be
+        told twice. Numbers that only steer (the window, the budget, luck) may have missed one attempt.
+
+        Arguments:
+            callers: all calls that wait.
+            asked: keys whose callable is being asked for a code.
+        """
+        self._enter(now, wall)
+        self.live = {permit for permit in self.live if permit.alive}
+        self._mend_permits()
+        self._mend_callers(callers, now)
+        self.queue.clear()
+        for flight in tuple(self.flights.values()):
+            self._mend_flight(flight, asked, now)
+        self.waiting = sum(len(flight.waiters) for flight in self.flights.values())
+        self._no_parking = {serial: left for serial, left in self._no_parking.items() if serial in self.flights}
+        self._replay_all()
+        return self._pump(now)
+
+    def _mend_callers(self, callers: Iterable[Waiter], now: float) -> None:
+        for waiter in callers:
+            if waiter.done:
+                self._out.append(act.Done(waiter))
+            elif not math.isnan(waiter.joined):  # else its demand is still to come
+                flight = waiter.account.flight
+                if flight is not None:
+                    self.flights.setdefault(flight.serial, flight)
+                if flight is None or not flight.has(waiter):
+                    self._seek(waiter, now, max(0.0, waiter.max_wait - (now - waiter.joined)))
+
+    def _mend_flight(self, flight: Flight, asked: Container[Account], now: float) -> None:
+        account = flight.account
+        for waiter in flight.waiters:
+            if waiter.done:
+                flight.leave(waiter)
+        if flight.permit not in self.live:
+            flight.landed(now)
+        flight.watched = math.inf
+        if flight.permit is not None:
+            self.queue.watch(flight)
+        elif account.flight is not flight or (flight.background and flight.trigger != "soft"):
+            self._drop(flight, now)
+        elif account.token is not None and account.token.usable(now, self._wall) and not flight.background:
+            self._succeed(flight, account.token, now)
+        elif account.code_asked_at is None or account not in asked:
+            self.codes.forget(account)
+            self.queue.put(flight, now, self._wall)
+
+    def _join(self, waiter: Waiter, now: float, max_wait: float) -> None:
         account = waiter.account
         flight = account.flight
         self._emit(ev.TokenAsked("flight" if flight is None else "coalesced"))
@@ -237,7 +293,7 @@ class Dispatcher(Admission):
             if waiter.max_wait > 0.0:
                 flight.not_before = account.spaced_until
         retry = self.config.retry
-        patience = waiter.max_wait + min(waiter.max_wait * _TOLERANCE, retry.delay(retry.max_retries) / 2)
+        patience = max_wait + min(max_wait * _TOLERANCE, retry.delay(retry.max_retries) / 2)
         rested = self._served_from(flight)
         if waiter.max_wait <= 0.0:
             if flight.permit is None and (rested > now or (self._blocked(now) and not self._may_probe(now))):

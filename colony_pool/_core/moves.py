@@ -11,6 +11,8 @@ from .members import Fleet
 from .settle import Settlement
 from .view import Opening
 
+_REPLAYS = {ev.CLOSED: act.TO_CLOSED, ev.OPEN: act.TO_OPEN, ev.HALF_OPEN: act.TO_HALF_OPEN}
+
 
 class Moves(Settlement):
     """The desk's breaker in motion."""
@@ -26,7 +28,7 @@ class Moves(Settlement):
         if after is not None:
             circuit.postpone(now + min(after, self.config.breaker.retry_after_max))
         self._changed(old, now, by_operator=by_operator)
-        self._out.append(act.Replay(act.TO_OPEN))
+        self._replay_state()
 
     def _half_open(self, now: float, *, by_operator: bool = False) -> None:
         old = self.circuit.state
@@ -35,7 +37,7 @@ class Moves(Settlement):
         if old != ev.HALF_OPEN:  # a probe that is out already is the one that was asked for
             self.circuit.half_open()
         self._changed(old, now, by_operator=by_operator)
-        self._out.append(act.Replay(act.TO_HALF_OPEN))
+        self._replay_state()
 
     def _close_circuit(self, now: float, *, by_operator: bool = False, learnt: bool = False) -> None:
         """Close and forgive: every flight's own backoff ends (G8)."""
@@ -46,7 +48,16 @@ class Moves(Settlement):
         self._on_time = None
         self.queue.forgive(now, self._wall, self.circuit.period)
         self._changed(old, now, by_operator=by_operator, learnt=learnt)
-        self._out.append(act.Replay(act.TO_CLOSED))
+        self._replay_state()
+
+    def _replay_state(self) -> None:
+        """Have pybreaker follow to the state of now; where it is there already it does nothing."""
+        self._out.append(act.Replay(_REPLAYS[self.circuit.state]))
+
+    def _replay_all(self) -> None:
+        """Have it count the failures of now as well."""
+        self._replay_state()
+        self._out += [act.Replay(act.FAILURE)] * (self.circuit.failures if self.circuit.state == ev.CLOSED else 0)
 
     def _follow_opening(self, opening: Opening, now: float) -> None:
         """Be open as another process says; whoever was open already takes over when it probes."""
@@ -56,7 +67,7 @@ class Moves(Settlement):
         self.fleet.end_doubt()
         if old != ev.OPEN:
             self._changed(old, now, learnt=True)
-            self._out.append(act.Replay(act.TO_OPEN))
+            self._replay_state()
 
     def _restart_window(self, now: float) -> None:
         """Begin at 1, all processes of a fleet together: each at its share, the first attempt at random (G8)."""

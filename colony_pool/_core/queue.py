@@ -53,6 +53,10 @@ class Queue:
         self._has_failed = False  # a ready one may have failed in this period
         self._limits = [_SWEEP_AT] * 3  # lengths at which ready, sleeping and expiry are swept
 
+    def clear(self) -> None:
+        """Forget all entries: every flight is put, or watched, anew."""
+        self._ready, self._sleeping, self._expiry = [], [], []
+
     def put(self, flight: Flight, now: float, wall: float) -> None:
         """Queue ``flight``, or move it to where it belongs by now."""
         not_before = flight.not_ready_before

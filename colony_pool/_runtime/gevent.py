@@ -24,6 +24,7 @@ import gevent.monkey
 from gevent._hub_local import get_hub_if_exists
 
 from .outside import Outside
+from .turn import Turn
 from .workers import Workers, whole_thread
 
 T = TypeVar("T")
@@ -110,14 +111,21 @@ class _Event:
         return self._set
 
     def wait(self, timeout: float | None = None) -> bool:
-        if self._set:
-            return True
+        if self._set or (timeout is not None and timeout <= 0):
+            return self._set
         mine = (_mailbox(), gevent.event.Event())
         self._waiting.append(mine)
+        # Not gevent's own timeout: where a signal's handler raises, that is left behind and strikes the task later.
+        timer = gevent.hub.get_hub().loop.timer(timeout) if timeout is not None else None
         try:
             if not self._set:  # who sets it now finds us
-                mine[1].wait(timeout)
+                if timer is not None:
+                    timer.start(mine[1].set)
+                mine[1].wait()
         finally:
+            if timer is not None:
+                timer.stop()
+                timer.close()
             with suppress(ValueError, IndexError):
                 self._waiting.remove(mine)
         return self._set
@@ -174,9 +182,9 @@ class GeventRuntime:
         """Return an event: any thread may set it, and greenlets of any hub wait for it."""
         return _Event()
 
-    def lock(self) -> Any:
-        """Return a native lock."""
-        return self._new_lock()
+    def lock(self) -> Turn:
+        """Return a turn, which is valid over hubs."""
+        return Turn()
 
     def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
         """Run ``fn(*args)`` in a greenlet of ``home``, or here if that hub is gone."""

@@ -27,10 +27,10 @@ class Event(Protocol):
 
 
 class Lock(Protocol):
-    """A mutex that is never held across a switch, and so never makes a task wait for long."""
+    """A mutex that is tried, never waited for, and never held across a switch."""
 
     def acquire(self, blocking: bool = True) -> bool:
-        """Take the lock; with ``blocking=False`` say at once whether that worked."""
+        """Take the lock, with ``blocking=False`` always, and say at once whether that worked."""
 
     def release(self) -> None:
         """Give the lock back."""

@@ -14,6 +14,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
 
+from .turn import Turn
 from .workers import LINGER, Job, Workers
 
 T = TypeVar("T")
@@ -106,9 +107,9 @@ class ThreadRuntime:
         """Return a flag."""
         return _Flag()
 
-    def lock(self) -> threading.Lock:
-        """Return a ``threading.Lock``."""
-        return threading.Lock()
+    def lock(self) -> Turn:
+        """Return a turn."""
+        return Turn()
 
     def offload(self, fn: Callable[..., T], *args: Any) -> T:
         """Only the current thread waits anyway."""

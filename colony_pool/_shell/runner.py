@@ -12,6 +12,10 @@ demand starts, if that is sure not to outlive its deadline: it saves two changes
 Actions wait in queues of their own until somebody carries them out: a caller that is killed between a
 decision and its execution loses nothing, since the next one through here picks the rest up. What listeners
 and pybreaker are told is told in order, by one task at a time, with no lock held that anyone waits for.
+
+An exception may come from outside at any step: a signal's handler raises, Dramatiq or ``func_timeout`` throws one
+into a thread. In the middle of a decision it leaves that half made. The next one through here notices, has the
+dispatcher mend what it knows, and puts the input to it once more; the exception passes through.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from .._core import actions as act
@@ -30,6 +35,7 @@ from .._core.events import Event
 from .._core.outcome import LOCAL, Outcome
 from .._runtime import protocol
 from .._runtime.protocol import Runtime
+from .._runtime.turn import Turn
 from .alarm import Alarm
 from .errands import Errands
 from .log import log_raised
@@ -41,6 +47,7 @@ log = logging.getLogger("colony_pool")
 _SETTLED = 1.0
 
 _FOR_STORE = act.ForStore.__args__
+_ToDo = act.Start | act.AskCode | act.Abort | act.Done | act.Grant | act.ForStore
 _TO_DO = frozenset({act.Start, act.AskCode, act.Abort, act.Done, act.Grant, *_FOR_STORE})
 
 Step = Callable[[float, float], list[act.Action]]
@@ -92,15 +99,21 @@ class Runner:
         self._after = after
         self._swift = swift
         self._inbox: deque[Step] = deque()
-        self._todo: deque[act.Start | act.AskCode | act.Abort | act.Done | act.Grant | act.ForStore] = deque()
+        self._todo: deque[_ToDo] = deque()
         self._deciding = runtime.lock()  # guards dispatcher
-        self._working: set[object] = set()
+        self._working: dict[Permit, Turn] = {}  # attempts that are being made: each by the task that has its turn
+        self._following: set[object] = set()  # what is left to do after an outcome
+        self._callers: set[Waiter] = set()  # calls that wait
+        self._asked: dict[Account, Turn] = {}  # keys whose callable is being asked for a code, as above
         self._hands = Errands(runtime, 3)
         self.errands = Errands(runtime, 4)  # what blocks, for callers that must not
         self._stopping = False
         self._idle = runtime.event()
         self._alarm = Alarm(runtime, lambda: self.feed(dispatcher.tick))
         self._disowned = False
+        self._whole = True  # no decision was cut short
+        self._struck = False  # a task was interrupted that may have had something to carry out
+        self._failed: Step | None = None  # an input that has raised once
         self._pid = os.getpid()
 
     def feed(self, step: Step) -> None:
@@ -115,15 +128,35 @@ class Runner:
 
     def demand(self, waiter: Waiter) -> None:
         """Put the demand of ``waiter`` to the dispatcher, and perhaps make the attempt that answers it."""
-        step: Step = lambda now, wall: self.dispatcher.demand(waiter, now, wall)  # noqa: E731
         if self._swift is None or self.runtime.killable():
-            self.feed(step)
+            self.demand_elsewhere(waiter)
             return
-        self._inbox.append(step)
-        self._decide()
-        mine = self._carry_out(takes=lambda permit: permit.account is waiter.account and not permit.is_probe)
-        if mine is not None:
-            self._work(mine, self._make_my_own)
+        self._callers.add(waiter)
+        self._inbox.append(lambda now, wall: self._demand(waiter, now, wall))
+        try:
+            self._decide()
+            mine = self._carry_out(takes=lambda permit: permit.account is waiter.account and not permit.is_probe)
+            if mine is not None:
+                self._work(mine, self._make_my_own)
+        except BaseException:  # interrupted: what others have left to this task must not wait for the next one
+            self._struck = True
+            self._work_off()
+            raise
+
+    def demand_elsewhere(self, waiter: Waiter) -> None:
+        """Put the demand of ``waiter`` to the dispatcher; another task makes the attempt that answers it."""
+        self._callers.add(waiter)
+        self.feed(lambda now, wall: self._demand(waiter, now, wall))
+
+    def _demand(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
+        # Done: gone before it was heard. Joined: the dispatcher was interrupted when it had heard it.
+        heard = waiter.done or waiter.joined == waiter.joined
+        return [] if heard else self.dispatcher.demand(waiter, now, wall)
+
+    def cancel(self, waiter: Waiter, by: Callable[[Step], object]) -> None:
+        """``waiter`` waits no longer: tell the dispatcher ``by`` feeding or posting."""
+        self._callers.discard(waiter)
+        by(lambda now, wall: self.dispatcher.cancel(waiter, now, wall))
 
     def settle(self, step: Step) -> None:
         """``feed``, and return when its actions have been carried out, by whomever."""
@@ -138,20 +171,47 @@ class Runner:
             self._decide()
             self._carry_out()
         except BaseException:  # killed in here: what others have left to this task must not wait for the next one
+            self._struck = True
             self._decide()
             self._carry_out()
             raise
 
     def _decide(self) -> None:
-        while self._inbox and not self._is_left_behind() and self._deciding.acquire(False):
+        foreign: Exception | None = None
+        while (self._inbox or self._struck) and not self._is_left_behind() and self._deciding.acquire(False):
             try:
+                broken = self._struck or not self._whole
+                self._whole = self._struck = False
+                if broken:
+                    self._mend()
                 while self._inbox:
-                    step = self._inbox.popleft()
-                    self._sort(step(self.runtime.monotonic(), self.runtime.now()))
+                    self._sort(self._inbox[0](self.runtime.monotonic(), self.runtime.now()))
+                    self._inbox.popleft()  # not before: who is interrupted leaves it to the next one
+                self._whole = True
             except Exception as error:  # noqa: BLE001 - the next input must not suffer for it
-                log_raised("the dispatcher failed; this is a bug, please report it", error)
+                foreign = self._blame(error)
             finally:
                 self._deciding.release()
+        if foreign is not None:
+            raise foreign
+
+    def _mend(self) -> None:
+        for table in (self._working, self._asked):
+            for each in [each for each, turn in tuple(table.items()) if not turn.locked()]:
+                table.pop(each, None)  # type: ignore[call-overload]
+        callers, asked = tuple(self._callers), set(self._asked)
+        self._sort(self.dispatcher.mend(callers, asked, self.runtime.monotonic(), self.runtime.now()))
+
+    def _blame(self, error: Exception) -> Exception | None:
+        """``error`` if it came from outside: then the input, put once more, does not raise it again."""
+        step = self._inbox[0] if self._inbox else None
+        if step is None or step is not self._failed:
+            self._failed = step
+            return error
+        self._failed = None
+        self._inbox.popleft()
+        log_raised("the dispatcher failed; this is a bug, please report it", error)
+        return None
 
     def _sort(self, actions: list[act.Action]) -> None:
         for action in actions:
@@ -166,31 +226,48 @@ class Runner:
     def _carry_out(self, *, takes: Callable[[Permit], bool] | None = None) -> Permit | None:
         """Carry out what is due, but for one new attempt that this task ``takes``: that is returned."""
         mine: Permit | None = None
-        while self._todo and not self._is_left_behind():
-            try:
-                action = self._todo.popleft()
-            except IndexError:
-                break
-            if takes is not None and mine is None and isinstance(action, act.Start) and takes(action.permit):
-                mine = action.permit
-                continue
-            try:
-                self._do(action)
-            except Exception:  # noqa: BLE001 - a hub died with whoever waited in it, say: all others go on
-                log.debug("colony_pool: %s was not carried out", type(action).__name__)
+        taken: list[_ToDo] = []
+        try:
+            while self._todo and not self._is_left_behind():
+                try:
+                    taken.extend(islice(iter(self._todo.popleft, None), 1))  # all in C: nothing comes in between
+                except IndexError:  # another task was faster
+                    break
+                action = taken[0]
+                if takes is not None and mine is None and isinstance(action, act.Start) and takes(action.permit):
+                    mine = action.permit
+                else:
+                    self._try(action)
+                taken.clear()
+        except BaseException:  # interrupted: the next one carries it out, twice rather than never
+            self._struck = True
+            self._todo.extendleft(taken)
+            raise
         if not self._is_left_behind():
             with suppress(RuntimeError):  # the system grants no thread: whoever comes next tries again
                 self._alarm.arm()
             self.story.tell()
         return mine
 
-    def _do(self, action: act.Start | act.AskCode | act.Abort | act.Done | act.Grant | act.ForStore) -> None:
+    def _try(self, action: _ToDo) -> None:
+        try:
+            self._do(action)
+        except Exception:  # noqa: BLE001 - a hub died with whoever waited in it, say: all others go on
+            try:
+                self._do(action)
+            except Exception:  # noqa: BLE001 - as above
+                log.debug("colony_pool: %s was not carried out", type(action).__name__)
+            else:
+                raise  # it came from outside, and so passes through
+
+    def _do(self, action: _ToDo) -> None:
         if isinstance(action, act.Start):
             self._start(action.permit)
         elif isinstance(action, act.AskCode):
             self._start_asking(action)
         elif isinstance(action, act.Done):
             action.waiter.event.set()
+            self._callers.discard(action.waiter)
         elif isinstance(action, act.Abort):
             abort = action.permit.shell
             if abort is not None:
@@ -201,6 +278,8 @@ class Runner:
             action.account.listener(action)
 
     def _start(self, permit: Permit) -> None:
+        if not permit.alive or ((turn := self._working.get(permit)) is not None and turn.locked()):
+            return  # it was carried out before
         permit.began = False  # until there is a thread for it
         try:
             self.runtime.spawn(self._work, permit, self._make_all, home=permit.home)
@@ -220,9 +299,12 @@ class Runner:
     def _ask(self, account: Account) -> None:
         """In a task of its own: the user's callable may take as long as it likes."""
         missing: Outcome | None = Outcome(LOCAL, detail="the task that called totp() was ended", passing=True)
+        if not self._asked.setdefault(account, Turn()).acquire(False):  # it was carried out before
+            return
         try:
             missing = self._ask_code(account)
         finally:
+            self._asked.pop(account, None)
             if (why := missing) is None:
                 self._inbox.append(lambda now, wall: self.dispatcher.code_given(account, now, wall))
             else:
@@ -230,16 +312,24 @@ class Runner:
             self._work_off()
 
     def _work(self, permit: Permit, make: Callable[[Permit], object]) -> None:
+        if not permit.alive or not self._working.setdefault(permit, Turn()).acquire(False):
+            return  # it was carried out before
         permit.began = True
-        self._working.add(permit)
         try:
-            make(permit)
+            made = make(permit)
         finally:
-            self._rest(permit)
+            self._working.pop(permit, None)
+            self._rest()
+        if made is False:  # this task has not tried: another one does
+            self._start(permit)
+            self._carry_out()  # what came of the want of a thread
 
-    def _rest(self, job: object) -> None:
-        self._working.discard(job)
-        if self._stopping and not self._working:
+    @property
+    def _at_work(self) -> bool:
+        return bool(self._working or self._following)
+
+    def _rest(self) -> None:
+        if self._stopping and not self._at_work:
             self._idle.set()
 
     def _make_all(self, permit: Permit | None) -> None:
@@ -249,15 +339,16 @@ class Runner:
                 self._make(permit, self._attempt)
                 permit = self._carry_out(takes=self._is_here)
         except BaseException:  # killed: what it leaves must not wait for the next one
+            self._struck = True
             self._work_off()
             raise
 
-    def _make_my_own(self, permit: Permit) -> None:
-        """Make the attempt that this caller waits for; nothing else may keep it."""
+    def _make_my_own(self, permit: Permit) -> bool:
+        """Make the attempt that this caller waits for; nothing else may keep it. False if another task has to."""
         assert self._swift is not None  # noqa: S101 - else nobody comes here
-        if not self._make(permit, self._swift):
-            self._start(permit)
-        self._carry_out()  # what came of it, or of the want of a thread
+        made = self._make(permit, self._swift)
+        self._carry_out()
+        return made
 
     def _make(self, permit: Permit, attempt: Callable[[Permit], Outcome | None]) -> bool:
         """Make an attempt and put its outcome to the dispatcher; False if there is none."""
@@ -285,13 +376,15 @@ class Runner:
             try:
                 self._after(permit, outcome)
             finally:
-                self._rest(job)
+                self._following.discard(job)
+                self._rest()
 
-        self._working.add(job)  # before it begins: whoever closes waits for it
+        self._following.add(job)  # before it begins: whoever closes waits for it
         try:
             self.runtime.spawn(do, home=permit.home)
         except RuntimeError:  # the system grants no thread
-            self._rest(job)
+            self._following.discard(job)
+            self._rest()
 
     def _is_here(self, permit: Permit) -> bool:
         return permit.home is None or permit.home == self.runtime.home()
@@ -303,7 +396,7 @@ class Runner:
     def stop(self, within: float = 0.0) -> None:
         """Wait ``within`` seconds for workers to come home, and cancel all timers."""
         self._stopping = True
-        if self._working and within > 0.0 and self.runtime.may_wait():
+        if self._at_work and within > 0.0 and self.runtime.may_wait():
             self._idle.wait(within)
         self._alarm.cancel()
 

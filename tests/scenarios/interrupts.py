@@ -256,3 +256,55 @@ def g3_a_signal_handler_may_use_the_pool_at_any_step(w: World) -> None:
         if steps[0] < number:
             break
     assert answered[0] > 10
+
+
+@scenario("threads")
+def g3_an_exception_thrown_into_a_thread_locks_nobody_out(w: World) -> None:
+    """As Dramatiq, ``func_timeout`` and ``stopit`` do it, to threads that are not the main one."""
+    import os
+    import sys
+    import threading
+
+    import colony_pool
+
+    class Limit(BaseException):
+        pass
+
+    pool = w.pool(maxsize=4)
+    ours = os.path.dirname(colony_pool.__file__)
+    pool.agent("col_warm").token()
+    steps = [0]
+
+    def struck(at: int) -> bool:
+        """Whether a call was struck at its step ``at``; False if it has fewer."""
+        steps[0] = 0
+
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            if not frame.f_code.co_filename.startswith(ours):
+                return None
+            if event == "line":
+                steps[0] += 1
+                if steps[0] == at:
+                    raise Limit
+            return trace
+
+        sys.settrace(trace)
+        try:
+            pool.agent(f"col_{at}").token()
+        except Limit:
+            return True
+        finally:
+            sys.settrace(None)
+        return False
+
+    for at in range(1, 5000, 3):
+        task = w.spawn(struck, at)
+        done = task.result()
+        if steps[0] < at:
+            break
+        assert pool.agent(f"col_after_{at}").token(max_wait=5.0), done
+        assert w.spawn(pool.agent(f"col_too_{at}").token).result()
+    assert at > 100, "there are so many steps"
+    w.until(lambda: pool.status().in_flight == 0 and pool.status().waiters == 0, "permits and waiters come back")
+    w.until(lambda: pool._transport.bulkhead.in_use == 0, "slots come back")
+    assert threading.active_count() < 50
