@@ -127,7 +127,9 @@ def test_g3_connections_that_are_being_closed_are_closed_whoever_is_cancelled(co
     async def main() -> None:
         async with fast(colony) as pool:
             agent = pool.agent("col_a")
+            colony.behave("latency", seconds=0.5, only="/users/me")  # or one connection is enough for two of them
             await asyncio.gather(*(agent.get("/users/me") for _ in range(4)))
+            colony.behave("healthy")
             door, before = pool._doors.here(), sockets()
             line = door._line
             close, begun = line.transport.aclose, asyncio.Event()
@@ -145,7 +147,7 @@ def test_g3_connections_that_are_being_closed_are_closed_whoever_is_cancelled(co
             await begun.wait()
             at_work.cancel()
             await asyncio.wait({request})
-            await until(lambda: len(sockets()) == len(before) - 4)
+            await until(lambda: len(sockets()) <= len(before) - 4)
 
     gc.disable()
     try:
