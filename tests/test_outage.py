@@ -28,7 +28,7 @@ def test_g1_g8_g9_an_hours_outage_costs_a_hundred_attempts_and_no_agent(name: st
         assert row["restarts"] == 0, row
 
 
-@pytest.mark.parametrize("cell", ["A", "B", "C", "E", "O"])
+@pytest.mark.parametrize("cell", ["A", "B", "C", "E", "F", "O"])
 def test_g8_g10_the_table_of_the_law(cell: str) -> None:
     rows = CELLS[cell](2, [50, 200])
     assert [] == [text for good, text in rows if not good]

@@ -16,7 +16,7 @@ from unittest import mock
 from colony_pool._core import actions as act
 from colony_pool._core import events as ev
 from colony_pool._core import headers, journal
-from colony_pool._core.account import Flight, Permit
+from colony_pool._core.account import Account, Flight, Permit
 from colony_pool._core.budget import RetryBudget
 from colony_pool._core.circuit import Circuit
 from colony_pool._core.denial import DenialDesk
@@ -105,6 +105,13 @@ def a_date_in_retry_after_is_not_read() -> Iterator[None]:
 def the_retry_budget_is_ignored() -> Iterator[None]:
     """Each agent may retry as often as it likes."""
     with mock.patch.object(RetryBudget, "withdraw", return_value=True):
+        yield
+
+
+@breaks("three attempts of a key within a second (G8, G12)")
+def quick_retries_are_not_spaced() -> Iterator[None]:
+    """A key retries at once for as long as luck explains its failures."""
+    with mock.patch.object(Account, "space", return_value=None):
         yield
 
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from colony_pool import ColonyAPIError
 from colony_pool._core import events as ev
 
-from .answers import DENIED
+from .answers import DENIED, DOWN, NETWORK
 from .ledger import Attempt, Visit
 from .reasons import REASONS, none
 from .server import KEY
@@ -44,6 +44,7 @@ _EPSILON = 1e-6
 _CODE_KNOWN = 300.0  # seconds after which the same six digits may come again by chance
 _RECHECK = 1.0  # the hot path looks at the wall clock once in so many seconds: a step is seen so much later
 _REST = 60.0
+_QUICK = 1.1  # a schedule whose delays are no longer than that is quick by itself, as its user wishes
 _CODE = re.compile(r"(?<![\w.])\d{6,8}(?![\w.])")
 
 
@@ -113,6 +114,23 @@ def _(w: Witness, attempt: Attempt) -> str | None:
     budget = w.desk.config.budget
     if attempt.retry and len(w.retries) > budget.ratio * len(w.firsts) + budget.reserve:
         return f"{len(w.retries)} retries in a minute that saw {len(w.firsts)} first attempts"
+    return None
+
+
+@promise("send", "three attempts of a key within a second (G8, G12)")
+def _(w: Witness, sent: tuple[int, str]) -> str | None:
+    """The pool's own retries are spaced. An attempt after one that has ended its call is a user's own wish.
+
+    A token, a refusal, a 500 and, as a rule, a network error end a call; so does any failure where nobody retries or
+    waits. Whoever calls again at once, or throws the new token away, is not kept from it.
+    """
+    (key, _), retry = sent, w.desk.config.retry
+    if len(w.sent[key]) < 3 or w.now >= w.sent[key][0] + 1.0 - _EPSILON:
+        return None
+    retried = (DOWN, NETWORK) if retry.retry_network_errors else (DOWN,)
+    by_itself = retry.max_retries > 0 and retry.delay(1) > _QUICK and not w.does_not_wait(key)
+    if by_itself and key in w.last and w.last[key].means in retried:
+        return f"a fourth attempt of key {key} left within {w.now - w.sent[key][0]:.3f} s"
     return None
 
 

@@ -22,6 +22,10 @@ POSTPONED_MAX = 900.0
 _MARGIN, _MARGIN_RATIO = 60.0, 0.2
 
 
+def _last_three() -> deque[float]:
+    return deque(maxlen=3)
+
+
 def number(account: Account) -> int:
     """Which of the scenario's keys this is."""
     return int(account.secret.key.removeprefix(KEY))
@@ -96,6 +100,7 @@ class Ledger:
         self.refused: dict[int, tuple[float, Answer]] = {}  # keys that rest: since when, and for what answer
         self.last: dict[int, Answer] = {}  # the last verdict of each key
         self.codes: dict[tuple[int, str], float] = {}  # when they were sent
+        self.sent: defaultdict[int, deque[float]] = defaultdict(_last_three)  # of each key: when its attempts were
         self.firsts: deque[float] = deque()  # attempts of the last minute that draw on no budget ...
         self.retries: deque[float] = deque()  # ... and that do
         self.state = ev.CLOSED
@@ -157,6 +162,10 @@ class Ledger:
     def is_void(self, permit: Permit) -> bool:
         """Whether its key was invalidated since it began: its answer is not what anybody wants."""
         return self._era_of[permit] != self.eras[number(permit.account)]
+
+    def does_not_wait(self, key: int) -> bool:
+        """Whether a call that does not wait asks for ``key``: it makes its one attempt now or never."""
+        return any(visit.key == key and visit.waiter.max_wait <= 0.0 for visit in self.visits.values())
 
     # -- answers --------------------------------------------------------------------------------------
 

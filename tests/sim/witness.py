@@ -88,6 +88,7 @@ class Witness(Ledger):
         if (attempt := self.out.get(permit)) is not None:
             attempt.sent = True
         self.check("send", (key, code))
+        self.sent[key].append(self.now)
         if code:
             self.codes[key, code] = self.now
         return permit
