@@ -67,7 +67,8 @@ def _next_probe_is_too_late(w: Witness, visit: Visit, error: CircuitOpenError) -
 def _it_failed(w: Witness, visit: Visit, error: Any) -> bool:
     last = w.last.get(visit.key)
     failed = last is not None and (last.means in BAD or w.blamed)
-    return failed or _may_not_wait(w, visit, w.now)
+    # A token that has only just come and has ended is not replaced at once.
+    return failed or _may_not_wait(w, visit, max(w.now, visit.waiter.account.renew_at))
 
 
 def _no_answer(w: Witness, visit: Visit, error: Any) -> bool:

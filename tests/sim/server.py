@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from colony_pool._shell.transport import Abort, BadReply, NetworkFailure, Reply
 from tests.virtual import VirtualTransport
 
-from .answers import DOWN, FAULT, NETWORK, SILENCE, THROTTLED, Answer, Wish, broken, refusal, retry_after, token
+from .answers import DENIED, DOWN, FAULT, NETWORK, SILENCE, THROTTLED, Answer, Wish, broken, refusal, retry_after, token
 from .capacity import Capacity, Limit
 from .scenario import WALL, Scenario, Weather
 from .tasks import GreenSim
@@ -123,6 +123,8 @@ class Server:
             wish = wish if wish != Wish() else Wish(float(told["x-ratelimit-reset"]))
             return Answer(THROTTLED, 429, headers | told, b"{}", weather.delay, wish)
         good = self._good(weather, key, code)
+        if good.means == DENIED:  # with a limit that is used up it would be one that counts
+            return good
         used_up = float(told["x-ratelimit-reset"]) if left == 0 and good.means != DOWN else None
         return replace(good, headers=good.headers | told, used_up_for=used_up)
 
