@@ -11,7 +11,20 @@ from typing import Any, Protocol
 from colony_pool._shell.transport import Abort, BadReply, NetworkFailure, Reply
 from tests.virtual import VirtualTransport
 
-from .answers import DENIED, DOWN, FAULT, NETWORK, SILENCE, THROTTLED, Answer, Wish, broken, refusal, retry_after, token
+from .answers import (
+    DENIED,
+    DOWN,
+    FAULT,
+    NETWORK,
+    SILENCE,
+    THROTTLED,
+    Answer,
+    Wish,
+    broken,
+    refusal,
+    retry_after,
+    token,
+)
 from .capacity import Capacity, Limit
 from .scenario import WALL, Scenario, Weather
 from .tasks import GreenSim

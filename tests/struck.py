@@ -1,4 +1,4 @@
-"""G3: an exception from outside at any line of any decision loses no permit, no call and no key.
+"""An exception from outside at a line of a decision, and what has become of permits, calls and keys afterwards.
 
 A signal's handler, Dramatiq or ``func_timeout`` raise between any two steps. Here an exception strikes at each line
 of the deciding code in turn. What the shell does then is done: the desk is mended, and the input put once more.
@@ -11,8 +11,6 @@ from collections.abc import Callable
 from itertools import count
 from types import FrameType
 from typing import Any
-
-import pytest
 
 import colony_pool._core
 from colony_pool._core import actions as act
@@ -170,15 +168,14 @@ def _end_well(desk: StruckDesk) -> str:
     return ", ".join(f"{what}: {number}" for what, number in wrong.items() if number)
 
 
-@pytest.mark.parametrize("name", PLAYS)
-def test_g3_an_exception_at_any_line_of_a_decision_loses_nothing(name: str) -> None:
+def strike(name: str, every: int) -> tuple[int, list[str]]:
+    """Strike at each ``every``-th line of each input of a play: how many strikes there were, and what was wrong."""
     whole = _new(0, 0)
     PLAYS[name](whole)
-    inputs = whole.number
-    assert _end_well(whole) == ""
-    strikes, wrong = 0, []
+    inputs, wrong = whole.number, [problem] if (problem := _end_well(whole)) else []
+    strikes = 0
     for at in range(1, inputs + 1):
-        for line in count(1):
+        for line in count(1 + at % every, every):
             desk = _new(at, line)
             PLAYS[name](desk)
             if not desk.struck:
@@ -186,5 +183,4 @@ def test_g3_an_exception_at_any_line_of_a_decision_loses_nothing(name: str) -> N
             strikes += 1
             if problem := _end_well(desk):
                 wrong.append(f"input {at}, line {line}: {problem}")
-    assert [] == wrong
-    assert strikes > 1000, "there are so many lines"
+    return strikes, wrong
