@@ -32,7 +32,7 @@ from .._runtime import protocol
 from .._runtime.protocol import Runtime
 from .alarm import Alarm
 from .errands import Errands
-from .log import log_raised
+from .log import AT_ONCE, Lines, log_raised
 from .story import Breaker, Story
 
 log = logging.getLogger("colony_pool")
@@ -70,6 +70,7 @@ class Runner:
         listeners: told of each event.
         after: what is left to do once everybody was told of an outcome, in a task of its own: it may block.
         swift: makes one attempt if that is sure to end by its deadline, else returns ``None`` and has done nothing.
+        lines: writes lines of the log, which must keep nobody.
     """
 
     def __init__(
@@ -82,11 +83,12 @@ class Runner:
         after: Callable[[Permit, Outcome], object] | None = None,
         swift: Callable[[Permit], Outcome | None] | None = None,
         ask_code: Callable[[Account], Outcome | None] = lambda account: None,
+        lines: Lines = AT_ONCE,
     ) -> None:
         self.dispatcher = dispatcher
         self.runtime = runtime
         self.carry: Callable[[act.ForStore], object] = lambda action: None  # to the store that processes share
-        self.story = Story(runtime, breaker, listeners if listeners is not None else [])
+        self.story = Story(runtime, breaker, listeners if listeners is not None else [], lines)
         self._attempt = attempt
         self._ask_code = ask_code
         self._after = after
@@ -95,8 +97,8 @@ class Runner:
         self._todo: deque[act.Start | act.AskCode | act.Abort | act.Done | act.Grant | act.ForStore] = deque()
         self._deciding = runtime.lock()  # guards dispatcher
         self._working: set[object] = set()
-        self._hands = Errands(runtime, 3)
-        self.errands = Errands(runtime, 4)  # what blocks, for callers that must not
+        self._hands = Errands(runtime, 3, lines)
+        self.errands = Errands(runtime, 4, lines)  # what blocks, for callers that must not
         self._stopping = False
         self._idle = runtime.event()
         self._alarm = Alarm(runtime, lambda: self.feed(dispatcher.tick))
