@@ -214,8 +214,8 @@ class Runner:
     def _start_asking(self, action: act.AskCode) -> None:
         try:
             self.runtime.spawn(self._ask, action.account, home=action.home)
-        except RuntimeError:  # the system grants no thread
-            outcome = Outcome(LOCAL, detail="no thread for totp()", passing=True)
+        except RuntimeError as error:  # the system grants no thread, and so no timer to try again by
+            outcome = Outcome(LOCAL, detail=f"no thread for totp(): {error}")
             self._inbox.append(lambda now, wall: self.dispatcher.code_missing(action.account, outcome, now, wall))
             self._decide()
 
