@@ -27,7 +27,7 @@ from ._shell.breaker import PoolBreaker
 from ._shell.credential import Credential, Totp
 from ._shell.fork import notice_fork, renew_in_children
 from ._shell.handles import Handles
-from ._shell.log import EventLog
+from ._shell.log import EventLog, Lines
 from ._shell.loose import Loose
 from ._shell.mailbox import Mailbox
 from ._shell.observe import Observation, Observer, check_name
@@ -155,7 +155,6 @@ class ColonyPool:
         self._api_retry, self._runtime_choice, self._transport_given = retry, runtime, transport
         self._transport_options: dict[str, Any] = {"proxy": proxy, "ca_certs": ca_certs, "user_agent": user_agent}
         self._cache = TokenCache(self.base_url) if token_cache == "disk" else None
-        self._unsaved = Unsaved(self._cache) if self._cache is not None else None
         self._agents: Handles[Agent] = Handles(lambda agent: agent._is_of_use())
         self._closed = False
         self._is_over = False  # nothing is left to close
@@ -169,6 +168,8 @@ class ColonyPool:
         self.journal = Journal(math.inf)  # its clock starts when the runtime is there
         self._event_log = EventLog(self.name)
         self._wire()
+        # After the mailbox: what is saved when the interpreter ends may have something to tell.
+        self._unsaved = Unsaved(self._cache) if self._cache is not None else None
         if registry is not None:
             self._exporter, self._exported_as = watch(registry, self.name, self, __version__)
         renew_in_children(self)
@@ -181,6 +182,9 @@ class ColonyPool:
         self._mailbox = Mailbox(self._runtime, self._event_log.lost)
         self.breaker.tell_by(self._mailbox)
         self._event_log.write_by(self._mailbox.post)
+        self.lines = Lines(self._mailbox.post)
+        if self._cache is not None:
+            self._cache.write_by(self._mailbox.post)
         self._transport = self._transport_given or Transport(
             self.base_url, runtime=self._runtime, maxsize=self._config.maxsize, timeout=self._config.timeout,
             **self._transport_options,
@@ -190,12 +194,12 @@ class ColonyPool:
         desk = Dispatcher(self._config, self._runtime.random, known_good=known_good)
         self._link = self._shared.link(desk, self._runtime, name=self.name, cache=self._cache)
         total = self._config.timeout.total
-        attempt = Attempt(self._transport, self._runtime, base_path + _TOKEN_PATH, total, self._claim)
+        attempt = Attempt(self._transport, self._runtime, base_path + _TOKEN_PATH, total, self._claim, self.lines)
         alone = self._transport_given is None and self._link is None
         self._runner = Runner(
             desk, self._runtime, attempt, self.breaker, [self._note],
             self._follow_up if self._cache or self._link else None, attempt.swift if alone else None,
-            attempt.ask_code,
+            attempt.ask_code, self.lines,
         )  # fmt: skip
         if self._link is not None:
             self._link.feed, self._runner.carry = self._runner.feed, self._link.carry

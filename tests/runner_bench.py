@@ -122,6 +122,8 @@ class StillRuntime:
         return fn(*args)
 
     def aside(self, fn: Callable[[], object]) -> None:
+        if self.no_threads:
+            raise RuntimeError("can't start new thread")
         fn()
 
     def spawn_lasting(self, fn: Callable[[], object]) -> None:
@@ -156,6 +158,9 @@ class Script:
 
     def mend(self, callers: Any, asked: Any, now: float, wall: float) -> list[act.Action]:
         return []
+
+    def code_missing(self, account: Account, outcome: Outcome, now: float, wall: float) -> list[act.Action]:
+        return self._answer("code_missing", account, outcome, now, wall)
 
 
 class Pybreaker:

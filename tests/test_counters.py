@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from colony_pool._core import events as ev
 from colony_pool._core.journal import Journal, Series
+from colony_pool._shell.log import AT_ONCE
 from colony_pool._shell.observe import Observation
 from colony_pool.prometheus import watch
 from colony_pool.prometheus._collector import Collector
@@ -21,6 +22,7 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.journal = Journal()
+        self.lines = AT_ONCE
         self.seconds = 0.0
         self.fails = False
         self.meanwhile: Any = None

@@ -80,6 +80,31 @@ with made() as pool:
     assert "closed by an operator" in logged, "what an operator reads does not depend on it"
 
 
+def test_a_log_handler_that_hangs_over_it_holds_up_no_agent(directory: Path, colony: FakeColony) -> None:
+    script = """
+entered, leave = threading.Event(), threading.Event()
+
+class Hangs(logging.Handler):
+    def handle(self, record):
+        entered.set()
+        return leave.wait(60.0)
+
+logging.getLogger("colony_pool").addHandler(Hangs())
+with made() as pool:
+    shutil.rmtree(DIR)
+    began = time.monotonic()
+    tokens = [pool.agent(f"col_{i}").token() for i in range(5)]
+    print(len(tokens), entered.wait(10.0))
+    pool.breaker.open()
+    pool.breaker.close()
+    tokens = [pool.agent(f"col_{i}").token() for i in range(10)]
+    print(len(tokens), time.monotonic() - began < 30.0)
+    leave.set()
+"""
+    printed, _ = run(script, directory, colony)
+    assert printed == ["5", "True", "10", "True"]
+
+
 def test_a_full_disk_kills_nobody(directory: Path, colony: FakeColony) -> None:
     """To write to a page of a file for which there is no room is SIGBUS."""
     script = """

@@ -10,6 +10,7 @@ import pytest
 
 from colony_pool._core import actions as act
 from colony_pool._core import events as ev
+from colony_pool._core.account import Account
 from colony_pool._core.outcome import LOCAL, Outcome
 from tests.runner_bench import Bench, Flag, permit, waiter
 
@@ -210,6 +211,18 @@ def test_an_attempt_without_a_thread_is_given_back_and_says_why() -> None:
     [(what, of, outcome, now, wall)] = bench.script.heard
     words = "no thread for an attempt: can't start new thread"
     assert ("result", mine, LOCAL, words, 5.0, 1e9) == (what, of, outcome.kind, outcome.detail, now, wall)
+    assert flag.flag
+
+
+def test_g15_a_call_whose_code_no_thread_can_ask_for_hears_of_it() -> None:
+    bench, account, flag = Bench(), Account(), Flag()
+    bench.runtime.no_threads = True
+    bench.script.says.append([act.Done(waiter(flag, account))])
+    bench.feed(act.AskCode(account, None))
+    [(what, of, outcome, now, wall)] = bench.script.heard
+    assert ("code_missing", account, 5.0, 1e9) == (what, of, now, wall)
+    words = "no thread for totp(): can't start new thread"
+    assert (LOCAL, words, False) == (outcome.kind, outcome.detail, outcome.passing)
     assert flag.flag
 
 

@@ -15,7 +15,7 @@ from .._runtime.protocol import Runtime
 from ..errors import ColonyAPIError
 from .connections import BUSY, EXHAUSTED
 from .credential import CodeSpent, Credential
-from .log import log_raised
+from .log import AT_ONCE, Lines
 from .reply import without_secrets
 from .transport import Abort, BadReply, NetworkFailure, NoIdleConnection, Transport
 
@@ -37,13 +37,14 @@ class Attempt:
 
     def __init__(
         self, transport: Transport, runtime: Runtime, path: str, total: float,
-        claim: Callable[[Permit], Elsewhere | None] | None = None,
+        claim: Callable[[Permit], Elsewhere | None] | None = None, lines: Lines = AT_ONCE,
     ) -> None:  # fmt: skip
         self._claim = claim
         self._transport = transport
         self._runtime = runtime
         self._path = path
         self._total = total
+        self._lines = lines
         self._pid = os.getpid()
 
     def __call__(self, permit: Permit) -> Outcome:
@@ -77,7 +78,7 @@ class Attempt:
         except Exception as error:
             if idle_only:  # the caller's own task: somebody has interrupted it
                 raise
-            return _failed(permit, error)
+            return self._failed(permit, error)
         finally:
             permit.shell = None
             del code
@@ -123,6 +124,13 @@ class Attempt:
             del fields, body
         return replace(outcome, code_burnt=True, code_again=not credential.single_use) if burnt else outcome
 
+    def _failed(self, permit: Permit, error: Exception) -> Outcome:
+        """The attempt's task was killed with ``error``, or this is a bug: it is made again, but not for ever."""
+        self._lines.raised("an attempt was interrupted, or this is a bug: then please report it", error)
+        if permit.flight.put_off < _TRIES:
+            return Outcome(LOCAL, detail="the attempt was interrupted", passing=True)
+        return Outcome(LOCAL, local_error=ColonyAPIError("internal error in colony_pool; its log has the details"))
+
 
 def _unanswered(failure: NetworkFailure, code_burnt: bool, *, is_probe: bool) -> Outcome:
     outcome = Outcome(NETWORK, detail=f"{failure.kind}: {failure.detail}", code_burnt=code_burnt)
@@ -130,14 +138,6 @@ def _unanswered(failure: NetworkFailure, code_burnt: bool, *, is_probe: bool) ->
         return outcome
     # That this host has no descriptor or connection left says nothing of the endpoint. Who probes goes on waiting.
     return replace(outcome, kind=LOCAL, passing=is_probe or failure.kind == BUSY)
-
-
-def _failed(permit: Permit, error: Exception) -> Outcome:
-    """The attempt's task was killed with ``error``, or this is a bug: it is made again, but not for ever."""
-    log_raised("an attempt was interrupted, or this is a bug: then please report it", error)
-    if permit.flight.put_off < _TRIES:
-        return Outcome(LOCAL, detail="the attempt was interrupted", passing=True)
-    return Outcome(LOCAL, local_error=ColonyAPIError("internal error in colony_pool; its log has the details"))
 
 
 def _began(permit: Permit) -> None:

@@ -175,7 +175,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
             self._mailbox.put(lambda: self._hand_over(letter))
 
     def _hand_over(self, letter: Callable[[], object]) -> None:
-        """Tell a user's listener; one that raises is logged and changes nothing."""
+        """Tell a user's listener; one that raises is logged and changes nothing. It is the mailbox's task."""
         try:
             letter()
         except Exception as error:  # noqa: BLE001 - a user's own code

@@ -7,15 +7,16 @@ from collections import deque
 from collections.abc import Callable
 
 from .._runtime.protocol import Runtime
-from .log import log_raised
+from .log import AT_ONCE, Lines
 
 
 class Errands:
     """Runs jobs in at most ``most`` tasks at once."""
 
-    def __init__(self, runtime: Runtime, most: int) -> None:
+    def __init__(self, runtime: Runtime, most: int, lines: Lines = AT_ONCE) -> None:
         self._runtime = runtime
         self._most = most
+        self._lines = lines
         self._jobs: deque[Callable[[], object]] = deque()
         self._hands: set[object] = set()
 
@@ -53,4 +54,4 @@ class Errands:
         try:
             job()
         except Exception as error:  # noqa: BLE001 - the next job must not suffer for it
-            log_raised("an errand failed; this is a bug, please report it", error)
+            self._lines.raised("an errand failed; this is a bug, please report it", error)

@@ -77,6 +77,7 @@ class _Process:
             try:
                 thing._after_fork()
             except Exception as error:  # noqa: BLE001 - the others must be renewed all the same
+                # At once: the box that other lines go by may be what was not renewed.
                 log_raised("something was not renewed in a forked child; this is a bug, please report it", error)
         self.pid = pid
         self._once = {pid: self._once[pid]}

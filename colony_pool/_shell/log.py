@@ -18,6 +18,8 @@ from .._core.answer import CHECK_BASE_URL
 
 log = logging.getLogger("colony_pool")
 
+Post = Callable[[Callable[[], object]], object]
+
 _BURST = 10
 _MINUTE = 60.0
 
@@ -26,10 +28,26 @@ _TOLD = frozenset({ev.StateChanged, ev.HoldStarted, ev.HoldCleared, ev.KeyDenied
 _Line = tuple[int, str, dict[str, Any]]
 
 
-def log_raised(words: str, error: BaseException) -> None:
-    """Log an error that changes nothing: its class and where, not its text, which may hold a secret."""
-    where = "".join(traceback.format_tb(error.__traceback__))
-    log.error("colony_pool: %s: %s\n%s", words, type(error).__name__, where)
+class Lines:
+    """Writes lines: each is made at once, with its time, and handlers are called by way of ``post``: one may hang."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+
+    def write(self, level: int, text: str, *args: object, extra: dict[str, Any] | None = None) -> None:
+        """Write one line, if anybody wants lines of that level."""
+        if log.isEnabledFor(level):
+            record = log.makeRecord(log.name, level, __file__, 0, text, args, None, "write", extra)
+            self._post(lambda: log.handle(record))
+
+    def raised(self, words: str, error: BaseException) -> None:
+        """Tell of an error that changes nothing: its class and where, not its text, which may hold a secret."""
+        where = "".join(traceback.format_tb(error.__traceback__))
+        self.write(logging.ERROR, "colony_pool: %s: %s\n%s", words, type(error).__name__, where)
+
+
+AT_ONCE = Lines(lambda write: write())  # in the task that writes: for tasks that nobody waits for
+log_raised = AT_ONCE.raised
 
 
 class EventLog:
@@ -37,17 +55,17 @@ class EventLog:
 
     def __init__(self, pool: str) -> None:
         self._pool = pool
-        self._post: Callable[[Callable[[], object]], object] = lambda write: write()
+        self._lines = AT_ONCE
         self._spent: dict[tuple[str, int], tuple[float, int]] = {}  # kind: (start of its minute, lines wanted in it)
 
-    def write_by(self, post: Callable[[Callable[[], object]], object]) -> None:
+    def write_by(self, post: Post) -> None:
         """Have handlers called by way of ``post``: one may hang."""
-        self._post = post
+        self._lines = Lines(post)
 
     def lost(self, number: int) -> None:
-        """Say that so much was told to nobody."""
+        """Say that so much was told to nobody. It is the mailbox that says it, in its own task."""
         words = "a breaker listener or a log handler is too slow: what it should have been told was dropped"
-        self._write(logging.ERROR, words, {"event": "dropped", "notices": number}, at_once=True)
+        self._write(logging.ERROR, words, {"event": "dropped", "notices": number}, AT_ONCE)
 
     def note(self, event: ev.Event, now: float) -> None:
         """Write the line of ``event`` if it has one; ``now`` is monotonic seconds."""
@@ -58,7 +76,7 @@ class EventLog:
             level, words, facts = line
             suppressed = self._suppressed((facts["event"], level), now)
             if suppressed >= 0:
-                self._write(level, words, facts | ({"suppressed": suppressed} if suppressed else {}))
+                self._write(level, words, facts | ({"suppressed": suppressed} if suppressed else {}), self._lines)
 
     def _suppressed(self, kind: tuple[str, int], now: float) -> int:
         """How many lines of this kind were left out before this one; -1 when this one is left out, too."""
@@ -69,20 +87,10 @@ class EventLog:
         self._spent[kind] = (start, wanted + 1)
         return 0 if wanted < _BURST else -1
 
-    def _write(self, level: int, words: str, facts: dict[str, Any], *, at_once: bool = False) -> None:
+    def _write(self, level: int, words: str, facts: dict[str, Any], lines: Lines) -> None:
         facts = {"pool": self._pool, **facts}
         pairs = " ".join(f"{name}={_value(value)}" for name, value in facts.items())
-        if not log.isEnabledFor(level):
-            return
-        # Made here, with the time of what happened; whoever handles it does so when the handlers before it are done.
-        text = "colony_pool %s: %s [%s]"
-        args = (self._pool, words, pairs)
-        extra = {"colony_pool": facts}
-        record = log.makeRecord(log.name, level, __file__, 0, text, args, None, "_write", extra)
-        if at_once:
-            log.handle(record)
-        else:
-            self._post(lambda: log.handle(record))
+        lines.write(level, "colony_pool %s: %s [%s]", self._pool, words, pairs, extra={"colony_pool": facts})
 
 
 def _value(value: object) -> str:

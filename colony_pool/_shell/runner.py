@@ -38,10 +38,8 @@ from .._runtime.protocol import Runtime
 from .._runtime.turn import Turn
 from .alarm import Alarm
 from .errands import Errands
-from .log import log_raised
+from .log import AT_ONCE, Lines
 from .story import Breaker, Story
-
-log = logging.getLogger("colony_pool")
 
 # Longest wait for a task that was interrupted between a decision and its execution, seconds.
 _SETTLED = 1.0
@@ -77,6 +75,7 @@ class Runner:
         listeners: told of each event.
         after: what is left to do once everybody was told of an outcome, in a task of its own: it may block.
         swift: makes one attempt if that is sure to end by its deadline, else returns ``None`` and has done nothing.
+        lines: writes lines of the log, which must keep nobody.
     """
 
     def __init__(
@@ -89,11 +88,12 @@ class Runner:
         after: Callable[[Permit, Outcome], object] | None = None,
         swift: Callable[[Permit], Outcome | None] | None = None,
         ask_code: Callable[[Account], Outcome | None] = lambda account: None,
+        lines: Lines = AT_ONCE,
     ) -> None:
         self.dispatcher = dispatcher
         self.runtime = runtime
         self.carry: Callable[[act.ForStore], object] = lambda action: None  # to the store that processes share
-        self.story = Story(runtime, breaker, listeners if listeners is not None else [])
+        self.story = Story(runtime, breaker, listeners if listeners is not None else [], lines)
         self._attempt = attempt
         self._ask_code = ask_code
         self._after = after
@@ -105,8 +105,9 @@ class Runner:
         self._following: set[object] = set()  # what is left to do after an outcome
         self._callers: set[Waiter] = set()  # calls that wait
         self._asked: dict[Account, Turn] = {}  # keys whose callable is being asked for a code, as above
-        self._hands = Errands(runtime, 3)
-        self.errands = Errands(runtime, 4)  # what blocks, for callers that must not
+        self._lines = lines
+        self._hands = Errands(runtime, 3, lines)
+        self.errands = Errands(runtime, 4, lines)  # what blocks, for callers that must not
         self._stopping = False
         self._idle = runtime.event()
         self._alarm = Alarm(runtime, lambda: self.feed(dispatcher.tick))
@@ -210,7 +211,7 @@ class Runner:
             return error
         self._failed = None
         self._inbox.popleft()
-        log_raised("the dispatcher failed; this is a bug, please report it", error)
+        self._lines.raised("the dispatcher failed; this is a bug, please report it", error)
         return None
 
     def _sort(self, actions: list[act.Action]) -> None:
@@ -256,7 +257,7 @@ class Runner:
             try:
                 self._do(action)
             except Exception:  # noqa: BLE001 - as above
-                log.debug("colony_pool: %s was not carried out", type(action).__name__)
+                self._lines.write(logging.DEBUG, "colony_pool: %s was not carried out", type(action).__name__)
             else:
                 raise  # it came from outside, and so passes through
 
@@ -291,8 +292,8 @@ class Runner:
     def _start_asking(self, action: act.AskCode) -> None:
         try:
             self.runtime.spawn(self._ask, action.account, home=action.home)
-        except RuntimeError:  # the system grants no thread
-            outcome = Outcome(LOCAL, detail="no thread for totp()", passing=True)
+        except RuntimeError as error:  # the system grants no thread, and so no timer to try again by
+            outcome = Outcome(LOCAL, detail=f"no thread for totp(): {error}")
             self._inbox.append(lambda now, wall: self.dispatcher.code_missing(action.account, outcome, now, wall))
             self._decide()
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from .._core import actions as act
 from .._core.events import Event
 from .._runtime.protocol import Runtime
-from .log import log_raised
+from .log import AT_ONCE, Lines
 
 
 class Breaker(Protocol):
@@ -30,8 +30,12 @@ class Story:
         listeners: told of each event.
     """
 
-    def __init__(self, runtime: Runtime, breaker: Breaker | None, listeners: list[Callable[[Event], object]]) -> None:
+    def __init__(
+        self, runtime: Runtime, breaker: Breaker | None, listeners: list[Callable[[Event], object]],
+        lines: Lines = AT_ONCE,
+    ) -> None:  # fmt: skip
         self.listeners = listeners
+        self._lines = lines
         self._breaker = breaker
         self._items: deque[act.Replay | Event] = deque()
         self._telling = runtime.lock()  # guards the order in which items are told
@@ -67,4 +71,4 @@ class Story:
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001 - a listener's own fault
-                log_raised(f"a listener raised on {type(event).__name__}; it changes nothing", error)
+                self._lines.raised(f"a listener raised on {type(event).__name__}; it changes nothing", error)

@@ -22,9 +22,8 @@ from pathlib import Path
 
 from .._core.life import MAX_LIFE, claims_expiry
 from .._core.outcome import MAX_TOKEN_CHARS
+from .log import AT_ONCE, Lines, Post
 from .own_file import check_own_folder, is_own_file, read_own
-
-log = logging.getLogger("colony_pool")
 
 _VERSION = 1
 _MARGIN = 60.0
@@ -41,6 +40,11 @@ class TokenCache:
         self._base_url = base_url.rstrip("/")
         self._swept = False
         self._told = False  # the log says why the cache is not used
+        self._lines = AT_ONCE
+
+    def write_by(self, post: Post) -> None:
+        """Have log handlers called by way of ``post``: one may hang."""
+        self._lines = Lines(post)
 
     def load(self, key: str, wall: float) -> tuple[str, float] | None:
         """``(jwt, expiry in unix time)`` of a token good for more than a minute, or ``None``."""
@@ -78,7 +82,7 @@ class TokenCache:
             where = repr(str(directory()))
         except RuntimeError:
             where = "on disk"
-        log.warning(_NOT_USED, where, words)
+        self._lines.write(logging.WARNING, _NOT_USED, where, words)
 
     def save(self, key: str, jwt: str, expiry: float) -> None:
         """Write atomically, readable by the owner alone."""

@@ -40,15 +40,15 @@ from .._core.catalog import COUNTER, GAUGE, MAX, METRICS, MIN, PREFIX
 from .._core.events import Event, HoldCleared, HoldStarted, StateChanged
 from .._core.journal import Series
 from .._shell.fork import drop_before_forks, notice_fork
+from .._shell.log import AT_ONCE, Lines
 from ._pools import Exporter, Row, Source
-
-log = logging.getLogger("colony_pool")
 
 _TICK = 1.0  # seconds
 _LATE = 3.0  # ticks whose hub or thread is gone are begun again after this many seconds
 _WRITING = 1.0  # seconds; longer than it takes to write, unless the disk hangs
 _UNWRITTEN = 65_536  # observations that are kept while nothing can be written
 _ROOM = 1 << 18  # bytes that must be free for a new name: to write to a page without room is SIGBUS, and the end
+_NOT_WRITTEN = "colony_pool: metrics cannot be written, agents go on without: %s"
 _NOTHING = {MAX: -math.inf, MIN: math.inf}
 
 
@@ -119,10 +119,15 @@ class Mirror(Exporter):
             self._write_all()
         except Exception as error:  # noqa: BLE001 - gone, full, read-only: no agent may fail for that
             if not self._fails:
-                log.error("colony_pool: metrics cannot be written, agents go on without: %s", _words(error))
+                self._lines().write(logging.ERROR, _NOT_WRITTEN, _words(error))
             self._fails = True
         else:
             self._fails = False
+
+    def _lines(self) -> Lines:
+        """Those of a pool that lives: who writes may be a caller of its. Without one nobody waits."""
+        pools = (live.pool() for _, lives in list(self._names.values()) for live in lives)
+        return next((pool.lines for pool in pools if pool is not None), AT_ONCE)
 
     def _write_all(self) -> None:
         if not self._objects:

@@ -11,6 +11,7 @@ from .._core.catalog import MAX, METRICS, MIN
 from .._core.events import Event
 from .._core.journal import Journal, Series
 from .._shell.fork import notice_fork, renew_in_children
+from .._shell.log import Lines
 from .._shell.observe import Observation
 
 _MAX_NAMES = 64
@@ -23,6 +24,7 @@ class Source(Protocol):
     """A pool, as an exporter sees it."""
 
     journal: Journal
+    lines: Lines
 
     def observe(self) -> Observation:
         """One moment."""

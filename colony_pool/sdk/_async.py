@@ -21,7 +21,7 @@ from ..agent import Replays
 from ..errors import ColonyAPIError
 from ..pool import ColonyPool
 from ._default import chosen_pool
-from ._errors import bad_key, translated
+from ._errors import bad_key, is_refusal, translated
 from ._seam import check_async, sdk, turned
 
 __all__ = ["AsyncColonyClient", "adopt_async"]
@@ -35,41 +35,51 @@ Carried = tuple[AsyncAgent, str] | None
 # The token that the call of this task carries, and whose it is: tasks share a client, and another may have renewed
 # its token by now; and one task has several clients.
 _carried: ContextVar[Carried] = ContextVar("colony_pool.sdk.carried", default=None)
-# The one that it was refused with, until the pool has been told, which may block and is done off the loop.
-_refused: ContextVar[Carried] = ContextVar("colony_pool.sdk.refused", default=None)
-_replays: ContextVar[list[Replays] | None] = ContextVar("colony_pool.sdk.replays", default=None)  # of that call
+_in_a_call: ContextVar[bool] = ContextVar("colony_pool.sdk.in_a_call", default=False)
+
+
+def _with_every_401(method: Method) -> Method:
+    """The SDK's ``_raw_request``, which then answers no 401 by itself: it does not ask whose that is."""
+
+    @functools.wraps(method)
+    async def call(self: AsyncColonyClient, *args: Any, **kwargs: Any) -> Any:
+        return await method(self, *args, **{**kwargs, "_token_refreshed": True})
+
+    return cast(Method, call)
 
 
 def _with_a_fresh_token(method: Method, *, ask_first: bool = True) -> Method:
-    """A call that was refused is made again as long as that can help; the SDK does so once, or not at all.
+    """A call whose token was refused is made again as long as that can help.
 
     ``ask_first``: ``method`` takes whatever token its client has.
     """
 
     @functools.wraps(method)
     async def call(self: AsyncColonyClient, *args: Any, **kwargs: Any) -> Any:
-        if _replays.get() is not None:  # the SDK makes its call again
+        if _in_a_call.get():  # the SDK makes its call again
             return await method(self, *args, **kwargs)
-        mark = _replays.set([])
+        inside, before = _in_a_call.set(True), _carried.set(None)
+        replays: list[Replays] = []
         try:
             if ask_first:
                 await self._ensure_token()
             while True:
+                failures = self._consecutive_failures
                 try:
                     answer = await method(self, *args, **kwargs)
                     break
                 except colony_sdk.ColonyAuthError as error:
-                    if error.status != 401:
+                    if not is_refusal(error) or not await self._helps(replays):
                         raise
-                    self._clear_cached_token()
-                    if not await _tell_of_the_refused():
-                        raise
+                if self._consecutive_failures > failures:  # the SDK counts calls that fail: this one has not yet
+                    self._consecutive_failures -= 1
                 await self._ensure_token()
-            if (carried := self._carries()) is not None:
+            if (carried := _carried.get()) is not None:
                 carried[0]._agent._worked(carried[1])
             return answer
         finally:
-            _replays.reset(mark)
+            _carried.reset(before)
+            _in_a_call.reset(inside)
 
     return cast(Method, call)
 
@@ -139,7 +149,7 @@ class AsyncColonyClient(Theirs):
         self._view = pool if isinstance(pool, AsyncColonyPool) else view_of(self.pool)
         self._held = None
 
-    _raw_request = _with_a_fresh_token(Theirs._raw_request, ask_first=False)
+    _raw_request = _with_a_fresh_token(_with_every_401(Theirs._raw_request), ask_first=False)
     _raw_multipart_upload = _with_a_fresh_token(Theirs._raw_multipart_upload)
     _raw_request_bytes = _with_a_fresh_token(Theirs._raw_request_bytes)
 
@@ -148,7 +158,6 @@ class AsyncColonyClient(Theirs):
             key = self.api_key
             agent = self._agent()
             try:
-                await _tell_of_the_refused()
                 await agent._forgotten()
                 self._token = await agent.token()
                 _carried.set((agent, self._token))
@@ -159,14 +168,27 @@ class AsyncColonyClient(Theirs):
                 # Rotated by another task meanwhile: it was the old key that failed.
 
     def _clear_cached_token(self) -> None:
-        """The SDK comes here when a token was refused, and for a key that has gone, which may never have had one."""
-        if (carried := self._carries()) is not None:
-            _refused.set(carried)
+        """The SDK forgets the token of a key that has gone; the pool hears of that elsewhere."""
 
-    def _carries(self) -> Carried:
-        """The token that the call of this task carries, if it is of this client's key."""
-        carried, held = _carried.get(), self._held
-        return carried if carried is not None and held is not None and carried[0] is held[1] else None
+    async def _helps(self, replays: list[Replays]) -> bool:
+        """Tell the pool that the token of this task's call was refused; whether making the call again can help.
+
+        ``replays`` has what has been done about that in this call, and is empty at first.
+        """
+        carried = _carried.get()
+        try:
+            if carried is None:  # a call without a token
+                return False
+            if carried[0] is not self._agent():  # rotated by another task meanwhile: it was the old key's token
+                return True
+            if not replays:
+                replays.append(Replays(carried[0]._agent, once=True))
+            pause = await carried[0]._off_loop(replays[0].pause, carried[1])
+        finally:
+            del carried  # no traceback of ours holds a token
+        if pause:
+            await asyncio.sleep(pause)
+        return pause is not None
 
     def _agent(self) -> AsyncAgent:
         """The pool's handle for the key of the moment."""
@@ -178,26 +200,6 @@ class AsyncColonyClient(Theirs):
                 raise bad_key(error) from None
             self._held = held
         return held[1]
-
-
-async def _tell_of_the_refused() -> bool:
-    """Tell the pool of a token that was refused, and wait; whether making the call again can help."""
-    refused, of_this_call = _refused.get(), _replays.get()
-    _refused.set(None)
-    try:
-        if refused is None:
-            return False
-        agent = refused[0]
-        if of_this_call is None:
-            of_this_call = []
-        if not of_this_call:
-            of_this_call.append(Replays(agent._agent, once=True))
-        pause = await agent._off_loop(of_this_call[0].pause, refused[1])
-        if pause:
-            await asyncio.sleep(pause)
-        return pause is not None
-    finally:
-        del refused  # no traceback of ours holds a token
 
 
 def adopt_async(client: Theirs, pool: ColonyPool | AsyncColonyPool | None) -> None:

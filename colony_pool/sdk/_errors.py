@@ -7,10 +7,11 @@ import math
 
 import colony_sdk
 
+from .._shell.api import token_refused
 from ..errors import ColonyAPIError, ColonyRateLimitError, PoolClosedError
 from ._seam import sdk
 
-__all__ = ["bad_key", "translated"]
+__all__ = ["bad_key", "is_refusal", "translated"]
 
 _WHERE = "Colony API error (POST /auth/token)"
 _NO_ANSWER = "Colony API network error (POST /auth/token)"
@@ -39,6 +40,11 @@ def bad_key(error: ValueError) -> colony_sdk.ColonyAuthError:
     built = sdk._build_api_error(401, "{}", str(error), _WHERE, None)
     assert isinstance(built, colony_sdk.ColonyAuthError)  # noqa: S101 - 401 is that
     return built
+
+
+def is_refusal(error: colony_sdk.ColonyAPIError) -> bool:
+    """Whether the API refused the token of a call: a gateway's own 401 says nothing of it."""
+    return token_refused(error.status, {}, json.dumps(error.response).encode(), "GET")
 
 
 def _class(error: ColonyAPIError) -> type[colony_sdk.ColonyAPIError]:

@@ -52,6 +52,8 @@ def check_async(cls: type) -> None:
     _check_tokens(cls)
     if not inspect.iscoroutinefunction(getattr(cls, "_ensure_token", None)):
         raise _moved(f"{cls.__name__}._ensure_token is no coroutine")
+    if "_token_refreshed" not in inspect.signature(cls._raw_request).parameters:  # type: ignore[attr-defined]
+        raise _moved(f"{cls.__name__}._raw_request cannot be told to leave a 401 alone (_token_refreshed)")
 
 
 def turned(cls: type, theirs: type, ours: type, own: tuple[str, ...]) -> type:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import tempfile
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -193,6 +196,75 @@ def g2_a_log_handler_that_hangs_holds_up_no_call(w: World) -> None:
     finally:
         leave.set()
         log.removeHandler(handler)
+
+
+class _Hanging(logging.Handler):
+    """Handles nothing before it may."""
+
+    def __init__(self, w: World) -> None:
+        super().__init__()
+        self._w = w
+        self.entered, self.leave = w.event(), w.event()
+        self.lines: list[tuple[float, str]] = []  # the time of each, and its words
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        self.entered.set()
+        self.leave.wait(60.0)
+        self.lines.append((record.created, record.getMessage()))
+        return True
+
+    def __enter__(self) -> _Hanging:
+        log = logging.getLogger("colony_pool")
+        log.addHandler(self)
+        log.propagate = False
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.leave.set()
+        logging.getLogger("colony_pool").removeHandler(self)
+
+    def has_told(self, words: str) -> float:
+        """Let it go on, and wait until it has told ``words``: their time."""
+        self.leave.set()
+        self._w.until(lambda: any(words in line for _, line in self.lines), words)
+        return next(created for created, line in self.lines if words in line)
+
+
+@scenario()
+def g2_a_cache_that_cannot_be_used_and_a_log_handler_that_hangs_hold_up_no_call(w: World) -> None:
+    """Who looks into the cache is a caller, and who writes to it the task that follows its attempt."""
+    with tempfile.NamedTemporaryFile() as file, _Hanging(w) as handler:
+        os.environ["COLONY_SDK_TOKEN_CACHE_DIR"] = os.path.join(file.name, "in_a_file")
+        pool = w.pool(token_cache="disk")
+        began = time.time()
+        tasks = [w.spawn(pool.agent(f"col_{i}").get, "/users/me") for i in range(20)]
+        assert all(task.result().status == 200 for task in tasks)
+        ended = time.time()
+        assert handler.entered.wait(10.0)
+        assert began <= handler.has_told("is not used") <= ended, "the line has the time of what happened"
+
+
+@scenario()
+def g2_an_attempt_that_is_interrupted_and_a_log_handler_that_hangs_hold_up_no_call(w: World) -> None:
+    """On gevent whatever a user kills greenlets with; elsewhere what nobody expects."""
+    pool = w.pool()
+    real = pool.pool if hasattr(pool, "pool") else pool
+    send, struck = real._transport.send, list[int]()
+
+    def strike(method: str, path: str, **options: Any) -> Any:
+        if path.endswith("/auth/token") and not options.get("idle_only") and not struck:
+            struck.append(1)
+            raise ZeroDivisionError
+        return send(method, path, **options)
+
+    real._transport.send = strike
+    with _Hanging(w) as handler:
+        tasks = [w.spawn(pool.agent(f"col_{i}").token) for i in range(20)]
+        assert all(task.result() for task in tasks), "the attempt is made again"
+        assert struck
+        assert pool.status().breaker.failures == 0
+        assert handler.entered.wait(10.0)
+        assert handler.has_told("an attempt was interrupted")
 
 
 @scenario()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from . import World, error_of, scenario
@@ -198,3 +201,52 @@ def g15_what_the_users_callable_raises_is_the_callers_to_see(w: World) -> None:
     assert pool.agent("col_b").token()
     status = pool.status()
     assert (status.waiters, status.in_flight, status.breaker.failures) == (0, 0, 0)
+
+
+@contextmanager
+def _no_threads(w: World) -> Iterator[None]:
+    """The system grants the pool none, and those that it had have ended."""
+
+    def mine() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name.startswith("colony_pool")]
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("colony_pool"):
+            raise RuntimeError("can't start new thread")
+        really(thread)
+
+    really = threading.Thread.start
+    threading.Thread.start = start  # type: ignore[assignment, method-assign]
+    try:
+        w.until(lambda: not mine(), "no thread is left")
+        yield
+    finally:
+        threading.Thread.start = really  # type: ignore[method-assign]
+
+
+# gevent needs no thread for an attempt.
+@scenario("threads", "asyncio")
+def without_a_thread_a_call_is_told_so_and_the_endpoint_is_not_to_blame(w: World) -> None:
+    """Whoever calls: the main thread, another one, a task of a loop; and who has to give a one-time code first."""
+    pool = w.pool()
+    warm = pool.agent("col_warm")
+    token = warm.token()
+    w.colony.close_idle()
+    asked = len(w.token_requests())
+    with _no_threads(w):
+        began = time.monotonic()
+        here: Any = error_of(pool.agent("col_here").token, max_wait=5.0)
+        there: Any = w.spawn(pool.agent("col_there").token).join().error
+        for error in (here, there):
+            assert "no thread" in str(error), repr(error)
+        coded: Any = error_of(pool.agent("col_2fa", totp=lambda: "123456").token)
+        assert "no thread for totp()" in str(coded), repr(coded)
+        assert time.monotonic() - began < 5.0, "at once"
+        assert warm.token() == token, "what there is, is served"
+        status = pool.status()
+        assert (status.waiters, status.in_flight) == (0, 0)
+        assert (status.breaker.state, status.breaker.failures, status.denied) == ("closed", 0, 0)
+    assert len(w.token_requests()) == asked
+    assert pool.agent("col_here").token()
+    assert pool.agent("col_there").token()
+    assert pool.agent("col_2fa", totp=lambda: "123456").token()

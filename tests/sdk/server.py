@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "/auth/token"
+GATEWAYS = [("text/html", b"<html>sign in</html>"), ("text/plain", b""), ("application/json", b'{"message": "no"}')]
 KEPT = ("authorization", "content-type", "idempotency-key", "user-agent")
 _STATUS = re.compile(r"0000-0000-0000-0000000([0-9]{3})00")
 
@@ -77,6 +78,7 @@ class ApiServer(ThreadingHTTPServer):
         self.requests: list[Request] = []
         self.revoked: set[str] = set()
         self.bad_tokens = False  # no token is good
+        self.gateway: tuple[str, bytes] | None = None  # type and body of the 401 of something in front of the API
         self.unknown_for = 0  # so many requests with a new token are refused
         self._asked: Counter[str] = Counter()
         self._connections: dict[Any, int] = {}
@@ -109,6 +111,8 @@ class ApiServer(ThreadingHTTPServer):
             return 200, {}, {"access_token": f"jwt-{self._tokens['all']}", "token_type": "bearer"}
         if parts.path == "/oauth/token":
             return 200, {}, {"id_token": "id", "access_token": "access"}
+        if self.gateway is not None:
+            return 401, {"Content-Type": self.gateway[0]}, self.gateway[1]
         bearer = handler.headers.get("Authorization", "").removeprefix("Bearer ")
         self._asked[bearer] += 1
         if self.bad_tokens or bearer in self.revoked or self._asked[bearer] <= self.unknown_for:

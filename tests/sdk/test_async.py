@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
-from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import colony_sdk
+import httpx
 import pytest
 
 from colony_pool import AsyncColonyPool, ColonyPool
 from colony_pool._shell.token_cache import TokenCache
 from colony_pool.sdk import AsyncColonyClient, ColonyClient, adopt
 from tests.sdk.calls import PNG, POST
-from tests.sdk.server import TOKEN, ApiServer
+from tests.sdk.server import GATEWAYS, TOKEN, ApiServer
 from tests.sdk.test_client import saved
 
 
@@ -23,31 +24,27 @@ def tokens(server: ApiServer) -> int:
     return sum(request.path == TOKEN for request in server.requests)
 
 
+async def ask(client: AsyncColonyClient, call: str) -> object:
+    """A call of each kind that the SDK makes in a way of its own."""
+    if call == "upload":
+        return await client.upload_group_avatar(POST, "a.png", PNG, "image/png")
+    return await (client.get_me() if call == "get_me" else client.get_group_avatar(POST))
+
+
 @pytest.mark.parametrize("call", ["get_me", "upload", "download"])
 def test_g19_a_token_that_was_refused_is_renewed_once_and_the_call_replayed(call: str) -> None:
-    async def ask(client: AsyncColonyClient) -> object:
-        calls: dict[str, Awaitable[object]] = {
-            "get_me": client.get_me(),
-            "upload": client.upload_group_avatar(POST, "a.png", PNG, "image/png"),
-            "download": client.get_group_avatar(POST),
-        }
-        mine = calls.pop(call)
-        for other in calls.values():
-            other.close()  # type: ignore[attr-defined] # coroutines
-        return await mine
-
     async def scenario(server: ApiServer) -> None:
         async with (
             AsyncColonyPool(server.base_url, token_cache=None, registry=None) as pool,
             AsyncColonyClient("col_a", pool=pool) as client,
         ):
             server.revoked.add(await client.get_auth_token())
-            await ask(client)
+            await ask(client, call)
             assert 2 == tokens(server)
             server.bad_tokens = True
             for _ in range(2):
                 with pytest.raises(colony_sdk.ColonyAuthError):
-                    await ask(client)
+                    await ask(client, call)
                 assert 3 == tokens(server), "at once for one that has worked; for one that never has once a minute"
 
     with ApiServer() as server:
@@ -61,13 +58,90 @@ def test_g19_a_token_that_the_api_does_not_know_yet_is_not_thrown_away(call: str
             AsyncColonyPool(server.base_url, token_cache=None, registry=None) as pool,
             AsyncColonyClient("col_a", pool=pool) as client,
         ):
-            upload = call == "upload"
-            await (client.upload_group_avatar(POST, "a.png", PNG, "image/png") if upload else client.get_me())
+            await ask(client, call)
             assert 1 == tokens(server)
 
     with ApiServer() as server:
         server.unknown_for = 1
         asyncio.run(scenario(server))
+
+
+@pytest.mark.parametrize("call", ["get_me", "upload", "download"])
+def test_g19_a_gateways_own_401_throws_no_token_away(call: str) -> None:
+    async def scenario(server: ApiServer) -> None:
+        async with (
+            AsyncColonyPool(server.base_url, token_cache=None, registry=None) as pool,
+            AsyncColonyClient("col_a", pool=pool) as client,
+        ):
+            token = await client.get_auth_token()
+            for server.gateway in GATEWAYS:
+                with pytest.raises(colony_sdk.ColonyAuthError) as caught:
+                    await ask(client, call)
+                assert 401 == caught.value.status
+            assert 1 + len(GATEWAYS) == len(server.requests), "no call is made again"
+            server.gateway = None
+            await ask(client, call)
+            assert (token, 1) == (await client.get_auth_token(), tokens(server))
+
+    with ApiServer() as server:
+        asyncio.run(scenario(server))
+
+
+def test_g19_the_401_of_a_call_without_a_token_is_no_word_of_the_one_that_its_client_has() -> None:
+    async def scenario(server: ApiServer) -> None:
+        async with (
+            AsyncColonyPool(server.base_url, token_cache=None, registry=None) as pool,
+            AsyncColonyClient("col_a", pool=pool) as client,
+        ):
+            token = await client.get_auth_token()
+            server.bad_tokens = True
+            with pytest.raises(colony_sdk.ColonyAuthError):
+                await client.confirm_key_recovery("of last year")
+            assert (token, 1) == (await client.get_auth_token(), tokens(server))
+
+    with ApiServer() as server:
+        asyncio.run(scenario(server))
+
+
+def test_g19_a_refused_token_that_is_renewed_is_no_failure_to_the_sdks_own_breaker() -> None:
+    async def scenario(server: ApiServer) -> None:
+        async with (
+            AsyncColonyPool(server.base_url, token_cache=None, registry=None) as pool,
+            AsyncColonyClient("col_a", pool=pool) as client,
+        ):
+            client.enable_circuit_breaker(1)
+            server.revoked.add(await client.get_auth_token())
+            await client.get_me()
+            server.bad_tokens = True
+            with pytest.raises(colony_sdk.ColonyAuthError):
+                await client.get_me()
+            with pytest.raises(colony_sdk.ColonyNetworkError, match="after 1 consecutive"):
+                await client.get_me()
+
+    with ApiServer() as server:
+        asyncio.run(scenario(server))
+
+
+def test_g19_a_token_of_a_key_that_another_task_rotates_meanwhile_is_replaced_by_the_new_keys() -> None:
+    """The call is out with the old key's token as the key goes, and that token with it."""
+
+    async def scenario(server: ApiServer, pool: ColonyPool) -> None:
+        rotated: list[str] = []
+
+        async def rotate(request: httpx.Request) -> None:
+            if request.url.path.endswith("/users/me") and not rotated:
+                rotated.append(client._token or "")
+                await contextvars.Context().run(asyncio.ensure_future, client.rotate_key())
+                server.revoked.add(rotated[0])
+
+        transport = httpx.AsyncClient(event_hooks={"request": [rotate]})
+        async with AsyncColonyClient("col_old", pool=pool, client=transport) as client:
+            await client.get_me()
+            assert client.api_key == "col_rotated"
+        await transport.aclose()
+
+    with ApiServer() as server, ColonyPool(server.base_url, token_cache=None, registry=None) as pool:
+        asyncio.run(scenario(server, pool))
 
 
 def test_rotate_key_and_refresh_token_reach_the_pool_that_threads_share() -> None:

@@ -17,7 +17,7 @@ from colony_pool import CircuitOpenError, ColonyPool
 from colony_pool.sdk import ColonyClient, adopt, default_pool
 from colony_pool.testing import FakeColony
 from tests.sdk.calls import PNG, POST
-from tests.sdk.server import TOKEN, ApiServer
+from tests.sdk.server import GATEWAYS, TOKEN, ApiServer
 
 
 @pytest.fixture
@@ -90,6 +90,25 @@ def test_g19_a_token_that_the_api_does_not_know_yet_is_not_thrown_away(call: str
         client = ColonyClient("col_a", pool=pool)
         client.get_me() if call == "get_me" else client.upload_group_avatar(POST, "a.png", PNG, "image/png")
         assert 1 == tokens(server)
+
+
+@pytest.mark.parametrize("call", ["get_me", "upload", "download"])
+def test_g19_a_gateways_own_401_throws_no_token_away(call: str) -> None:
+    with ApiServer() as server, ColonyPool(server.base_url, token_cache=None, registry=None) as pool:
+        client = ColonyClient("col_a", pool=pool)
+        token = client.get_auth_token()
+        calls: dict[str, Callable[[], object]] = {
+            "get_me": client.get_me,
+            "upload": lambda: client.upload_group_avatar(POST, "a.png", PNG, "image/png"),
+            "download": lambda: client.get_group_avatar(POST),
+        }
+        for server.gateway in GATEWAYS:
+            with pytest.raises(colony_sdk.ColonyAuthError) as caught:
+                calls[call]()
+            assert 401 == caught.value.status
+        server.gateway = None
+        calls[call]()
+        assert (token, 1) == (client.get_auth_token(), tokens(server))
 
 
 def test_a_429_of_the_token_endpoint_is_not_answered_by_another_attempt(colony: FakeColony, pool: ColonyPool) -> None:

@@ -67,6 +67,17 @@ def test_an_sdk_without_an_asynchronous_seam_is_refused_by_name(gone: str) -> No
         check_async(Moved)
 
 
+def test_an_asynchronous_sdk_that_cannot_leave_a_401_to_us_is_refused() -> None:
+    class Moved(colony_sdk.AsyncColonyClient):
+        async def _raw_request(self, method: str, path: str) -> Any:  # type: ignore[override]
+            await self._ensure_token()
+            self._clear_cached_token()
+            return self._token
+
+    with pytest.raises(ImportError, match="_token_refreshed"):
+        check_async(Moved)
+
+
 def test_an_sdk_that_builds_its_errors_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def other(status: int) -> Any:
         return status

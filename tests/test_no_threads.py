@@ -1,0 +1,62 @@
+"""Where the system grants no thread: nobody hangs, and what was left undone is done with the next thread."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from colony_pool._shared.calls import Calls
+from colony_pool._shared.health import SLOW, UNAVAILABLE, WORKING, Health, Patience
+from colony_pool._shared.memory import MemoryStore
+from colony_pool._shared.store import Store, StoreUnavailable
+from colony_pool._shell.mailbox import Mailbox
+from tests.runner_bench import StillRuntime
+
+
+def test_g2_a_letter_that_no_thread_opens_waits_for_the_next_one() -> None:
+    runtime, heard = StillRuntime(), list[object]()
+    box = Mailbox(runtime, heard.append)
+    runtime.no_threads = True
+    box.post(lambda: heard.append("first"))
+    assert [] == heard, "not in the task of who leaves it"
+    runtime.no_threads = False
+    box.post(lambda: heard.append("second"))
+    runtime.run_one()
+    assert (["first", "second"], 0) == (heard, box.dropped)
+
+
+def test_g2_letters_that_no_thread_opens_are_bounded_and_counted() -> None:
+    runtime, heard, lost = StillRuntime(), list[int](), list[int]()
+    box = Mailbox(runtime, lost.append, most=3)
+    runtime.no_threads = True
+    for number in range(5):
+        box.post(lambda number=number: heard.append(number))  # type: ignore[misc]
+    runtime.no_threads = False
+    box.poke()
+    runtime.run_one()
+    assert ([2, 3, 4], [2], 2) == (heard, lost, box.dropped)
+
+
+def test_a_store_that_no_thread_can_ask_counts_as_slow_until_one_can() -> None:
+    runtime, made = StillRuntime(), list[str]()
+    health = Health("p", runtime, Patience(runtime, lambda: math.inf))
+    calls = Calls(MemoryStore(), runtime, health)
+
+    def verb(store: Store) -> str:
+        made.append("asked")
+        return "answer"
+
+    runtime.no_threads = True
+    call = calls.ask(verb)
+    with pytest.raises(StoreUnavailable, match="did not answer in time"):
+        calls.wait(call)
+    waits = [seconds for flag in runtime.flags for seconds in flag.waits]
+    assert [call.patience] == waits, "for its patience, and no longer"
+    assert (UNAVAILABLE, 1, []) == (health.state, health.failures[SLOW], made)
+    runtime.no_threads = False
+    runtime.time += 60.0
+    with pytest.raises(StoreUnavailable):
+        calls.wait(calls.ask(verb))  # has it tried in the background
+    assert (WORKING, []) == (health.state, made), "what was given up is not made any more"
+    assert "answer" == calls.wait(calls.ask(verb))
