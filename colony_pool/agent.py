@@ -232,7 +232,7 @@ class Agent:
         desk = runner.dispatcher
         try:
             runner.demand(waiter)
-            while not waiter.event.wait(look_after(patience)):
+            while not waiter.event.wait(runner.look_in(look_after(patience))):
                 runner.feed(desk.tick)
         finally:
             if not waiter.done:

@@ -66,7 +66,7 @@ class StillRuntime:
         self.time, self.wall = 5.0, 1e9
         self.here: Hashable | None = None
         self.kills = False  # whether tasks can be killed at any moment
-        self.no_threads = False
+        self.no_threads = self.ends = False
         self.tasks: deque[tuple[Callable[..., object], tuple[Any, ...], Hashable | None]] = deque()
         self.timers: list[Later] = []
         self.flags: list[Flag] = []
@@ -88,6 +88,9 @@ class StillRuntime:
     def outside(self) -> Hashable | None:
         return None
 
+    def is_ending(self) -> bool:
+        return self.ends
+
     def may_wait(self) -> bool:
         return True
 
@@ -108,6 +111,8 @@ class StillRuntime:
         fn()
 
     def call_later(self, delay: float, fn: Callable[[], object]) -> Later:
+        if self.no_threads:
+            raise RuntimeError("can't start new thread")
         self.timers.append(Later(delay, fn))
         return self.timers[-1]
 

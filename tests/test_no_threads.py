@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -12,6 +14,31 @@ from colony_pool._shared.memory import MemoryStore
 from colony_pool._shared.store import Store, StoreUnavailable
 from colony_pool._shell.mailbox import Mailbox
 from tests.runner_bench import StillRuntime
+
+# From 3.12 on no thread is granted once the main one has ended.
+AFTER_MAIN = """
+import threading
+from colony_pool import ColonyPool, ColonyNetworkError
+from colony_pool.testing import FakeColony
+colony = FakeColony()
+pool = ColonyPool(colony.base_url, token_cache=None, registry=None)
+pool.breaker.open()
+def late():
+    threading.main_thread().join()
+    try:
+        assert pool.agent("col_late").token(max_wait=3600)
+    except ColonyNetworkError as error:
+        assert "no thread for an attempt" in str(error), error
+    print("told")
+threading.Thread(target=late).start()
+"""
+
+
+def test_g9_who_is_parked_when_the_main_thread_has_ended_gets_a_token_or_an_error() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AFTER_MAIN], check=False, capture_output=True, text=True, timeout=100
+    )
+    assert (0, "told\n") == (done.returncode, done.stdout), done.stderr
 
 
 def test_g2_a_letter_that_no_thread_opens_waits_for_the_next_one() -> None:

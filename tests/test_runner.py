@@ -214,6 +214,25 @@ def test_an_attempt_without_a_thread_is_given_back_and_says_why() -> None:
     assert flag.flag
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_probe_without_a_thread_is_passed_on_unless_the_interpreter_ends(ends: bool) -> None:
+    bench, mine = Bench(), permit()
+    mine.is_probe, bench.runtime.no_threads, bench.runtime.ends = True, True, ends
+    bench.feed(act.Start(mine))
+    [(_, _, outcome, _, _)] = bench.script.heard
+    assert outcome.passing is not ends, "no other key would be granted one, either"
+
+
+def test_g9_without_a_timer_who_waits_looks_when_something_is_due() -> None:
+    bench = Bench()
+    bench.feed(act.WakeAt(7.0))
+    assert bench.runner.look_in(60.0) == 60.0
+    bench.runtime.no_threads = True
+    bench.feed(act.WakeAt(6.0))
+    assert bench.runner.look_in(60.0) == 1.0
+    assert bench.runner.look_in(0.5) == 0.5
+
+
 def test_g15_a_call_whose_code_no_thread_can_ask_for_hears_of_it() -> None:
     bench, account, flag = Bench(), Account(), Flag()
     bench.runtime.no_threads = True

@@ -229,6 +229,10 @@ class GeventRuntime:
         """Run ``fn()`` here: gevent has Ctrl-C strike whichever greenlet runs, and a pool can be closed after it."""
         fn()
 
+    def is_ending(self) -> bool:
+        """Greenlets need no thread; those that are not patched get none in the very end."""
+        return sys.is_finalizing()
+
     def call_later(self, delay: float, fn: Callable[[], object]) -> _Timer:
         """Run ``fn()`` in a greenlet of this hub after ``delay`` seconds."""
         timer = _Timer()

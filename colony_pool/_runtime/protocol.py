@@ -78,6 +78,9 @@ class Runtime(Protocol):
     def unhurried(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` to its end, and wait for it, where no signal handler can raise in the middle of it."""
 
+    def is_ending(self) -> bool:
+        """Say whether the interpreter ends: a thread that it does not grant now it will never grant."""
+
     def call_later(self, delay: float, fn: Callable[[], object]) -> Timer:
         """Run ``fn()`` in a task of its own after ``delay`` seconds, in the current home."""
 

@@ -155,6 +155,10 @@ class ThreadRuntime:
         else:
             done.wait()
 
+    def is_ending(self) -> bool:
+        """From 3.12 on no thread is granted once the main one has ended, though others may go on for long."""
+        return sys.is_finalizing() or not threading.main_thread().is_alive()
+
     def call_later(self, delay: float, fn: Callable[[], object]) -> _Timer:
         """Run ``fn()`` on a worker after ``delay`` seconds."""
         timer = _Timer(self.monotonic() + delay, fn)

@@ -24,7 +24,6 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -43,6 +42,7 @@ from .story import Breaker, Story
 
 # Longest wait for a task that was interrupted between a decision and its execution, seconds.
 _SETTLED = 1.0
+_MOMENT = 0.01
 
 _FOR_STORE = act.ForStore.__args__
 _ToDo = act.Start | act.AskCode | act.Abort | act.Done | act.Grant | act.ForStore
@@ -112,6 +112,7 @@ class Runner:
         self._idle = runtime.event()
         self._alarm = Alarm(runtime, lambda: self.feed(dispatcher.tick))
         self._disowned = False
+        self._has_timer = True
         self._whole = True  # no decision was cut short
         self._struck = False  # a task was interrupted that may have had something to carry out
         self._failed: Step | None = None  # an input that has raised once
@@ -158,6 +159,12 @@ class Runner:
         """``waiter`` waits no longer: tell the dispatcher ``by`` feeding or posting."""
         self._callers.discard(waiter)
         by(lambda now, wall: self.dispatcher.cancel(waiter, now, wall))
+
+    def look_in(self, seconds: float) -> float:
+        """Seconds after which a call that waits looks for itself: sooner than ``seconds`` if no timer can wake it."""
+        if self._has_timer:
+            return seconds
+        return max(_MOMENT, min(seconds, self._alarm.at - self.runtime.monotonic()))
 
     def settle(self, step: Step) -> None:
         """``feed``, and return when its actions have been carried out, by whomever."""
@@ -245,8 +252,11 @@ class Runner:
             self._todo.extendleft(taken)
             raise
         if not self._is_left_behind():
-            with suppress(RuntimeError):  # the system grants no thread: whoever comes next tries again
+            try:
                 self._alarm.arm()
+                self._has_timer = True
+            except RuntimeError:  # the system grants no thread: whoever comes next tries again, and who waits looks
+                self._has_timer = False
             self.story.tell()
         return mine
 
@@ -285,7 +295,8 @@ class Runner:
         try:
             self.runtime.spawn(self._work, permit, self._make_all, home=permit.home)
         except RuntimeError as error:  # the system grants no thread
-            outcome = Outcome(LOCAL, detail=f"no thread for an attempt: {error}", passing=permit.is_probe)
+            passes = permit.is_probe and not self.runtime.is_ending()
+            outcome = Outcome(LOCAL, detail=f"no thread for an attempt: {error}", passing=passes)
             self._inbox.append(lambda now, wall: self.dispatcher.result(permit, outcome, now, wall))
             self._decide()
 

@@ -103,6 +103,10 @@ class SimRuntime:
         """Run ``fn()``: there are no signals in virtual time."""
         fn()
 
+    def is_ending(self) -> bool:
+        """A simulation needs no thread."""
+        return False
+
     def call_later(self, delay: float, fn: Callable[[], object]) -> SimTimer:
         """Run ``fn()`` in a new task after ``delay`` virtual seconds."""
         return self._later(delay, lambda: self.spawn(fn))
