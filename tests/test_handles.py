@@ -181,3 +181,12 @@ def test_status_counts_each_token_by_its_age(colony: FakeColony) -> None:
         sim.step_wall(86_400.0)
         tokens = pool.status().tokens
         assert (0, 0, 6, None) == (tokens.fresh, tokens.soft, tokens.expired, tokens.earliest_expiry)
+
+
+def test_a_handle_is_found_by_its_key_and_an_unknown_key_is_not_told(colony: FakeColony) -> None:
+    with pool_on(colony) as pool:
+        agent = pool.agent("col_a")
+        assert (pool._agents["col_a"], len(pool._agents)) == (agent, 1)
+        with pytest.raises(KeyError) as told:
+            pool._agents["col_secret"]
+        assert "secret" not in str(told.value)

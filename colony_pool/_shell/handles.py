@@ -44,6 +44,17 @@ class Handles(Generic[T]):
         known = self._known.pop(key, None)
         return self._kept.pop(key, known) is not None
 
+    def __getitem__(self, key: str) -> T:
+        """The handle of ``key``; ``KeyError`` without one, which does not say the key."""
+        handle = self.get(key)
+        if handle is None:
+            raise KeyError("no handle of this key")
+        return handle
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.all())
+
     def all(self) -> list[T]:
         """Those that there are."""
         if len(self._kept) == len(self._known):  # as a rule; and this is much faster
