@@ -18,6 +18,8 @@ import pytest
 
 from colony_pool.testing import FakeColony, subject
 
+from .stores.servers import Server
+
 UWSGI = Path(sys.executable).with_name("uwsgi")
 THREADS, LAZY = ["--enable-threads"], ["--lazy-apps", "--enable-threads"]
 GEVENT = ["--enable-threads", "--gevent", "20", "--gevent-monkey-patch"]
@@ -26,7 +28,8 @@ CASES = {
     "plain": ([], ""), "threads": (THREADS, ""), "several_threads": ([*THREADS, "--threads", "4"], ""),
     "hooks": ([*THREADS, "--py-call-uwsgi-fork-hooks"], ""), "gevent": (GEVENT, ""), "gevent_early": (EARLY, ""),
     "lazy": (LAZY, ""), "host_plain": ([], "host"), "host_threads": (THREADS, "host"),
-    "host_gevent": (GEVENT, "host"),
+    "host_gevent": (GEVENT, "host"), "redis_plain": ([], "redis"), "redis_threads": (THREADS, "redis"),
+    "redis_gevent": (GEVENT, "redis"),
 }  # fmt: skip
 
 
@@ -61,6 +64,19 @@ def served(colony: FakeColony, options: list[str], shared: str, warm: int, folde
                 process.wait()
 
 
+@contextmanager
+def _store(shared: str, folder: Path) -> Iterator[str]:
+    """What ``shared=`` is to be: for ``redis`` a server that runs meanwhile."""
+    if shared != "redis":
+        yield shared
+        return
+    server = Server("redis", folder)
+    try:
+        yield server.url
+    finally:
+        server.kill()
+
+
 def _read(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=30.0) as answer:
@@ -82,9 +98,11 @@ def _answers(port: int) -> bool:
 )
 def test_g24_uwsgi_workers_get_their_own_answers(case: str, warm: int, tmp_path: Path) -> None:
     keys = [f"col_{number}" for number in range(48)]
+    options, shared = CASES[case]
     with (
         FakeColony() as colony,
-        served(colony, *CASES[case], warm, tmp_path) as url,
+        _store(shared, tmp_path) as store,
+        served(colony, options, store, warm, tmp_path) as url,
         ThreadPoolExecutor(8) as crowd,
     ):
         answers = list(crowd.map(lambda key: _read(url + key), keys))
