@@ -164,6 +164,10 @@ class Script:
     def mend(self, callers: Any, asked: Any, now: float, wall: float) -> list[act.Action]:
         return []
 
+    def cancel(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
+        waiter.done = True
+        return self._answer("cancel", waiter, now, wall)
+
     def code_missing(self, account: Account, outcome: Outcome, now: float, wall: float) -> list[act.Action]:
         return self._answer("code_missing", account, outcome, now, wall)
 

@@ -233,6 +233,15 @@ def test_g9_without_a_timer_who_waits_looks_when_something_is_due() -> None:
     assert bench.runner.look_in(0.5) == 0.5
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_g3_nothing_is_kept_of_a_call_that_is_gone_even_before_it_was_heard(late: bool) -> None:
+    bench, gone = Bench(), waiter(Flag())
+    verbs = [lambda: bench.runner.demand_elsewhere(gone), lambda: bench.runner.cancel(gone, bench.runner.feed)]
+    for verb in verbs[::-1] if late else verbs:
+        verb()
+    assert (set(), 1 if late else 2) == (bench.runner._callers, len(bench.script.heard))
+
+
 def test_g15_a_call_whose_code_no_thread_can_ask_for_hears_of_it() -> None:
     bench, account, flag = Bench(), Account(), Flag()
     bench.runtime.no_threads = True

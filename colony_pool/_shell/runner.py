@@ -21,6 +21,7 @@ dispatcher mend what it knows, and puts the input to it once more; the exception
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections import deque
 from collections.abc import Callable
@@ -42,7 +43,7 @@ from .story import Breaker, Story
 
 # Longest wait for a task that was interrupted between a decision and its execution, seconds.
 _SETTLED = 1.0
-_MOMENT = 0.01
+_MOMENT = 0.01  # shortest wait between two looks of a call that no timer wakes, seconds
 
 _FOR_STORE = act.ForStore.__args__
 _ToDo = act.Start | act.AskCode | act.Abort | act.Done | act.Grant | act.ForStore
@@ -151,14 +152,20 @@ class Runner:
         self.feed(lambda now, wall: self._demand(waiter, now, wall))
 
     def _demand(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
-        # Done: gone before it was heard. Joined: the dispatcher was interrupted when it had heard it.
-        heard = waiter.done or waiter.joined == waiter.joined
-        return [] if heard else self.dispatcher.demand(waiter, now, wall)
+        if not math.isnan(waiter.joined):  # the dispatcher was interrupted when it had heard it
+            return []
+        if waiter.done:  # gone before it was heard
+            self._callers.discard(waiter)
+            return []
+        return self.dispatcher.demand(waiter, now, wall)
 
     def cancel(self, waiter: Waiter, by: Callable[[Step], object]) -> None:
         """``waiter`` waits no longer: tell the dispatcher ``by`` feeding or posting."""
-        self._callers.discard(waiter)
-        by(lambda now, wall: self.dispatcher.cancel(waiter, now, wall))
+        by(lambda now, wall: self._cancel(waiter, now, wall))
+
+    def _cancel(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
+        self._callers.discard(waiter)  # here: its demand may come after it, or never
+        return self.dispatcher.cancel(waiter, now, wall)
 
     def look_in(self, seconds: float) -> float:
         """Seconds after which a call that waits looks for itself: sooner than ``seconds`` if no timer can wake it."""
