@@ -128,14 +128,19 @@ class PoolBreaker(pybreaker.CircuitBreaker):
 
     def _catch_up(self) -> None:
         """Follow, unless another task has the lock: it follows then, and it may be waiting for this one."""
-        while self._verdicts and self._lock.acquire(blocking=False):
+        while self._verdicts:
+            held: list[bool] = []
             try:
+                held.extend(map(self._lock.acquire, (False,)))  # all in C: nobody who is interrupted keeps it
+                if not held[0]:
+                    return
                 self._replaying = True
                 while self._verdicts:
                     self._follow(self._verdicts.popleft())
             finally:
-                self._replaying = False
-                self._lock.release()
+                if True in held:
+                    self._replaying = False
+                    self._lock.release()
 
     def _follow(self, what: str) -> None:
         state = self.current_state

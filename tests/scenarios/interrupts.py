@@ -265,12 +265,15 @@ def g3_an_exception_thrown_into_a_thread_locks_nobody_out(w: World) -> None:
     import sys
     import threading
 
+    import pybreaker
+
     import colony_pool
 
     class Limit(BaseException):
         pass
 
     pool = w.pool(maxsize=4)
+    pool.breaker.add_listener(pybreaker.CircuitBreakerListener())  # without one pybreaker hears of no success
     ours = os.path.dirname(colony_pool.__file__)
     pool.agent("col_warm").token()
     steps = [0]
@@ -308,3 +311,5 @@ def g3_an_exception_thrown_into_a_thread_locks_nobody_out(w: World) -> None:
     w.until(lambda: pool.status().in_flight == 0 and pool.status().waiters == 0, "permits and waiters come back")
     w.until(lambda: pool._transport.bulkhead.in_use == 0, "slots come back")
     assert threading.active_count() < 50
+    pool.breaker.open()
+    assert ("open", "open") == (pool.breaker.current_state, pool.status().breaker.state)
