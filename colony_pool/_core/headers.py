@@ -97,8 +97,13 @@ class Told:
         return [limit for limit in self.limits if limit.remaining == 0]
 
 
+_NOTHING = Told()
+
+
 def read(headers: Mapping[str, str], wall: float) -> Told:
     """Read what ``headers`` (names in lower case) say; ``wall`` is unix time by this host's clock."""
+    if not any(map(tells_time, headers)):  # as a rule
+        return _NOTHING
     clocks = [clock for clock in (_date(headers), wall) if clock is not None and clock >= _SET]
     after = _longest(_time(headers.get(name), clocks, unit) for name, unit in _RETRY_AFTER.items())
     return Told(after, (*_families(headers, clocks), *_draft(headers, clocks)))

@@ -118,7 +118,7 @@ class Attempt:
             outcome = bad_answer(bad.status, bad.reason)
         else:
             answer = _scrubbed(reply.body, credential.key, code) if reply.status >= 300 else reply.body
-            headers = without_secrets(reply.headers, credential.key, code)
+            headers = without_secrets(reply.headers, credential.key, code) if reply.status >= 300 else reply.headers
             outcome = classify(reply.status, headers, answer, self._runtime.now())
         finally:
             del fields, body
