@@ -98,7 +98,7 @@ def _full_disk_costs_only_the_cache(w: World, folder: Path, fault: Callable[[], 
             assert pool.agent(key(i)).get("/users/me").status == 200
         other = w.pool(token_cache="disk")
         assert other.agent(key("kept")).token() == kept, "what was there is still there, whole"
-        w.until(lambda: pool._runner._working == set(), "whoever saves has tried")
+        w.until(lambda: not pool._runner._at_work, "whoever saves has tried")
         assert len(_entries(folder / "cache")) == 1, "no half of a file, and no temporary one"
     assert pool.agent(key("later")).token()
     w.until(lambda: _saved(folder / "cache") == 2, "saved again")
