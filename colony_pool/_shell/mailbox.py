@@ -1,7 +1,7 @@
 """What users' code is to be told: breaker listeners and log handlers, in a task of its own and in order.
 
 A listener may hang, in a webhook without a timeout for one, and so may a log handler. No call may wait for it: a call
-only puts a letter here. One task opens the letters, one after the other. It ends after a second without work.
+only puts a letter here. One task opens the letters, one after the other, and ends when there is none.
 The box is bounded: when it is full the oldest letter goes, is counted, and one line of the log says so later.
 What is left when the interpreter ends is opened then, within a second: a script that fails keeps its last log lines.
 """
@@ -9,6 +9,7 @@ What is left when the interpreter ends is opened then, within a second: a script
 from __future__ import annotations
 
 import atexit
+import math
 import os
 from collections import deque
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from .._runtime.protocol import Runtime
 from .loose import Loose
 
 MOST = 1000  # letters that wait
-_LINGER = 1.0  # seconds without work after which the task ends
+_COMES_WITHIN = 1.0  # seconds after which a task that was called and has not begun is called again
 _AT_THE_END = 1.0  # seconds that the interpreter's end waits for a task that opens letters
 
 Letter = Callable[[], object]
@@ -39,8 +40,7 @@ class Mailbox:
         self._drops = count()
         self._told = 0  # of the drops
         self._free = deque([True])  # who takes it out opens the letters; ``deque`` lets only one have it
-        self._bell = runtime.event()
-        self._closing = False
+        self._called_at = -math.inf  # when a task was called that has not begun yet
         self._pid = os.getpid()
         _the_end.remember(self)
 
@@ -61,15 +61,16 @@ class Mailbox:
 
     def poke(self) -> None:
         """Have the letters opened; this waits for none of them."""
-        if not self._letters:
+        if not self._letters or not self._free:  # who opens them looks once more when it is through
             return
-        if not self._free:
-            self._bell.set()
+        now = self._runtime.monotonic()
+        if now - self._called_at < _COMES_WITHIN:  # one task is enough; but one that never comes must not be the last
             return
+        self._called_at = now
         try:
             self._runtime.spawn_lasting(self._work)
         except RuntimeError:  # the system grants no thread: the next poke tries again
-            return
+            self._called_at = -math.inf
 
     def post(self, letter: Letter) -> None:
         """``put`` and ``poke``."""
@@ -78,8 +79,6 @@ class Mailbox:
 
     def close(self, within: float) -> None:
         """Have what is left opened within so many seconds, and drop the rest."""
-        self._closing = True
-        self._bell.set()
         if not self._letters and self._free:
             return
         opened = self._runtime.event()
@@ -93,25 +92,21 @@ class Mailbox:
         if os.getpid() != self._pid or (not self._letters and self._free):
             return
         if not self._runtime.may_wait():
-            self._open_here()
+            self._work()
             return
         opened = self._runtime.event()
         self.put(opened.set)
         try:
             self._runtime.spawn_lasting(self._work)
         except RuntimeError:  # the system grants no thread, or none any more
-            self._open_here()
+            self._work()
             return
-        self._bell.set()
         opened.wait(within)
 
-    def _open_here(self) -> None:
-        self._closing = True
-        self._work()
-
     def _work(self) -> None:
+        self._called_at = -math.inf
         try:
-            while self._letters:
+            while self._letters and os.getpid() == self._pid:  # else a fork has copied this: the parent opens them
                 try:
                     self._free.pop()  # not where this task is spawned: it may never begin
                 except IndexError:
@@ -125,20 +120,13 @@ class Mailbox:
             raise
 
     def _open(self) -> None:
-        """Until there has been nothing for a while."""
-        while True:
-            bell = self._bell = self._runtime.event()  # who puts something from now on rings it
-            while self._letters:
-                if os.getpid() != self._pid:  # this task was copied by a fork: the parent's opens them
-                    return
-                self._say_what_was_lost()
-                try:
-                    letter = self._letters.popleft()
-                except IndexError:
-                    break
-                letter()
-            if self._closing or not bell.wait(_LINGER):
+        while self._letters and os.getpid() == self._pid:
+            self._say_what_was_lost()
+            try:
+                letter = self._letters.popleft()
+            except IndexError:
                 return
+            letter()
 
     def _say_what_was_lost(self) -> None:
         dropped = self.dropped
