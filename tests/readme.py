@@ -28,8 +28,8 @@ GUARANTEES = {
     7: "The probe is a waiter's own request, of the key most likely to succeed; a refusal in the API's own "
     "words proves that it lives.",
     8: "A good probe closes the breaker and forgives all backoffs and failures, as does a success that ends "
-    "a shorter outage; the queue leaves at the pace the server bears, no key more than three times a second; "
-    "under a rate limit whoever has been without a token longest goes first.",
+    "a shorter outage; the queue leaves at the pace the server bears, no key is retried more than three times a "
+    "second; under a rate limit whoever has been without a token longest goes first.",
     9: "A call parks while waiting can help, and fails at once when it cannot; its own attempts do not count.",
     10: "It opens after 16 failures in a row without a success, a herd that fails together counting once.",
     11: "One table classifies every answer; a 4xx not in the API's own words is down, our own trouble is local.",

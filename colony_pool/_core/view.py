@@ -26,7 +26,7 @@ class View:
         lease_for: rest of the probe's lease, 0 when nobody probes.
         hold_for: rest of the hold, 0 without one; ``hold_cause`` in words.
         hold_age: since when the server asks for it.
-        cleared_ago: since an operator last ended a hold, ``None`` if nobody ever has.
+        cleared_ago: seconds since an operator last ended a hold; ``None``: no operator has.
         members: processes that have callers parked, this one included if it has joined.
     """
 

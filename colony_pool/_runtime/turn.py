@@ -56,7 +56,7 @@ class Turn:
         self._first.pop(0, None)
 
     def locked(self) -> bool:
-        """Whether somebody has it who is alive."""
+        """Whether a frame that still runs has it."""
         holder: Any = self._first.get(0)
         while holder is not None and holder.is_dead():
             holder = holder.heirs.get(0)

@@ -14,7 +14,7 @@ from .._runtime.protocol import Runtime, Timer
 
 
 class _Due:
-    """A timer that was set, and whether it has fired: it may do so before whoever set it can note it."""
+    """A timer that was set, and whether it has fired. It may fire before ``arm`` has noted it."""
 
     __slots__ = ("at", "fired", "home", "timer")
 

@@ -131,7 +131,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         while self._verdicts:
             held: list[bool] = []
             try:
-                held.extend(map(self._lock.acquire, (False,)))  # all in C: nobody who is interrupted keeps it
+                held.extend(map(self._lock.acquire, (False,)))  # all in C: an interrupt cannot leave it locked
                 if not held[0]:
                     return
                 self._replaying = True

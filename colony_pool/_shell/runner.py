@@ -201,7 +201,7 @@ class Runner:
                     self._mend()
                 while self._inbox:
                     self._sort(self._inbox[0](self.runtime.monotonic(), self.runtime.now()))
-                    self._inbox.popleft()  # not before: who is interrupted leaves it to the next one
+                    self._inbox.popleft()  # not before: after an interrupt it is put again
                 self._whole = True
             except Exception as error:  # noqa: BLE001 - the next input must not suffer for it
                 foreign = self._blame(error)
@@ -262,7 +262,7 @@ class Runner:
             try:
                 self._alarm.arm()
                 self._has_timer = True
-            except RuntimeError:  # the system grants no thread: whoever comes next tries again, and who waits looks
+            except RuntimeError:  # the system grants no thread: callers use ``look_in`` meanwhile
                 self._has_timer = False
             self.story.tell()
         return mine
