@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from colony_pool._core.catalog import BY_NAME, HISTOGRAM, PREFIX
+from tests.support.private import BY_NAME, HISTOGRAM, PREFIX
 
 R = "[$__rate_interval]"
 TARGET = 'job=~"$job",instance=~"$instance"'

@@ -7,11 +7,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from colony_pool._core import actions as act
-from colony_pool._core.account import Account, Permit, Waiter
-from colony_pool._core.dispatch import Dispatcher
-from colony_pool._core.outcome import DENIED, DOWN, OK, THROTTLED, Outcome
 from colony_pool.config import BreakerConfig, DeskConfig, RetryConfig
+from tests.support.private import DENIED, DOWN, OK, THROTTLED, Account, Dispatcher, Outcome, Permit, Waiter
+from tests.support.private import actions as act
 
 GOOD = Outcome(OK, 200, jwt="jwt", life=86_400.0)
 BAD = Outcome(DOWN, 502, "HTTP 502")

@@ -5,11 +5,21 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from colony_pool._core import actions as act
-from colony_pool._core.account import Account, Permit, Waiter
-from colony_pool._core.dispatch import Dispatcher
-from colony_pool._core.outcome import DENIED, DOWN, LOCAL, NETWORK, OK, THROTTLED, Outcome
 from colony_pool.config import DeskConfig
+from tests.support.private import (
+    DENIED,
+    DOWN,
+    LOCAL,
+    NETWORK,
+    OK,
+    THROTTLED,
+    Account,
+    Dispatcher,
+    Outcome,
+    Permit,
+    Waiter,
+)
+from tests.support.private import actions as act
 
 GOOD = Outcome(OK, 200, jwt="jwt", life=86_400.0)
 DOWN_502 = Outcome(DOWN, 502, "HTTP 502")

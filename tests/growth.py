@@ -11,9 +11,6 @@ import random
 from collections.abc import Callable
 from functools import partial
 
-from colony_pool._core.account import Account, Waiter
-from colony_pool._core.outcome import Outcome
-from colony_pool._core.token import issue
 from colony_pool.config import DenialConfig
 from tests.crowd import (
     BAD,
@@ -29,6 +26,7 @@ from tests.crowd import (
     keys,
     queued,
 )
+from tests.support.private import Account, Outcome, Waiter, issue
 
 MANY = 512  # inputs of which each concerns one key
 STORM = 100  # refusals

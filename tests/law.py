@@ -13,10 +13,10 @@ import sys
 import time
 from dataclasses import replace
 
-from colony_pool._core.account import Account
 from colony_pool.config import DeskConfig
 from tests.law_world import World
 from tests.sim.capacity import Capacity
+from tests.support.private import Account
 
 Row = tuple[bool, str]
 

@@ -10,14 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from colony_pool._core.account import Account, Permit, Waiter
-from colony_pool._core.dispatch import Dispatcher
-from colony_pool._core.outcome import DOWN, OK, Outcome
-from colony_pool._shell.breaker import PoolBreaker
-from colony_pool._shell.runner import Runner
 from colony_pool.config import DeskConfig
 from colony_pool.testing.sim import SimRuntime
 from tests.sim.capacity import Capacity
+from tests.support.private import DOWN, OK, Account, Dispatcher, Outcome, Permit, PoolBreaker, Runner, Waiter
 
 GOOD = Outcome(OK, 200, jwt="sim", life=1e9)
 

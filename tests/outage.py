@@ -24,11 +24,10 @@ import threading
 import time
 from typing import Any
 
-from colony_pool._demo.run import Crew, Plan, capacity, spawner
-from colony_pool._demo.trial import Trial
 from colony_pool.testing import FakeColony, FakeRequest
 from tests.bench.peers import NAMES, client
 from tests.bench.space import resident
+from tests.support.private import Crew, Plan, Trial, capacity, spawner
 
 SCALE = 180.0
 LATENCY = 0.01  # what the server takes for an answer, seconds

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from colony_pool._core.account import Account, Flight, Waiter
-from colony_pool._core.queue import Queue
-from colony_pool._core.token import issue
 from colony_pool.config import TokenConfig
+from tests.support.private import Account, Flight, Queue, Waiter, issue
 
 WALL = 1_000_000_000.0
 

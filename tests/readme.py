@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import colony_pool as cp
-from colony_pool._core.catalog import METRICS
+from tests.support.private import METRICS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -6,10 +6,8 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from colony_pool._core import actions as act
-from colony_pool._core.account import Account, Flight, Permit, Waiter
-from colony_pool._core.outcome import Outcome
-from colony_pool._shell.runner import Runner
+from tests.support.private import Account, Flight, Outcome, Permit, Runner, Waiter
+from tests.support.private import actions as act
 
 
 class Flag:

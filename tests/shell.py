@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from colony_pool.testing import FakeColony
+from tests.support.private import import_line
 
 KEY = "col_" + "k" * 43
 FACTS = {"error", "message", "status", "retry_after", "exit_code"}
@@ -40,9 +41,8 @@ def without(env: dict[str, str], package: str, tmp_path: Path) -> dict[str, str]
 def patient(env: dict[str, str], tmp_path: Path, seconds: float = 60.0) -> dict[str, str]:
     """The same where what is shared is waited for as long as it takes: a busy machine is not what is tested."""
     (tmp_path / "sitecustomize.py").write_text(
-        "from colony_pool._core import fleet\n"
-        "from colony_pool._shared import health, place, redis, sqlite\n"
-        "[place.BUSY, sqlite.BUSY, redis.TIMEOUT, health.PATIENCE, fleet._ANSWER]  # they are there\n"
+        "".join(map(import_line, ("fleet", "health", "place", "redis", "sqlite")))
+        + "[place.BUSY, sqlite.BUSY, redis.TIMEOUT, health.PATIENCE, fleet._ANSWER]  # they are there\n"
         f"place.BUSY = sqlite.BUSY = redis.TIMEOUT = health.PATIENCE = fleet._ANSWER = {seconds}\n"
     )
     path = os.pathsep.join([str(tmp_path), *filter(None, [env.get("PYTHONPATH")])])

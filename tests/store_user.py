@@ -18,8 +18,8 @@ from collections import Counter
 from dataclasses import replace
 
 from colony_pool import BreakerConfig, ColonyPool
-from colony_pool._demo.run import spawner
 from colony_pool.config import AUTH_TOKEN_RETRY
+from tests.support.private import spawner
 
 INTERVAL = 0.25  # seconds between two probes
 LEASE = 2.0  # seconds that a probe may take

@@ -13,10 +13,9 @@ from types import FrameType
 from typing import Any
 
 import colony_pool._core
-from colony_pool._core import actions as act
-from colony_pool._core.account import Account, Permit, Waiter
-from colony_pool._core.outcome import Outcome
 from colony_pool.config import BreakerConfig, RetryConfig
+from tests.support.private import Account, Outcome, Permit, Waiter
+from tests.support.private import actions as act
 
 from .desk import COUNTING, DOWN_502, GOOD, MINE, REFUSED, Desk
 

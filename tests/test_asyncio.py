@@ -15,9 +15,9 @@ import pytest
 import trustme
 
 import colony_pool as cp
-from colony_pool._aio.options import PoolOptions
 from colony_pool.testing import FakeColony
 from tests.aio import fast, nothing_is_left, until
+from tests.support.private import PoolOptions
 
 
 @pytest.fixture
@@ -106,9 +106,7 @@ def test_nothing_that_blocks_is_done_in_the_loops_thread(
     colony: FakeColony, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attempts, the cache on disk, the shared store, sync codes, listeners: each says in which thread it runs."""
-    from colony_pool._shared.memory import MemoryStore
-    from colony_pool._shell.token_cache import TokenCache
-    from colony_pool._shell.transport import Transport
+    from tests.support.private import MemoryStore, TokenCache, Transport
 
     seen: dict[str, set[int]] = {}
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 import colony_pool as cp
-from colony_pool._aio.door import Door
-from colony_pool._shell.loose import Loose
 from colony_pool.testing import FakeColony
 from tests.aio import fast, nothing_is_left, sockets, until
 from tests.conftest import until as at_last
+from tests.support.private import LoopDoor as Door
+from tests.support.private import Loose
 
 
 @pytest.fixture

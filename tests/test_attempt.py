@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
-from colony_pool._core.account import Account, Flight, Permit
-from colony_pool._shell.attempt import Attempt
-from colony_pool._shell.credential import Credential
-from colony_pool._shell.exchange import Reply
 from colony_pool.testing.sim import SimRuntime
+from tests.support.private import Account, Attempt, Credential, Flight, Permit, Reply
 
 
 def test_g15_a_wall_clock_set_forward_makes_no_spent_code_forgotten() -> None:

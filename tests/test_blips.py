@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from colony_pool import ColonyAPIError, ColonyPool, ColonyServerError, RetryConfig
-from colony_pool._shell.transport import Abort, Reply
 from colony_pool.testing import SimRuntime
+from tests.support.private import Abort, Reply
 from tests.virtual import VirtualTransport
 
 LONG = 500.0

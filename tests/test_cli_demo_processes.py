@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from colony_pool._demo.hire import Job
-from colony_pool._demo.play import Result, play
-from colony_pool._demo.report import page
-from colony_pool._demo.run import Plan
-from colony_pool._demo.table import notes, rows
 from tests.shell import assert_failed, cli, environment, finish, patient, start, until
+from tests.support.private import DemoJob as Job
+from tests.support.private import Plan, Result
+from tests.support.private import demo_notes as notes
+from tests.support.private import demo_page as page
+from tests.support.private import demo_rows as rows
+from tests.support.private import play_demo as play
 
 PROCESSES, AGENTS = 3, 24
 SHORT = Plan(warm_up=0.5, life=2.0, down_at=1.0, outage=6.0, give_up=8.0)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from colony_pool._shared.redis import RedisStore
-from colony_pool._shared.store import Opening
+from tests.support.private import Opening, RedisStore
 
 from .shell import assert_failed, cli, environment
 from .stores.servers import Server

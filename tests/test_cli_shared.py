@@ -16,12 +16,9 @@ from typing import Any
 
 import pytest
 
-from colony_pool._cli.known import Known, rows
-from colony_pool._shared.redis import RedisStore
-from colony_pool._shared.sqlite import HostStore
-from colony_pool._shared.store import Denial, Opening, Store, View
-from colony_pool._shell.token_cache import TokenCache
 from colony_pool.testing import FakeColony
+from tests.support.private import Denial, HostStore, Known, Opening, RedisStore, Store, TokenCache, View
+from tests.support.private import status_rows as rows
 
 from .shell import KEY, Done, assert_failed, assert_told, cli, environment, finish, patient, start, without
 from .stores.servers import Server

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from colony_pool._core.account import Account, Flight, Permit, Waiter
+from tests.support.private import Account, Flight, Permit, Waiter
 
 
 def flight(account: Account | None = None) -> Flight:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from colony_pool._core.backoff import http_date, jittered
+from tests.support.private import http_date, jittered
 
 
 @pytest.mark.parametrize(("rand", "delay"), [(0.0, 10.0), (0.5, 9.0), (1.0, 8.0)])

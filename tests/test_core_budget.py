@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colony_pool._core.account import Account
-from colony_pool._core.budget import RetryBudget
-from colony_pool._core.outcome import LOCAL, Outcome
 from colony_pool.config import RetryBudgetConfig
 from tests.desk import DOWN_502, GOOD, Desk
+from tests.support.private import LOCAL, Account, Outcome, RetryBudget
 
 GAPS = st.one_of(st.floats(0.0, 90.0), st.sampled_from([0.0, 0.001, 0.5, 1.0, 29.999, 59.0, 60.0, 61.0, 1e6]))
 INPUTS = st.lists(st.tuples(GAPS, st.sampled_from(["first", "retry", "retry", "retry", "undo"])), max_size=120)

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from colony_pool._core.circuit import Circuit
 from colony_pool.config import BreakerConfig
+from tests.support.private import Circuit
 
 
 def circuit(fail_max: int = 3) -> Circuit:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core.account import Account
-from colony_pool._core.failure import from_stranger, unreadable
-from colony_pool._core.outcome import LOCAL, Outcome
 from colony_pool.config import RetryBudgetConfig, RetryConfig
 from colony_pool.errors import (
     ColonyAPIError,
@@ -18,6 +15,7 @@ from colony_pool.errors import (
     ColonyTwoFactorRequiredError,
 )
 from tests.desk import DOWN_502, FOREVER, GOOD, Desk, cancel, nothing_left, opened
+from tests.support.private import LOCAL, Account, Outcome, from_stranger, unreadable
 
 PASSING = Outcome(LOCAL, detail="no free connection", passing=True)
 WAIT = Outcome(LOCAL, detail="spent", code_wait=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core.account import Account
-from colony_pool._core.denial import DenialDesk, next_window
-from colony_pool._core.outcome import DENIED, Outcome
 from colony_pool.config import DenialConfig
+from tests.support.private import DENIED, Account, DenialDesk, Outcome, next_window
 
 REFUSED = Outcome(DENIED, 401, "no")
 CODE = Outcome(DENIED, 401, "no", "AUTH_2FA_INVALID")

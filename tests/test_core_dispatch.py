@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core import events as ev
-from colony_pool._core.account import Account
-from colony_pool._core.outcome import DOWN, Outcome
 from colony_pool.config import BreakerConfig
 from colony_pool.errors import CircuitOpenError, ColonyServerError
 from tests.desk import DOWN_502, FOREVER, GOOD, MINE, REFUSED, Desk, cancel, nothing_left, opened
+from tests.support.private import DOWN, Account, Outcome
+from tests.support.private import actions as act
+from tests.support.private import events as ev
 
 
 @pytest.mark.parametrize("keys", [1, 7, 1000])

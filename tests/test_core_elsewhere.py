@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core import events as ev
-from colony_pool._core.account import Account, Permit
-from colony_pool._core.failure import from_status
-from colony_pool._core.outcome import LOCAL, Outcome
-from colony_pool._core.view import Denial, Elsewhere, View
 from colony_pool.errors import ColonyAuthError
 from tests.desk import DOWN_502, GOOD, WALL
 from tests.fleet.desk import OPENING, FleetDesk
+from tests.support.private import LOCAL, Account, Denial, Elsewhere, Outcome, Permit, View, from_status
+from tests.support.private import actions as act
+from tests.support.private import events as ev
 
 REFUSED = Denial(seconds=45.0, times=2, status=401, code="AUTH_INVALID", detail="no such key")
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from colony_pool._core.failure import Failure, circuit_open, closed, from_outcome, from_status, held, no_code, overdue
-from colony_pool._core.outcome import DENIED, DOWN, LOCAL, NETWORK, THROTTLED, Outcome
 from colony_pool.errors import (
     CircuitOpenError,
     ColonyAPIError,
@@ -22,6 +20,22 @@ from colony_pool.errors import (
     ColonyTwoFactorRequiredError,
     ColonyValidationError,
     PoolClosedError,
+)
+from tests.support.private import (
+    DENIED,
+    DOWN,
+    LOCAL,
+    NETWORK,
+    THROTTLED,
+    Failure,
+    Outcome,
+    circuit_open,
+    closed,
+    from_outcome,
+    from_status,
+    held,
+    no_code,
+    overdue,
 )
 
 BODY = {"detail": "no"}

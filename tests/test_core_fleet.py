@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core import events as ev
-from colony_pool._core.view import View
 from tests.desk import DOWN_502, GOOD, Desk
 from tests.fleet.desk import OPENING, FleetDesk, opened
+from tests.support.private import View
+from tests.support.private import actions as act
+from tests.support.private import events as ev
 
 
 def test_g1_without_a_store_nothing_is_asked_and_a_probe_leaves_when_it_is_due() -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from colony_pool._core import actions as act
-from colony_pool._core import events as ev
-from colony_pool._core.account import Account
-from colony_pool._core.outcome import Outcome
-from colony_pool._core.view import View
 from tests.desk import COUNTING, FOREVER, GOOD, REFUSED, Desk
 from tests.fleet.desk import FleetDesk
+from tests.support.private import Account, Outcome, View
+from tests.support.private import actions as act
+from tests.support.private import events as ev
 
 DAY = 86_400.0
 LONG = Outcome("throttled", 429, retry_after=DAY)

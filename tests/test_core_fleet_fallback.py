@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core.view import View
 from tests.fleet.desk import OPENING, FleetDesk, opened
+from tests.support.private import View
+from tests.support.private import actions as act
 
 CLOSED = View(generation=9)
 OPEN = View(generation=9, opening=OPENING)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core.view import View
 from tests.desk import DOWN_502, GOOD
 from tests.fleet.desk import OPENING, FleetDesk
+from tests.support.private import View
+from tests.support.private import actions as act
 
 NOTHING = View()
 ANSWER = 0.2

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core.view import View
 from colony_pool.config import DenialConfig
 from tests.desk import DOWN_502, MINE
 from tests.fleet.desk import OPENING, FleetDesk, opened
+from tests.support.private import View
+from tests.support.private import actions as act
 
 NOTHING = View()
 DUE = replace(OPENING, probe_in=0.0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from colony_pool._core import actions as act
-from colony_pool._core.view import View
 from tests.desk import GOOD
 from tests.fleet.desk import OPENING, FleetDesk, opened
+from tests.support.private import View
+from tests.support.private import actions as act
 
 # -- looking, and being a member --------------------------------------------------------------------------
 

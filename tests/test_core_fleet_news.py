@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core import events as ev
-from colony_pool._core.view import View
 from colony_pool.config import BreakerConfig
 from tests.desk import COUNTING, GOOD, WALL, Desk
 from tests.fleet.desk import OPENING, FleetDesk, opened
+from tests.support.private import View
+from tests.support.private import actions as act
+from tests.support.private import events as ev
 
 NOTHING = View()
 

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core.account import Account
-from colony_pool._core.view import View
 from tests.desk import DOWN_502, GOOD
 from tests.fleet.desk import OPENING, FleetDesk, opened
+from tests.support.private import Account, View
+from tests.support.private import actions as act
 
 NOTHING = View()
 

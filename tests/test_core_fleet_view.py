@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core import events as ev
-from colony_pool._core.view import View
 from tests.desk import COUNTING, GOOD
 from tests.fleet.desk import OPENING, FleetDesk, opened
+from tests.support.private import View
+from tests.support.private import actions as act
+from tests.support.private import events as ev
 
 CLOSED_2 = View(generation=2, members=1)
 

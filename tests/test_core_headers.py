@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colony_pool._core.headers import Limit, Told, read, tells_time
+from tests.support.private import Limit, Told, tells_time
+from tests.support.private import read_headers as read
 
 WALL = 1_790_000_000.0
 TEN_YEARS = 315_360_000.0

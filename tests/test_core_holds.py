@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from colony_pool._core.account import Account, Waiter
-from colony_pool._core.outcome import Outcome
 from colony_pool.config import DenialConfig, RetryConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, nothing_left
+from tests.support.private import Account, Outcome, Waiter
 from tests.told import Told, served
 
 

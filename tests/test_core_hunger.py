@@ -6,11 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from colony_pool._core.account import Account
-from colony_pool._core.outcome import Outcome
-from colony_pool._core.token import issue
 from colony_pool.config import TokenConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, Desk
+from tests.support.private import Account, Outcome, issue
 
 HOUR = 3600.0
 ONE_LEFT = replace(GOOD, left=(1, HOUR))

@@ -9,13 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core import events as ev
-from colony_pool._core.account import Account, Permit, Waiter
-from colony_pool._core.dispatch import Dispatcher
-from colony_pool._core.outcome import DOWN, FAULT, LOCAL, OK, Outcome
 from colony_pool.config import BreakerConfig, DeskConfig, RetryBudgetConfig
 from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, SILENCE, WALL
+from tests.support.private import DOWN, FAULT, LOCAL, OK, Account, Dispatcher, Outcome, Permit, Waiter
+from tests.support.private import actions as act
+from tests.support.private import events as ev
 
 OUTCOMES = [
     DOWN_502, DOWN_502, DOWN_502, REFUSED, COUNTING, SILENCE, Outcome(FAULT, 500, "HTTP 500"),

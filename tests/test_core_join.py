@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from colony_pool._core.account import Account
 from tests.desk import FOREVER, GOOD, Desk
+from tests.support.private import Account
 
 
 def test_g9_a_patience_of_a_second_is_one() -> None:

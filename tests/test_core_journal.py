@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from colony_pool._core import events as ev
-from colony_pool._core.catalog import BY_NAME, COUNTER, HISTOGRAM, METRICS, Metric
-from colony_pool._core.journal import Histogram, Journal
+from tests.support.private import BY_NAME, COUNTER, HISTOGRAM, METRICS, Histogram, Journal, Metric
+from tests.support.private import events as ev
 
 Counts = dict[tuple[str, ...], float]
 EMPTY = Journal()

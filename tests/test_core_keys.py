@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core.account import Account, Flight, Waiter
-from colony_pool._core.outcome import FAULT, LOCAL, Outcome
 from colony_pool.config import RetryBudgetConfig
 from colony_pool.errors import ColonyRateLimitError
 from tests.desk import (
@@ -22,6 +20,7 @@ from tests.desk import (
     nothing_left,
     opened,
 )
+from tests.support.private import FAULT, LOCAL, Account, Flight, Outcome, Waiter
 
 
 def test_g12_a_given_back_retry_costs_nothing() -> None:

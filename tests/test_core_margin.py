@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from colony_pool._core.account import Account
 from tests.desk import DOWN_502, FOREVER
+from tests.support.private import Account
 from tests.told import Told, called, served
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core.account import Account
+from tests.support.private import Account
 
 from .desk import GOOD, Desk
 from .struck import PLAYS, strike

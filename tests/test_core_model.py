@@ -21,19 +21,31 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from colony_pool._core import actions as act
-from colony_pool._core.account import Account, Flight, Permit, Waiter
-from colony_pool._core.circuit import Circuit
-from colony_pool._core.denial import DenialDesk
-from colony_pool._core.dispatch import Dispatcher
-from colony_pool._core.events import StateChanged
-from colony_pool._core.outcome import DENIED, DOWN, FAULT, LOCAL, NETWORK, OK, THROTTLED, Outcome
-from colony_pool._core.pace import Window
-from colony_pool._core.queue import Queue
 from colony_pool.config import BreakerConfig, DeskConfig, RetryBudgetConfig, TokenConfig
 from tests import core_world as ref
 from tests.core_model import Model
 from tests.desk import WALL
+from tests.support.private import (
+    DENIED,
+    DOWN,
+    FAULT,
+    LOCAL,
+    NETWORK,
+    OK,
+    THROTTLED,
+    Account,
+    Circuit,
+    DenialDesk,
+    Dispatcher,
+    Flight,
+    Outcome,
+    Permit,
+    Queue,
+    StateChanged,
+    Waiter,
+    Window,
+)
+from tests.support.private import actions as act
 
 CONFIG = DeskConfig(
     maxsize=ref.MAXSIZE,

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from colony_pool._core.budget import RetryBudget
-from colony_pool._core.queue import Queue
-from colony_pool._core.quota import Quota
 from tests import core_world as ref
+from tests.support.private import Queue, Quota, RetryBudget
 from tests.test_core_model import GOOD, OUTCOMES, DeskBesideModel, always, nothing
 
 SHORT_LIVED, HOLDING, DOWN_502 = OUTCOMES[0], OUTCOMES[4], OUTCOMES[7]

@@ -10,22 +10,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colony_pool._core.answer import media_type
-from colony_pool._core.backoff import http_date
-from colony_pool._core.headers import read
-from colony_pool._core.life import MAX_LIFE, claims_expiry
-from colony_pool._core.outcome import (
+from tests.support.private import (
     _MAX_CODE,
     DENIED,
     DOWN,
     FAULT,
     KINDS,
+    MAX_LIFE,
     MAX_TOKEN_CHARS,
     OK,
     THROTTLED,
     bad_answer,
+    claims_expiry,
     classify,
+    http_date,
+    media_type,
 )
+from tests.support.private import read_headers as read
 
 WALL = 1_790_000_000.0
 DATE = "Tue, 22 Sep 2026 00:00:00 GMT"

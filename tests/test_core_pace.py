@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colony_pool._core.pace import Window, _baseline, _Tally
 from colony_pool.config import WindowConfig
+from tests.support.private import Window, _baseline, _Tally
 
 MAXSIZE = 8
 STEPS = st.lists(

@@ -6,11 +6,9 @@ import math
 
 import pytest
 
-from colony_pool._core.account import Permit, Waiter
-from colony_pool._core.queue import Queue
-from colony_pool._core.token import issue
 from colony_pool.config import TokenConfig
 from tests.queues import WALL, drain, flight, holder, queue_of
+from tests.support.private import Permit, Queue, Waiter, issue
 
 
 def test_g8_the_order_is_who_holds_nothing_then_who_failed_least_then_who_must_leave_first() -> None:

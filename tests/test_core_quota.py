@@ -6,8 +6,7 @@ import math
 
 import pytest
 
-from colony_pool._core.outcome import classify
-from colony_pool._core.quota import Quota
+from tests.support.private import Quota, classify
 
 
 def test_g13_while_nothing_is_known_nothing_is_bounded() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core.account import Account, Waiter
-from colony_pool._core.outcome import LOCAL, Outcome
 from colony_pool.config import RetryBudgetConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, SILENCE, WALL, cancel, nothing_left
+from tests.support.private import LOCAL, Account, Outcome, Waiter
 from tests.told import QUICK, Told, called, served
 
 

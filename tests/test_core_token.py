@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core.token import Token, issue
 from colony_pool.config import TokenConfig
+from tests.support.private import Token, issue
 
 WALL = 1_000_000_000.0
 

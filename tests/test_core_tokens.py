@@ -9,14 +9,21 @@ from dataclasses import replace
 
 import pytest
 
-from colony_pool._core.account import Account, Waiter
-from colony_pool._core.life import seconds_left
-from colony_pool._core.outcome import DENIED, LOCAL, OK, Outcome
-from colony_pool._core.token import Token, issue
-from colony_pool._core.track import TrackRecord
-from colony_pool._core.view import Elsewhere
 from colony_pool.config import TokenConfig
 from tests.desk import GOOD, REFUSED, WALL, Desk
+from tests.support.private import (
+    DENIED,
+    LOCAL,
+    OK,
+    Account,
+    Elsewhere,
+    Outcome,
+    Token,
+    TrackRecord,
+    Waiter,
+    issue,
+    seconds_left,
+)
 
 CONFIG = TokenConfig()
 SPENT = Outcome(DENIED, 401, "no", "AUTH_2FA_INVALID", code_burnt=True, code_again=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core import events as ev
-from colony_pool._core.account import Account, Waiter
-from colony_pool._core.outcome import FAULT, LOCAL, Outcome
-from colony_pool._core.token import issue
 from colony_pool.config import RetryBudgetConfig, TokenConfig
 from tests.desk import DOWN_502, FOREVER, GOOD, MINE, REFUSED, SILENCE, WALL, cancel
+from tests.support.private import FAULT, LOCAL, Account, Outcome, Waiter, issue
+from tests.support.private import events as ev
 from tests.told import Told, begun, called, ended, served
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core import events as ev
-from colony_pool._core.outcome import DOWN, Outcome
 from colony_pool.config import BreakerConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, MINE, REFUSED, SILENCE
+from tests.support.private import DOWN, Outcome
+from tests.support.private import events as ev
 from tests.told import QUICK, Told, begun, called, ended, served
 
 

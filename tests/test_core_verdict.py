@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core.account import Account
-from colony_pool._core.luck import Luck
-from colony_pool._core.outcome import DOWN, LOCAL, Outcome
-from colony_pool._core.pace import _Tally
-from colony_pool._core.token import issue
 from colony_pool.config import BreakerConfig, RetryConfig, TokenConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, WALL
+from tests.support.private import DOWN, LOCAL, Account, Luck, Outcome, _Tally, issue
 from tests.told import QUICK, Told, served
 
 BUSY_503 = Outcome(DOWN, 503, "HTTP 503", retry_after=20.0)

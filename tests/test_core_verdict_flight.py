@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core import events as ev
-from colony_pool._core.account import Account
-from colony_pool._core.outcome import DOWN, LOCAL, Outcome
 from colony_pool.config import AUTH_TOKEN_RETRY, BreakerConfig, RetryConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, SILENCE, WALL, cancel, nothing_left
+from tests.support.private import DOWN, LOCAL, Account, Outcome
+from tests.support.private import actions as act
+from tests.support.private import events as ev
 from tests.told import QUICK, Told, served
 
 BUSY_503 = Outcome(DOWN, 503, "HTTP 503", retry_after=20.0)

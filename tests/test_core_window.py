@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from colony_pool._core.pace import Window, _Tally
 from colony_pool.config import WindowConfig
+from tests.support.private import Window, _Tally
 from tests.windows import RTT, fill, window
 
 # -- tallies

@@ -9,12 +9,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from colony_pool._core import events as ev
-from colony_pool._core.journal import Journal, Series
-from colony_pool._shell.log import AT_ONCE
-from colony_pool._shell.observe import Observation
 from colony_pool.prometheus import watch
-from colony_pool.prometheus._collector import Collector
+from tests.support.private import AT_ONCE, Collector, Journal, Observation, Series
+from tests.support.private import events as ev
 
 
 class FakeSource:

@@ -6,12 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from colony_pool._core import events as ev
-from colony_pool._core.account import Account
-from colony_pool._core.outcome import DOWN, FAULT, LOCAL, Outcome
 from colony_pool.config import BreakerConfig
 from colony_pool.errors import CircuitOpenError, ColonyNetworkError, ColonyServerError
 from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, SILENCE, Desk
+from tests.support.private import DOWN, FAULT, LOCAL, Account, Outcome
+from tests.support.private import events as ev
 
 
 @pytest.mark.parametrize("n", [1, 10, 1000, 10_000])

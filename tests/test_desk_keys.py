@@ -6,13 +6,10 @@ import math
 
 import pytest
 
-from colony_pool._core.account import Account
-from colony_pool._core.outcome import DENIED, LOCAL, Outcome
-from colony_pool._core.quota import Quota
-from colony_pool._core.token import issue
 from colony_pool.config import RetryBudgetConfig, TokenConfig
 from colony_pool.errors import ColonyRateLimitError, ColonyServerError
 from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, WALL, Desk
+from tests.support.private import DENIED, LOCAL, Account, Outcome, Quota, issue
 
 
 def test_g16_one_attempt_serves_all_callers_of_a_key() -> None:

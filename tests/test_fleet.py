@@ -9,11 +9,11 @@ from itertools import pairwise
 
 import pytest
 
-from colony_pool._core import events as ev
 from colony_pool.errors import ColonyAuthError, ColonyRateLimitError
 from colony_pool.testing import SimRuntime
 from tests.fleet.world import FleetWorld
 from tests.sim.capacity import Capacity
+from tests.support.private import events as ev
 
 HOUR = 3600.0
 FOREVER = 36_000.0

@@ -9,9 +9,9 @@ from itertools import pairwise
 import pytest
 
 from colony_pool import BreakerConfig
-from colony_pool._core import events as ev
 from tests.fleet.store import FaultyStore
 from tests.fleet.world import FleetWorld
+from tests.support.private import events as ev
 
 FOREVER = 36_000.0
 DOWN = 600.0  # seconds

@@ -15,8 +15,8 @@ from functools import cache
 import pytest
 
 from colony_pool import BreakerConfig
-from colony_pool._core import events as ev
 from tests.fleet.world import FleetWorld
+from tests.support.private import events as ev
 
 EXTRA = 0.2  # seconds
 OUTAGE, END, FOREVER = 60.0, 200.0, 36_000.0

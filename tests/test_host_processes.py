@@ -13,10 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from colony_pool._shared import redis
-from colony_pool._shared.choose import open_store
-from colony_pool._shared.store import Store
 from colony_pool.testing import FakeColony
+from tests.support.private import Store, open_store, redis
 
 from .shell import environment, patient
 from .stores.servers import Server, until

@@ -21,12 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import colony_pool as cp
-from colony_pool._core.life import MAX_LIFE
-from colony_pool._core.outcome import classify
-from colony_pool._shell.token_cache import TokenCache
 from colony_pool.testing import FakeColony
 from tests.fuzz import targets
 from tests.fuzz.__main__ import SEEDS
+from tests.support.private import MAX_LIFE, TokenCache, classify
 
 KEY = targets.KEY
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colony_pool import ColonyAPIError, ColonyPool, ColonyRateLimitError
-from colony_pool._shell.transport import Abort, Reply
 from colony_pool.config import DenialConfig
 from colony_pool.testing import SimRuntime
+from tests.support.private import Abort, Reply
 from tests.test_core_headers import DATE, IN_30, VALUES, WALL
 from tests.virtual import VirtualTransport
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from colony_pool import ColonyRateLimitError
-from colony_pool._shell.token_cache import TokenCache, directory
 from tests.sim.scenario import WALL, Scenario, Weather
 from tests.sim.stage import BASE_URL, HOUR, Stage, accounts
 from tests.sim.users import key_name
 from tests.sim.world import disk
+from tests.support.private import TokenCache, directory
 
 KEY = "col_a"
 

@@ -11,21 +11,27 @@ from pathlib import Path
 import pytest
 
 from colony_pool import ColonyPool
-from colony_pool._core import actions as act
-from colony_pool._runtime.gevent import GeventRuntime
-from colony_pool._runtime.protocol import Runtime
-from colony_pool._runtime.threads import ThreadRuntime
-from colony_pool._shared import health as health_module
-from colony_pool._shared import place, sqlite
-from colony_pool._shared.calls import Calls
-from colony_pool._shared.health import Health, Patience
-from colony_pool._shared.keys import key_name
-from colony_pool._shared.lane import Lane
-from colony_pool._shared.memory import MemoryStore
-from colony_pool._shared.sqlite import HostStore
-from colony_pool._shared.store import Store, StoreUnavailable, View
 from colony_pool.testing import FakeColony, SimRuntime
 from tests.fleet.store import FaultyStore
+from tests.support.private import (
+    Calls,
+    GeventRuntime,
+    Health,
+    HostStore,
+    Lane,
+    MemoryStore,
+    Patience,
+    Runtime,
+    Store,
+    StoreUnavailable,
+    ThreadRuntime,
+    View,
+    key_name,
+    place,
+    sqlite,
+)
+from tests.support.private import actions as act
+from tests.support.private import health as health_module
 
 NEVER = float("-inf")  # nobody has ever not waited
 

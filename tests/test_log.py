@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from colony_pool._core import events as ev
-from colony_pool._shell.log import EventLog
+from tests.support.private import EventLog
+from tests.support.private import events as ev
 
 
 def test_the_last_lines_are_written_when_the_interpreter_ends() -> None:

@@ -18,10 +18,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import colony_pool as cp
-from colony_pool._core import events as ev
-from colony_pool._core.catalog import BY_NAME, COUNTER, GAUGE, HISTOGRAM, METRICS, PREFIX
-from colony_pool._core.journal import Journal
 from colony_pool.testing import FakeColony
+from tests.support.private import BY_NAME, COUNTER, GAUGE, HISTOGRAM, METRICS, PREFIX, Journal
+from tests.support.private import events as ev
 
 LAZY = {metric.full_name for metric in METRICS if metric.lazy}
 

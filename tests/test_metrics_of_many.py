@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from colony_pool.prometheus._sidecar import reap, shared_registry
 from colony_pool.testing import FakeColony
+from tests.support.private import reap, shared_registry
 
 HEAD = """
 import gc, logging, multiprocessing, os, shutil, signal, sys, threading, time, weakref
 from colony_pool import ColonyPool, Timeout
-from colony_pool.prometheus._sidecar import shared_registry
+from tests.support.private import shared_registry
 from prometheus_client import CollectorRegistry, Counter, mmap_dict
 
 DIR = os.environ["PROMETHEUS_MULTIPROC_DIR"]

@@ -18,8 +18,8 @@ import pytest
 import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 
-from colony_pool._core.catalog import METRICS, PREFIX
 from colony_pool.testing import FakeColony
+from tests.support.private import METRICS, PREFIX
 
 WORKERS = 4
 
@@ -173,7 +173,7 @@ def test_a_fork_counts_once_and_says_nothing_of_its_parent(tmp_path: Path, colon
     script = """
 import os
 from colony_pool import ColonyPool
-from colony_pool.prometheus._sidecar import shared_registry
+from tests.support.private import shared_registry
 from prometheus_client import generate_latest
 
 pool = ColonyPool(token_cache=None, name="app")

@@ -8,12 +8,19 @@ import sys
 
 import pytest
 
-from colony_pool._shared.calls import Calls
-from colony_pool._shared.health import SLOW, UNAVAILABLE, WORKING, Health, Patience
-from colony_pool._shared.memory import MemoryStore
-from colony_pool._shared.store import Store, StoreUnavailable
-from colony_pool._shell.mailbox import Mailbox
 from tests.runner_bench import StillRuntime
+from tests.support.private import (
+    SLOW,
+    UNAVAILABLE,
+    WORKING,
+    Calls,
+    Health,
+    Mailbox,
+    MemoryStore,
+    Patience,
+    Store,
+    StoreUnavailable,
+)
 
 # From 3.12 on no thread is granted once the main one has ended.
 AFTER_MAIN = """

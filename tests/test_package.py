@@ -16,8 +16,8 @@ import pytest
 
 import colony_pool as cp
 from colony_pool import errors
-from colony_pool._shell.token_cache import TokenCache
 from colony_pool.testing import FakeColony
+from tests.support.private import TokenCache
 
 Pool: Any = cp.ColonyPool  # given what a type checker would refuse
 Retry: Any = cp.RetryConfig

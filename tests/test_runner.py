@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core import events as ev
-from colony_pool._core.account import Account
-from colony_pool._core.outcome import LOCAL, Outcome
 from tests.runner_bench import Bench, Flag, permit, waiter
+from tests.support.private import LOCAL, Account, Outcome
+from tests.support.private import actions as act
+from tests.support.private import events as ev
 
 EVENT, OTHER = ev.WindowCut(1.0), ev.WindowCut(2.0)
 

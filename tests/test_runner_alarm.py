@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._shell.alarm import Alarm
 from tests.runner_bench import Bench, Later, StillRuntime
+from tests.support.private import Alarm
+from tests.support.private import actions as act
 
 
 class Hub:

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from colony_pool._core import actions as act
 from tests.runner_bench import Bench
+from tests.support.private import actions as act
 
 
 def test_what_is_posted_is_put_to_the_dispatcher_by_another_task() -> None:

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from colony_pool._core import actions as act
 from tests.runner_bench import Bench, Flag, waiter
+from tests.support.private import actions as act
 
 
 def test_what_is_for_the_store_is_carried_to_it_and_without_one_nothing_becomes_of_it(

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core.account import Account, Permit
-from colony_pool._core.outcome import Outcome
 from tests.runner_bench import Bench, Flag, permit, waiter
+from tests.support.private import Account, Outcome, Permit
+from tests.support.private import actions as act
 
 GOOD = Outcome("ok", 200, jwt="swift", life=60.0)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from colony_pool import Agent, ColonyPool
-from colony_pool._shared.memory import MemoryStore
 from colony_pool.testing import FakeColony
+from tests.support.private import MemoryStore
 
 from .stores.servers import until
 

@@ -10,9 +10,9 @@ from typing import cast
 import pytest
 
 from colony_pool import AsyncColonyPool, ColonyPool
-from colony_pool._shell.transport import Abort, Reply, Transport
 from colony_pool.testing import SimKilled, SimRuntime
 from colony_pool.testing import sim as simulation
+from tests.support.private import Abort, Reply, Transport
 from tests.virtual import VirtualTransport
 
 

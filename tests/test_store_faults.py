@@ -22,9 +22,8 @@ from typing import Any
 
 import pytest
 
-from colony_pool._shared.choose import open_store
-from colony_pool._shared.store import Store, StoreUnavailable
 from colony_pool.testing import FakeColony, FakeRequest
+from tests.support.private import Store, StoreUnavailable, open_store
 
 from .stores.servers import Server, until
 

@@ -19,11 +19,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colony_pool import CircuitOpenError, ColonyAuthError, ColonyPool, ColonyRateLimitError, ColonyValidationError
-from colony_pool._shared.bounded import BoundedStore, Bounds
-from colony_pool._shared.record import Door, Key
-from colony_pool._shared.store import Denial, KeyState, Opening, Store, StoreUnavailable, Survey, View
 from colony_pool.config import DeskConfig
 from colony_pool.testing import FakeColony, MemoryStore
+from tests.support.private import (
+    BoundedStore,
+    Bounds,
+    Denial,
+    Key,
+    KeyState,
+    Opening,
+    Store,
+    StoreUnavailable,
+    Survey,
+    View,
+)
+from tests.support.private import SharedDoor as Door
 
 from .stores.servers import Server, until
 

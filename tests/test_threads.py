@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from colony_pool._runtime import threads
-from colony_pool._runtime.threads import ThreadRuntime
-from colony_pool._runtime.workers import Job, Workers
+from tests.support.private import Job, ThreadRuntime, Workers, threads
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from colony_pool._shell.token_cache import TokenCache
+from tests.support.private import TokenCache
 
 
 def test_g21_what_a_killed_process_left_is_swept_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

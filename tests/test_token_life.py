@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from colony_pool import ColonyPool, ColonyServerError
-from colony_pool._shell.transport import Abort, Reply
 from colony_pool.testing import SimRuntime
+from tests.support.private import Abort, Reply
 from tests.virtual import VirtualTransport
 
 HOUR = 3600.0

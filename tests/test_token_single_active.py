@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from colony_pool import ColonyPool
-from colony_pool._shared.memory import MemoryStore
+from tests.support.private import MemoryStore
 
 ROUNDS = 10
 

@@ -13,9 +13,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import colony_pool as cp
-from colony_pool._cli.glance import Look, advice, glance, span
-from colony_pool.prometheus._reader import PoolNumbers, read
 from colony_pool.testing import FakeColony
+from tests.support.private import Look, PoolNumbers, advice, glance, span
+from tests.support.private import read_numbers as read
 
 
 @pytest.fixture(scope="module")

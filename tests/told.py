@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 
-from colony_pool._core import actions as act
-from colony_pool._core import events as ev
-from colony_pool._core.account import Account, Permit
-from colony_pool._core.outcome import Outcome
-from colony_pool._core.token import Token
 from colony_pool.config import BreakerConfig
 from tests.desk import GOOD, Desk
+from tests.support.private import Account, Outcome, Permit, Token
+from tests.support.private import actions as act
+from tests.support.private import events as ev
 
 QUICK = BreakerConfig(fail_max=1, quiet=0.0, jitter=0.0)  # one failure opens it, for exactly two seconds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from colony_pool._shell.transport import Abort, Reply
+from tests.support.private import Abort, Reply
 
 TOTAL = 30.0
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from colony_pool._core.pace import Window, _Tally
 from colony_pool.config import WindowConfig
+from tests.support.private import Window, _Tally
 
 RTT = 0.02
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from colony_pool._demo.run import Fetch, Maker
+from tests.support.private import Fetch, Maker
 
 RETRIES, FIRST, LONGEST = 6, 2.0, 60.0
 THRESHOLD, RESET = 5, 60.0

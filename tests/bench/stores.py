@@ -35,8 +35,7 @@ def main(kind: str) -> None:
 
 def measured(shared: str) -> dict[str, float]:
     """Microseconds a verb. While closed: keys and members; while open, with another one's lease: the probe."""
-    from colony_pool._shared.choose import open_store
-    from colony_pool._shared.store import Opening
+    from tests.support.private import Opening, open_store
 
     store = open_store(shared, "https://api.example")
     assert store is not None

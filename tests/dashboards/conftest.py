@@ -13,8 +13,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import colony_pool as cp
-from colony_pool.prometheus._sidecar import serve_directory
 from colony_pool.testing import FakeColony
+from tests.support.private import serve_directory
 
 from .history import History, play
 from .prom import Prometheus, until

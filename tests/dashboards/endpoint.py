@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from colony_pool._shell.transport import Abort, NetworkFailure, Reply
 from colony_pool.testing.sim import SimRuntime
+from tests.support.private import Abort, NetworkFailure, Reply
 from tests.virtual import VirtualTransport
 
 MINUTE = 60.0

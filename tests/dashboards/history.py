@@ -17,9 +17,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from colony_pool import ColonyAPIError, ColonyPool
-from colony_pool._core.events import Event
 from colony_pool.agent import Agent
 from colony_pool.testing.sim import SimKilled, SimRuntime, SimTask
+from tests.support.private import Event
 
 from .endpoint import AFTERNOON, LENGTH, MINUTE, Endpoint
 

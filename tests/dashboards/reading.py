@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from colony_pool._core.catalog import METRICS, PREFIX
+from tests.support.private import METRICS, PREFIX
 
 from .prom import Prometheus
 from .tools import DASHBOARDS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool._core import events as ev
+from tests.support.private import events as ev
 
 from .endpoint import AFTERNOON, MINUTE
 from .history import SCRAPE, History

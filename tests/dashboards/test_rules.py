@@ -12,8 +12,8 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 import colony_pool as cp
-from colony_pool._core.catalog import BY_NAME, PREFIX
 from colony_pool.testing import FakeColony
+from tests.support.private import BY_NAME, PREFIX
 
 from .lint import anchors
 from .reading import OF_THE_EXPORTER, load

@@ -12,7 +12,7 @@ from typing import Any
 
 import promql_parser as pp
 
-from colony_pool._core.catalog import BY_NAME, PREFIX, Metric
+from tests.support.private import BY_NAME, PREFIX, Metric
 
 from .lint import parsed
 from .reading import Board, panels, queries

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from colony_pool._core import actions as act
-from colony_pool._core.account import Waiter
-from colony_pool._core.view import Opening, View
 from tests.desk import DOWN_502, Desk
+from tests.support.private import Opening, View, Waiter
+from tests.support.private import actions as act
 
 OPENING = Opening(probe_in=8.0, level=3, opened_for=5.0, cause="HTTP 503", status=503)
 A = TypeVar("A", bound=act.ForStore)

@@ -13,17 +13,24 @@ from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import cast
 
-from colony_pool._core import actions as act
-from colony_pool._core import events as ev
-from colony_pool._core.account import Account, Permit, Waiter
-from colony_pool._core.dispatch import Dispatcher
-from colony_pool._core.outcome import DOWN, OK, Outcome
-from colony_pool._shared.lane import VERBS
-from colony_pool._shared.memory import MemoryStore
-from colony_pool._shared.record import Door
-from colony_pool._shared.store import KeyState, View
 from colony_pool.config import DeskConfig
 from tests.sim.capacity import Capacity
+from tests.support.private import (
+    DOWN,
+    OK,
+    VERBS,
+    Account,
+    Dispatcher,
+    KeyState,
+    MemoryStore,
+    Outcome,
+    Permit,
+    SharedDoor,
+    View,
+    Waiter,
+)
+from tests.support.private import actions as act
+from tests.support.private import events as ev
 
 WALL = 1_790_000_000.0
 GOOD = Outcome(OK, 200, jwt="jwt", life=86_400.0)
@@ -82,7 +89,7 @@ class Sky:
         return self.plan.hosts * self.plan.agents
 
 
-class _Door(Door):
+class _Door(SharedDoor):
     """Counts its members once a second: ten thousand of them at each look would be most of the play."""
 
     counted: tuple[float, int] = (-1.0, 0)

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from copy import copy
 
-from colony_pool._shared.memory import MemoryStore
-from colony_pool._shared.store import Denial, KeyState, Opening, StoreUnavailable, Survey, View
+from tests.support.private import Denial, KeyState, MemoryStore, Opening, StoreUnavailable, Survey, View
 
 
 class FaultyStore(MemoryStore):

@@ -7,10 +7,10 @@ import json
 from typing import Any, cast
 
 from colony_pool import ColonyPool
-from colony_pool._core import events as ev
-from colony_pool._shell.transport import Abort, Reply
 from colony_pool.testing import SimRuntime
 from tests.sim.capacity import Capacity
+from tests.support.private import Abort, Reply
+from tests.support.private import events as ev
 from tests.virtual import VirtualTransport
 
 from .store import FaultyStore

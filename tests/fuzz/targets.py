@@ -15,25 +15,29 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from colony_pool._core.backoff import http_date
-from colony_pool._core.failure import from_outcome
-from colony_pool._core.headers import read
-from colony_pool._core.life import MAX_LIFE, claims_expiry
-from colony_pool._core.outcome import (
-    KINDS,
-    MAX_TOKEN_CHARS,
-    OK,
-    Outcome,
-    bad_answer,
-    classify,
-)
-from colony_pool._core.token import issue
-from colony_pool._runtime.threads import ThreadRuntime
-from colony_pool._shell.connections import Connection
-from colony_pool._shell.token_cache import TokenCache
-from colony_pool._shell.transport import BadReply, NetworkFailure, Reply, Transport
 from colony_pool.config import Timeout, TokenConfig
 from colony_pool.errors import ColonyAPIError
+from tests.support.private import (
+    KINDS,
+    MAX_LIFE,
+    MAX_TOKEN_CHARS,
+    OK,
+    BadReply,
+    Connection,
+    NetworkFailure,
+    Outcome,
+    Reply,
+    ThreadRuntime,
+    TokenCache,
+    Transport,
+    bad_answer,
+    claims_expiry,
+    classify,
+    from_outcome,
+    http_date,
+    issue,
+)
+from tests.support.private import read_headers as read
 
 WALL = 1_790_000_000.0
 NOW = 5_000.0

@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from colony_pool import ColonyPool
-from colony_pool._demo.run import spawner
 from colony_pool.config import DeskConfig, scaled
 from tests.outage import SCALE
 from tests.scale.networks import join_network
+from tests.support.private import spawner
 
 PATIENCE = 90.0  # seconds: covers the outage, on a machine that is busy, too
 

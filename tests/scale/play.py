@@ -23,14 +23,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from colony_pool._demo.run import Plan
-from colony_pool._demo.trial import burst
 from colony_pool.testing import FakeColony, FakeRequest
 from tests.namespaces import Impossible
 from tests.outage import LATENCY, plan, rate
 from tests.scale import networks
 from tests.scale.member import Orders
 from tests.stores.servers import Server
+from tests.support.private import Plan, burst
 
 SHARED = ("none", "host", "redis")
 _JUST = 1.0  # seconds

@@ -36,7 +36,7 @@ def g16_a_failure_is_shared_by_all_and_cached_for_nobody(w: World) -> None:
 
 @scenario()
 def same_key_same_handle_and_each_agent_its_own_token(w: World) -> None:
-    from colony_pool.testing._behaviour import subject
+    from tests.support.private import subject
 
     pool = w.pool()
     assert pool.agent("col_a") is pool.agent("col_a")
@@ -81,7 +81,7 @@ def g25_only_what_may_be_repeated_is_repeated(w: World) -> None:
 def g25_a_header_is_the_same_however_it_is_written(w: World) -> None:
     """A caller's takes the place of the pool's; and a key where the server does not look for one changes nothing."""
     from colony_pool import ColonyServerError, RetryConfig
-    from colony_pool._shell.api import prepare
+    from tests.support.private import prepare
 
     agent = w.pool(retry=RetryConfig(base_delay=0.01)).agent("col_a")
     agent.token()

@@ -19,7 +19,7 @@ def _nothing_is_left(w: World, threads: int, sockets: int) -> None:
     w.until(lambda: w.sockets() <= sockets, "all sockets are closed")
     w.until(lambda: w.colony.stats().open_connections == 0, "the server has seen them close")
     if w.gevent:
-        from colony_pool._runtime.gevent import GeventRuntime
+        from tests.support.private import GeventRuntime
 
         for pool in w.pools:
             assert isinstance(pool._runtime, GeventRuntime)

@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from colony_pool import AsyncColonyPool, ColonyPool
-from colony_pool._shell.token_cache import TokenCache
 from colony_pool.sdk import AsyncColonyClient, ColonyClient, adopt
 from tests.sdk.calls import PNG, POST
 from tests.sdk.server import GATEWAYS, TOKEN, ApiServer
 from tests.sdk.test_client import saved
+from tests.support.private import TokenCache
 
 
 def tokens(server: ApiServer) -> int:

@@ -11,7 +11,7 @@ import colony_sdk
 import pytest
 
 from colony_pool.sdk import AsyncColonyClient, ColonyClient
-from colony_pool.sdk._seam import OPENERS, check_async, check_sync, sdk
+from tests.support.private import OPENERS, check_async, check_sync, sdk
 
 
 def methods(cls: type) -> Iterator[tuple[str, FunctionType]]:

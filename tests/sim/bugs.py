@@ -13,22 +13,29 @@ from heapq import heappop
 from typing import Any
 from unittest import mock
 
-from colony_pool._core import actions as act
-from colony_pool._core import events as ev
-from colony_pool._core import headers, journal
-from colony_pool._core.account import Account, Flight, Permit
-from colony_pool._core.budget import RetryBudget
-from colony_pool._core.circuit import Circuit
-from colony_pool._core.denial import DenialDesk
-from colony_pool._core.dispatch import Dispatcher
-from colony_pool._core.outcome import DENIED, DOWN, OK
-from colony_pool._core.pace import Window
-from colony_pool._core.token import Token
-from colony_pool._shell.attempt import Attempt
-from colony_pool._shell.breaker import PoolBreaker
-from colony_pool._shell.credential import Credential
-from colony_pool._shell.runner import Runner
 from colony_pool.agent import Agent
+from tests.support.private import (
+    DENIED,
+    DOWN,
+    OK,
+    Account,
+    Attempt,
+    Circuit,
+    Credential,
+    DenialDesk,
+    Dispatcher,
+    Flight,
+    Permit,
+    PoolBreaker,
+    RetryBudget,
+    Runner,
+    Token,
+    Window,
+    headers,
+    journal,
+)
+from tests.support.private import actions as act
+from tests.support.private import events as ev
 
 from .planting import BUGS, breaks
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from colony_pool._core.catalog import COUNTER, METRICS, PREFIX
+from tests.support.private import COUNTER, METRICS, PREFIX
 
 from .answers import BAD, DENIED, OK
 

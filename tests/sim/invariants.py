@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from colony_pool import ColonyAPIError
-from colony_pool._core import events as ev
+from tests.support.private import events as ev
 
 from .answers import DENIED, DOWN, NETWORK
 from .ledger import Attempt, Visit

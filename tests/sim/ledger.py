@@ -9,8 +9,8 @@ import math
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 
-from colony_pool._core import events as ev
-from colony_pool._core.account import Account, Permit, Waiter
+from tests.support.private import Account, Permit, Waiter
+from tests.support.private import events as ev
 
 from .answers import BAD, DENIED, FAULT, OK, THROTTLED, Answer
 from .server import KEY

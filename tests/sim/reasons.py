@@ -20,7 +20,7 @@ from colony_pool import (
     ColonyValidationError,
     PoolClosedError,
 )
-from colony_pool._core import events as ev
+from tests.support.private import events as ev
 
 from .answers import BAD, DENIED, NETWORK, THROTTLED
 from .ledger import Visit

@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any, Protocol
 
-from colony_pool._shell.transport import Abort, BadReply, NetworkFailure, Reply
+from tests.support.private import Abort, BadReply, NetworkFailure, Reply
 from tests.virtual import VirtualTransport
 
 from .answers import (

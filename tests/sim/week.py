@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 from colony_pool import ColonyAPIError, ColonyRateLimitError
-from colony_pool._shell.token_cache import TokenCache
+from tests.support.private import TokenCache
 
 from .scenario import WALL, Scenario, Weather
 from .stage import BASE_URL, HOUR, MINUTE, Stage, accounts

@@ -13,12 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from colony_pool import ColonyPool
-from colony_pool._core import actions as act
-from colony_pool._core import events as ev
-from colony_pool._core.account import Account, Permit, Waiter
-from colony_pool._core.outcome import LOCAL, Outcome
-from colony_pool._core.token import Token
 from colony_pool.testing.sim import SimTask
+from tests.support.private import LOCAL, Account, Outcome, Permit, Token, Waiter
+from tests.support.private import actions as act
+from tests.support.private import events as ev
 
 from . import invariants
 from .answers import NETWORK, OK, SILENCE, Answer

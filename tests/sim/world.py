@@ -18,8 +18,8 @@ import pybreaker
 from prometheus_client import CollectorRegistry
 
 from colony_pool import ColonyPool
-from colony_pool._core import events as ev
 from colony_pool.config import AUTH_TOKEN_RETRY
+from tests.support.private import events as ev
 
 from .draw import tokens_per_second
 from .endings import AFTER_CLOSE, AT_THE_END

@@ -14,13 +14,16 @@ from typing import Any
 
 import pytest
 
-from colony_pool._shared import redis
-from colony_pool._shared.boot import BootClock
-from colony_pool._shared.memory import MemoryStore
-from colony_pool._shared.place import host_file
-from colony_pool._shared.redis import RedisStore
-from colony_pool._shared.sqlite import HostStore
-from colony_pool._shared.store import Store, StoreUnavailable
+from tests.support.private import (
+    BootClock,
+    HostStore,
+    MemoryStore,
+    RedisStore,
+    Store,
+    StoreUnavailable,
+    host_file,
+    redis,
+)
 
 from .servers import KINDS, Server, until
 

@@ -9,10 +9,7 @@ gevent.monkey.patch_all()
 import sys  # noqa: E402 - after the patching, as in any such program
 from pathlib import Path  # noqa: E402
 
-from colony_pool._runtime.gevent import GeventRuntime  # noqa: E402
-from colony_pool._runtime.protocol import Runtime  # noqa: E402
-from colony_pool._shared.choose import open_store  # noqa: E402
-from colony_pool._shared.store import Store  # noqa: E402
+from tests.support.private import GeventRuntime, Runtime, Store, open_store  # noqa: E402
 
 THREADS = 20
 

@@ -8,7 +8,7 @@ gevent.monkey.patch_all()
 
 import sys  # noqa: E402 - after the patching, as in any such program
 
-from colony_pool._shared.choose import open_store  # noqa: E402
+from tests.support.private import open_store  # noqa: E402
 
 
 def main(shared: str) -> None:

@@ -9,11 +9,8 @@ import traceback
 
 import pytest
 
-from colony_pool._shared.choose import open_store
-from colony_pool._shared.keys import Sealer, key_name
-from colony_pool._shared.redis import RedisStore
-from colony_pool._shared.sqlite import HostStore
 from colony_pool.testing import MemoryStore
+from tests.support.private import HostStore, RedisStore, Sealer, key_name, open_store
 
 URL = "https://api.example/v1"
 KEY = "col_a_key"
@@ -96,7 +93,7 @@ def test_nothing_is_needed_but_for_a_url() -> None:
 import sys
 sys.modules.update(redis=None, cryptography=None)
 from colony_pool import ColonyPool
-from colony_pool._shared.choose import open_store
+from tests.support.private import open_store
 print(type(open_store("host", "u")).__name__)
 """
     assert "HostStore\n" == run(code)
@@ -107,7 +104,7 @@ def test_what_is_missing_is_told_with_the_command_that_brings_it(missing: str) -
     code = f"""
 import sys
 sys.modules[{missing!r}] = None
-from colony_pool._shared.choose import open_store
+from tests.support.private import open_store
 try:
     open_store("redis://:s3cret@host", "u", share_tokens=True)
 except ImportError as exc:

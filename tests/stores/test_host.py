@@ -16,10 +16,7 @@ from typing import Any
 
 import pytest
 
-from colony_pool._shared import place
-from colony_pool._shared.boot import BootClock
-from colony_pool._shared.sqlite import SCHEMA, HostStore
-from colony_pool._shared.store import Denial, Opening, StoreUnavailable, View
+from tests.support.private import SCHEMA, BootClock, Denial, HostStore, Opening, StoreUnavailable, View, place
 
 from ..namespaces import Impossible, mount_tmpfs, private_mounts, run
 from .conftest import LONG, URL, Make, refused

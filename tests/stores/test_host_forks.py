@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from colony_pool._shared import lock, sqlite
-from colony_pool._shared.sqlite import HostStore
+from tests.support.private import HostStore, lock, sqlite
 
 from .conftest import LONG, URL, Make
 

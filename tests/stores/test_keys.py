@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from colony_pool._shared.store import Denial, KeyState, View
+from tests.support.private import Denial, KeyState, View
 
 from .conftest import LONG, SHORT, World
 from .test_verbs import DENIAL, fence_of, open_up

@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from colony_pool._shared import place
-from colony_pool._shared.place import state_directory
-from colony_pool._shared.sqlite import HostStore
-from colony_pool._shared.store import View
+from tests.support.private import HostStore, View, place, state_directory
 
 from .conftest import URL, Make, refused
 

@@ -15,10 +15,8 @@ from typing import TypeVar
 
 import pytest
 
-from colony_pool._shared.choose import open_store
-from colony_pool._shared.sqlite import HostStore
-from colony_pool._shared.store import Opening, Store, StoreUnavailable
 from tests.shell import patient
+from tests.support.private import HostStore, Opening, Store, StoreUnavailable, open_store
 
 from .conftest import LONG
 from .servers import KINDS, Server

@@ -14,10 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from colony_pool._shared import redis
-from colony_pool._shared.keys import Sealer, key_name
-from colony_pool._shared.redis import RedisStore
-from colony_pool._shared.store import Denial, Opening, StoreUnavailable, View
+from tests.support.private import Denial, Opening, RedisStore, Sealer, StoreUnavailable, View, key_name, redis
 
 from .conftest import LONG
 from .servers import KINDS, Server, free_port

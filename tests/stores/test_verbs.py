@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from colony_pool._shared.store import Denial, Opening, Store, Survey, View
+from tests.support.private import Denial, Opening, Store, Survey, View
 
 from .conftest import LONG, SHORT, World
 

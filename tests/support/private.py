@@ -1,0 +1,144 @@
+"""The private names of the library that tests use: the one place to change when one of them moves.
+
+A name is imported from its home when a test first asks for it, so that a test of what an import loads, or of one
+without an extra, loads no more than it names.
+"""
+
+# ruff: noqa: F401 - what is imported here is for others
+
+import ast
+import importlib
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from colony_pool._aio.door import Door as LoopDoor
+    from colony_pool._aio.options import PoolOptions
+    from colony_pool._cli.glance import Look, advice, glance, span
+    from colony_pool._cli.known import Known
+    from colony_pool._cli.known import rows as status_rows
+    from colony_pool._core import actions, events, fleet, headers, journal
+    from colony_pool._core.account import Account, Flight, Permit, Waiter
+    from colony_pool._core.answer import media_type
+    from colony_pool._core.backoff import http_date, jittered
+    from colony_pool._core.budget import RetryBudget
+    from colony_pool._core.catalog import BY_NAME, COUNTER, GAUGE, HISTOGRAM, METRICS, PREFIX, Metric
+    from colony_pool._core.circuit import Circuit
+    from colony_pool._core.denial import DenialDesk, next_window
+    from colony_pool._core.dispatch import Dispatcher
+    from colony_pool._core.events import Event, StateChanged
+    from colony_pool._core.failure import (
+        Failure,
+        circuit_open,
+        closed,
+        from_outcome,
+        from_status,
+        from_stranger,
+        held,
+        no_code,
+        overdue,
+        unreadable,
+    )
+    from colony_pool._core.headers import Limit, Told, tells_time
+    from colony_pool._core.headers import read as read_headers
+    from colony_pool._core.journal import Histogram, Journal, Series
+    from colony_pool._core.life import MAX_LIFE, claims_expiry, seconds_left
+    from colony_pool._core.luck import Luck
+    from colony_pool._core.outcome import (
+        _MAX_CODE,
+        DENIED,
+        DOWN,
+        FAULT,
+        KINDS,
+        LOCAL,
+        MAX_TOKEN_CHARS,
+        NETWORK,
+        OK,
+        THROTTLED,
+        Outcome,
+        bad_answer,
+        classify,
+    )
+    from colony_pool._core.pace import Window, _baseline, _Tally
+    from colony_pool._core.queue import Queue
+    from colony_pool._core.quota import Quota
+    from colony_pool._core.token import Token, issue
+    from colony_pool._core.track import TrackRecord
+    from colony_pool._core.view import Denial, Elsewhere, Opening, View
+    from colony_pool._demo.hire import Job as DemoJob
+    from colony_pool._demo.play import Result
+    from colony_pool._demo.play import play as play_demo
+    from colony_pool._demo.report import page as demo_page
+    from colony_pool._demo.run import Crew, Fetch, Maker, Plan, capacity, spawner
+    from colony_pool._demo.table import notes as demo_notes
+    from colony_pool._demo.table import rows as demo_rows
+    from colony_pool._demo.trial import Trial, burst
+    from colony_pool._runtime import threads
+    from colony_pool._runtime.gevent import GeventRuntime
+    from colony_pool._runtime.protocol import Runtime
+    from colony_pool._runtime.threads import ThreadRuntime
+    from colony_pool._runtime.workers import Job, Workers
+    from colony_pool._shared import health, lock, place, redis, sqlite
+    from colony_pool._shared.boot import BootClock
+    from colony_pool._shared.bounded import BoundedStore, Bounds
+    from colony_pool._shared.calls import Calls
+    from colony_pool._shared.choose import open_store
+    from colony_pool._shared.health import SLOW, UNAVAILABLE, WORKING, Health, Patience
+    from colony_pool._shared.keys import Sealer, key_name
+    from colony_pool._shared.lane import VERBS, Lane
+    from colony_pool._shared.memory import MemoryStore
+    from colony_pool._shared.place import host_file, state_directory
+    from colony_pool._shared.record import Door as SharedDoor
+    from colony_pool._shared.record import Key
+    from colony_pool._shared.redis import RedisStore
+    from colony_pool._shared.sqlite import SCHEMA, HostStore
+    from colony_pool._shared.store import KeyState, Store, StoreUnavailable, Survey
+    from colony_pool._shell.alarm import Alarm
+    from colony_pool._shell.api import prepare
+    from colony_pool._shell.attempt import Attempt
+    from colony_pool._shell.breaker import PoolBreaker
+    from colony_pool._shell.connections import Connection
+    from colony_pool._shell.credential import Credential
+    from colony_pool._shell.exchange import Abort, BadReply, NetworkFailure, Reply
+    from colony_pool._shell.log import AT_ONCE, EventLog
+    from colony_pool._shell.loose import Loose
+    from colony_pool._shell.mailbox import Mailbox
+    from colony_pool._shell.observe import Observation
+    from colony_pool._shell.runner import Runner
+    from colony_pool._shell.token_cache import TokenCache, directory
+    from colony_pool._shell.transport import Transport
+    from colony_pool.prometheus._collector import Collector
+    from colony_pool.prometheus._reader import PoolNumbers
+    from colony_pool.prometheus._reader import read as read_numbers
+    from colony_pool.prometheus._sidecar import reap, serve_directory, shared_registry
+    from colony_pool.sdk._seam import OPENERS, check_async, check_sync, sdk
+    from colony_pool.testing._sim_parts import SimEvent
+    from colony_pool.testing._tokens import subject
+
+
+def _homes() -> dict[str, tuple[str, str]]:
+    """NAME -> (module, name there), as the imports above say."""
+    tree = ast.parse(pathlib.Path(__file__).read_text(encoding="utf-8"))
+    homes = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            homes.update({name.asname or name.name: (node.module, name.name) for name in node.names})
+    return homes
+
+
+_HOMES = _homes()
+
+
+def import_line(name: str) -> str:
+    """The line that imports ``name`` from its home, for a program that does not find the tests."""
+    module, there = _HOMES[name]
+    return f"from {module} import {there} as {name}\n"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"tests.support.private has no name {name!r}: add it to the imports there")
+    module, there = _HOMES[name]
+    home = importlib.import_module(module)
+    # A module itself may be asked for, as well as what stands in one.
+    return getattr(home, there) if hasattr(home, there) else importlib.import_module(f"{module}.{there}")
