@@ -1,51 +1,52 @@
-"""What the dispatcher answers: things for the shell to do."""
+"""What the dispatcher answers: things for its driver to do."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
 from dataclasses import dataclass
 
-from .account import Account, Permit, Waiter
+from .account import Account
 from .events import Event
+from .flight import Permit, Waiter
+from .shared_state import OpenState
 from .token import Token
-from .view import Opening
 
-# Words of a replay into pybreaker, in the order in which they are to be replayed.
+# What pybreaker can be told.
 SUCCESS, FAILURE, TO_OPEN, TO_HALF_OPEN, TO_CLOSED = "success", "failure", "open", "half_open", "close"
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Make the attempt that ``permit`` allows."""
+class StartAttempt:
+    """Make the attempt that ``permit`` allows; ``waiter`` is one of those for whom it is made, if there is one."""
 
     permit: Permit
+    waiter: Waiter | None
 
 
 @dataclass(frozen=True, slots=True)
 class AskCode:
-    """Ask the key's callable for a one-time code, in a task of its own; ``home`` is where it may run."""
+    """Ask the key's callable for a one-time code, in a task of its own; ``waiter`` as above."""
 
     account: Account
-    home: Hashable | None
+    waiter: Waiter | None
 
 
 @dataclass(frozen=True, slots=True)
-class Abort:
+class CancelAttempt:
     """Close the socket of ``permit``'s attempt: nobody waits for its verdict any more."""
 
     permit: Permit
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Wake:
     """Wake ``waiter``: it has its token or its failure."""
 
     waiter: Waiter
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class TokenChanged:
     """``account`` has a new token, or (``None``) has lost the one it had."""
 
     account: Account
@@ -62,7 +63,7 @@ class WakeAt:
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class MirrorToPybreaker:
     """Tell pybreaker what happened."""
 
     what: str
@@ -72,15 +73,15 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """Ask for the right to probe, for so many ``seconds``: granted, refused or unavailable, within ``ANSWER``."""
+class RequestProbeLease:
+    """Ask for the right to probe, for so many ``seconds``: granted, refused or unavailable."""
 
     asked: int
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PollStore:
     """Read what the others know; with ``join_for`` above 0 count among the members for so many seconds."""
 
     asked: int
@@ -88,7 +89,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Lead:
+class RequestLeadership:
     """Ask to be the one process that goes on while everything fails, for so many ``seconds``."""
 
     asked: int
@@ -96,45 +97,45 @@ class Lead:
 
 
 @dataclass(frozen=True, slots=True)
-class EndLead:
+class ReleaseLeadership:
     """Something succeeded: the others may find out for themselves."""
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
+class LeaveGroup:
     """Nobody waits here any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class TellOpen:
+class PublishOpen:
     """The breaker has opened here; ``generation`` is the record's, as this process knows it."""
 
     asked: int
     generation: int
-    opening: Opening
+    opening: OpenState
 
 
 @dataclass(frozen=True, slots=True)
-class Conclude:
+class ReportProbe:
     """Report the probe that ``fence`` allowed: closed (``None``) or open again."""
 
     asked: int
     fence: int
-    opening: Opening | None
+    opening: OpenState | None
 
 
 @dataclass(frozen=True, slots=True)
-class TellReset:
+class PublishReset:
     """An operator has closed the breaker."""
 
 
 @dataclass(frozen=True, slots=True)
-class TellClear:
-    """An operator has ended the hold."""
+class PublishClear:
+    """An operator has ended the pause."""
 
 
 @dataclass(frozen=True, slots=True)
-class TellHold:
+class PublishRateLimit:
     """The server has asked everybody to wait for so many ``seconds``; ``since``: when, monotonic."""
 
     asked: int
@@ -143,6 +144,17 @@ class TellHold:
     since: float = math.inf
 
 
-ForStore = Ask | Look | Lead | EndLead | Leave | TellOpen | Conclude | TellReset | TellClear | TellHold
+ForStore = (
+    RequestProbeLease
+    | PollStore
+    | RequestLeadership
+    | ReleaseLeadership
+    | LeaveGroup
+    | PublishOpen
+    | ReportProbe
+    | PublishReset
+    | PublishClear
+    | PublishRateLimit
+)
 # An event among the actions is to be told to the listeners.
-Action = Start | AskCode | Abort | Done | Grant | WakeAt | Replay | ForStore | Event
+Action = StartAttempt | AskCode | CancelAttempt | Wake | TokenChanged | WakeAt | MirrorToPybreaker | ForStore | Event

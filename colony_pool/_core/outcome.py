@@ -32,7 +32,7 @@ from .answer import described, is_api_error, json_object, media_type, one_line
 from .backoff import http_date
 from .headers import Told, read
 from .life import seconds_left
-from .view import Elsewhere
+from .shared_state import HandledElsewhere
 
 OK, DOWN, NETWORK, FAULT = "ok", "down", "network", "fault"
 THROTTLED, DENIED, LOCAL = "throttled", "denied", "local"
@@ -64,7 +64,7 @@ class Outcome:
     code_burnt: bool = False  # a TOTP code reached the socket
     code_again: bool = False  # the next TOTP window brings another code
     code_wait: bool = False  # local: no unspent code before the next TOTP window
-    elsewhere: Elsewhere | None = None  # local: another process makes this attempt, or has made it
+    elsewhere: HandledElsewhere | None = None  # local: another process makes this attempt, or has made it
     passing: bool = False  # local: our own trouble, which passes; the attempt is made again
     local_error: BaseException | None = field(default=None, repr=False)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class OpenState:
     """The breaker is open: since when, why, and when the next probe may leave, seconds from now."""
 
     probe_in: float
@@ -17,7 +17,7 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class SharedState:
     """What the store knows. ``generation`` 0: nobody has ever told it anything.
 
     Arguments:
@@ -31,7 +31,7 @@ class View:
     """
 
     generation: int = 0
-    opening: Opening | None = None
+    opening: OpenState | None = None
     lease_for: float = 0.0
     hold_for: float = 0.0
     hold_cause: str = ""
@@ -41,7 +41,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Denial:
+class SharedDenial:
     """A key was refused, and is remembered for ``seconds``."""
 
     seconds: float
@@ -52,7 +52,7 @@ class Denial:
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class HandledElsewhere:
     """Why an attempt was not made: another process makes it, or has made it.
 
     Arguments:
@@ -62,5 +62,5 @@ class Elsewhere:
     """
 
     token: tuple[str, float] | None = field(default=None, repr=False)
-    denial: Denial | None = None
-    view: View | None = None
+    denial: SharedDenial | None = None
+    view: SharedState | None = None

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from ..config import DenialConfig
-from . import view
 from .account import Account, Denial
 from .failure import Failure, from_outcome, from_status
+from .instant import Instant
 from .outcome import Outcome
+from .shared_state import SharedDenial
 
 CODE_REFUSED = "AUTH_2FA_INVALID"
 
 
-def next_window(now: float, wall: float, width: float) -> float:
+def next_window(at: Instant, width: float) -> float:
     """When the next TOTP window begins, monotonic seconds."""
-    return now + width - wall % width
+    return at.monotonic + width - at.wall % width
 
 
-class DenialDesk:
+class DenialCache:
     """Remembers refusals per key, and watches for a server that refuses keys which worked before."""
 
-    __slots__ = ("_config", "_recent", "_refused", "_resting", "last")
+    __slots__ = ("_config", "_last", "_recent", "_refused", "_resting")
 
     def __init__(self, config: DenialConfig) -> None:
         self._config = config
         self._recent: dict[int, float] = {}  # keys that worked: when tried last, oldest first
         self._refused: set[int] = set()  # those of them that were refused then
         self._resting: dict[int, Account] = {}  # and those of these whose refusal is remembered
-        self.last: tuple[float, Account] | None = None
+        self._last: tuple[float, Account] | None = None
 
     def standing(self, account: Account, now: float) -> Failure | None:
         """What a call of a refused key is told at once; ``None`` when the key may be tried."""
@@ -35,7 +36,7 @@ class DenialDesk:
 
     def tried(self, account: Account, refused: bool, now: float) -> int:
         """Note one verdict on a key; how many good keys are refused, once that is the server's fault (else 0)."""
-        if not account.ever_good:
+        if not account.has_succeeded:
             return 0
         self._recent.pop(account.serial, None)
         self._recent[account.serial] = now
@@ -54,29 +55,41 @@ class DenialDesk:
         self._resting.clear()
         return len(self._refused)
 
+    def code_was_refused(self, account: Account, now: float) -> None:
+        """Note a refusal that only a one-time code has met."""
+        self._last = (now, account)
+
+    def take_last(self, now: float) -> Account | None:
+        """Return the key that was refused last, if that is not long ago: a 429 of now is blamed on it, once."""
+        last = self._last
+        if last is None or now - last[0] > self._config.fault_window:
+            return None
+        self._last = None
+        return last[1]
+
     def _forget(self, before: float) -> None:
         while self._recent[oldest := next(iter(self._recent))] < before:
             del self._recent[oldest]
             self._refused.discard(oldest)
             self._resting.pop(oldest, None)
 
-    def learn(self, account: Account, told: view.Denial, now: float) -> Failure:
+    def learn(self, account: Account, shared: SharedDenial, now: float) -> Failure:
         """Remember a refusal that another process has met; nothing is said of the server by it."""
-        failure = from_status(told.status, told.detail, told.code, {}, None, "/auth/token")
-        account.denial = Denial(now + told.seconds, told.times, failure, code_only=False)
+        failure = from_status(shared.status, shared.detail, shared.code, {}, None, "/auth/token")
+        account.denial = Denial(now + shared.seconds, shared.times, failure, code_only=False)
         return failure
 
-    def deny(self, account: Account, outcome: Outcome, now: float, wall: float) -> Denial:
+    def deny(self, account: Account, outcome: Outcome, at: Instant) -> Denial:
         """Remember the refusal of ``account``."""
-        self.last = (now, account)
+        self._last = (at.monotonic, account)
         if account.serial in self._refused:
             self._resting[account.serial] = account
         failure = from_outcome(outcome)
         if outcome.code == CODE_REFUSED:
-            until = next_window(now, wall, self._config.totp_window)
+            until = next_window(at, self._config.totp_window)
             account.denial = Denial(until, 0, failure, code_only=True)
             return account.denial
         times = account.denial.times + 1 if account.denial is not None else 1
         delay = self._config.rest(times)
-        account.denial = Denial(now + delay, times, failure, code_only=False)
+        account.denial = Denial(at.monotonic + delay, times, failure, code_only=False)
         return account.denial

@@ -1,9 +1,9 @@
-"""The breaker as the dispatcher sees it: a state, a delay, a lease.
+"""The circuit breaker as the dispatcher knows it: a state, a delay, a generation.
 
 ========= ============================================ ==========================================
 state     what starts                                  what ends it
 ========= ============================================ ==========================================
-closed    what the window and the budget admit         ``fail_max`` failures in a row -> open
+closed    what the limiter and the budget admit        ``fail_max`` failures in a row -> open
 open      nothing before ``probe_at``                  ``probe_at``, and somebody to probe -> half_open
 half_open one probe, a lease with a deadline           good -> closed; bad or lost -> open
 ========= ============================================ ==========================================
@@ -19,15 +19,15 @@ import math
 from ..config import BreakerConfig
 from .backoff import jittered
 from .events import CLOSED, HALF_OPEN, OPEN
-from .view import Opening
+from .shared_state import OpenState
 
 
-class Circuit:
+class CircuitBreaker:
     """State, generation, consecutive failures and the open delay. ``now`` is monotonic seconds."""
 
     __slots__ = (
-        "_config", "_good", "cause", "failures", "generation", "last_status", "level", "opened_at", "period",
-        "probe_at", "state", "voids",
+        "_config", "_successes", "cause", "failures", "generation", "last_status", "level", "lost_probes",
+        "opened_at", "period", "probe_at", "state",
     )  # fmt: skip
 
     def __init__(self, config: BreakerConfig) -> None:
@@ -37,18 +37,18 @@ class Circuit:
         self.period = 0  # how often it closed
         self.failures = 0  # in a row, as pybreaker counts them
         self.level = 0  # openings since the delay was reset
-        self.voids = 0  # leases in a row that ran out without a verdict
+        self.lost_probes = 0  # leases in a row that ran out without a verdict
         self.opened_at = -math.inf
         self.probe_at = -math.inf
         self.cause = ""
         self.last_status = 0
-        self._good = 0
+        self._successes = 0
 
     def succeeded(self) -> None:
         """Count a success while closed; enough of them reset the open delay."""
         self.failures = 0
-        self._good += 1
-        if self._good >= self._config.reset_after:
+        self._successes += 1
+        if self._successes >= self._config.reset_after:
             self.level = 0
 
     def failed(self) -> bool:
@@ -57,7 +57,7 @@ class Circuit:
         return self.failures >= self._config.fail_max
 
     @property
-    def is_brink(self) -> bool:
+    def one_failure_left(self) -> bool:
         """Whether one more failure opens it."""
         return self.failures + 1 >= self._config.fail_max
 
@@ -85,32 +85,43 @@ class Circuit:
         """Let no probe leave before ``until``."""
         self.probe_at = max(self.probe_at, until)
 
-    def follow(self, now: float, opening: Opening) -> None:
+    def adopt(self, now: float, other: OpenState) -> None:
         """Be as open as another process says."""
-        self.opened_at = now - opening.opened_for
-        self.cause, self.last_status = opening.cause, opening.status
-        self.probe_at = now + opening.probe_in
-        self.level = opening.level
+        self.opened_at = now - other.opened_for
+        self.cause, self.last_status = other.cause, other.status
+        self.probe_at = now + other.probe_in
+        self.level = other.level
         self._move(OPEN)
 
-    def opening(self, now: float) -> Opening:
+    def open_state(self, now: float) -> OpenState:
         """What other processes are to know of it while it is not closed."""
         opened_for = max(0.0, now - self.opened_at)
-        return Opening(max(0.0, self.probe_at - now), self.level, opened_for, self.cause, self.last_status)
+        return OpenState(max(0.0, self.probe_at - now), self.level, opened_for, self.cause, self.last_status)
 
-    def half_open(self) -> None:
-        """Let one probe leave."""
-        self._move(HALF_OPEN)
+    def half_open(self, now: float) -> None:
+        """Let one probe leave. A probe that is out already is the one that was asked for."""
+        if self.state == CLOSED:
+            self.opened_at = now
+        if self.state != HALF_OPEN:
+            self._move(HALF_OPEN)
 
     def close(self) -> None:
         """Close: the endpoint answers."""
-        self.failures = self.voids = self._good = 0
+        self.failures = self.lost_probes = self._successes = 0
         self.period += 1
         self._move(CLOSED)
 
-    def drained(self) -> None:
+    def reset_delay(self) -> None:
         """The queue was emptied by success: the next opening starts with the short delay."""
         self.level = 0
+
+    def begin_generation(self) -> None:
+        """Have the results of attempts that are out change nothing, as after a change of state."""
+        self.generation += 1
+
+    def probe_was_lost(self) -> None:
+        """Count a lease that ran out: the next probe has more time."""
+        self.lost_probes += 1
 
     def _move(self, state: str) -> None:
         self.state = state
