@@ -1,4 +1,4 @@
-"""``ColonyPool``: the front door, and the only place where parts are wired and defaults chosen."""
+"""``ColonyPool``: options, agents, status, close. What works behind it is an ``Engine``."""
 
 from __future__ import annotations
 
@@ -10,35 +10,26 @@ from urllib.parse import urlsplit
 
 from ._check import LARGEST
 from ._core import events as ev
-from ._core.account import Permit
 from ._core.actions import Action
-from ._core.dispatch import Dispatcher
-from ._core.failure import closed
+from ._core.instant import Instant
 from ._core.journal import Journal
-from ._core.outcome import DENIED, Outcome
-from ._core.view import Elsewhere
+from ._driver.credential import Credential, Totp
+from ._driver.handles import Handles
+from ._driver.agent_state import AgentState
+from ._driver.pybreaker_bridge import PoolBreaker
+from ._driver.token_cache import TokenCache
+from ._engine import Engine, EngineHolder, EngineOptions, Outlasting
 from ._runtime.protocol import Runtime
-from ._runtime.select import gevent_has_patched, make_runtime
 from ._shared.option import Shared
 from ._shared.store import Store
-from ._shell.api import Api
-from ._shell.attempt import Attempt
-from ._shell.breaker import PoolBreaker
-from ._shell.credential import Credential, Totp
 from ._shell.fork import notice_fork, renew_in_children
-from ._shell.handles import Handles
 from ._shell.log import EventLog, Lines
-from ._shell.loose import Loose
-from ._shell.mailbox import Mailbox
-from ._shell.observe import Observation, Observer, check_name
-from ._shell.once import Once
-from ._shell.runner import Runner
-from ._shell.token_cache import TokenCache
+from ._shell.metrics_source import MetricsSource
+from ._shell.observe import check_name
 from ._shell.transport import Transport
-from ._shell.unsaved import Unsaved
 from ._shell.url import check_base_url
 from ._version import __version__
-from .agent import Agent
+from .agent import Agent, state_of
 from .config import (
     AUTH_TOKEN_RETRY,
     DEFAULT_BASE_URL,
@@ -58,7 +49,6 @@ from .status import PoolStatus
 __all__ = ["ColonyPool"]
 
 _CLOSE_WITHIN = 1.0
-_TOKEN_PATH = "/auth/token"
 
 
 def _budget(given: RetryBudgetConfig, schedule: RetryConfig) -> RetryBudgetConfig:
@@ -140,79 +130,54 @@ class ColonyPool:
         self.base_url = check_base_url(given, allow_insecure=allow_insecure)
         if token_cache not in ("disk", None):
             raise ValueError(f"token_cache={token_cache!r}: must be 'disk' or None")
-        self._shared = Shared(shared, share_tokens=share_tokens, base_url=self.base_url)
         if max_wait is None:
             max_wait = auth_token_retry.patience
         elif max_wait == math.inf:
             max_wait = float(LARGEST)
-        self._config = DeskConfig(
+        store = Shared(shared, share_tokens=share_tokens, base_url=self.base_url)
+        config = DeskConfig(
             retry=auth_token_retry, breaker=breaker, budget=_budget(retry_budget, auth_token_retry), window=window,
-            token=tokens, denial=denial, timeout=timeout,
-            max_wait=max_wait,
-            probe_timeout=probe_timeout, maxsize=maxsize, look=self._shared.look,
+            token=tokens, denial=denial, timeout=timeout, max_wait=max_wait, probe_timeout=probe_timeout,
+            maxsize=maxsize, look=store.look,
         )  # fmt: skip
         self.name = check_name(name) if name is not None else urlsplit(self.base_url).netloc
-        self._api_retry, self._runtime_choice, self._transport_given = retry, runtime, transport
-        self._transport_options: dict[str, Any] = {"proxy": proxy, "ca_certs": ca_certs, "user_agent": user_agent}
-        self._cache = TokenCache(self.base_url) if token_cache == "disk" else None
-        self._agents: Handles[Agent] = Handles(lambda agent: agent._is_of_use())
-        self._closed = False
         self._is_over = False  # nothing is left to close
-        self._turning = Once()
-        self._at_close: Loose[Any] = Loose()  # whose ``end()`` is called
-        self._metrics_servers = MetricsServers()
         self._registry = registry
+        self._metrics_servers = MetricsServers()
+        self._agents: Handles[Agent] = Handles(lambda agent: self._engines.current.tokens.is_of_use(state_of(agent)))
+        lines = Lines(self._post)
+        self._event_log = EventLog(self.name, lines)
+        self._counters = Journal(math.inf)  # its clock starts with the engine
         self._exporter: Exporter | None = None
+        self.breaker = PoolBreaker(
+            breaker.fail_max,
+            self.name,
+            steer=self._steer,
+            queue=lambda: self._engines.current.delivery,
+        )
+        options = EngineOptions(
+            self.name, self.base_url, config, retry, runtime, store, transport,
+            {"proxy": proxy, "ca_certs": ca_certs, "user_agent": user_agent},
+        )  # fmt: skip
+        outlasting = Outlasting(
+            breaker=self.breaker,
+            counters=self._counters,
+            event_log=self._event_log,
+            lines=lines,
+            cache=TokenCache(self.base_url, lines) if token_cache == "disk" else None,
+            keys=lambda: [state_of(agent) for agent in self._agents.all()],
+            state_of=self._key_of,
+            keep=self._keep,
+            listener=self._on_event,
+        )
+        self._engines = EngineHolder(
+            lambda: Engine(options, outlasting), self.breaker, self._counters, may_turn=runtime == "auto"
+        )
+        self._source = MetricsSource(self._engines, self._counters, lines)
         self._exported_as = ""
-        self.breaker = PoolBreaker(self._config.breaker.fail_max, self.name)
-        self.journal = Journal(math.inf)  # its clock starts when the runtime is there
-        self._event_log = EventLog(self.name)
-        self._wire()
-        # After the mailbox: what is saved when the interpreter ends may have something to tell.
-        self._unsaved = Unsaved(self._cache) if self._cache is not None else None
         if registry is not None:
-            self._exporter, self._exported_as = watch(registry, self.name, self, __version__)
+            self._exporter, self._exported_as = watch(registry, self.name, self._source, __version__)
         renew_in_children(self)
-
-    def _wire(self) -> None:
-        """Make what must not be shared with a parent process: locks, sockets, timers, the desk."""
-        self._wired_for = ""  # the name of the runtime that all parts are wired for
-        choice = self._runtime_choice
-        self._runtime = make_runtime(choice)
-        self._mailbox = Mailbox(self._runtime, self._event_log.lost)
-        self.breaker.tell_by(self._mailbox)
-        self._event_log.write_by(self._mailbox.post)
-        self.lines = Lines(self._mailbox.post)
-        if self._cache is not None:
-            self._cache.write_by(self._mailbox.post)
-        self._transport = self._transport_given or Transport(
-            self.base_url, runtime=self._runtime, maxsize=self._config.maxsize, timeout=self._config.timeout,
-            **self._transport_options,
-        )  # fmt: skip
-        base_path = urlsplit(self.base_url).path
-        known_good = any(agent._account.token is not None for agent in self._agents.all())
-        desk = Dispatcher(self._config, self._runtime.random, known_good=known_good)
-        self._link = self._shared.link(desk, self._runtime, name=self.name, cache=self._cache)
-        total = self._config.timeout.total
-        attempt = Attempt(self._transport, self._runtime, base_path + _TOKEN_PATH, total, self._claim, self.lines)
-        self._runner = Runner(
-            desk, self._runtime, attempt, self.breaker, [self._note],
-            self._follow_up if self._cache or self._link else None, attempt.ask_code, self.lines,
-        )  # fmt: skip
-        if self._link is not None:
-            self._link.feed, self._runner.carry = self._runner.feed, self._link.carry
-            self._link.write_by(self._mailbox.post)
-        self.breaker.steer_with(lambda state: self._runner.settle(lambda now, wall: desk.force(state, now)))
-        self._closing = self._runtime.event()
-        self._api = Api(self._transport, self._runtime, base_path, self._api_retry, self._closing)
-        self.journal.restart(self._runtime.monotonic())
-        self._observer = Observer(
-            desk, self.journal, self._runtime.monotonic, self._runtime.now, self._transport.connections,
-            lambda: [agent._account for agent in self._agents.all()], self._transport.opened,
-            lambda: self.breaker.listener_errors, lambda: self._mailbox.dropped,
-            self._link.health if self._link is not None else None,
-        )  # fmt: skip
-        self._wired_for = self._runtime.name
 
     def __enter__(self) -> ColonyPool:
         return self
@@ -221,8 +186,8 @@ class ColonyPool:
         self.close()
 
     def __repr__(self) -> str:
-        state = self._runner.dispatcher.circuit.state
-        return f"<ColonyPool {self.name}, {'closed' if self._closed else f'breaker {state}'}>"
+        state = self._engines.current.dispatcher.breaker.state
+        return f"<ColonyPool {self.name}, {'closed' if self._engines.is_closed else f'breaker {state}'}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a ColonyPool does not pickle, nor does its agent: make one in each process")
@@ -241,8 +206,8 @@ class ColonyPool:
         try:
             agent = self._agents.get(api_key) if isinstance(api_key, str) else None
             if agent is None:
-                agent = self._agents.keep(api_key, Agent(self, Credential(api_key, totp)))
-            agent._set_totp(totp)
+                agent = self._agents.keep(api_key, Agent(self, self._engines, Credential(api_key, totp)))
+            self._engines.current.tokens.set_totp(state_of(agent), totp)
             return agent
         finally:
             del api_key, totp  # no traceback of ours holds a secret
@@ -261,27 +226,14 @@ class ColonyPool:
 
     def status(self) -> PoolStatus:
         """Return what the pool knows now. Cheap enough for a health check; changes nothing."""
-        notice_fork()
-        return self._observer.status(closed=self._closed)
-
-    def observe(self) -> Observation:
-        """Return the gauges of one moment, for an exporter. Reads without a lock and changes nothing."""
-        notice_fork()
-        return self._observer.observe()
-
-    def later(self, delay: float, fn: Callable[[], object]) -> object:
-        """Call ``fn()`` after ``delay`` seconds in a task of the pool's runtime, for an exporter."""
-        notice_fork()
-        return self._runtime.call_later(delay, fn)
+        return self._engines.current.observer.status(closed=self._engines.is_closed)
 
     def start_metrics_server(self, port: int, addr: str = "127.0.0.1") -> int:
         """Serve this pool's registry at ``http://addr:port/metrics``; return the port (0 picks a free one).
 
         It ends with the pool. Raises ``RuntimeError`` (no registry), ``OSError`` (it is taken), ``PoolClosedError``.
         """
-        notice_fork()
-        if self._closed:
-            raise closed().exception()
+        self._engines.ready()
         return self._metrics_servers.start(port, addr, self._registry)
 
     def clear_rate_limit(self) -> float:
@@ -295,14 +247,13 @@ class ColonyPool:
         Raises:
             PoolClosedError: the pool was closed.
         """
-        self._ready()
-        desk, left = self._runner.dispatcher, [0.0]
+        engine, left = self._engines.ready(), [0.0]
 
-        def clear(now: float, wall: float) -> list[Action]:
-            left[0] = max(0.0, desk.hold_until - now)
-            return desk.clear_rate_limit(now, wall)
+        def clear(at: Instant) -> list[Action]:
+            left[0] = engine.dispatcher.rate_limit.left(at.monotonic)
+            return engine.dispatcher.clear_rate_limit(at)
 
-        self._runner.settle(clear)
+        engine.driver.submit_and_wait(clear)
         return left[0]
 
     def close(self) -> None:
@@ -314,102 +265,50 @@ class ColonyPool:
         notice_fork()
         if self._is_over:
             return
-        self._closed = True
-        may_wait = self._runtime.may_wait()
-        desk = self._runner.dispatcher
-        self._runner.settle(lambda now, wall: desk.close(now))
-        for agent in self._agents.all():
-            agent._fresh_until = float("-inf")
-        self._closing.set()
-        for one in (*self._at_close.all(), *(() if self._transport_given else (self._transport.bulkhead,))):
-            one.end()
-        self._runner.stop(_CLOSE_WITHIN)
-        if self._link is not None:
-            self._link.close()
-        self._transport.close()
-        if self._unsaved is not None:
-            self._unsaved.save_all(until=0.0)  # what nobody has begun to write
-        self._mailbox.close(_CLOSE_WITHIN)
-        self._runtime.close(_CLOSE_WITHIN)
+        engine = self._engines.close()
+        may_wait = engine.runtime.may_wait()
+        engine.stop(_CLOSE_WITHIN, self._engines.ends_with_pool.all())
         if self._exporter is not None:
-            self._exporter.end(self._exported_as, self)
+            self._exporter.end(self._exported_as, self._source)
         if may_wait:
             self._metrics_servers.close(_CLOSE_WITHIN)
         else:
-            self._runtime.spawn(self._metrics_servers.close, _CLOSE_WITHIN)
+            engine.runtime.spawn(self._metrics_servers.close, _CLOSE_WITHIN)
         self._is_over = may_wait
 
     # -- for the parts --------------------------------------------------------------------------------
 
-    def _ready(self) -> None:
-        """Every call that does more than read a cached token comes through here."""
-        notice_fork()
-        if self._closed:
-            raise closed().exception()
-        if not self._suits_the_process():
-            self._turning.do(self._suits_the_process, self._turn_to_gevent)
+    def _key_of(self, api_key: str) -> AgentState | None:
+        agent = self._agents.get(api_key)
+        return state_of(agent) if agent is not None else None
 
-    def _suits_the_process(self) -> bool:
-        """Whether all parts are wired, and for greenlets if gevent has patched this process since they were made."""
-        return self._runtime_choice != "auto" or self._wired_for == "gevent" or not gevent_has_patched()
+    def _keep(self, key: AgentState) -> None:
+        handle: Any = key.handle
+        self._agents.keep(key.credential.key, handle)
 
-    def _turn_to_gevent(self) -> None:
-        """gunicorn patches in its workers, after an application that it has preloaded made its pool."""
-        make_runtime("gevent").home()  # what gevent imports for its first hub, it imports while other threads wait
-        self._transport.close()
-        self.journal.grow(self._observer.running())
-        self._begin_anew()
+    def _post(self, write: Callable[[], object]) -> None:
+        self._engines.current.delivery.post(write)
 
-    def _note(self, event: ev.Event) -> None:
-        self.journal.note(event)
-        self._event_log.note(event, self._runtime.monotonic())
+    def _steer(self, state: str) -> None:
+        self._engines.current.force(state)
+
+    def _on_event(self, event: ev.Event) -> None:
+        self._counters.note(event)
+        self._event_log.note(event, self._engines.current.runtime.monotonic())
         if self._exporter is not None:
-            self._exporter.note(event, self)
-
-    def _claim(self, permit: Permit) -> Elsewhere | None:
-        """Before an attempt: whether another process makes it, or has made it.
-
-        A one-time code that another process of this host has spent is not sent: its token is on disk by now.
-        """
-        found = self._link.claim(permit) if self._link is not None else None
-        account = permit.account
-        if found is None and permit.claimed is None and account.totp and self._cache is not None:
-            wall = self._runtime.now()
-            left = self._cache.load(account.secret.key, wall)
-            if left is not None and account.is_news(*left):
-                return Elsewhere(token=(left[0], left[1] - wall))
-        return found
-
-    def _follow_up(self, permit: Permit, outcome: Outcome) -> None:
-        """After a token was handed out: leave it on disk for the next process, and the key to it."""
-        key = permit.account.secret.key
-        if self._unsaved is not None:
-            self._unsaved.save(key)
-        if outcome.kind == DENIED and outcome.code_again and (agent := self._agents.get(key)) is not None:
-            agent._look_on_disk()  # for the token of the process that has spent the code
-        if self._link is not None:
-            self._link.release(permit, outcome)
+            self._exporter.note(event, self._source)
 
     def _after_fork(self) -> None:
-        """In a forked child: fresh locks, sockets and desk, no waiters; the tokens stay (G24).
-
-        One that is closed, or was being closed as another thread forked, is closed here, too, and the parent's.
-        """
-        self._turning = Once()
-        self._runner.after_fork()
-        self._transport.after_fork()
-        if self._unsaved is not None:
-            self._unsaved.after_fork()
+        """One that is closed, or was being closed as another thread forked, is closed here, too, and the parent's."""
+        self._engines.after_fork()
         self._metrics_servers.forget()
-        self.journal.reset(self._runtime.monotonic())
-        if not self._closed:
-            self._begin_anew()
 
-    def _begin_anew(self) -> None:
-        """A fresh runtime, desk and transport; who waited at the old desk is none of ours."""
-        self.breaker.begin_anew()
-        self._wire()
-        desk = self._runner.dispatcher
-        for agent in self._agents.all():
-            agent._account.flight = None
-            desk.codes.answered(agent._account)  # the task that asked for one is none of ours
+
+def engines_of(pool: ColonyPool) -> EngineHolder:
+    """What works behind ``pool``: for the other modules of this library."""
+    return pool._engines
+
+
+def metrics_of(pool: ColonyPool) -> MetricsSource:
+    """The numbers of ``pool``: for the other modules of this library."""
+    return pool._source

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from colony_pool.config import BreakerConfig, DeskConfig, RetryConfig
-from tests.support.private import DENIED, DOWN, OK, THROTTLED, Account, Dispatcher, Outcome, Permit, Waiter
+from tests.support.private import DENIED, DOWN, OK, THROTTLED, Account, Dispatcher, Instant, Outcome, Permit, Waiter
 from tests.support.private import actions as act
 
 GOOD = Outcome(OK, 200, jwt="jwt", life=86_400.0)
@@ -30,32 +30,32 @@ class Crowd:
 
     def feed(self, actions: Iterable[act.Action]) -> None:
         for action in actions:
-            if isinstance(action, act.Start):
+            if isinstance(action, act.StartAttempt):
                 self.out.append(action.permit)
             elif isinstance(action, act.WakeAt):
                 self.wake = action.at
 
     def ask(self, account: Account | None = None, patience: float = PATIENT) -> Waiter:
-        waiter = Waiter(account or Account(), patience, None, None)
-        self.feed(self.desk.demand(waiter, self.now, WALL + self.now))
+        waiter = Waiter(account or Account(), patience)
+        self.feed(self.desk.demand(waiter, Instant(self.now, WALL + self.now)))
         return waiter
 
     def ask_all(self, accounts: Iterable[Account], patience: float = PATIENT) -> list[Waiter]:
         return [self.ask(account, patience) for account in accounts]
 
     def answer(self, outcome: Outcome) -> None:
-        self.feed(self.desk.result(self.out.popleft(), outcome, self.now, WALL + self.now))
+        self.feed(self.desk.result(self.out.popleft(), outcome, Instant(self.now, WALL + self.now)))
 
     def cancel(self, waiters: Iterable[Waiter]) -> None:
         for waiter in waiters:
-            self.feed(self.desk.cancel(waiter, self.now, WALL + self.now))
+            self.feed(self.desk.cancel(waiter, Instant(self.now, WALL + self.now)))
 
     def tick(self, at: float) -> None:
         self.now = at
-        self.feed(self.desk.tick(at, WALL + at))
+        self.feed(self.desk.tick(Instant(at, WALL + at)))
 
     def force(self, state: str) -> None:
-        self.feed(self.desk.force(state, self.now))
+        self.feed(self.desk.force(state, self.moment))
 
     def to_attempt(self) -> None:
         """Go to the moment at which something leaves."""
@@ -66,7 +66,7 @@ class Crowd:
     def serve(self, accounts: list[Account]) -> None:
         """Have all of them get a token."""
         self.ask_all(accounts)
-        while self.desk.flights:
+        while self.desk.waiters.flights:
             self.to_attempt()
             self.answer(GOOD)
 

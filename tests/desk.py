@@ -15,6 +15,7 @@ from tests.support.private import (
     THROTTLED,
     Account,
     Dispatcher,
+    Instant,
     Outcome,
     Permit,
     Waiter,
@@ -29,13 +30,18 @@ SILENCE = Outcome(NETWORK, detail="refused")
 MINE = Outcome(LOCAL, local_error=RuntimeError("mine"))
 WALL = 1_000_000_000.0
 FOREVER = 36_000.0
+START = Instant(0.0, WALL)
 
 
 class Desk:
     """Feeds a dispatcher and keeps what it answered."""
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
-        self.desk = Dispatcher(DeskConfig(**options), random.Random(seed).random)
+        self.rand = random.Random(seed).random  # a test may put another one in its place
+        self.not_begun: set[Permit] = set()  # attempts that wait for something of this host
+        self.desk = Dispatcher(
+            DeskConfig(**options), self._draw, has_begun=lambda permit: permit not in self.not_begun
+        )
         self.now = 0.0
         self.wake = float("inf")
         self.started: list[Permit] = []
@@ -48,36 +54,39 @@ class Desk:
 
     def feed(self, actions: list[act.Action]) -> None:
         for action in actions:
-            if isinstance(action, act.Start):
+            if isinstance(action, act.StartAttempt):
                 self.started.append(action.permit)
                 self.out.append(action.permit)
-            elif isinstance(action, act.Done):
+            elif isinstance(action, act.Wake):
                 self.done.append(action.waiter)
-            elif isinstance(action, act.Replay):
+            elif isinstance(action, act.MirrorToPybreaker):
                 self.replays.append(action.what)
             elif isinstance(action, act.WakeAt):
                 assert action.at > self.now, "WakeAt(t <= now) spins"
                 self.wake = action.at
             elif isinstance(action, act.AskCode):
                 self.asked.append(action.account)
-            elif not isinstance(action, (act.Abort, act.Grant)):
+            elif not isinstance(action, (act.CancelAttempt, act.TokenChanged)):
                 self.events.append(action)
         while self.asked and self.gives_codes:
-            self.feed(self.desk.code_given(self.asked.pop(0), self.now, self.wall))
+            self.feed(self.desk.code_given(self.asked.pop(0), self.moment))
 
     def ask(self, account: Account | None = None, patience: float = 122.0) -> Waiter:
-        waiter = Waiter(account or Account(), patience, None, None)
-        self.feed(self.desk.demand(waiter, self.now, self.wall))
+        waiter = Waiter(account or Account(), patience)
+        self.feed(self.desk.demand(waiter, self.moment))
         return waiter
 
+    def _draw(self) -> float:
+        return self.rand()
+
     @property
-    def wall(self) -> float:
-        return WALL + self.now
+    def moment(self) -> Instant:
+        return Instant(self.now, WALL + self.now)
 
     def answer(self, permit: Permit, outcome: Outcome) -> None:
         if permit in self.out:
             self.out.remove(permit)
-        self.feed(self.desk.result(permit, outcome, self.now, self.wall))
+        self.feed(self.desk.result(permit, outcome, self.moment))
 
     def at(self, now: float) -> None:
         """Let time pass, waking the desk as it asks to be."""
@@ -85,17 +94,17 @@ class Desk:
             if self.wake > now:
                 break
             self.now = max(self.now, self.wake)
-            self.feed(self.desk.tick(self.now, self.wall))
+            self.feed(self.desk.tick(self.moment))
         else:
             raise AssertionError("the desk spins")
         self.now = now
-        self.feed(self.desk.tick(now, self.wall))
+        self.feed(self.desk.tick(self.moment))
 
     def trip(self, n: int = 40) -> list[Waiter]:
         """Open the breaker with ``n`` patient callers."""
         waiters = [self.ask(patience=36_000.0) for _ in range(n)]
-        while self.desk.circuit.state == "closed":
-            while self.out and self.desk.circuit.state == "closed":
+        while self.desk.breaker.state == "closed":
+            while self.out and self.desk.breaker.state == "closed":
                 self.answer(self.out[0], DOWN_502)
             self.at(self.now + 0.1)
         return waiters
@@ -111,14 +120,19 @@ class Desk:
 
 def opened(**options: Any) -> Desk:
     desk = Desk(**options)
-    desk.feed(desk.desk.force("open", 0.0))
+    desk.feed(desk.desk.force("open", START))
     return desk
 
 
 def cancel(desk: Desk, waiter: Waiter) -> None:
-    desk.feed(desk.desk.cancel(waiter, desk.now, desk.wall))
+    desk.feed(desk.desk.cancel(waiter, desk.moment))
 
 
 def nothing_left(desk: Desk) -> bool:
     core = desk.desk
-    return (0, set(), {}, None) == (core.waiting, core.live, core.flights, core.lease)
+    return (0, set(), {}, None) == (
+        core.waiters.count,
+        core.in_flight.permits,
+        core.waiters.flights,
+        core.in_flight.probe,
+    )

@@ -26,7 +26,8 @@ from tests.crowd import (
     keys,
     queued,
 )
-from tests.support.private import Account, Outcome, Waiter, issue
+from tests.desk import START
+from tests.support.private import Account, Instant, Outcome, Waiter, issue
 
 MANY = 512  # inputs of which each concerns one key
 STORM = 100  # refusals
@@ -144,15 +145,15 @@ def _(n: int) -> Measured:
     crowd = Crowd(denial=DenialConfig(fault_ratio=refusals / 2 / n))
     accounts = keys(n)
     for account in accounts:
-        account.ever_good = True  # it worked once; now that it works again, a refusal will be judged by it
+        account.has_succeeded = True  # it worked once; now that it works again, a refusal will be judged by it
     crowd.serve(accounts)
     for account in accounts[:refusals]:
-        crowd.feed(crowd.desk.invalidate(account, None, False, crowd.now))
+        crowd.feed(crowd.desk.invalidate(account, crowd.moment))
     crowd.ask_all(accounts[:refusals])
 
     def storm() -> int:
         refused = 0
-        while crowd.desk.circuit.state == "closed" and refused < refusals:
+        while crowd.desk.breaker.state == "closed" and refused < refusals:
             crowd.to_attempt()
             crowd.answer(REFUSED)
             refused += 1
@@ -225,13 +226,13 @@ def _(n: int) -> Measured:
     crowd, accounts = Crowd(), keys(n + MANY)
     crowd.now = 80_000.0  # past all soft points, and before the margins
     for account in accounts:
-        account.token = issue("jwt", 86_400.0, 0.0, 0.0, 0.0, WALL, crowd.desk.config.token)
+        account.token = issue("jwt", 86_400.0, 0.0, 0.0, START, crowd.desk.config.token)
     for account in accounts[:n]:
-        crowd.feed(crowd.desk.refresh(account, crowd.now, WALL + crowd.now))
+        crowd.feed(crowd.desk.refresh(account, Instant(crowd.now, WALL + crowd.now)))
 
     def refresh() -> int:
         for account in accounts[n:]:
-            crowd.feed(crowd.desk.refresh(account, crowd.now, WALL + crowd.now))
+            crowd.feed(crowd.desk.refresh(account, Instant(crowd.now, WALL + crowd.now)))
         return MANY
 
     return refresh

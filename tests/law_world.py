@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from colony_pool.config import DeskConfig
 from colony_pool.testing.sim import SimRuntime
 from tests.sim.capacity import Capacity
-from tests.support.private import DOWN, OK, Account, Dispatcher, Outcome, Permit, PoolBreaker, Runner, Waiter
+from tests.support.private import DOWN, OK, Account, Dispatcher, Driver, Instant, Outcome, Permit, PoolBreaker, Waiter
 
 GOOD = Outcome(OK, 200, jwt="sim", life=1e9)
 
@@ -89,7 +89,7 @@ class World:
         self.desk = Dispatcher(self.config, self.sim.random)
         self.breaker = PoolBreaker(self.config.breaker.fail_max, "sim")
         self.states: list[tuple[float, str]] = []
-        self.runner = Runner(self.desk, self.sim, self.server.attempt, self.breaker, [self._note])
+        self.runner = Driver(self.desk, self.sim, self.server.attempt, self.breaker, [self._note])
         self.bells: list[tuple[_Bell, Waiter]] = []
 
     def _note(self, event: object) -> None:
@@ -102,7 +102,7 @@ class World:
         self.bells.append((bell, waiter))
         self.sim.call_later(
             at - self.sim.monotonic(),
-            lambda: self.runner.feed(lambda now, wall: self.desk.demand(waiter, now, wall)),
+            lambda: self.runner.feed(lambda now, wall: self.desk.demand(waiter, Instant(now, wall))),
         )
         return bell
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from colony_pool.config import TokenConfig
+from tests.desk import START
 from tests.support.private import Account, Flight, Queue, Waiter, issue
 
 WALL = 1_000_000_000.0
@@ -15,19 +16,19 @@ def flight(*patience: float, **facts: object) -> Flight:
         setattr(account, name, value)
     made = Flight(account, 0.0)
     for seconds in patience:
-        made.join(Waiter(account, seconds, None, None), 0.0, seconds)
+        made.join(Waiter(account, seconds), 0.0, seconds)
     return made
 
 
 def queue_of(*flights: Flight) -> Queue:
     queue = Queue()
     for one in flights:
-        queue.put(one, 0.0, WALL)
+        queue.put(one, START)
     return queue
 
 
 def holder() -> Flight:
-    return flight(1.0, token=issue("j", 3600.0, 0.0, 0.0, 0.0, WALL, TokenConfig()))
+    return flight(1.0, token=issue("j", 3600.0, 0.0, 0.0, START, TokenConfig()))
 
 
 def drain(queue: Queue) -> list[Flight]:

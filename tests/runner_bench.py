@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from tests.support.private import Account, Flight, Outcome, Permit, Runner, Waiter
+from tests.support.private import Account, Driver, Flight, Outcome, Permit, Waiter
 from tests.support.private import actions as act
 
 
@@ -191,7 +191,7 @@ class Bench:
         self.outcome = Outcome("ok", 200, jwt="j", life=60.0)
         parts = {"breaker": self.breaker, "listeners": [self.told.append], **parts}
         dispatcher: Any = self.script
-        self.runner = Runner(dispatcher, self.runtime, self.attempt, **parts)
+        self.runner = Driver(dispatcher, self.runtime, self.attempt, **parts)
 
     def attempt(self, permit: Permit) -> Outcome:
         self.made.append(permit)
@@ -217,4 +217,4 @@ def permit(home: Hashable | None = None, account: Account | None = None, *, is_p
     flight = Flight(account or Account(), 0.0)
     passenger = Waiter(flight.account, 5.0, None, home)
     flight.join(passenger, 0.0, 5.0)
-    return Permit(flight, 0, 0.0, 30.0, is_probe=is_probe)
+    return Permit(flight, 0.0, 30.0, generation=0, is_probe=is_probe)

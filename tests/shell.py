@@ -41,9 +41,9 @@ def without(env: dict[str, str], package: str, tmp_path: Path) -> dict[str, str]
 def patient(env: dict[str, str], tmp_path: Path, seconds: float = 60.0) -> dict[str, str]:
     """The same where what is shared is waited for as long as it takes: a busy machine is not what is tested."""
     (tmp_path / "sitecustomize.py").write_text(
-        "".join(map(import_line, ("fleet", "health", "place", "redis", "sqlite")))
-        + "[place.BUSY, sqlite.BUSY, redis.TIMEOUT, health.PATIENCE, fleet._ANSWER]  # they are there\n"
-        f"place.BUSY = sqlite.BUSY = redis.TIMEOUT = health.PATIENCE = fleet._ANSWER = {seconds}\n"
+        "".join(map(import_line, ("coordinator", "health", "place", "redis", "sqlite")))
+        + "[place.BUSY, sqlite.BUSY, redis.TIMEOUT, health.PATIENCE, coordinator._ANSWER]  # they are there\n"
+        f"place.BUSY = sqlite.BUSY = redis.TIMEOUT = health.PATIENCE = coordinator._ANSWER = {seconds}\n"
     )
     path = os.pathsep.join([str(tmp_path), *filter(None, [env.get("PYTHONPATH")])])
     return {**env, "PYTHONPATH": path}

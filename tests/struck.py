@@ -14,7 +14,7 @@ from typing import Any
 
 import colony_pool._core
 from colony_pool.config import BreakerConfig, RetryConfig
-from tests.support.private import Account, Outcome, Permit, Waiter
+from tests.support.private import Account, Instant, Outcome, Permit, Waiter
 from tests.support.private import actions as act
 
 from .desk import COUNTING, DOWN_502, GOOD, MINE, REFUSED, Desk
@@ -40,14 +40,14 @@ class StruckDesk(Desk):
     def put(self, step: Input) -> None:
         self.number += 1
         if self.number != self.at_input:
-            self.feed(step(self.now, self.wall))
+            self.feed(step(self.moment))
             return
         try:
             actions = self._under_fire(step)
         except Struck:
             self.struck = True
-            self.feed(self.desk.mend(tuple(self.callers), set(self.asked), self.now, self.wall))
-            actions = step(self.now, self.wall)
+            self.feed(self.desk.mend(tuple(self.callers), set(self.asked), self.moment))
+            actions = step(self.moment)
         self.feed(actions)
 
     def _under_fire(self, step: Input) -> list[act.Action]:
@@ -63,33 +63,33 @@ class StruckDesk(Desk):
         before = sys.gettrace()
         sys.settrace(trace)
         try:
-            return step(self.now, self.wall)
+            return step(self.moment)
         finally:
             sys.settrace(before)
 
     def feed(self, actions: list[act.Action]) -> None:
         for action in actions:
-            if isinstance(action, act.Done):
+            if isinstance(action, act.Wake):
                 self.callers.pop(action.waiter, None)
-        known = (self.desk.live - set(self.out)) if hasattr(self, "desk") else set()
-        super().feed([a for a in actions if not isinstance(a, act.Start) or a.permit in known])
+        known = (self.desk.in_flight.permits - set(self.out)) if hasattr(self, "desk") else set()
+        super().feed([a for a in actions if not isinstance(a, act.StartAttempt) or a.permit in known])
 
     def call(self, account: Account, patience: float = 122.0) -> Waiter:
-        waiter = Waiter(account, patience, None, None)
+        waiter = Waiter(account, patience)
         self.callers[waiter] = None
         self.put(
-            lambda now, wall: [] if waiter.joined == waiter.joined else self.desk.demand(waiter, now, wall)
+            lambda now, wall: [] if waiter.joined == waiter.joined else self.desk.demand(waiter, Instant(now, wall))
         )  # fmt: skip
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
         self.callers.pop(waiter, None)
-        self.put(lambda now, wall: self.desk.cancel(waiter, now, wall))
+        self.put(lambda now, wall: self.desk.cancel(waiter, Instant(now, wall)))
 
     def end(self, outcome: Outcome, permit: Permit | None = None) -> None:
         if self.out:
             ended = self.out.pop(0)
-            self.put(lambda now, wall: self.desk.result(ended, outcome, now, wall))
+            self.put(lambda now, wall: self.desk.result(ended, outcome, Instant(now, wall)))
 
     def wait(self, seconds: float) -> None:
         """Let time pass; each time that the desk wants to be woken is an input."""
@@ -119,7 +119,7 @@ def _blip(desk: StruckDesk) -> None:
     desk.put(lambda now, wall: desk.desk.invalidate(first, None, False, now))
     desk.call(first)
     desk.end(GOOD)
-    desk.put(lambda now, wall: desk.desk.refresh(first, now, wall))
+    desk.put(lambda now, wall: desk.desk.refresh(first, Instant(now, wall)))
 
 
 def _outage(desk: StruckDesk) -> None:
@@ -156,13 +156,13 @@ def _end_well(desk: StruckDesk) -> str:
     for _ in range(400):
         while desk.out:
             desk.end(GOOD)
-        if not desk.desk.flights and not desk.callers:
+        if not desk.desk.waiters.flights and not desk.callers:
             break
         desk.wait(1.0)
     core = desk.desk
     wrong = {
-        "calls that wait": len(desk.callers), "flights": len(core.flights), "waiting": core.waiting,
-        "permits": len(core.live), "slots": core.window.active, "impatient": len(core._no_parking),
+        "calls that wait": len(desk.callers), "flights": len(core.waiters.flights), "waiting": core.waiters.count,
+        "permits": len(core.in_flight.permits), "slots": core.limiter.active, "impatient": len(core.waiters._nonblocking),
     }  # fmt: skip
     return ", ".join(f"{what}: {number}" for what, number in wrong.items() if number)
 

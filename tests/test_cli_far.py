@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.private import Opening, RedisStore
+from tests.support.private import OpenState, RedisStore
 
 from .shell import assert_failed, cli, environment
 from .stores.servers import Server
@@ -16,7 +16,7 @@ from .test_store_faults import Proxy
 
 URL = "https://api.example/v1"
 LONG = 10_000.0
-DOWN = Opening(probe_in=LONG, level=3, opened_for=200.0, cause="HTTP 502", status=502)
+DOWN = OpenState(probe_in=LONG, level=3, opened_for=200.0, cause="HTTP 502", status=502)
 
 
 @pytest.fixture

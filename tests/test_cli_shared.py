@@ -17,7 +17,16 @@ from typing import Any
 import pytest
 
 from colony_pool.testing import FakeColony
-from tests.support.private import Denial, HostStore, Known, Opening, RedisStore, Store, TokenCache, View
+from tests.support.private import (
+    HostStore,
+    Known,
+    OpenState,
+    RedisStore,
+    SharedDenial,
+    SharedState,
+    Store,
+    TokenCache,
+)
 from tests.support.private import status_rows as rows
 
 from .shell import KEY, Done, assert_failed, assert_told, cli, environment, finish, patient, start, without
@@ -25,8 +34,8 @@ from .stores.servers import Server
 
 URL = "https://api.example/v1"
 LONG = 10_000.0
-DOWN = Opening(probe_in=LONG, level=3, opened_for=200.0, cause="HTTP 502", status=502)
-DUE = Opening(probe_in=0.0, level=3, opened_for=200.0, cause="HTTP 502", status=502)
+DOWN = OpenState(probe_in=LONG, level=3, opened_for=200.0, cause="HTTP 502", status=502)
+DUE = OpenState(probe_in=0.0, level=3, opened_for=200.0, cause="HTTP 502", status=502)
 JWT = "eyJ.secret.jwt"
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
@@ -85,7 +94,7 @@ def test_status_json_is_for_scripts(env: dict[str, str], store: HostStore) -> No
     store.open("me", 0, DOWN)
     store.hold(LONG, "HTTP 429 from the rate limit")
     store.join("me", LONG)
-    store.release_key("me", "k", denial=Denial(LONG, 1, 401, None, "no"))
+    store.release_key("me", "k", denial=SharedDenial(LONG, 1, 401, None, "no"))
     facts = status(env)
     since, due, held = (facts.pop(name) for name in ("since", "next_probe_in", "hold_for"))
     assert facts.pop("at") <= time.time()
@@ -228,7 +237,7 @@ def test_nothing_is_reset_without_a_yes(env: dict[str, str], store: HostStore, a
 def test_reset_shows_what_there_is_asks_and_ends_it(env: dict[str, str], store: HostStore) -> None:
     opened = store.open("me", 0, DOWN)
     store.hold(LONG, "HTTP 429")
-    store.release_key("me", "k", denial=Denial(LONG, 1, 401, None, "no"))
+    store.release_key("me", "k", denial=SharedDenial(LONG, 1, 401, None, "no"))
     done = answered(env, "y\n")
     words = "a hold with 2 h 46 min to go was ended (HTTP 429)"
     assert (0, f"{URL}: reset for this host (user {ME}); {words}\n") == (done.returncode, done.stdout)
@@ -236,7 +245,7 @@ def test_reset_shows_what_there_is_asks_and_ends_it(env: dict[str, str], store: 
     assert "Reset it? [y/N] " in done.stderr
     survey = store.survey()
     view = replace(survey.view, cleared_ago=None)
-    assert (View(generation=survey.view.generation), 0) == (view, survey.denied)
+    assert (SharedState(generation=survey.view.generation), 0) == (view, survey.denied)
     assert survey.view.generation > opened.generation
 
 

@@ -119,7 +119,7 @@ def test_g12_an_attempt_without_an_unspent_code_deposits_nothing() -> None:
     desk = Desk()
     desk.ask(Account(totp=True))
     desk.answer(desk.out[0], Outcome(LOCAL, code_wait=True))
-    assert desk.desk.budget.balance(desk.now) == desk.desk.config.budget.reserve
+    assert desk.desk.retry_budget.balance(desk.now) == desk.desk.config.budget.reserve
 
 
 def test_g12_first_attempts_count_for_a_little_less_than_a_window() -> None:
@@ -140,12 +140,14 @@ def test_g12_a_million_attempts_cost_sixty_numbers() -> None:
 def test_g12_g8_who_failed_as_the_outage_began_does_not_queue_for_the_reserve_when_it_is_over() -> None:
     desk = Desk(budget=RetryBudgetConfig(ratio=0.0, reserve=2))
     waiters = [desk.ask(patience=36_000.0) for _ in range(30)]
-    while not all(flight.fails for flight in desk.desk.flights.values()):  # each fails once, by hand of an operator
-        desk.feed(desk.desk.force("closed", desk.now))
+    while not all(
+        flight.failures for flight in desk.desk.waiters.flights.values()
+    ):  # each fails once, by hand of an operator
+        desk.feed(desk.desk.force("closed", desk.moment))
         for permit in list(desk.out):
             desk.answer(permit, DOWN_502)
         desk.at(desk.now + 0.5)
-    desk.feed(desk.desk.force("open", desk.now))
+    desk.feed(desk.desk.force("open", desk.moment))
     desk.answer(desk.to_probe(), GOOD)
     over = desk.now
     while desk.out or not all(waiter.done for waiter in waiters):

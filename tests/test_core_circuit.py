@@ -7,16 +7,25 @@ import math
 import pytest
 
 from colony_pool.config import BreakerConfig
-from tests.support.private import Circuit
+from tests.support.private import CircuitBreaker
 
 
-def circuit(fail_max: int = 3) -> Circuit:
-    return Circuit(BreakerConfig(fail_max=fail_max, jitter=0.0, open_delay=2.0, open_delay_max=60.0, reset_after=3))
+def circuit(fail_max: int = 3) -> CircuitBreaker:
+    return CircuitBreaker(
+        BreakerConfig(fail_max=fail_max, jitter=0.0, open_delay=2.0, open_delay_max=60.0, reset_after=3)
+    )
 
 
 def test_a_new_breaker_is_closed_and_has_no_past() -> None:
     new = circuit()
-    assert ("closed", 0, 0, 0, "", 0) == (new.state, new.failures, new.level, new.voids, new.cause, new.last_status)
+    assert ("closed", 0, 0, 0, "", 0) == (
+        new.state,
+        new.failures,
+        new.level,
+        new.lost_probes,
+        new.cause,
+        new.last_status,
+    )
     assert (-math.inf, -math.inf) == (new.opened_at, new.probe_at)
 
 
@@ -26,7 +35,7 @@ def test_g5_every_move_begins_the_next_generation() -> None:
     for step in range(6):
         moving.open(0.0, "down", 502, 0.0)
         seen.append(moving.generation)
-        (moving.half_open, moving.close)[step % 2]()
+        (lambda: moving.half_open(0.0), moving.close)[step % 2]()
         seen.append(moving.generation)
     assert list(range(13)) == seen, "it counts the moves, as status() says; and a flight that was never tried says -1"
 
@@ -90,16 +99,16 @@ def test_g10_the_last_straw_is_known_before_it_comes() -> None:
     failing = circuit()
     steps = []
     for _ in range(3):
-        steps.append((failing.is_brink, failing.failed()))
+        steps.append((failing.one_failure_left, failing.failed()))
     assert [(False, False), (False, False), (True, True)] == steps
     failing.succeeded()
-    assert (False, 0) == (failing.is_brink, failing.failures)
+    assert (False, 0) == (failing.one_failure_left, failing.failures)
 
 
 def test_it_is_open_since_it_was_last_closed_whatever_its_probes_do() -> None:
     opening = circuit()
     opening.open(10.0, "down", 502, 0.0)
-    opening.half_open()
+    opening.half_open(0.0)
     opening.open(20.0, "", 0, 0.0)
     assert (10.0, "down", 502) == (opening.opened_at, opening.cause, opening.last_status)
     opening.close()
@@ -110,13 +119,13 @@ def test_it_is_open_since_it_was_last_closed_whatever_its_probes_do() -> None:
 def test_closing_forgets_failures_and_void_leases() -> None:
     closing = circuit()
     closing.failed()
-    closing.voids = 4
+    closing.lost_probes = 4
     closing.close()
-    assert (0, 0) == (closing.failures, closing.voids)
+    assert (0, 0) == (closing.failures, closing.lost_probes)
 
 
 def test_g6_an_empty_queue_starts_the_delay_anew() -> None:
     closing = circuit()
     closing.level = 5
-    closing.drained()
+    closing.reset_delay()
     assert closing.level == 0

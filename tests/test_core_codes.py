@@ -29,12 +29,12 @@ def slow_codes(desk: Desk) -> Desk:
 
 def gives(desk: Desk, account: Account) -> None:
     desk.asked.remove(account)
-    desk.feed(desk.desk.code_given(account, desk.now, desk.wall))
+    desk.feed(desk.desk.code_given(account, desk.moment))
 
 
 def fails(desk: Desk, account: Account, outcome: Outcome) -> None:
     desk.asked.remove(account)
-    desk.feed(desk.desk.code_missing(account, outcome, desk.now, desk.wall))
+    desk.feed(desk.desk.code_missing(account, outcome, desk.moment))
 
 
 def test_g15_a_code_is_asked_for_before_the_permit_and_once_at_a_time() -> None:
@@ -83,7 +83,7 @@ def test_g15_a_callable_that_gives_nothing_is_asked_again_or_ends_its_calls() ->
     desk.ask(account)
     fails(desk, account, Outcome(LOCAL, detail="no code", code="AUTH_2FA_REQUIRED"))
     assert nothing_left(desk)
-    assert desk.desk.circuit.failures == 0
+    assert desk.desk.breaker.failures == 0
     cancel(desk, desk.ask(account))
     fails(desk, account, PASSING)
     assert nothing_left(desk), "nobody wants it any more"
@@ -101,7 +101,7 @@ def test_g15_at_a_window_of_one_a_callable_that_hangs_lets_the_next_be_asked_aft
 def test_g15_the_probe_waits_a_second_for_its_code_and_then_goes_to_another() -> None:
     desk, account = slow_codes(opened()), Account(totp=True)
     desk.ask(account, FOREVER)
-    due = desk.desk.circuit.probe_at
+    due = desk.desk.breaker.probe_at
     desk.at(due)
     assert ([account], []) == (desk.asked, desk.out)
     desk.ask(patience=FOREVER)
@@ -110,14 +110,14 @@ def test_g15_the_probe_waits_a_second_for_its_code_and_then_goes_to_another() ->
     assert 1 == len(desk.out)
     assert desk.out[0].is_probe
     desk.answer(desk.out[0], PASSING)
-    assert desk.desk.circuit.state == "half_open"
+    assert desk.desk.breaker.state == "half_open"
 
 
 def test_g15_when_every_candidate_waits_for_a_code_the_first_that_comes_probes() -> None:
     desk, one, other = slow_codes(opened()), Account(totp=True), Account(totp=True)
     desk.ask(one, FOREVER)
     desk.ask(other, FOREVER)
-    desk.at(desk.desk.circuit.probe_at + 5.0)
+    desk.at(desk.desk.breaker.probe_at + 5.0)
     assert 2 == len(desk.asked)
     desk.ask(one, patience=600.0)  # moves its flight in the queue
     assert (2, []) == (len(desk.asked), desk.out)
@@ -128,7 +128,7 @@ def test_g15_when_every_candidate_waits_for_a_code_the_first_that_comes_probes()
 def test_g11_a_probe_given_back_rests_longer_each_time_and_grows_no_delay() -> None:
     desk = opened()
     waiter = desk.ask(patience=FOREVER)
-    level = desk.desk.circuit.level
+    level = desk.desk.breaker.level
     probe = desk.to_probe()
     desk.ask(patience=FOREVER)  # what this host lacks, its flight lacks as well
     for rest in (0.1, 0.2, 0.4, 0.8, 1.0, 1.0):
@@ -136,7 +136,7 @@ def test_g11_a_probe_given_back_rests_longer_each_time_and_grows_no_delay() -> N
         desk.answer(probe, PASSING)
         probe = desk.to_probe()
         assert rest == pytest.approx(desk.now - at)
-    assert level == desk.desk.circuit.level
+    assert level == desk.desk.breaker.level
     desk.answer(probe, GOOD)
     assert waiter.token is not None
 
@@ -145,9 +145,9 @@ def test_g11_a_permit_that_never_got_a_connection_is_no_evidence() -> None:
     desk = opened()
     waiter = desk.ask(patience=60.0)
     probe = desk.to_probe()
-    probe.began = False
+    desk.not_begun.add(probe)
     desk.at(probe.deadline)
-    assert (0, 0) == (desk.desk.circuit.voids, desk.desk.circuit.failures)
+    assert (0, 0) == (desk.desk.breaker.lost_probes, desk.desk.breaker.failures)
     again = desk.to_probe()
     assert again.timeout == probe.timeout
     desk.answer(again, GOOD)
@@ -186,7 +186,7 @@ def test_g8_a_success_that_ends_a_short_outage_forgives_those_who_sleep() -> Non
     while desk.out:
         desk.answer(desk.out[0], DOWN_502)
         desk.at(desk.now + 0.01)
-    assert desk.desk.circuit.state == "closed"
+    assert desk.desk.breaker.state == "closed"
     desk.ask()
     for _ in range(16):  # each would sleep for two seconds
         desk.at(desk.now + 0.1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from colony_pool.config import DenialConfig
-from tests.support.private import DENIED, Account, DenialDesk, Outcome, next_window
+from tests.support.private import DENIED, Account, DenialCache, Instant, Outcome, next_window
 
 REFUSED = Outcome(DENIED, 401, "no")
 CODE = Outcome(DENIED, 401, "no", "AUTH_2FA_INVALID")
@@ -14,25 +14,25 @@ CODE = Outcome(DENIED, 401, "no", "AUTH_2FA_INVALID")
 def good(count: int) -> list[Account]:
     accounts = [Account() for _ in range(count)]
     for account in accounts:
-        account.ever_good = True
+        account.has_succeeded = True
     return accounts
 
 
-def desk(**options: float) -> DenialDesk:
-    return DenialDesk(DenialConfig(**options))  # type: ignore[arg-type]
+def desk(**options: float) -> DenialCache:
+    return DenialCache(DenialConfig(**options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("wall", "at"), [(1_000_000_020.0, 130.0), (1_000_000_000.0, 120.0), (1_000_000_049.0, 101.0)]
 )
 def test_g15_the_next_window_begins_when_the_wall_clock_says_so(wall: float, at: float) -> None:
-    assert at == next_window(100.0, wall, 30.0)
+    assert at == next_window(Instant(100.0, wall), 30.0)
 
 
 def test_g14_a_refusal_stands_until_its_time_is_over() -> None:
     refusals, account = desk(), Account()
     assert refusals.standing(account, 0.0) is None
-    denial = refusals.deny(account, REFUSED, 10.0, 0.0)
+    denial = refusals.deny(account, REFUSED, Instant(10.0, 0.0))
     assert denial is account.denial
     assert (70.0, 1, False) == (denial.until, denial.times, denial.code_only)
     assert refusals.standing(account, 69.9) is denial.failure
@@ -40,32 +40,32 @@ def test_g14_a_refusal_stands_until_its_time_is_over() -> None:
 
 
 def test_g14_its_words_are_those_of_the_answer() -> None:
-    failure = desk().deny(Account(), REFUSED, 0.0, 0.0).failure
+    failure = desk().deny(Account(), REFUSED, Instant(0.0, 0.0)).failure
     words = "/auth/token: HTTP 401: no (the API key was refused: check that it is the current one of this agent)"
     assert (words, 401) == (failure.message, failure.status)
 
 
 def test_g14_a_refused_code_is_no_refused_key() -> None:
     refusals, account = desk(), Account(totp=True)
-    denial = refusals.deny(account, CODE, 100.0, 1_000_000_000.0)
+    denial = refusals.deny(account, CODE, Instant(100.0, 1_000_000_000.0))
     assert (120.0, 0, True) == (denial.until, denial.times, denial.code_only)
     assert denial.failure.code == "AUTH_2FA_INVALID"
     assert refusals.standing(account, 119.0) is denial.failure
-    assert refusals.deny(account, REFUSED, 130.0, 0.0).until == 190.0, "the first refusal of its key"
+    assert refusals.deny(account, REFUSED, Instant(130.0, 0.0)).until == 190.0, "the first refusal of its key"
 
 
 def test_g14_a_thousand_refusals_overflow_nothing() -> None:
     refusals, account = desk(), Account()
     for _ in range(2000):
-        refusals.deny(account, REFUSED, 0.0, 0.0)
+        refusals.deny(account, REFUSED, Instant(0.0, 0.0))
     assert account.denial is not None
     assert account.denial.until == 3600.0
 
 
 def test_g14_the_last_refused_key_is_known() -> None:
     refusals, account = desk(), Account()
-    refusals.deny(account, REFUSED, 5.0, 0.0)
-    assert refusals.last == (5.0, account)
+    refusals.deny(account, REFUSED, Instant(5.0, 0.0))
+    assert refusals._last == (5.0, account)
 
 
 def test_g14_a_key_that_never_worked_accuses_nobody() -> None:
@@ -77,10 +77,10 @@ def test_g14_more_than_half_of_five_good_keys_refused_is_the_servers_fault() -> 
     refusals, accounts = desk(), good(5)
     for account in accounts[:4]:
         assert refusals.tried(account, True, 0.0) == 0
-        refusals.deny(account, REFUSED, 0.0, 0.0)
+        refusals.deny(account, REFUSED, Instant(0.0, 0.0))
     assert refusals.tried(accounts[4], True, 1.0) == 5
     assert [None] * 5 == [account.denial for account in accounts]
-    again = refusals.deny(accounts[0], REFUSED, 2.0, 0.0)
+    again = refusals.deny(accounts[0], REFUSED, Instant(2.0, 0.0))
     assert refusals.tried(accounts[1], True, 3.0) == 5
     assert (1, None) == (again.times, accounts[0].denial), "the next ones are forgiven, too"
 
@@ -89,7 +89,7 @@ def test_g14_who_worked_since_is_not_forgiven_by_the_servers_fault() -> None:
     refusals, accounts = desk(), good(6)
     for account in accounts[:4]:
         refusals.tried(account, True, 0.0)
-        refusals.deny(account, REFUSED, 0.0, 0.0)
+        refusals.deny(account, REFUSED, Instant(0.0, 0.0))
     refusals.tried(accounts[0], False, 1.0)
     assert refusals.tried(accounts[4], True, 1.0) == 4
     assert accounts[0].denial is not None, "its refusal was its own"
@@ -98,7 +98,7 @@ def test_g14_who_worked_since_is_not_forgiven_by_the_servers_fault() -> None:
 def test_g14_who_was_refused_more_than_a_minute_ago_is_not_forgiven() -> None:
     refusals, accounts = desk(), good(6)
     refusals.tried(accounts[0], True, 0.0)
-    refusals.deny(accounts[0], REFUSED, 0.0, 0.0)
+    refusals.deny(accounts[0], REFUSED, Instant(0.0, 0.0))
     for account in accounts[1:4]:
         refusals.tried(account, True, 50.0)
     assert [0, 5] == [refusals.tried(account, True, 61.0) for account in accounts[4:]]
@@ -108,7 +108,7 @@ def test_g14_who_was_refused_more_than_a_minute_ago_is_not_forgiven() -> None:
 def test_g14_a_refusal_of_a_key_that_never_worked_is_its_own() -> None:
     refusals, stranger, accounts = desk(), Account(), good(5)
     refusals.tried(stranger, True, 0.0)
-    refusals.deny(stranger, REFUSED, 0.0, 0.0)
+    refusals.deny(stranger, REFUSED, Instant(0.0, 0.0))
     for account in accounts:
         refusals.tried(account, True, 0.0)
     assert stranger.denial is not None

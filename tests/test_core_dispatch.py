@@ -6,7 +6,7 @@ import pytest
 
 from colony_pool.config import BreakerConfig
 from colony_pool.errors import CircuitOpenError, ColonyServerError
-from tests.desk import DOWN_502, FOREVER, GOOD, MINE, REFUSED, Desk, cancel, nothing_left, opened
+from tests.desk import DOWN_502, FOREVER, GOOD, MINE, REFUSED, START, Desk, cancel, nothing_left, opened
 from tests.support.private import DOWN, Account, Outcome
 from tests.support.private import actions as act
 from tests.support.private import events as ev
@@ -31,7 +31,7 @@ def test_g1_an_operator_cannot_put_a_second_probe_on_the_wire(state: str) -> Non
     for _ in range(5):
         desk.ask(patience=FOREVER)
     probe = desk.to_probe()
-    desk.feed(desk.desk.force(state, desk.now))
+    desk.feed(desk.desk.force(state, desk.moment))
     desk.at(desk.now + 15.0)
     assert [probe] == desk.out
     desk.at(probe.deadline + 3.0)
@@ -42,14 +42,14 @@ def test_g1_half_open_by_an_operator_while_a_probe_is_out_is_that_probe() -> Non
     desk = opened()
     waiter = desk.ask(patience=FOREVER)
     probe = desk.to_probe()
-    desk.feed(desk.desk.force("half_open", desk.now))
+    desk.feed(desk.desk.force("half_open", desk.moment))
     desk.answer(probe, GOOD)
-    assert (desk.desk.circuit.state, waiter.token is not None) == ("closed", True)
+    assert (desk.desk.breaker.state, waiter.token is not None) == ("closed", True)
 
 
 def test_g1_half_open_with_nobody_waiting_lets_the_next_caller_probe_at_once() -> None:
     desk = opened()
-    desk.feed(desk.desk.force("half_open", 0.0))
+    desk.feed(desk.desk.force("half_open", START))
     assert desk.out == []
     for _ in range(3):
         desk.ask()
@@ -65,12 +65,12 @@ def test_g1_a_probe_needs_a_free_slot_too_and_gets_one_when_a_lease_ends() -> No
     for _ in range(9):
         desk.ask(patience=FOREVER)
     desk.answer(desk.out[0], GOOD)
-    desk.feed(desk.desk.force("open", desk.now))
+    desk.feed(desk.desk.force("open", desk.moment))
     assert len(desk.out) == 2
     desk.at(20.0)
-    assert len(desk.desk.live) == 2
+    assert len(desk.desk.in_flight.permits) == 2
     desk.at(40.0)
-    assert [p for p in desk.desk.live if p.is_probe] == list(desk.desk.live)
+    assert [p for p in desk.desk.in_flight.permits if p.is_probe] == list(desk.desk.in_flight.permits)
 
 
 def test_g4_a_void_probe_counts_as_failed_in_the_counter_and_in_the_state() -> None:
@@ -79,7 +79,7 @@ def test_g4_a_void_probe_counts_as_failed_in_the_counter_and_in_the_state() -> N
     probe = desk.to_probe()
     desk.at(probe.deadline)
     assert desk.replays[-2:] == ["failure", "open"]
-    assert desk.desk.circuit.failures == 1
+    assert desk.desk.breaker.failures == 1
     assert [e.result for e in desk.events if isinstance(e, ev.ProbeFinished)] == ["lost"]
 
 
@@ -87,10 +87,10 @@ def test_g5_a_stale_verdict_after_an_operators_close_moves_nothing() -> None:
     desk = opened()
     waiter = desk.ask(patience=FOREVER)
     probe = desk.to_probe()
-    desk.feed(desk.desk.force("closed", desk.now))
-    before = (desk.desk.circuit.generation, desk.desk.circuit.failures, list(desk.replays))
+    desk.feed(desk.desk.force("closed", desk.moment))
+    before = (desk.desk.breaker.generation, desk.desk.breaker.failures, list(desk.replays))
     desk.answer(probe, DOWN_502)
-    assert before == (desk.desk.circuit.generation, desk.desk.circuit.failures, desk.replays)
+    assert before == (desk.desk.breaker.generation, desk.desk.breaker.failures, desk.replays)
     desk.at(desk.now + 5.0)
     desk.answer(desk.out[0], GOOD)
     assert waiter.token
@@ -104,7 +104,7 @@ def test_g5_a_late_token_serves_whoever_waits_by_then() -> None:
     desk.at(probe.deadline)
     cancel(desk, first)
     second = desk.ask(account, FOREVER)
-    assert second.account.flight is not probe.flight
+    assert desk.desk.waiters.flights.get(second.account) is not probe.flight
     desk.answer(probe, GOOD)
     assert second.token is account.token is not None
     assert nothing_left(desk)
@@ -118,8 +118,8 @@ def test_g5_g16_a_late_token_leaves_the_second_attempt_of_its_flight_the_only_on
     second = desk.to_probe()
     desk.answer(lost, GOOD)
     assert first.token is account.token is not None
-    desk.feed(desk.desk.force("closed", desk.now))
-    desk.feed(desk.desk.invalidate(account, account.token, True, desk.now))
+    desk.feed(desk.desk.force("closed", desk.moment))
+    desk.feed(desk.desk.token_refused(account, account.token, desk.moment))
     late = desk.ask(account)
     assert [second] == desk.out, "one attempt of one key"
     desk.answer(second, GOOD)
@@ -131,11 +131,11 @@ def test_g5_a_late_success_in_an_open_period_does_not_shorten_the_delay() -> Non
     desk, account = Desk(), Account()
     desk.ask(account, FOREVER)
     for _ in range(4):
-        desk.feed(desk.desk.force("open", desk.now))
-    level = desk.desk.circuit.level
+        desk.feed(desk.desk.force("open", desk.moment))
+    level = desk.desk.breaker.level
     desk.answer(desk.out[0], GOOD)
     assert nothing_left(desk)
-    assert level == desk.desk.circuit.level == 4
+    assert level == desk.desk.breaker.level == 4
 
 
 def test_g6_a_probe_waits_for_the_later_of_the_delay_and_its_own_backoff() -> None:
@@ -149,7 +149,7 @@ def test_g6_a_probe_waits_for_the_later_of_the_delay_and_its_own_backoff() -> No
 
 def test_g7_a_poisoned_key_never_probes_while_another_can() -> None:
     desk, poisoned = opened(), Account()
-    poisoned.fails = 1
+    poisoned._failures = 1
     desk.ask(poisoned, FOREVER)
     desk.ask(patience=FOREVER)
     assert desk.to_probe().account is not poisoned
@@ -176,7 +176,7 @@ def test_g8_callers_without_a_token_come_before_refreshes() -> None:
     desk.answer(desk.out[0], GOOD)
     desk.at(60_000.0)
     busy = desk.ask()
-    desk.feed(desk.desk.refresh(holder, desk.now, desk.wall))
+    desk.feed(desk.desk.refresh(holder, desk.moment))
     late = desk.ask()
     order = []
     while desk.out:
@@ -193,7 +193,7 @@ def test_g9_calls_that_never_park_alone_still_end_an_outage() -> None:
     assert [permit.is_probe for permit in desk.out] == [True]
     assert (probe.done, second.done) == (False, True)
     desk.answer(desk.out[0], GOOD)
-    assert (desk.desk.circuit.state, probe.token is not None) == ("closed", True)
+    assert (desk.desk.breaker.state, probe.token is not None) == ("closed", True)
 
 
 def test_g9_a_call_that_never_parks_and_probes_in_vain_is_told_at_once() -> None:
@@ -234,8 +234,7 @@ def test_g9_a_call_stays_while_another_keys_probe_may_end_the_outage() -> None:
     """Its own backoff is longer than its patience, but the end of an outage forgives that (G8)."""
     desk = opened()
     hasty, patient = desk.ask(patience=20.0), desk.ask(patience=3600.0)
-    assert hasty.account.flight is not None
-    hasty.account.flight.fails = 5
+    desk.desk.waiters.flights[hasty.account].failures = 5
     probe = desk.to_probe()
     assert probe.account is hasty.account
     desk.answer(probe, DOWN_502)
@@ -252,7 +251,7 @@ def test_g6_g9_a_503_is_waited_for_as_long_as_a_probe_waits_and_no_longer() -> N
     desk.answer(desk.to_probe(), Outcome(DOWN, 503, "HTTP 503", retry_after=86_400.0))
     assert not waiter.done
     probe = desk.to_probe()
-    assert 900.0 <= desk.now - probe.flight.born <= 910.0
+    assert 900.0 <= desk.now - probe.flight.created_at <= 910.0
     desk.answer(probe, GOOD)
     assert waiter.token is not None
 
@@ -260,18 +259,18 @@ def test_g6_g9_a_503_is_waited_for_as_long_as_a_probe_waits_and_no_longer() -> N
 def test_g26_close_gives_attempts_up_in_the_order_of_their_flights() -> None:
     """The desk is deterministic: a set of attempts, in the order of their addresses, would not be."""
     desk = Desk()
-    desk.desk.window.size = 40.0
+    desk.desk.limiter.limit = 40.0
     for _ in range(40):
         desk.ask()
-    actions = desk.desk.close(desk.now)
-    assert desk.out == [action.permit for action in actions if isinstance(action, act.Abort)]
+    actions = desk.desk.close(desk.moment)
+    assert desk.out == [action.permit for action in actions if isinstance(action, act.CancelAttempt)]
 
 
 def test_an_operators_opening_has_no_status_of_its_own() -> None:
     desk = Desk()
-    desk.desk.circuit.last_status = 502
-    desk.feed(desk.desk.force("open", desk.now))
-    assert ("opened by an operator", 0) == (desk.desk.circuit.cause, desk.desk.circuit.last_status)
+    desk.desk.breaker.last_status = 502
+    desk.feed(desk.desk.force("open", desk.moment))
+    assert ("opened by an operator", 0) == (desk.desk.breaker.cause, desk.desk.breaker.last_status)
     refused = desk.ask(patience=1.0)
     assert refused.failure is not None
     assert refused.failure.status == 503

@@ -7,15 +7,25 @@ import pytest
 from colony_pool.errors import ColonyAuthError
 from tests.desk import DOWN_502, GOOD, WALL
 from tests.fleet.desk import OPENING, FleetDesk
-from tests.support.private import LOCAL, Account, Denial, Elsewhere, Outcome, Permit, View, from_status
+from tests.support.private import (
+    LOCAL,
+    Account,
+    HandledElsewhere,
+    Instant,
+    Outcome,
+    Permit,
+    SharedDenial,
+    SharedState,
+    from_status,
+)
 from tests.support.private import actions as act
 from tests.support.private import events as ev
 
-REFUSED = Denial(seconds=45.0, times=2, status=401, code="AUTH_INVALID", detail="no such key")
+REFUSED = SharedDenial(seconds=45.0, times=2, status=401, code="AUTH_INVALID", detail="no such key")
 
 
 def found(**what: object) -> Outcome:
-    return Outcome(LOCAL, elsewhere=Elsewhere(**what))  # type: ignore[arg-type]
+    return Outcome(LOCAL, elsewhere=HandledElsewhere(**what))  # type: ignore[arg-type]
 
 
 BUSY = found()
@@ -34,14 +44,14 @@ def test_a_busy_key_gives_its_permit_back_and_comes_again_ever_later() -> None:
     for _ in range(8):
         left = desk.now
         desk.answer(next_start(desk), BUSY)
-        assert (0, set()) == (desk.desk.window.active, desk.desk.live)
+        assert (0, set()) == (desk.desk.limiter.active, desk.desk.in_flight.permits)
         next_start(desk)
         pauses.append(desk.now - left)
     for most, pause in zip((0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 1.0), pauses, strict=True):
         assert most / 2 - 1e-9 <= pause <= most + 1e-9
     assert not waiter.done
-    assert (0, 0) == (desk.desk.circuit.failures, waiter.account.fails)
-    assert 10.0 == desk.desk.budget.balance(desk.now) - 2.0, "one first attempt is out, none was a retry"
+    assert (0, 0) == (desk.desk.breaker.failures, waiter.account._failures)
+    assert 10.0 == desk.desk.retry_budget.balance(desk.now) - 2.0, "one first attempt is out, none was a retry"
 
 
 def test_a_busy_key_is_no_sign_of_life_and_none_of_death() -> None:
@@ -63,9 +73,9 @@ def test_g9_a_call_that_cannot_park_waits_for_another_process_as_for_an_attempt_
 def test_a_busy_key_whose_callers_are_gone_is_dropped() -> None:
     desk = FleetDesk()
     waiter = desk.ask()
-    desk.feed(desk.desk.cancel(waiter, desk.now, desk.wall))
+    desk.feed(desk.desk.cancel(waiter, desk.moment))
     desk.answer(desk.out[0], BUSY)
-    assert {} == desk.desk.flights
+    assert {} == desk.desk.waiters.flights
 
 
 def test_g17_a_refresh_ahead_of_time_waits_for_the_other_process_too() -> None:
@@ -73,23 +83,25 @@ def test_g17_a_refresh_ahead_of_time_waits_for_the_other_process_too() -> None:
     account = desk.ask().account
     desk.answer(desk.out[0], GOOD)
     desk.at(80_000.0)
-    desk.feed(desk.desk.refresh(account, desk.now, desk.wall))
+    desk.feed(desk.desk.refresh(account, desk.moment))
     desk.answer(desk.out[0], BUSY)
     desk.answer(next_start(desk), found(token=("theirs", 86_000.0)))
     assert account.token is not None
-    assert ("theirs", {}) == (account.token.jwt, desk.desk.flights)
+    assert ("theirs", {}) == (account.token.jwt, desk.desk.waiters.flights)
 
 
 def test_g16_a_token_found_elsewhere_serves_all_who_wait_for_it() -> None:
     desk = FleetDesk()
-    account = Account(spread=0.5)
+    account = Account(jitter_hash=0.5)
     waiters = [desk.ask(account) for _ in range(3)]
     desk.answer(desk.out[0], found(token=("theirs", 40_000.0)))
     assert ["theirs"] * 3 == [waiter.token.jwt for waiter in waiters if waiter.token is not None]
     assert account.token is not None
-    assert (40_000.0, WALL + 40_000.0) == (account.token.ends, account.token.ends_wall)
-    assert account.token.soft < 40_000.0 * 0.5, "its soft point is that of a token of which more than half is gone"
-    assert ([], {}) == (desk.replays, desk.desk.flights)
+    assert (Instant(40_000.0, WALL + 40_000.0)) == (account.token.ends, account.token.ends_wall)
+    assert account.token.refresh_at < 40_000.0 * 0.5, (
+        "its soft point is that of a token of which more than half is gone"
+    )
+    assert ([], {}) == (desk.replays, desk.desk.waiters.flights)
 
 
 def test_g14_a_denial_learnt_denies_as_if_the_key_had_been_refused_here() -> None:
@@ -111,18 +123,18 @@ def test_g14_a_denial_learnt_denies_as_if_the_key_had_been_refused_here() -> Non
 @pytest.mark.parametrize(
     ("view", "state", "held"),
     [
-        (View(generation=3, opening=OPENING), "open", 0.0),
-        (View(hold_for=20.0, hold_cause="HTTP 429"), "closed", 20.0),
+        (SharedState(generation=3, opening=OPENING), "open", 0.0),
+        (SharedState(hold_for=20.0, hold_cause="HTTP 429"), "closed", 20.0),
     ],
 )
-def test_g1_g13_a_claim_that_was_not_granted_says_why(view: View, state: str, held: float) -> None:
+def test_g1_g13_a_claim_that_was_not_granted_says_why(view: SharedState, state: str, held: float) -> None:
     desk = FleetDesk()
     waiter = desk.ask()
     desk.answer(desk.out[0], found(view=view))
-    assert (state, held, False) == (desk.state, max(0.0, desk.desk.hold_until), waiter.done)
+    assert (state, held, False) == (desk.state, max(0.0, desk.desk.rate_limit.paused_until), waiter.done)
     desk.at(3.0)
     assert [] == desk.out
-    assert desk.all(act.Look)
+    assert desk.all(act.PollStore)
 
 
 def test_g14_a_denial_learnt_carries_what_the_other_process_was_told_and_outlives_a_new_code() -> None:
@@ -140,22 +152,22 @@ def test_g17_g19_a_token_found_elsewhere_is_as_old_as_it_is_and_ends_what_was_fo
     life: float, soft: float
 ) -> None:
     desk = FleetDesk()
-    account = Account(spread=0.5)
+    account = Account(jitter_hash=0.5)
     account.forced = True
     desk.ask(account)
-    actions = desk.desk.result(desk.out[0], found(token=("theirs", life)), desk.now, desk.wall)
+    actions = desk.desk.result(desk.out[0], found(token=("theirs", life)), desk.moment)
     assert account.token is not None
-    assert soft == pytest.approx(account.token.soft, abs=0.1)
+    assert soft == pytest.approx(account.token.refresh_at, abs=0.1)
     assert (False, None) == (account.forced, account.denial)
     assert [(account, account.token, None)] == [
-        (action.account, action.token, action.lost) for action in actions if isinstance(action, act.Grant)
+        (action.account, action.token, action.lost) for action in actions if isinstance(action, act.TokenChanged)
     ]
 
 
 def test_a_busy_keys_pause_is_half_of_the_longest_at_the_least() -> None:
     desk = FleetDesk()
     desk.ask()
-    desk.desk._rand = lambda: 1.0
+    desk.rand = lambda: 1.0
     desk.answer(desk.out[0], BUSY)
     assert 0.05 == pytest.approx(desk.wake)
 
@@ -166,15 +178,9 @@ def test_a_busy_key_whose_callers_are_gone_ends_its_refresh_if_it_was_tried_here
     waiter = desk.ask(patience=1000.0)
     desk.answer(desk.out[0], DOWN_502)
     permit = next_start(desk)
-    desk.feed(desk.desk.cancel(waiter, desk.now, desk.wall))
+    desk.feed(desk.desk.cancel(waiter, desk.moment))
     desk.at(desk.now + 1.0)
     desk.answer(permit, BUSY)
-    assert {} == desk.desk.flights
+    assert {} == desk.desk.waiters.flights
     ended = [event for event in desk.events if isinstance(event, ev.RefreshFinished)]
     assert [ev.RefreshFinished("miss", "failure", desk.now)] == ended
-
-
-def test_no_key_is_claimed_before_the_store_has_said_so() -> None:
-    desk = FleetDesk()
-    desk.ask()
-    assert desk.out[0].claimed is None

@@ -6,14 +6,14 @@ import pytest
 
 from tests.desk import DOWN_502, GOOD
 from tests.fleet.desk import OPENING, FleetDesk
-from tests.support.private import View
+from tests.support.private import SharedState
 from tests.support.private import actions as act
 
-NOTHING = View()
+NOTHING = SharedState()
 ANSWER = 0.2
 
 
-def doubting(seed: int = 0) -> tuple[FleetDesk, act.Lead]:
+def doubting(seed: int = 0) -> tuple[FleetDesk, act.RequestLeadership]:
     """Closed, and the first attempt has failed."""
     desk = FleetDesk(seed)
     for _ in range(40):
@@ -22,11 +22,11 @@ def doubting(seed: int = 0) -> tuple[FleetDesk, act.Lead]:
     return desk, next_lead(desk)
 
 
-def next_lead(desk: FleetDesk) -> act.Lead:
-    before = len(desk.all(act.Lead))
-    while len(desk.all(act.Lead)) == before:
+def next_lead(desk: FleetDesk) -> act.RequestLeadership:
+    before = len(desk.all(act.RequestLeadership))
+    while len(desk.all(act.RequestLeadership)) == before:
         desk.at(desk.wake)
-    return desk.all(act.Lead)[-1]
+    return desk.all(act.RequestLeadership)[-1]
 
 
 def next_start(desk: FleetDesk) -> None:
@@ -34,8 +34,8 @@ def next_start(desk: FleetDesk) -> None:
         desk.at(desk.wake)
 
 
-def lead(desk: FleetDesk, asked: act.Lead, *, busy: bool = False) -> None:
-    desk.feed(desk.desk.led(asked, NOTHING, busy=busy, now=desk.now, wall=desk.wall))
+def lead(desk: FleetDesk, asked: act.RequestLeadership, *, busy: bool = False) -> None:
+    desk.feed(desk.desk.led(asked, NOTHING, desk.moment, busy=busy))
 
 
 def test_g10_silence_is_taken_for_leave_in_the_moment_in_which_an_answer_was_due() -> None:
@@ -50,7 +50,7 @@ def test_g10_silence_is_taken_for_leave_in_the_moment_in_which_an_answer_was_due
 def test_g10_who_follows_asks_again_after_one_look(seed: int) -> None:
     desk, asked = doubting(seed)
     lead(desk, asked, busy=True)
-    assert 1 == len(desk.all(act.Lead))
+    assert 1 == len(desk.all(act.RequestLeadership))
     start = desk.now
     next_lead(desk)
     assert 0.75 * 0.25 <= desk.now - start <= 1.25 * 0.25 + 1e-9
@@ -69,8 +69,8 @@ def test_g10_who_has_followed_for_long_enough_does_not_ask_any_more() -> None:
     desk, asked = doubting()
     lead(desk, asked, busy=True)
     desk.now += 30.0  # nothing was heard of the time between: a machine that stood still
-    desk.feed(desk.desk.tick(desk.now, desk.wall))
-    assert (1, 1) == (len(desk.all(act.Lead)), len(desk.out))
+    desk.feed(desk.desk.tick(desk.moment))
+    assert (1, 1) == (len(desk.all(act.RequestLeadership)), len(desk.out))
 
 
 def test_g10_the_lead_is_asked_for_anew_in_the_moment_in_which_it_ends() -> None:
@@ -78,7 +78,7 @@ def test_g10_the_lead_is_asked_for_anew_in_the_moment_in_which_it_ends() -> None
     lead(desk, asked)
     desk.at(desk.now + 5.0)
     desk.answer(desk.out[0], DOWN_502)
-    assert (2, []) == (len(desk.all(act.Lead)), desk.out)
+    assert (2, []) == (len(desk.all(act.RequestLeadership)), desk.out)
 
 
 def test_g10_who_leads_in_silence_leads_for_as_long_as_by_leave_and_ends_it_too() -> None:
@@ -86,16 +86,16 @@ def test_g10_who_leads_in_silence_leads_for_as_long_as_by_leave_and_ends_it_too(
     desk.at(desk.now + ANSWER)
     desk.answer(desk.out[0], DOWN_502)
     next_start(desk)
-    assert 1 == len(desk.all(act.Lead))
+    assert 1 == len(desk.all(act.RequestLeadership))
     desk.answer(desk.out[0], GOOD)
-    assert 1 == len(desk.all(act.EndLead))
+    assert 1 == len(desk.all(act.ReleaseLeadership))
 
 
 def test_g10_who_leads_in_silence_gives_back_at_the_first_success_what_the_store_may_have_given() -> None:
     desk, _ = doubting()
     desk.at(desk.now + ANSWER)
     desk.answer(desk.out[0], GOOD)
-    assert 1 == len(desk.all(act.EndLead))
+    assert 1 == len(desk.all(act.ReleaseLeadership))
 
 
 def test_g10_a_doubt_that_a_success_has_ended_leaves_no_lead_behind() -> None:
@@ -104,17 +104,17 @@ def test_g10_a_doubt_that_a_success_has_ended_leaves_no_lead_behind() -> None:
     for _ in range(2):
         next_start(desk)
         desk.answer(desk.out[0], GOOD)
-    assert 1 == len(desk.all(act.EndLead))
+    assert 1 == len(desk.all(act.ReleaseLeadership))
 
 
 def test_g10_a_doubt_that_an_opening_has_ended_leaves_nobody_following() -> None:
     desk, asked = doubting()
     lead(desk, asked, busy=True)
-    desk.learn(View(generation=1, opening=OPENING))
-    desk.learn(View(generation=1, opening=OPENING, lease_for=100.0))
+    desk.learn(SharedState(generation=1, opening=OPENING))
+    desk.learn(SharedState(generation=1, opening=OPENING, lease_for=100.0))
     desk.at(desk.now + 60.0)
-    desk.learn(View(generation=2))
+    desk.learn(SharedState(generation=2))
     next_start(desk)
     desk.answer(desk.out[0], DOWN_502)
     next_lead(desk)
-    assert (2, []) == (len(desk.all(act.Lead)), desk.out)
+    assert (2, []) == (len(desk.all(act.RequestLeadership)), desk.out)

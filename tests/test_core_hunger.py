@@ -19,13 +19,13 @@ LONG_HOLD = Outcome("throttled", 429, retry_after=HOUR)
 def hungry(since: float) -> Account:
     """A key that has been without a token since then."""
     account = Account()
-    account.lost_at = since
+    account._ended_at = since
     return account
 
 
 def with_token(desk: Desk, life: float, age: float = 0.0) -> Account:
     account = Account()
-    account.token = issue("jwt", life, age, 0.0, desk.now, desk.wall, TokenConfig())
+    account.token = issue("jwt", life, age, 0.0, desk.moment, TokenConfig())
     return account
 
 
@@ -121,16 +121,16 @@ def test_g19_hunger_begins_when_a_token_is_refused_unless_it_had_ended_before() 
     ended, refused = with_token(desk, 100.0), with_token(desk, 86_400.0)
     desk.at(600.0)
     for account in (ended, refused):
-        desk.feed(desk.desk.invalidate(account, None, True, desk.now))
-    assert [100.0, 600.0] == [ended.without_since, refused.without_since]
+        desk.feed(desk.desk.invalidate(account, desk.moment))
+    assert [100.0, 600.0] == [ended.tokenless_since, refused.tokenless_since]
     desk.at(900.0)
     desk.ask(refused)
-    assert 600.0 == refused.without_since, "it stays so while calls come and go"
+    assert 600.0 == refused.tokenless_since, "it stays so while calls come and go"
 
 
 def test_g8_a_failure_takes_an_hour_off_hunger_and_no_more() -> None:
     desk, failed, recent, starved = Desk(), hungry(-1.5 * HOUR), hungry(-0.4 * HOUR), hungry(-0.6 * HOUR)
-    failed.fails = 1
+    failed._failures = 1
     for account in (Account(), recent, failed, starved):
         desk.ask(account)
     assert next_one(desk, ONE_LEFT) is starved
@@ -143,7 +143,7 @@ def test_g17_refreshes_ahead_of_time_leave_last_and_in_the_order_in_which_their_
     later, sooner = with_token(desk, 20_000.0, 66_400.0), with_token(desk, 9000.0, 77_400.0)
     desk.ask()
     for account in (later, sooner):
-        desk.feed(desk.desk.refresh(account, desk.now, desk.wall))
+        desk.feed(desk.desk.refresh(account, desk.moment))
     caller = Account()
     desk.ask(caller)
     assert next_one(desk, ONE_LEFT) is caller
@@ -163,12 +163,12 @@ def test_g18_who_still_holds_a_valid_token_lets_those_without_one_go_first() -> 
 
 def test_g7_a_probe_is_chosen_by_failures_whatever_the_limit() -> None:
     desk, starved, fresh = Desk(), hungry(-9 * HOUR), Account()
-    starved.fails = 1
+    starved._failures = 1
     desk.ask()
     for account in (starved, fresh):
         desk.ask(account, FOREVER)
     desk.answer(desk.out[0], COUNTING)
-    desk.feed(desk.desk.force("open", desk.now))
+    desk.feed(desk.desk.force("open", desk.moment))
     assert desk.to_probe().account is fresh
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from colony_pool.config import BreakerConfig, DeskConfig, RetryBudgetConfig
 from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, SILENCE, WALL
-from tests.support.private import DOWN, FAULT, LOCAL, OK, Account, Dispatcher, Outcome, Permit, Waiter
+from tests.support.private import DOWN, FAULT, LOCAL, OK, Account, Dispatcher, Instant, Outcome, Permit, Waiter
 from tests.support.private import actions as act
 from tests.support.private import events as ev
 
@@ -35,7 +35,7 @@ class Driver:
         self.dice = random.Random(seed)
         self.desk = Dispatcher(config, self.dice.random)
         self.config = config
-        self.accounts = [Account(spread=self.dice.random(), totp=i % 5 == 0) for i in range(12)]
+        self.accounts = [Account(jitter_hash=self.dice.random(), totp=i % 5 == 0) for i in range(12)]
         self.waiters: list[Waiter] = []
         self.cancelled: set[int] = set()
         self.told: Counter[int] = Counter()
@@ -46,11 +46,15 @@ class Driver:
         self.good = 0.3
         self.asked: list[Account] = []
 
+    @property
+    def moment(self) -> Instant:
+        return Instant(self.now, WALL + self.now)
+
     def feed(self, step: Callable[[], list[act.Action]]) -> None:
         for action in step():
-            if isinstance(action, act.Start):
+            if isinstance(action, act.StartAttempt):
                 self.started(action.permit)
-            elif isinstance(action, act.Done):
+            elif isinstance(action, act.Wake):
                 self.told[id(action.waiter)] += 1
             elif isinstance(action, act.WakeAt):
                 self.wake = action.at
@@ -64,16 +68,16 @@ class Driver:
     def answers_code(self, account: Account, chance: float) -> None:
         """A callable returns: a code as a rule, sometimes the spent one, or its task was ended."""
         if chance < self.good or chance < 0.8:
-            self.feed(lambda: self.desk.code_given(account, self.now, self.wall()))
+            self.feed(lambda: self.desk.code_given(account, self.moment))
             return
         outcome = Outcome("local", detail="no code", code_wait=chance < 0.9, passing=chance >= 0.9)
-        self.feed(lambda: self.desk.code_missing(account, outcome, self.now, self.wall()))
+        self.feed(lambda: self.desk.code_missing(account, outcome, self.moment))
 
     def started(self, permit: Permit) -> None:
         core = self.desk
         self.wire.append(permit)
-        assert core.hold_until <= self.now, "nothing starts during a hold"
-        assert permit.is_probe == (core.circuit.state != ev.CLOSED), "while open only the probe starts"
+        assert core.rate_limit.paused_until <= self.now, "nothing starts during a hold"
+        assert permit.is_probe == (core.breaker.state != ev.CLOSED), "while open only the probe starts"
         if not permit.is_probe:
             self.starts.append((self.now, permit.is_retry))
             retries = sum(retry for t, retry in self.starts if t > self.now - 60.0)
@@ -82,20 +86,20 @@ class Driver:
 
     def check(self) -> None:
         core = self.desk
-        probes = [p for p in core.live if p.is_probe]
+        probes = [p for p in core.in_flight.permits if p.is_probe]
         assert len(probes) <= 1
-        assert core.lease is (probes[0] if probes else None)
-        assert len(core.live) <= self.config.maxsize
-        assert len({p.account.serial for p in core.live}) == len(core.live)
-        assert all(p.alive and p.deadline > self.now for p in core.live)
-        assert core.waiting == sum(not w.done for w in self.waiters)
-        assert core.waiting == sum(len(f.waiters) for f in core.flights.values())
-        counted = [p for p in core.live if not p.is_probe and p.generation == core.circuit.generation]
-        if core.circuit.state == ev.CLOSED:
-            assert len(counted) == core.window.active, "permits come back"
-        for flight in core.flights.values():
-            assert flight.account.flight is flight
-            assert flight.permit is None or flight.permit in core.live
+        assert core.in_flight.probe is (probes[0] if probes else None)
+        assert len(core.in_flight.permits) <= self.config.maxsize
+        assert len({p.account.serial for p in core.in_flight.permits}) == len(core.in_flight.permits)
+        assert all(p.alive and p.deadline > self.now for p in core.in_flight.permits)
+        assert core.waiters.count == sum(not w.done for w in self.waiters)
+        assert core.waiters.count == sum(len(f.waiters) for f in core.waiters.flights.values())
+        counted = [p for p in core.in_flight.permits if not p.is_probe and p.generation == core.breaker.generation]
+        if core.breaker.state == ev.CLOSED:
+            assert len(counted) == core.limiter.active, "permits come back"
+        for flight in core.waiters.flights.values():
+            assert core.waiters.flights.get(flight.account) is flight
+            assert flight.permit is None or flight.permit in core.in_flight.permits
             assert not any(w.done for w in flight.waiters)
         for waiter in self.waiters[-50:]:
             finished = waiter.token is not None or waiter.failure is not None
@@ -109,7 +113,7 @@ class Driver:
         ticks = 0
         while self.wake <= until:
             self.now = max(self.now, self.wake)
-            self.feed(lambda: self.desk.tick(self.now, self.wall()))
+            self.feed(lambda: self.desk.tick(self.moment))
             ticks += 1
             assert ticks < 20_000, "livelock"
         self.now = until
@@ -118,18 +122,18 @@ class Driver:
         kind = self.dice.choice(KINDS)
         account = self.dice.choice(self.accounts)
         if kind == "demand":
-            waiter = Waiter(account, self.dice.choice([0.0, 0.3, 5.0, 40.0, 122.0, 3600.0]), None, None)
+            waiter = Waiter(account, self.dice.choice([0.0, 0.3, 5.0, 40.0, 122.0, 3600.0]))
             self.waiters.append(waiter)
-            self.feed(lambda: self.desk.demand(waiter, self.now, self.wall()))
+            self.feed(lambda: self.desk.demand(waiter, self.moment))
         elif kind == "result" and self.wire:
             permit = self.wire.pop(self.dice.randrange(len(self.wire)))
             outcome = SHORT if self.dice.random() < self.good else self.dice.choice(OUTCOMES)
-            self.feed(lambda: self.desk.result(permit, outcome, self.now, self.wall()))
+            self.feed(lambda: self.desk.result(permit, outcome, self.moment))
         elif kind == "cancel" and self.waiters:
             waiter = self.dice.choice(self.waiters[-20:])
             if not waiter.done:
                 self.cancelled.add(id(waiter))
-            self.feed(lambda: self.desk.cancel(waiter, self.now, self.wall()))
+            self.feed(lambda: self.desk.cancel(waiter, self.moment))
         elif kind == "time":
             self.pass_time(self.now + self.dice.choice([0.0, 0.05, 0.5, 0.5, 2.0, 7.0, 35.0]))
         else:
@@ -141,27 +145,33 @@ class Driver:
         token = account.token
         if what < 3:
             state = (ev.OPEN, ev.HALF_OPEN, ev.CLOSED)[what]
-            self.feed(lambda: self.desk.force(state, self.now))
+            self.feed(lambda: self.desk.force(state, self.moment))
         elif what == 3:
-            self.feed(lambda: self.desk.invalidate(account, None, False, self.now))
-        elif what == 4:
-            self.feed(lambda: self.desk.invalidate(account, token, True, self.now))
+            self.feed(lambda: self.desk.invalidate(account, self.moment))
+        elif what == 4 and token is not None:
+            self.feed(lambda: self.desk.token_refused(account, token, self.moment))
         elif what == 5 and token is not None:
-            self.feed(lambda: self.desk.adopt(self.dice.choice(self.accounts), token, self.now, self.wall()))
+            self.feed(lambda: self.desk.adopt(self.dice.choice(self.accounts), token, self.moment))
         else:
-            self.feed(lambda: self.desk.refresh(account, self.now, self.wall()))
+            self.feed(lambda: self.desk.refresh(account, self.moment))
 
     def recover(self) -> None:
         """The endpoint answers everybody at last: nobody is forgotten, nothing leaks."""
         for _ in range(2000):
             while self.wire:
                 permit = self.wire.pop()
-                self.feed(lambda p=permit: self.desk.result(p, GOOD, self.now, self.wall()))  # type: ignore[misc]
-            if not (self.desk.flights or self.desk.waiting):
+                self.feed(lambda p=permit: self.desk.result(p, GOOD, self.moment))  # type: ignore[misc]
+            if not (self.desk.waiters.flights or self.desk.waiters.count):
                 break
             self.pass_time(min(max(self.wake, self.now), self.now + 60.0))
         core = self.desk
-        assert (0, {}, set(), None, {}) == (core.waiting, core.flights, core.live, core.lease, core._no_parking)
+        assert (0, {}, set(), None, {}) == (
+            core.waiters.count,
+            core.waiters.flights,
+            core.in_flight.permits,
+            core.in_flight.probe,
+            core.waiters._nonblocking,
+        )
         assert all(w.done for w in self.waiters)
 
 
@@ -180,15 +190,20 @@ def test_g26_close_ends_everything_at_any_moment(seed: int) -> None:
     driver = Driver(seed, SMALL)
     for _ in range(driver.dice.randrange(10, 200)):
         driver.step()
-    driver.feed(lambda: driver.desk.close(driver.now))
+    driver.feed(lambda: driver.desk.close(driver.moment))
     core = driver.desk
-    assert (0, {}, set(), None) == (core.waiting, core.flights, core.live, core.lease)
+    assert (0, {}, set(), None) == (
+        core.waiters.count,
+        core.waiters.flights,
+        core.in_flight.permits,
+        core.in_flight.probe,
+    )
     while driver.wire:
-        driver.feed(lambda: core.result(driver.wire.pop(), GOOD, driver.now, driver.wall()))
+        driver.feed(lambda: core.result(driver.wire.pop(), GOOD, driver.moment))
     for account in driver.accounts:
         account.token = None
-        waiter = Waiter(account, 5.0, None, None)
+        waiter = Waiter(account, 5.0)
         driver.waiters.append(waiter)
-        driver.feed(lambda w=waiter: core.demand(w, driver.now, driver.wall()))  # type: ignore[misc]
+        driver.feed(lambda w=waiter: core.demand(w, driver.moment))  # type: ignore[misc]
         assert waiter.failure is not None
-    assert core.flights == {}
+    assert core.waiters.flights == {}

@@ -18,7 +18,7 @@ def test_g9_a_patience_of_a_second_is_one() -> None:
 
 def test_g9_g13_who_never_parks_leaves_the_very_moment_that_its_keys_hold_ends() -> None:
     desk, account = Desk(), Account()
-    account.held_until = desk.now
+    account.cooldown_until = desk.now
     desk.ask(account, 0.0)
     assert [account] == [permit.account for permit in desk.out]
 
@@ -29,9 +29,9 @@ def test_g8_a_refresh_in_the_queue_that_a_call_joins_leaves_as_a_calls_attempt()
     desk.answer(desk.out[0], GOOD)
     desk.at(60_000.0)
     desk.ask()
-    desk.feed(desk.desk.refresh(account, desk.now, desk.wall))
+    desk.feed(desk.desk.refresh(account, desk.moment))
     patient = desk.ask(patience=FOREVER)
-    desk.feed(desk.desk.invalidate(account, None, True, desk.now))
+    desk.feed(desk.desk.invalidate(account, desk.moment))
     desk.ask(account, 60.0)
     desk.answer(desk.out[0], GOOD)
     assert [account] == [permit.account for permit in desk.out], "not behind all who wait"
@@ -40,7 +40,7 @@ def test_g8_a_refresh_in_the_queue_that_a_call_joins_leaves_as_a_calls_attempt()
 
 def test_g9_who_leaves_at_once_leaves_nothing_that_is_started_later() -> None:
     desk, account = Desk(), Account()
-    account.held_until = 50.0
+    account.cooldown_until = 50.0
     assert desk.ask(account, 5.0).done
     desk.at(60.0)
     assert [] == desk.started

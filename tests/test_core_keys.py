@@ -32,7 +32,7 @@ def test_g12_a_given_back_retry_costs_nothing() -> None:
         while not desk.out:
             desk.at(desk.wake)
         desk.answer(desk.out[0], Outcome(LOCAL, code_wait=True))
-    assert desk.desk.budget.balance(desk.now) == 1.0
+    assert desk.desk.retry_budget.balance(desk.now) == 1.0
 
 
 def test_g13_a_hold_longer_than_a_call_may_sleep_sends_all_away_and_serves_holders() -> None:
@@ -56,16 +56,16 @@ def test_g13_a_hold_while_half_open_delays_the_probe() -> None:
     for _ in range(3):
         desk.ask(patience=FOREVER)
     desk.answer(desk.to_probe(), COUNTING)
-    desk.feed(desk.desk.force("half_open", desk.now))
+    desk.feed(desk.desk.force("half_open", desk.moment))
     assert desk.out == []
-    assert desk.to_probe().started == pytest.approx(desk.desk.hold_until)
+    assert desk.to_probe().started == pytest.approx(desk.desk.rate_limit.paused_until)
 
 
 def test_g13_a_refused_key_that_is_back_in_the_queue_is_held_twice_as_long_all_the_same() -> None:
     desk, culprit, busy = Desk(maxsize=1), Account(), Account()
     desk.ask(culprit)
     desk.answer(desk.out[0], REFUSED)
-    desk.feed(desk.desk.invalidate(culprit, None, False, desk.now))  # its key was put right
+    desk.feed(desk.desk.invalidate(culprit, desk.moment))  # its key was put right
     desk.ask(busy)
     hasty, patient = desk.ask(culprit, 40.0), desk.ask(culprit, FOREVER)
     desk.answer(desk.out[0], COUNTING)
@@ -82,9 +82,9 @@ def test_g13_a_refresh_of_a_refused_key_is_held_twice_as_long_too() -> None:
     desk.ask(culprit)
     desk.answer(desk.out[0], GOOD)
     desk.at(60_000.0)  # past its soft point
-    desk.desk.denials.last = (desk.now, culprit)
+    desk.desk.denials._last = (desk.now, culprit)
     desk.ask()
-    desk.feed(desk.desk.refresh(culprit, desk.now, desk.wall))
+    desk.feed(desk.desk.refresh(culprit, desk.moment))
     desk.answer(desk.out[0], COUNTING)
     desk.at(60_000.0 + 59.0)
     assert desk.out == []
@@ -102,10 +102,10 @@ def test_g14_mass_denial_of_a_probe_is_a_failed_probe() -> None:
     for account in accounts[:4]:
         desk.ask(account)
         desk.answer(desk.out[0], REFUSED)
-    desk.feed(desk.desk.force("open", desk.now))
+    desk.feed(desk.desk.force("open", desk.moment))
     desk.ask(accounts[4], FOREVER)
     desk.answer(desk.to_probe(), REFUSED)
-    assert desk.desk.circuit.state == "open"
+    assert desk.desk.breaker.state == "open"
     assert not any(account.denial for account in accounts)
 
 
@@ -113,12 +113,12 @@ def test_g15_a_burnt_code_stays_burnt_when_the_server_is_at_fault() -> None:
     desk = Desk()
     accounts = [Account(totp=True) for _ in range(5)]
     for account in accounts:
-        account.ever_good = True
+        account.has_succeeded = True
     burnt = Outcome("denied", 401, "no", code_burnt=True)
     for account in accounts:
         desk.ask(account)
         desk.answer(desk.out[0], burnt)
-    assert [desk.now + 30.0 - desk.wall % 30.0] * 5 == [account.totp_at for account in accounts]
+    assert [desk.now + 30.0 - desk.moment.wall % 30.0] * 5 == [account.next_code_at for account in accounts]
 
 
 def test_g16_a_call_that_was_overtaken_by_a_fresh_token_starts_no_refresh() -> None:
@@ -126,7 +126,7 @@ def test_g16_a_call_that_was_overtaken_by_a_fresh_token_starts_no_refresh() -> N
     desk.ask(account)
     desk.answer(desk.out[0], GOOD)
     assert desk.ask(account).token is account.token
-    desk.feed(desk.desk.refresh(account, desk.now, desk.wall))
+    desk.feed(desk.desk.refresh(account, desk.moment))
     assert len(desk.started) == 1
 
 
@@ -137,9 +137,9 @@ def test_g17_a_refresh_that_fails_in_any_way_rests_and_is_not_told(outcome: Outc
     desk.answer(desk.out[0], GOOD)
     told = len(desk.done)
     desk.at(60_000.0)
-    desk.feed(desk.desk.refresh(account, desk.now, desk.wall))
+    desk.feed(desk.desk.refresh(account, desk.moment))
     desk.answer(desk.out[0], outcome)
-    assert 300.0 <= account.rest_until - desk.now <= 600.0
+    assert 300.0 <= account.refresh_not_before - desk.now <= 600.0
     assert told == len(desk.done)
     assert nothing_left(desk)
 
@@ -150,16 +150,16 @@ def test_g18_a_token_in_its_margin_is_served_at_once_in_every_state(state: str) 
     desk.ask(account)
     desk.answer(desk.out[0], GOOD)
     desk.at(86_400.0 - 30.0)
-    desk.feed(desk.desk.force(state, desk.now))
+    desk.feed(desk.desk.force(state, desk.moment))
     assert desk.ask(account, 0.0).token is account.token
-    assert desk.wall < WALL + 86_400.0
+    assert desk.moment.wall < WALL + 86_400.0
 
 
 def test_g3_the_last_caller_leaves_while_its_attempt_is_out() -> None:
     for outcome in (GOOD, DOWN_502, SILENCE, REFUSED, COUNTING, MINE, Outcome(LOCAL, code_wait=True)):
         desk, account = Desk(), Account()
         cancel(desk, desk.ask(account))
-        assert len(desk.desk.live) == 1
+        assert len(desk.desk.in_flight.permits) == 1
         desk.answer(desk.out[0], outcome)
         assert nothing_left(desk)
         assert (outcome is GOOD) == (account.token is not None)
@@ -167,14 +167,14 @@ def test_g3_the_last_caller_leaves_while_its_attempt_is_out() -> None:
 
 def test_g3_a_caller_killed_before_it_asked_was_never_counted() -> None:
     desk = Desk()
-    cancel(desk, Waiter(Account(), 1.0, None, None))
+    cancel(desk, Waiter(Account(), 1.0))
     assert nothing_left(desk)
 
 
 def test_g3_ten_thousand_callers_that_come_and_go_leave_nothing_behind() -> None:
     desk, account = opened(), Account()
     desk.ask(account, FOREVER)
-    flight = account.flight
+    flight = desk.desk.waiters.flights.get(account)
     assert isinstance(flight, Flight)
     for _ in range(10_000):
         cancel(desk, desk.ask(account, 3600.0))

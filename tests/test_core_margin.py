@@ -17,7 +17,7 @@ def last_minute(maxsize: int = 64) -> tuple[Told, Account]:
 
 def test_g13_g18_a_hold_that_ends_this_moment_keeps_nobody_from_a_new_token() -> None:
     desk, account = last_minute()
-    desk.desk.hold_until = desk.now
+    desk.desk.rate_limit.paused_until = desk.now
     assert not desk.ask(account).done
     assert [account] == [permit.account for permit in desk.out]
 

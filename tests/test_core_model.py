@@ -34,16 +34,17 @@ from tests.support.private import (
     OK,
     THROTTLED,
     Account,
-    Circuit,
-    DenialDesk,
+    CircuitBreaker,
+    ConcurrencyLimiter,
+    DenialCache,
     Dispatcher,
     Flight,
+    Instant,
     Outcome,
     Permit,
     Queue,
     StateChanged,
     Waiter,
-    Window,
 )
 from tests.support.private import actions as act
 
@@ -103,10 +104,10 @@ class DeskBesideModel(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(KEYS), patience=st.sampled_from(PATIENCE))
     def ask(self, key: int, patience: float) -> None:
-        waiter = Waiter(self.accounts[key], patience, None, None)
+        waiter = Waiter(self.accounts[key], patience)
         left = patience * 1.01 if patience else CONFIG.timeout.total
         call = self.calls[waiter] = ref.Call(self.model.keys[key], left, parks=patience > 0.0)
-        self.put(lambda: self.model.asks(call), lambda: self.desk.demand(waiter, *self.clocks))
+        self.put(lambda: self.model.asks(call), lambda: self.desk.demand(waiter, self.clocks))
 
     @rule(patience=st.sampled_from(PATIENCE[2:]))
     def everybody_asks(self, patience: float) -> None:
@@ -118,7 +119,7 @@ class DeskBesideModel(RuleBasedStateMachine):
     def leave(self, data: st.DataObject) -> None:
         waiter = data.draw(st.sampled_from([waiter for waiter, call in self.calls.items() if not call.told]))
         call = self.calls[waiter]
-        self.put(lambda: self.model.leaves(call), lambda: self.desk.cancel(waiter, *self.clocks))
+        self.put(lambda: self.model.leaves(call), lambda: self.desk.cancel(waiter, self.clocks))
 
     @precondition(lambda self: self.attempts)
     @rule(data=st.data(), answer=st.sampled_from(OUTCOMES))
@@ -134,13 +135,11 @@ class DeskBesideModel(RuleBasedStateMachine):
     @rule()
     def forget_all_tokens(self) -> None:
         for key, account in zip(self.model.keys, self.accounts, strict=True):
-            self.put(
-                partial(self.model.forgets, key), partial(self.desk.invalidate, account, None, False, self.model.now)
-            )
+            self.put(partial(self.model.forgets, key), partial(self.desk.invalidate, account, self.clocks))
 
     @rule(state=st.sampled_from([ref.CLOSED, ref.OPEN, ref.HALF_OPEN]))
     def force(self, state: str) -> None:
-        self.put(lambda: self.model.forces(state), lambda: self.desk.force(state, self.model.now))
+        self.put(lambda: self.model.forces(state), lambda: self.desk.force(state, self.clocks))
 
     @rule(seconds=st.sampled_from(STEPS))
     def wait(self, seconds: float) -> None:
@@ -154,9 +153,9 @@ class DeskBesideModel(RuleBasedStateMachine):
     @invariant()
     def they_agree(self) -> None:
         core, model = self.desk, self.model
-        assert model.state == core.circuit.state
-        assert sum(len(key.calls) for key in model.keys) == core.waiting
-        assert {self.attempts[permit] for permit in core.live} == set(model.wire)
+        assert model.state == core.breaker.state
+        assert sum(len(key.calls) for key in model.keys) == core.waiters.count
+        assert {self.attempts[permit] for permit in core.in_flight.permits} == set(model.wire)
 
     def teardown(self) -> None:
         """The endpoint answers everybody at last: nobody is forgotten, nothing leaks."""
@@ -165,24 +164,29 @@ class DeskBesideModel(RuleBasedStateMachine):
         for _ in range(500):
             for permit in list(self.attempts):
                 self.land(permit, *GOOD)
-            if not (self.desk.flights or self.desk.waiting):
+            if not (self.desk.waiters.flights or self.desk.waiters.count):
                 break
             self.pass_until(max(self.wake, self.model.now))
         core = self.desk
-        assert (0, {}, set(), None) == (core.waiting, core.flights, core.live, core.lease)
+        assert (0, {}, set(), None) == (
+            core.waiters.count,
+            core.waiters.flights,
+            core.in_flight.permits,
+            core.in_flight.probe,
+        )
         assert all(call.told for call in self.calls.values())
 
     # -- how they are driven
 
     @property
-    def clocks(self) -> tuple[float, float]:
-        return self.model.now, WALL + self.model.now
+    def clocks(self) -> Instant:
+        return Instant(self.model.now, WALL + self.model.now)
 
     def land(self, permit: Permit, outcome: Outcome, seconds: float) -> None:
         attempt = self.attempts.pop(permit)
         self.put(
             lambda: self.model.hears(attempt, outcome.kind, seconds),
-            lambda: self.desk.result(permit, outcome, *self.clocks),
+            lambda: self.desk.result(permit, outcome, self.clocks),
         )
 
     def pass_until(self, until: float) -> None:
@@ -194,7 +198,7 @@ class DeskBesideModel(RuleBasedStateMachine):
         self.tick(until)
 
     def tick(self, now: float) -> None:
-        self.put(lambda: self.model.passes(now), lambda: self.desk.tick(*self.clocks))
+        self.put(lambda: self.model.passes(now), lambda: self.desk.tick(self.clocks))
 
     def put(self, to_model: Callable[[], None], to_desk: Callable[[], list[act.Action]]) -> None:
         self.intact = False
@@ -207,18 +211,18 @@ class DeskBesideModel(RuleBasedStateMachine):
         self.intact = True
 
     def heed(self, action: Any, later: list[act.Action]) -> None:
-        if isinstance(action, act.Start):
+        if isinstance(action, act.StartAttempt):
             permit = action.permit
             key = self.model.keys[self.numbers[permit.account]]
             self.attempts[permit] = self.model.starts(key, probe=permit.is_probe, timeout=permit.timeout)
-        elif isinstance(action, act.Abort):
+        elif isinstance(action, act.CancelAttempt):
             self.model.gives_up(self.attempts[action.permit])
-        elif isinstance(action, act.Done):
+        elif isinstance(action, act.Wake):
             self.model.tells(self.calls[action.waiter], self.said(action.waiter))
         elif isinstance(action, act.WakeAt):
             self.wake = action.at
         elif isinstance(action, StateChanged):
-            probes = any(isinstance(one, act.Start) and one.permit.is_probe for one in later)
+            probes = any(isinstance(one, act.StartAttempt) and one.permit.is_probe for one in later)
             self.model.moves(action.old, action.new, action.next_probe_in, by_probe=probes)
 
     @staticmethod
@@ -245,10 +249,10 @@ PLANTED: list[tuple[type, str, Callable[..., Any]]] = [
     (Queue, "next_sleeper", lambda queue: math.inf),  # a lost wake-up
     (Queue, "forgive", nothing),  # a good probe forgives nobody
     (Queue, "expired", lambda queue, limit: []),  # a patience without an end
-    (Window, "opens_at", lambda window, now: now),  # a window without a limit
-    (Circuit, "failed", lambda circuit: False),  # a breaker that never opens
-    (Circuit, "postpone", nothing),  # a Retry-After that no probe minds
-    (DenialDesk, "standing", nothing),  # a refusal that is not remembered
+    (ConcurrencyLimiter, "opens_at", lambda window, now: now),  # a window without a limit
+    (CircuitBreaker, "failed", lambda circuit: False),  # a breaker that never opens
+    (CircuitBreaker, "postpone", nothing),  # a Retry-After that no probe minds
+    (DenialCache, "standing", nothing),  # a refusal that is not remembered
     (Dispatcher, "_void", nothing),  # a lease without an end
     (Dispatcher, "_end_hold", nothing),  # a hold that ends with everyone
     (Dispatcher, "_serve", nothing),  # a token that is kept from those who wait

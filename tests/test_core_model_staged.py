@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests import core_world as ref
-from tests.support.private import Queue, Quota, RetryBudget
+from tests.support.private import Queue, Remaining, RetryBudget
 from tests.test_core_model import GOOD, OUTCOMES, DeskBesideModel, always, nothing
 
 SHORT_LIVED, HOLDING, DOWN_502 = OUTCOMES[0], OUTCOMES[4], OUTCOMES[7]
@@ -54,7 +54,7 @@ def be_served_again(machine: DeskBesideModel) -> None:
 STAGED: list[tuple[type, str, Callable[..., Any], Callable[[DeskBesideModel], None]]] = [
     (RetryBudget, "withdraw", always, keep_failing),  # a budget without a bottom
     (Queue, "order", nothing, be_held),  # a rate limit that changes nobody's turn
-    (Quota, "sufficed", nothing, be_served_again),  # a rate limit that is short for good
+    (Remaining, "sufficed", nothing, be_served_again),  # a rate limit that is short for good
 ]
 
 

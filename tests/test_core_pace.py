@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colony_pool.config import WindowConfig
-from tests.support.private import Window, _baseline, _Tally
+from tests.support.private import ConcurrencyLimiter, _baseline, _LossStats
 
 MAXSIZE = 8
 STEPS = st.lists(
@@ -24,12 +24,12 @@ class Shop:
     """A window and the attempts that are out."""
 
     def __init__(self, maxsize: int = 64) -> None:
-        self.window = Window(WindowConfig(), maxsize)
+        self.window = ConcurrencyLimiter(WindowConfig(), maxsize)
         self.now = 0.0
         self.out: list[tuple[int, int, float]] = []
 
     def start(self) -> bool:
-        if self.window.opens_at(self.now) > self.now:
+        if self.window.next_start_at(self.now) > self.now:
             return False
         self.out.append((*self.window.start(self.now), self.now))
         return True
@@ -39,7 +39,7 @@ class Shop:
         if what == "good":
             self.window.succeeded(level, started_round, self.now - started)
         elif what == "neutral":
-            self.window.give_back()
+            self.window.release()
         else:
             return self.window.failed(level, started_round, started, self.now, shed=what == "shed")
         return False
@@ -53,7 +53,7 @@ class Shop:
         """Land those who are out, one after the other, each followed by new starts, as the desk does."""
         self.fill()
         if not self.out:
-            self.now = max(self.window.opens_at(self.now), math.nextafter(self.now, math.inf))
+            self.now = max(self.window.next_start_at(self.now), math.nextafter(self.now, math.inf))
             return 0
         self.now += seconds
         herd = len(self.out)
@@ -91,15 +91,15 @@ def test_g8_whatever_happens_the_window_keeps_its_bounds_and_permits_come_back(
         if what == "start":
             held = len(shop.out)
             if shop.start():
-                assert held < max(1, int(window.size)), "a slot too many"
+                assert held < max(1, int(window.limit)), "a slot too many"
         elif shop.out:
             shop.land(what, len(shop.out) // 2)
         assert len(shop.out) == window.active
-        assert 0.0 < window.size <= maxsize
-        assert shop.window.opens_at(shop.now) <= shop.now + window.rtt + 0.25 or shop.out, "nobody starves"
+        assert 0.0 < window.limit <= maxsize
+        assert shop.window.next_start_at(shop.now) <= shop.now + window.rtt + 0.25 or shop.out, "nobody starves"
     shop.leave()
     assert window.active == 0
-    assert window.opens_at(shop.now) < math.inf
+    assert window.next_start_at(shop.now) < math.inf
 
 
 @settings(max_examples=200, deadline=None)
@@ -110,12 +110,12 @@ def test_g8_a_success_never_shrinks_a_full_window_and_a_failure_never_grows_it(p
         for outcome in past:
             shop.play(1, outcome)
         while not shop.start():
-            shop.now = max(shop.window.opens_at(shop.now), math.nextafter(shop.now, math.inf))
+            shop.now = max(shop.window.next_start_at(shop.now), math.nextafter(shop.now, math.inf))
         shop.fill()
-        before = shop.window.size
+        before = shop.window.limit
         shop.now += 0.02
         shop.land(what)
-        assert shop.window.size >= before if what == "good" else shop.window.size <= before
+        assert shop.window.limit >= before if what == "good" else shop.window.limit <= before
 
 
 def test_g8_it_begins_with_one_attempt_and_doubles_each_round_trip() -> None:
@@ -127,11 +127,11 @@ def test_g8_a_503_shrinks_the_window_and_the_attempts_of_the_same_herd_do_not_ag
     shop = Shop()
     shop.play(40, "good")
     shop.fill()
-    before = shop.window.size
+    before = shop.window.limit
     shop.land("good")
     cuts = [shop.land("shed") for _ in range(8)]
     assert cuts == [True] + [False] * 7
-    assert 0.65 * before < shop.window.size < 0.75 * before
+    assert 0.65 * before < shop.window.limit < 0.75 * before
 
 
 def test_g8_a_server_that_says_too_much_is_asked_four_times_a_second_at_least() -> None:
@@ -140,7 +140,7 @@ def test_g8_a_server_that_says_too_much_is_asked_four_times_a_second_at_least() 
     for _ in range(20):
         shop.play(7, "shed", 0.005)
         shop.play(1, "good", 0.005)
-        assert shop.window.rtt / shop.window.size <= 0.25 + 1e-9
+        assert shop.window.rtt / shop.window.limit <= 0.25 + 1e-9
 
 
 def test_g10_a_server_that_says_too_much_to_everybody_is_found_down_within_two_seconds() -> None:
@@ -186,10 +186,10 @@ def test_g8_a_failed_attempt_keeps_its_slot_for_one_round_trip() -> None:
 def test_g8_a_window_that_stood_idle_halves_each_second() -> None:
     shop = Shop()
     shop.play(200, "good")
-    assert shop.window.size == 64.0
+    assert shop.window.limit == 64.0
     shop.now += 5.0
     assert shop.start()
-    assert shop.window.size == pytest.approx(2.0, rel=0.05)
+    assert shop.window.limit == pytest.approx(2.0, rel=0.05)
 
 
 def test_g8_a_window_larger_than_what_is_used_does_not_stay_so() -> None:
@@ -201,7 +201,7 @@ def test_g8_a_window_larger_than_what_is_used_does_not_stay_so() -> None:
         shop.now += 0.02
         shop.land("good")
         shop.land("good")
-    assert shop.window.size < 4.0
+    assert shop.window.limit < 4.0
 
 
 def test_g10_a_streak_that_luck_cannot_explain_leaves_two_in_flight_at_most() -> None:
@@ -212,7 +212,7 @@ def test_g10_a_streak_that_luck_cannot_explain_leaves_two_in_flight_at_most() ->
     cuts = [shop.land("lost") for _ in range(64)]
     assert sum(cuts) == 2, "the first failure, and the streak"
     shop.now += 1.0
-    assert shop.window.size <= 2.0
+    assert shop.window.limit <= 2.0
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -237,7 +237,7 @@ def test_g8_restart_forgets_everything_but_the_round_trip() -> None:
     shop.play(30, "lost")
     rtt, started_round = shop.window.rtt, shop.window.round
     shop.window.restart()
-    assert (1.0, 0, rtt) == (shop.window.size, shop.window.active, shop.window.rtt)
+    assert (1.0, 0, rtt) == (shop.window.limit, shop.window.active, shop.window.rtt)
     assert shop.window.round > started_round, "what is out is history"
     assert shop.window.chance(1) == 1.0
 
@@ -247,7 +247,7 @@ def test_g8_a_round_trip_that_grew_does_not_stretch_the_pace() -> None:
     shop.play(8, "good", 0.005)
     shop.play(8, "shed", 0.005)
     shop.window.rtt = 6.0
-    assert shop.window.opens_at(shop.now) <= shop.now + 6.0
+    assert shop.window.next_start_at(shop.now) <= shop.now + 6.0
     shop.now += 6.0
     assert shop.start(), "the failed attempt's slot is back, and no pace is slower than gap_shed"
 
@@ -266,13 +266,13 @@ def test_g8_a_round_trip_that_grew_does_not_stretch_the_pace() -> None:
 def test_g8_a_level_joins_the_baseline_if_it_fails_no_more_than_those_below(
     levels: list[tuple[int, int]], known: tuple[int, int]
 ) -> None:
-    baseline = _baseline([_Tally(seen, bad) for seen, bad in levels])
+    baseline = _baseline([_LossStats(seen, bad) for seen, bad in levels])
     assert known == (baseline.seen, baseline.bad)
 
 
 def test_g8_without_a_floor_it_is_one_at_a_time_as_fast_as_answers_come() -> None:
-    window = Window(WindowConfig(gap_max=0.0, gap_shed=0.0), 8)
+    window = ConcurrencyLimiter(WindowConfig(gap_max=0.0, gap_shed=0.0), 8)
     for i in range(20):
         level, started_round = window.start(float(i))
         window.failed(level, started_round, float(i), i + 0.9, shed=i % 2 == 0)
-    assert (1.0, 0) == (window.size, window.level)
+    assert (1.0, 0) == (window.limit, window.level)

@@ -17,25 +17,27 @@ def words(waiter: Waiter) -> str:
 
 def test_the_seconds_that_calls_wait_are_booked_by_what_they_wait_for() -> None:
     desk = Told(breaker=QUICK)
-    assert [0.0, 0.0, 0.0] == list(desk.desk.waited_at(1.0).values())
+    assert [0.0, 0.0, 0.0] == list(desk.desk.waiters.times.until(1.0, desk.desk.waiters.count).values())
     desk.ask(patience=FOREVER)
     desk.ask(patience=FOREVER)
-    assert desk.desk.waited_at(2.0) == {"probe": 0.0, "hold": 0.0, "flight": 2.0}
+    assert desk.desk.waiters.times.until(2.0, desk.desk.waiters.count) == {"probe": 0.0, "hold": 0.0, "flight": 2.0}
     desk.later(1.5, DOWN_502)  # until 2.5: a flight each; then open until 4.5, and a probe
     desk.at(4.5)
-    assert desk.desk.waited == {"probe": 4.0, "hold": 0.0, "flight": 3.0}
+    assert desk.desk.waiters.times._seconds == {"probe": 4.0, "hold": 0.0, "flight": 3.0}
     desk.later(0.5, COUNTING)  # until 5.0; one is told, and one is held for 30 s of the 32 to come
     desk.hear()
-    assert desk.desk.waited_at(37.0) == {"probe": 7.0, "hold": 30.0, "flight": 3.0}
-    assert desk.desk.waited == {"probe": 5.0, "hold": 0.0, "flight": 3.0}, "reading books nothing"
-    assert desk.desk.waited_at(4.0) == desk.desk.waited, "and nothing is booked back"
+    assert desk.desk.waiters.times.until(37.0, desk.desk.waiters.count) == {"probe": 7.0, "hold": 30.0, "flight": 3.0}
+    assert desk.desk.waiters.times._seconds == {"probe": 5.0, "hold": 0.0, "flight": 3.0}, "reading books nothing"
+    assert desk.desk.waiters.times.until(4.0, desk.desk.waiters.count) == desk.desk.waiters.times._seconds, (
+        "and nothing is booked back"
+    )
 
 
 def test_nobody_who_waits_costs_no_seconds() -> None:
     desk, _ = served()
-    booked = dict(desk.desk.waited)
+    booked = dict(desk.desk.waiters.times._seconds)
     desk.at(100.0)
-    assert booked == desk.desk.waited_at(200.0) == desk.desk.waited
+    assert booked == desk.desk.waiters.times.until(200.0, desk.desk.waiters.count) == desk.desk.waiters.times._seconds
 
 
 def test_a_hold_while_closed_is_a_hold_first_and_a_flight_then() -> None:
@@ -43,14 +45,14 @@ def test_a_hold_while_closed_is_a_hold_first_and_a_flight_then() -> None:
     desk.ask(patience=FOREVER)
     desk.ask(patience=FOREVER)
     desk.later(0.5, COUNTING)
-    assert desk.desk.waited_at(35.5) == {"probe": 0.0, "hold": 30.0, "flight": 5.0}
+    assert desk.desk.waiters.times.until(35.5, desk.desk.waiters.count) == {"probe": 0.0, "hold": 30.0, "flight": 5.0}
 
 
 def test_g9_a_call_that_leaves_an_outage_knows_all_about_it() -> None:
     desk, account = served(breaker=QUICK)
     old = account.token
     assert old is not None
-    desk.feed(desk.desk.invalidate(account, old, True, desk.now))
+    desk.feed(desk.desk.token_refused(account, old, desk.moment))
     desk.at(10.0)
     desk.ask(patience=FOREVER)
     desk.later(0.5, DOWN_502)  # open at 10.5, until 12.5
@@ -81,7 +83,7 @@ def test_g15_who_cannot_wait_for_the_next_code_is_told_when_it_comes() -> None:
     desk.ask(account, 60.0)
     desk.later(0.5, Outcome(LOCAL, detail="spent", code_wait=True))
     window = 30.0 - (WALL + 1.5) % 30.0
-    assert account.totp_at == desk.now + window
+    assert account.next_code_at == desk.now + window
     assert f"the next one comes in {window:.0f} s" in words(desk.ask(account, 5.0))
 
 
@@ -96,7 +98,7 @@ def test_g9_who_got_no_turn_while_closed_says_so() -> None:
 def test_g9_calls_that_never_park_leave_when_the_breaker_opens_but_for_those_on_the_wire() -> None:
     desk = Told(maxsize=1)
     out, queued = desk.ask(patience=0.0), desk.ask(patience=0.0)
-    desk.feed(desk.desk.force("open", desk.now))
+    desk.feed(desk.desk.force("open", desk.moment))
     assert (False, True) == (out.done, queued.done)
     desk.later(0.5, DOWN_502)
     assert out.done
@@ -126,7 +128,7 @@ def test_g9_patience_is_counted_to_within_a_percent() -> None:
 def test_g14_no_refresh_of_a_refused_key() -> None:
     desk, account = served()
     desk.at(60_000.0)
-    desk.desk.denials.deny(account, REFUSED, desk.now, desk.wall)
+    desk.desk.denials.deny(account, REFUSED, desk.moment)
     desk.refresh(account)
     assert desk.out == []
     desk.at(desk.now + 60.0)
@@ -136,7 +138,7 @@ def test_g14_no_refresh_of_a_refused_key() -> None:
 
 def test_g26_no_refresh_after_the_end() -> None:
     desk, account = served()
-    desk.feed(desk.desk.close(desk.now))
+    desk.feed(desk.desk.close(desk.moment))
     desk.at(60_000.0)
     desk.refresh(account)
     assert nothing_left(desk)
@@ -158,30 +160,34 @@ def test_g5_a_late_token_that_nobody_waits_for_is_kept() -> None:
 
 def test_g3_cancelling_twice_or_before_asking_changes_nothing() -> None:
     desk = Told()
-    never = Waiter(Account(), 5.0, None, None)
+    never = Waiter(Account(), 5.0)
     cancel(desk, never)
     waiter = desk.ask()
     cancel(desk, waiter)
     cancel(desk, waiter)
-    assert desk.desk.waiting == 0
+    assert desk.desk.waiters.count == 0
 
 
 def test_when_the_endpoint_last_gave_a_token_is_known() -> None:
     desk = Told()
-    assert desk.desk.granted_at == -float("inf")
+    assert desk.desk.history.granted_at == -float("inf")
     desk.ask()
     desk.later(0.5, GOOD)
-    assert desk.desk.granted_at == 1.5
+    assert desk.desk.history.granted_at == 1.5
 
 
 def test_g17_a_token_lives_as_long_as_it_was_said_to_and_ages_by_its_key() -> None:
-    desk, account = Told(), Account(spread=0.5)
-    account.fails = 3
+    desk, account = Told(), Account(jitter_hash=0.5)
+    account._failures = 3
     desk.ask(account)
     desk.later(0.5, Outcome("ok", 200, jwt="j", life=1000.0))
     assert account.token is not None
-    assert (1001.5, 701.5, WALL + 1001.5) == (account.token.ends, account.token.soft, account.token.ends_wall)
-    assert account.fails == 0
+    assert (1001.5, 701.5, WALL + 1001.5) == (
+        account.token.ends,
+        account.token.refresh_at,
+        account.token.ends_wall,
+    )
+    assert account._failures == 0
 
 
 def test_g11_who_is_sent_away_is_told_of_what_happened() -> None:
@@ -213,26 +219,29 @@ def test_g9_who_never_parks_and_is_late_as_well_is_told_once() -> None:
     desk.later(0.5, Outcome("down", 503, "HTTP 503", retry_after=60.0))
     assert [waiter] == desk.done
     assert nothing_left(desk)
-    assert desk.desk._no_parking == {}
+    assert desk.desk.waiters._nonblocking == {}
 
 
 def test_g9_one_that_never_parks_leaves_and_the_other_still_never_parks() -> None:
     desk, account = Told(), Account()
     gone, stays = desk.ask(account, 0.0), desk.ask(account, 0.0)
     cancel(desk, gone)
-    assert [[stays]] == [list(impatient) for impatient in desk.desk._no_parking.values()]
+    assert [[stays]] == [list(impatient) for impatient in desk.desk.waiters._nonblocking.values()]
     desk.later(0.5, DOWN_502)
     assert stays.done
-    assert desk.desk._no_parking == {}
+    assert desk.desk.waiters._nonblocking == {}
 
 
 def test_g9_what_is_over_this_very_moment_is_no_reason_any_more() -> None:
     desk, account = Told(maxsize=1), Account()
     desk.ask(patience=FOREVER)
     waiter = desk.ask(account, FOREVER)
-    assert account.flight is not None
-    desk.desk.hold_until = account.held_until = account.totp_at = desk.now
-    assert "got none" in desk.desk._why_not(account.flight, waiter, desk.now).message
+    assert desk.desk.waiters.flights.get(account) is not None
+    desk.desk.rate_limit.paused_until = account.cooldown_until = account.next_code_at = desk.now
+    flight = desk.desk.waiters.flights[account]
+    desk.desk.waiters.dismiss(flight, [waiter], desk.moment)
+    assert waiter.failure is not None
+    assert "got none" in waiter.failure.message
 
 
 def test_g12_whose_retry_the_budget_refuses_to_the_end_hears_of_its_failure() -> None:
@@ -260,8 +269,8 @@ def test_g9_who_cannot_wait_probes_the_very_moment_that_it_may(held: bool) -> No
     desk = Told(breaker=QUICK)
     desk.force("open")
     desk.at(3.0)
-    desk.desk.hold_until = 3.0 if held else -1.0
-    assert desk.desk.circuit.probe_at == 3.0
+    desk.desk.rate_limit.paused_until = 3.0 if held else -1.0
+    assert desk.desk.breaker.probe_at == 3.0
     assert not desk.ask(patience=0.0).done
     assert [True] == [permit.is_probe for permit in desk.out]
 
@@ -288,4 +297,4 @@ def test_g9_a_patient_call_may_leave_those_that_never_park() -> None:
     desk, account = Told(), Account()
     stays, gone = desk.ask(account, 0.0), desk.ask(account, 60.0)
     cancel(desk, gone)
-    assert [[stays]] == [list(impatient) for impatient in desk.desk._no_parking.values()]
+    assert [[stays]] == [list(impatient) for impatient in desk.desk.waiters._nonblocking.values()]

@@ -16,7 +16,8 @@ from tests.support.private import (
     LOCAL,
     OK,
     Account,
-    Elsewhere,
+    HandledElsewhere,
+    Instant,
     Outcome,
     Token,
     TrackRecord,
@@ -31,7 +32,7 @@ SHORT = Outcome(OK, 200, jwt="short", life=3.0)
 
 
 def a_token(jwt: str = "jwt", life: float = 3600.0, now: float = 0.0) -> Token:
-    return issue(jwt, life, 0.0, 0.0, now, WALL + now, CONFIG)
+    return issue(jwt, life, 0.0, 0.0, Instant(now, WALL + now), CONFIG)
 
 
 def jwt_until(moment: float) -> str:
@@ -48,7 +49,7 @@ def served(outcome: Outcome = GOOD, **options: bool) -> tuple[Desk, Account]:
 
 def give_code(desk: Desk, account: Account) -> None:
     if account.totp:
-        desk.feed(desk.desk.code_given(account, desk.now, desk.wall))
+        desk.feed(desk.desk.code_given(account, desk.moment))
 
 
 def words_of(waiter: Waiter) -> str:
@@ -113,7 +114,7 @@ def test_g18_a_token_in_its_margin_is_served_until_the_pause_is_over() -> None:
     desk.at(2.9)
     waiter = desk.ask(account)
     assert waiter.token is account.token
-    assert not account.flight, "nor is it refreshed ahead of time"
+    assert not desk.desk.waiters.flights.get(account), "nor is it refreshed ahead of time"
 
 
 # -- what was refused --------------------------------------------------------------------------------------------
@@ -181,9 +182,9 @@ def test_g19_another_token_takes_the_place_of_one_that_was_refused(life: float, 
     assert old is not None
     desk.at(5.0)
     other = a_token("other", life, 5.0)
-    desk.feed(desk.desk.adopt(account, other, desk.now, desk.wall, instead_of=old))
+    desk.feed(desk.desk.adopt(account, other, desk.moment, instead_of=old))
     assert (other, old.ends_wall, issued_at) == (account.token, account.last_expiry, account.record.issued_at)
-    desk.feed(desk.desk.adopt(account, old, desk.now, desk.wall, instead_of=other))
+    desk.feed(desk.desk.adopt(account, old, desk.moment, instead_of=other))
     assert account.token is other, "it was refused"
 
 
@@ -200,14 +201,14 @@ def test_g19_a_token_from_elsewhere_is_news_if_it_ends_later_or_there_is_none() 
 @pytest.mark.parametrize(
     "answer",
     [
-        GOOD, REFUSED, Outcome(LOCAL, elsewhere=Elsewhere(token=("theirs", 3600.0))),
+        GOOD, REFUSED, Outcome(LOCAL, elsewhere=HandledElsewhere(token=("theirs", 3600.0))),
     ],
     ids=["a token", "a refusal", "another process's token"],
 )  # fmt: skip
 def test_g19_what_was_asked_before_an_invalidation_is_asked_again(answer: Outcome) -> None:
     desk, account = Desk(), Account()
     waiter = desk.ask(account)
-    desk.feed(desk.desk.invalidate(account, None, False, desk.now))
+    desk.feed(desk.desk.invalidate(account, desk.moment))
     desk.answer(desk.out[0], answer)
     assert (False, None, None) == (waiter.done, account.token, account.denial)
     desk.answer(desk.out[0], replace(GOOD, jwt="new"))
@@ -219,10 +220,15 @@ def test_g19_what_was_asked_before_an_invalidation_is_asked_again(answer: Outcom
 def test_g19_a_refresh_that_nobody_waits_for_ends_with_an_invalidation() -> None:
     desk, account = served()
     desk.at(80_000.0)
-    desk.feed(desk.desk.refresh(account, desk.now, desk.wall))
-    desk.feed(desk.desk.invalidate(account, None, False, desk.now))
+    desk.feed(desk.desk.refresh(account, desk.moment))
+    desk.feed(desk.desk.invalidate(account, desk.moment))
     desk.answer(desk.out[0], GOOD)
-    assert ([], None, None, {}) == (desk.out, account.token, account.flight, desk.desk.flights)
+    assert ([], None, None, {}) == (
+        desk.out,
+        account.token,
+        desk.desk.waiters.flights.get(account),
+        desk.desk.waiters.flights,
+    )
 
 
 def test_g19_an_invalidation_ends_the_pause_of_who_waits() -> None:
@@ -230,7 +236,7 @@ def test_g19_an_invalidation_ends_the_pause_of_who_waits() -> None:
     desk.at(3.5)
     desk.ask(account)
     assert [] == desk.out
-    desk.feed(desk.desk.invalidate(account, None, False, desk.now))
+    desk.feed(desk.desk.invalidate(account, desk.moment))
     assert len(desk.out) == 1
 
 
@@ -247,7 +253,7 @@ def test_g15_each_code_that_is_refused_in_a_row_waits_twice_as_many_windows() ->
         desk.answer(desk.out[0], SPENT)
         now = desk.now + (first if desk.now == 0.0 else window) + windows * window
         assert not waiter.done
-        assert now == pytest.approx(account.totp_at)
+        assert now == pytest.approx(account.next_code_at)
         desk.at(now)
     give_code(desk, account)
     desk.answer(desk.out[0], GOOD)
@@ -263,4 +269,4 @@ def test_g15_who_cannot_wait_for_the_next_code_is_told_of_the_refusal(patience: 
     again = desk.ask(account, patience)
     for told in (waiter, again):
         assert "the next one may work. The API key is fine); the next one is sent in" in words_of(told)
-    assert ([], {}) == (desk.out, desk.desk.flights)
+    assert ([], {}) == (desk.out, desk.desk.waiters.flights)

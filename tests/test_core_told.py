@@ -6,7 +6,7 @@ import pytest
 
 from colony_pool.config import RetryBudgetConfig, TokenConfig
 from tests.desk import DOWN_502, FOREVER, GOOD, MINE, REFUSED, SILENCE, WALL, cancel
-from tests.support.private import FAULT, LOCAL, Account, Outcome, Waiter, issue
+from tests.support.private import FAULT, LOCAL, Account, Instant, Outcome, Waiter, issue
 from tests.support.private import events as ev
 from tests.told import Told, begun, called, ended, served
 
@@ -78,12 +78,12 @@ def test_g12_a_retry_that_the_budget_refuses_is_told_once() -> None:
         cancel(desk, desk.ask(patience=FOREVER))
         desk.at(desk.now + 1.0)
     assert ev.RetryDenied("budget") not in desk.hear()
-    assert desk.desk.budget.balance(desk.now) == 0.0
+    assert desk.desk.retry_budget.balance(desk.now) == 0.0
 
 
 def test_g12_a_refill_that_rounding_puts_at_this_very_moment_is_asked_for_a_moment_later() -> None:
     desk = Told(budget=RetryBudgetConfig(ratio=0.0, reserve=1, window=21.0))
-    desk.desk.budget.withdraw(desk.now)
+    desk.desk.retry_budget.withdraw(desk.now)
     desk.ask(patience=FOREVER)
     desk.later(0.5, DOWN_502)
     desk.at(5.0)
@@ -171,7 +171,7 @@ def test_g14_a_server_that_refuses_everybody_is_blamed() -> None:
     desk = Told()
     accounts = [Account() for _ in range(5)]
     for account in accounts:
-        account.ever_good = True
+        account.has_succeeded = True
         waiter = desk.ask(account)
         desk.hear()
         desk.later(0.5, Outcome("denied", 401, "no", "CODE"))
@@ -197,7 +197,7 @@ def test_g19_a_refresh_that_a_401_forced_says_so() -> None:
     desk, account = served()
     old = account.token
     assert old is not None
-    desk.feed(desk.desk.invalidate(account, old, True, desk.now))
+    desk.feed(desk.desk.token_refused(account, old, desk.moment))
     assert (None, True, desk.now, old.ends_wall) == (
         account.token, account.forced, account.record.forced_at, account.last_expiry,
     )  # fmt: skip
@@ -208,16 +208,21 @@ def test_g19_a_refresh_that_a_401_forced_says_so() -> None:
     assert not account.forced
 
 
-@pytest.mark.parametrize("forced", [True, False])
-def test_g19_a_token_that_was_dropped_by_hand_forces_nothing(forced: bool) -> None:
+def test_g19_a_token_that_was_refused_says_nothing_of_its_key() -> None:
     desk, account = served()
-    account.denial = desk.desk.denials.deny(account, REFUSED, desk.now, desk.wall)
-    desk.feed(desk.desk.invalidate(account, account.token, False, desk.now))
+    account.denial = desk.desk.denials.deny(account, REFUSED, desk.moment)
+    assert account.token is not None
+    desk.feed(desk.desk.token_refused(account, account.token, desk.moment))
+    assert account.forced
+    assert account.denial is not None
+
+
+def test_g19_a_token_that_was_dropped_by_hand_forces_nothing() -> None:
+    desk, account = served()
+    account.denial = desk.desk.denials.deny(account, REFUSED, desk.moment)
+    desk.feed(desk.desk.invalidate(account, desk.moment))
     assert (None, False, -float("inf")) == (account.token, account.forced, account.record.forced_at)
-    assert account.denial is not None, "a rejected token says nothing of its key"
-    desk.feed(desk.desk.invalidate(account, None, forced, desk.now))
     assert account.denial is None
-    assert not account.forced, "there was none left to lose"
 
 
 def test_a_token_from_the_disk_serves_who_waits_in_the_queue() -> None:
@@ -225,12 +230,12 @@ def test_a_token_from_the_disk_serves_who_waits_in_the_queue() -> None:
     desk.ask()
     waiter = desk.ask(account)
     desk.hear()
-    found = issue("disk", 3600.0, 0.0, 0.0, desk.now, desk.wall, TokenConfig())
-    desk.feed(desk.desk.adopt(account, found, desk.now, desk.wall))
+    found = issue("disk", 3600.0, 0.0, 0.0, desk.moment, TokenConfig())
+    desk.feed(desk.desk.adopt(account, found, desk.moment))
     assert [ev.TokenAsked("disk"), called("ok", 0.0), ev.RefreshFinished("miss", "success", 0.0)] == desk.hear()
     assert waiter.token is account.token is found
     assert [(account, found, None)] == desk.grants
-    desk.feed(desk.desk.adopt(account, found, desk.now, desk.wall))
+    desk.feed(desk.desk.adopt(account, found, desk.moment))
     assert [] == desk.hear(), "it is no better than what is there"
 
 
@@ -239,16 +244,16 @@ def test_a_token_from_the_disk_that_is_in_its_margin_ends_no_waiting() -> None:
     desk.ask()
     waiter = desk.ask(account)
     account.forced = True
-    short = issue("disk", 10.0, 3600.0, 0.0, desk.now, desk.wall, TokenConfig())
-    desk.feed(desk.desk.adopt(account, short, desk.now, desk.wall))
+    short = issue("disk", 10.0, 3600.0, 0.0, desk.moment, TokenConfig())
+    desk.feed(desk.desk.adopt(account, short, desk.moment))
     assert (False, False) == (waiter.done, account.forced)
 
 
 def test_a_token_from_the_disk_leaves_an_attempt_that_is_out_alone() -> None:
     desk, account = Told(), Account()
     waiter = desk.ask(account)
-    found = issue("disk", 3600.0, 0.0, 0.0, desk.now, desk.wall, TokenConfig())
-    desk.feed(desk.desk.adopt(account, found, desk.now, desk.wall))
+    found = issue("disk", 3600.0, 0.0, 0.0, desk.moment, TokenConfig())
+    desk.feed(desk.desk.adopt(account, found, desk.moment))
     assert not waiter.done
     desk.later(0.5, GOOD)
     assert waiter.token is account.token is not found
@@ -260,15 +265,15 @@ def test_g26_a_pool_that_closes_tells_everybody_and_aborts_what_is_out() -> None
     permit = desk.out[0]
     desk.at(1.5)
     desk.hear()
-    desk.feed(desk.desk.close(desk.now))
+    desk.feed(desk.desk.close(desk.moment))
     assert [permit] == desk.aborted
     assert permit.alive is False
     assert desk.hear() == [
         called("error", 0.5), ev.RefreshFinished("miss", "failure", 0.5), called("fast_fail", 0.5)
     ]  # fmt: skip
     assert ["PoolClosedError"] * 2 == [type(w.failure.exception()).__name__ for w in waiters if w.failure]
-    late = Waiter(Account(), 5.0, None, None)
-    desk.feed(desk.desk.demand(late, desk.now, WALL))
+    late = Waiter(Account(), 5.0)
+    desk.feed(desk.desk.demand(late, Instant(desk.now, WALL)))
     assert [ev.TokenAsked("refused"), called("fast_fail", 0.0)] == desk.hear()
     assert late.failure is not None
     assert late.failure.error.__name__ == "PoolClosedError"

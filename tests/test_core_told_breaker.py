@@ -157,7 +157,7 @@ def test_g13_a_second_429_prolongs_the_hold_and_does_not_begin_another() -> None
     desk.later(0.5, COUNTING)
     desk.later(0.5, COUNTING)
     holds = [event for event in desk.hear() if isinstance(event, ev.HoldStarted)]
-    assert (1, 32.5) == (len(holds), desk.desk.hold_until)
+    assert (1, 32.5) == (len(holds), desk.desk.rate_limit.paused_until)
 
 
 def test_g13_the_last_permitted_request_holds_everybody() -> None:
@@ -168,7 +168,7 @@ def test_g13_the_last_permitted_request_holds_everybody() -> None:
     desk.later(0.5, Outcome("ok", 200, jwt="j", exhausted_for=20.0))
     held = ev.HoldStarted(20.0, "the rate limit is used up", "exhausted", 2)
     assert [ended("ok", 200, 0.5), held, called("ok", 0.5)] == desk.hear()[:3]
-    assert desk.desk.hold_cause == "the rate limit is used up"
+    assert desk.desk.rate_limit.cause == "the rate limit is used up"
 
 
 def test_g8_a_window_that_is_cut_says_how_small_it_is_now() -> None:
@@ -176,4 +176,4 @@ def test_g8_a_window_that_is_cut_says_how_small_it_is_now() -> None:
     desk.ask(patience=FOREVER)
     desk.hear()
     desk.later(0.5, DOWN_502)
-    assert ev.WindowCut(desk.desk.window.size) in desk.events
+    assert ev.WindowCut(desk.desk.limiter.limit) in desk.events

@@ -6,7 +6,7 @@ import pytest
 
 from colony_pool.config import BreakerConfig, RetryConfig, TokenConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, WALL
-from tests.support.private import DOWN, LOCAL, Account, Luck, Outcome, _Tally, issue
+from tests.support.private import DOWN, LOCAL, Account, Instant, Luck, Outcome, _LossStats, issue
 from tests.told import QUICK, Told, served
 
 BUSY_503 = Outcome(DOWN, 503, "HTTP 503", retry_after=20.0)
@@ -14,22 +14,22 @@ JITTERY = RetryConfig(max_retries=6, base_delay=2.0, max_delay=60.0, retry_on=fr
 
 
 @pytest.mark.parametrize("step", ["demand", "refresh", "cancel", "tick", "result", "adopt"])
-def test_g20_every_input_that_knows_the_wall_clock_sets_it_and_books_the_time_since(step: str) -> None:
+def test_every_input_of_a_call_books_the_time_since_the_last_one(step: str) -> None:
     desk, account = Told(), Account()
     waiter = desk.ask(account)
-    desk.now, wall = 3.0, WALL + 500.0
-    token = issue("disk", 10.0, 0.0, 0.0, 3.0, wall, TokenConfig())
+    desk.now, at = 3.0, Instant(3.0, WALL + 500.0)
+    token = issue("disk", 10.0, 0.0, 0.0, at, TokenConfig())
     core = desk.desk
     steps = {
-        "demand": lambda: core.demand(type(waiter)(account, 5.0, None, None), 3.0, wall),
-        "refresh": lambda: core.refresh(account, 3.0, wall),
-        "cancel": lambda: core.cancel(waiter, 3.0, wall),
-        "tick": lambda: core.tick(3.0, wall),
-        "result": lambda: core.result(desk.out[0], DOWN_502, 3.0, wall),
-        "adopt": lambda: core.adopt(account, token, 3.0, wall),
+        "demand": lambda: core.demand(type(waiter)(account, 5.0), at),
+        "refresh": lambda: core.refresh(account, at),
+        "cancel": lambda: core.cancel(waiter, at),
+        "tick": lambda: core.tick(at),
+        "result": lambda: core.result(desk.out[0], DOWN_502, at),
+        "adopt": lambda: core.adopt(account, token, at),
     }
     desk.feed(steps[step]())
-    assert (wall, 2.0) == (core._wall, core.waited["flight"])
+    assert core.waiters.times.until(3.0, 0)["flight"] == 2.0
 
 
 @pytest.mark.parametrize("step", ["invalidate", "force", "close"])
@@ -38,13 +38,13 @@ def test_every_other_input_books_the_time_since_the_last_one(step: str) -> None:
     desk.ask(account)
     core = desk.desk
     steps = {
-        "invalidate": lambda: core.invalidate(account, None, False, 3.0),
-        "force": lambda: core.force("open", 3.0),
-        "close": lambda: core.close(3.0),
+        "invalidate": lambda: core.invalidate(account, desk.moment),
+        "force": lambda: core.force("open", Instant(3.0, WALL + 3.0)),
+        "close": lambda: core.close(desk.moment),
     }
     desk.now = 3.0
     desk.feed(steps[step]())
-    assert (WALL + 1.0, 2.0) == (core._wall, core.waited["flight"])
+    assert core.waiters.times.until(3.0, 0)["flight"] == 2.0
 
 
 def test_g10_what_is_lost_is_an_average_of_the_last_64() -> None:
@@ -59,7 +59,7 @@ def test_g10_what_is_lost_is_an_average_of_the_last_64() -> None:
     assert likely[0] == pytest.approx(1 / 64)
     assert likely[0] < likely[20] < likely[40]
     desk.desk.luck = luck
-    desk.feed(desk.desk.force("closed", desk.now))
+    desk.feed(desk.desk.force("closed", desk.moment))
     assert luck.likely == pytest.approx(1 / 16), "a closed period begins anew"
 
 
@@ -71,7 +71,7 @@ def test_g10_when_the_endpoint_last_lived_is_known(outcome: Outcome, probe: bool
         desk.force("half_open")
     desk.ask()
     desk.later(0.5, outcome)
-    assert (1.5, 0.5) == (desk.desk.luck.last_success, desk.desk.window.rtt)
+    assert (1.5, 0.5) == (desk.desk.luck.last_success, desk.desk.limiter.rtt)
 
 
 @pytest.mark.parametrize(("after", "state"), [(1.5, "closed"), (2.0, "open"), (9.0, "open")])
@@ -81,18 +81,18 @@ def test_g10_the_last_failure_counts_after_two_seconds_without_a_success(after: 
     desk.later(0.0, GOOD)
     desk.ask()
     desk.later(after, DOWN_502)
-    assert state == desk.desk.circuit.state
+    assert state == desk.desk.breaker.state
 
 
 def test_g10_or_at_once_if_chance_is_out_of_the_question() -> None:
     desk = Told(breaker=BreakerConfig(fail_max=16, quiet=2.0))
     desk.ask()
     desk.later(0.0, GOOD)
-    desk.desk.window._luck = _Tally(64.0, 0.0)
-    desk.desk.circuit.failures = 15
+    desk.desk.limiter._overall = _LossStats(64.0, 0.0)
+    desk.desk.breaker.failures = 15
     desk.ask()
     desk.later(0.1, DOWN_502)
-    assert desk.desk.circuit.state == "open"
+    assert desk.desk.breaker.state == "open"
 
 
 def test_g10_a_failure_that_is_not_the_last_one_counts_at_once() -> None:
@@ -102,7 +102,7 @@ def test_g10_a_failure_that_is_not_the_last_one_counts_at_once() -> None:
     for failures in (1, 2, 2, 2):
         desk.ask(patience=FOREVER)
         desk.later(0.0, DOWN_502)
-        assert (failures, "closed") == (desk.desk.circuit.failures, desk.desk.circuit.state)
+        assert (failures, "closed") == (desk.desk.breaker.failures, desk.desk.breaker.state)
         desk.at(desk.now + 0.1)
         while desk.out:
             desk.answer(desk.out[0], Outcome(LOCAL))
@@ -115,25 +115,25 @@ def test_g10_who_began_before_the_last_cut_is_no_evidence() -> None:
     assert len(desk.out) == 2
     desk.later(0.1, DOWN_502)
     desk.later(0.0, DOWN_502)
-    assert desk.desk.circuit.failures == 1
+    assert desk.desk.breaker.failures == 1
 
 
 def test_a_429_is_neither_good_nor_bad_and_gives_its_slot_back() -> None:
     desk = Told()
     desk.ask()
     desk.later(0.5, COUNTING)
-    assert (0, 0, Luck().likely) == (desk.desk.window.active, desk.desk.circuit.failures, desk.desk.luck.likely)
+    assert (0, 0, Luck().likely) == (desk.desk.limiter.active, desk.desk.breaker.failures, desk.desk.luck.likely)
 
 
 def test_g6_a_503_postpones_the_probe_by_what_it_asks_for() -> None:
     desk = Told(breaker=QUICK)
     desk.ask(patience=FOREVER)
     desk.later(0.5, BUSY_503)
-    assert desk.desk.circuit.probe_at == 21.5
+    assert desk.desk.breaker.probe_at == 21.5
     desk.at(21.5)
     desk.later(0.5, BUSY_503)
-    assert desk.desk.circuit.probe_at == 42.0
-    assert (2, 503) == (desk.desk.circuit.failures, desk.desk.circuit.last_status)
+    assert desk.desk.breaker.probe_at == 42.0
+    assert (2, 503) == (desk.desk.breaker.failures, desk.desk.breaker.last_status)
 
 
 def test_a_throttled_probe_opens_it_anew_for_the_same_time() -> None:
@@ -142,7 +142,7 @@ def test_a_throttled_probe_opens_it_anew_for_the_same_time() -> None:
     desk.ask(patience=FOREVER)
     desk.at(3.0)
     desk.later(0.5, Outcome("throttled", 429, retry_after=1.0))
-    circuit = desk.desk.circuit
+    circuit = desk.desk.breaker
     assert (("HTTP 429", 429), "open", 1) == ((circuit.cause, circuit.last_status), circuit.state, circuit.level)
     assert ["open", "half_open", "open"] == desk.replays
 
@@ -150,21 +150,21 @@ def test_a_throttled_probe_opens_it_anew_for_the_same_time() -> None:
 def test_an_operators_half_open_is_open_since_then() -> None:
     desk = Told()
     desk.force("half_open")
-    assert desk.desk.circuit.opened_at == 1.0
-    generation = desk.desk.circuit.generation
+    assert desk.desk.breaker.opened_at == 1.0
+    generation = desk.desk.breaker.generation
     desk.force("half_open")
-    assert generation == desk.desk.circuit.generation, "the probe that is out is the one that was asked for"
+    assert generation == desk.desk.breaker.generation, "the probe that is out is the one that was asked for"
 
 
 def test_g6_success_that_empties_the_queue_starts_the_delay_anew() -> None:
     desk = Told()
-    desk.desk.circuit.level = 5
+    desk.desk.breaker.level = 5
     desk.ask()
     desk.ask()
     desk.later(0.5, GOOD)
-    assert desk.desk.circuit.level == 5, "one still waits"
+    assert desk.desk.breaker.level == 5, "one still waits"
     desk.later(0.5, GOOD)
-    assert desk.desk.circuit.level == 0
+    assert desk.desk.breaker.level == 0
 
 
 def test_g14_a_denied_key_says_for_how_long_it_rests() -> None:
@@ -176,7 +176,7 @@ def test_g14_a_denied_key_says_for_how_long_it_rests() -> None:
     [denied] = [event for event in desk.hear() if type(event).__name__ == "KeyDenied"]
     assert (401, "AUTH_2FA_INVALID", True) == (denied.status, denied.code, denied.code_only)
     assert denied.seconds == pytest.approx(window)
-    assert account.totp_at == 1.5 + window
+    assert account.next_code_at == 1.5 + window
 
 
 def test_g5_attempts_of_an_older_period_take_room_until_they_land_and_nobody_spins_for_them() -> None:
@@ -193,7 +193,7 @@ def test_g5_attempts_of_an_older_period_take_room_until_they_land_and_nobody_spi
 
 def test_g12_a_first_attempt_earns_retries_and_a_retry_costs_one() -> None:
     desk = Told()
-    budget = desk.desk.budget
+    budget = desk.desk.retry_budget
     desk.ask(patience=FOREVER)
     assert budget.balance(desk.now) == 12.0
     desk.later(0.5, DOWN_502)
@@ -217,4 +217,4 @@ def test_g8_only_a_503_says_that_it_was_too_much(status: int, lost: float) -> No
     desk = Told()
     desk.ask(patience=FOREVER)
     desk.later(0.5, Outcome(DOWN, status, f"HTTP {status}"))
-    assert (lost, 1.0) == (sum(level.bad for level in desk.desk.window._levels), desk.desk.window._luck.bad)
+    assert (lost, 1.0) == (sum(level.bad for level in desk.desk.limiter._levels), desk.desk.limiter._overall.bad)

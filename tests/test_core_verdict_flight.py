@@ -6,7 +6,7 @@ import pytest
 
 from colony_pool.config import AUTH_TOKEN_RETRY, BreakerConfig, RetryConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, SILENCE, WALL, cancel, nothing_left
-from tests.support.private import DOWN, LOCAL, Account, Outcome
+from tests.support.private import DOWN, LOCAL, Account, Instant, Outcome
 from tests.support.private import actions as act
 from tests.support.private import events as ev
 from tests.told import QUICK, Told, served
@@ -20,15 +20,15 @@ JITTERY = RetryConfig(max_retries=6, base_delay=2.0, max_delay=60.0, retry_on=fr
 def test_g17_a_failed_refresh_rests_for_a_while(outcome: Outcome, rand: float, rest: float) -> None:
     desk, account = served()
     desk.at(60_000.0)
-    desk.desk._rand = lambda: rand
+    desk.rand = lambda: rand
     desk.refresh(account)
     desk.later(0.5, outcome)
-    assert account.rest_until == desk.now + rest
+    assert account.refresh_not_before == desk.now + rest
     account.denial = None
-    desk.at(account.rest_until - 0.1)
+    desk.at(account.refresh_not_before - 0.1)
     desk.refresh(account)
     assert desk.out == []
-    desk.at(account.rest_until)
+    desk.at(account.refresh_not_before)
     desk.refresh(account)
     assert [account] == [permit.account for permit in desk.out]
 
@@ -38,31 +38,31 @@ def test_g15_a_refresh_without_a_code_does_not_rest() -> None:
     desk.at(60_000.0)
     desk.refresh(account)
     desk.later(0.5, Outcome(LOCAL, code_wait=True))
-    assert account.rest_until == -float("inf")
+    assert account.refresh_not_before == -float("inf")
 
 
 def test_a_call_that_waits_rests_no_refresh() -> None:
     desk, account = Told(), Account()
     desk.ask(account)
     desk.later(0.5, DOWN_502)
-    assert account.rest_until == -float("inf")
+    assert account.refresh_not_before == -float("inf")
 
 
 def test_g12_a_local_end_was_no_attempt() -> None:
     desk, account = Told(), Account(totp=True)
-    desk.feed(desk.desk.force("open", 1.0))
-    desk.feed(desk.desk.force("closed", 1.0))
-    desk.feed(desk.desk.force("open", 1.0))
-    desk.feed(desk.desk.force("closed", 1.0))
+    desk.feed(desk.desk.force("open", Instant(1.0, WALL + 1.0)))
+    desk.feed(desk.desk.force("closed", Instant(1.0, WALL + 1.0)))
+    desk.feed(desk.desk.force("open", Instant(1.0, WALL + 1.0)))
+    desk.feed(desk.desk.force("closed", Instant(1.0, WALL + 1.0)))
     desk.ask(account, FOREVER)
-    flight = account.flight
+    flight = desk.desk.waiters.flights.get(account)
     assert flight is not None
     desk.later(0.5, Outcome(LOCAL, code_wait=True))
-    assert (0, True) == (flight.asked, flight.tried_in < 0)
-    balance = desk.desk.budget.balance(desk.now)
-    desk.at(account.totp_at)
+    assert (0, True) == (flight.attempts, flight.last_generation < 0)
+    balance = desk.desk.retry_budget.balance(desk.now)
+    desk.at(account.next_code_at)
     assert [False] == [permit.is_retry for permit in desk.out]
-    assert balance < desk.desk.budget.balance(desk.now), "a first attempt"
+    assert balance < desk.desk.retry_budget.balance(desk.now), "a first attempt"
 
 
 def test_g12_a_retry_that_was_none_is_given_back() -> None:
@@ -70,24 +70,24 @@ def test_g12_a_retry_that_was_none_is_given_back() -> None:
     desk.ask(account, FOREVER)
     desk.later(0.5, DOWN_502)
     desk.at(3.5)
-    balance = desk.desk.budget.balance(desk.now)
+    balance = desk.desk.retry_budget.balance(desk.now)
     assert [True] == [permit.is_retry for permit in desk.out]
     desk.later(0.5, Outcome(LOCAL, code_wait=True))
-    assert desk.desk.budget.balance(desk.now) == balance + 1.0
-    desk.at(account.totp_at)
+    assert desk.desk.retry_budget.balance(desk.now) == balance + 1.0
+    desk.at(account.next_code_at)
     assert [True] == [permit.is_retry for permit in desk.out], "it is still one"
 
 
 def test_a_failure_is_counted_on_its_key_and_its_flight() -> None:
     desk, account = Told(), Account()
-    account.fails = 3
+    account._failures = 3
     desk.ask(account, FOREVER)
-    flight = account.flight
+    flight = desk.desk.waiters.flights.get(account)
     assert flight is not None
     desk.later(0.5, DOWN_502)
-    assert (4, 1, DOWN_502) == (account.fails, flight.fails, flight.last)
+    assert (4, 1, DOWN_502) == (account._failures, flight.failures, flight.last)
     desk.later(2.0, GOOD)
-    assert (0, True) == (account.fails, account.ever_good)
+    assert (0, True) == (account._failures, account.has_succeeded)
 
 
 @pytest.mark.parametrize(("wanted", "parked"), [(True, True), (False, False)])
@@ -125,18 +125,17 @@ def test_g9_while_closed_whose_backoff_is_beyond_its_patience_leaves_though_othe
 def again(desk: Told, outcome: Outcome, fails: int = 0) -> float:
     """How long a flight rests after this outcome."""
     account = Account()
-    account.fails = fails
+    account._failures = fails
     desk.ask(account, FOREVER)
     desk.later(0.0, outcome)
-    assert account.flight is not None
-    return account.flight.not_before - desk.now
+    return desk.desk.waiters.flights[account].not_before - desk.now
 
 
 @pytest.mark.parametrize(("since", "rest"), [(5.0, "round trip"), (5.1, "backoff")])
 def test_g8_while_others_are_served_a_failure_goes_back_after_a_round_trip(since: float, rest: str) -> None:
     desk, _ = served()
     desk.at(1.5 + since)
-    assert again(desk, DOWN_502) == pytest.approx({"round trip": desk.desk.window.rtt, "backoff": 2.0}[rest])
+    assert again(desk, DOWN_502) == pytest.approx({"round trip": desk.desk.limiter.rtt, "backoff": 2.0}[rest])
 
 
 @pytest.mark.parametrize(
@@ -151,12 +150,11 @@ def test_g7_a_key_that_fails_beyond_luck_rests_though_others_are_served(fails: i
 @pytest.mark.parametrize(("fails", "rest"), [(2, 2.0), (3, 2.0)])
 def test_g8_of_its_own_successes_a_key_alone_learns_nothing(fails: int, rest: float) -> None:
     desk, account = served()
-    account.fails, account.token = fails, None
+    account._failures, account.token = fails, None
     desk.ask(account, FOREVER)
     desk.force("closed")  # a verdict of an older generation teaches nothing
     desk.later(0.0, DOWN_502)
-    assert account.flight is not None
-    assert account.flight.not_before == desk.now + rest
+    assert desk.desk.waiters.flights[account].not_before == desk.now + rest
 
 
 def test_g6_a_failure_while_open_rests_by_its_own_backoff() -> None:
@@ -176,7 +174,7 @@ def test_g6_only_a_503_may_ask_and_for_a_quarter_of_an_hour_at_most() -> None:
 
 def test_a_backoff_is_jittered_as_the_options_say() -> None:
     desk = Told(retry=JITTERY)
-    desk.desk._rand = lambda: 0.5
+    desk.rand = lambda: 0.5
     assert again(desk, DOWN_502) == 1.5
 
 
@@ -187,7 +185,7 @@ def test_the_default_schedule_is_the_sdks() -> None:
 def test_an_attempts_replay_and_actions_come_in_order() -> None:
     desk = Told(breaker=QUICK)
     desk.ask(patience=FOREVER)
-    actions = desk.desk.result(desk.out[0], DOWN_502, 1.5, WALL + 1.5)
+    actions = desk.desk.result(desk.out[0], DOWN_502, Instant(1.5, WALL + 1.5))
     names = [type(action).__name__ for action in actions]
     assert names == ["AttemptFinished", "WindowCut", "Replay", "StateChanged", "Replay", "WakeAt"]
     assert actions[-1] == act.WakeAt(3.5)
@@ -196,7 +194,7 @@ def test_an_attempts_replay_and_actions_come_in_order() -> None:
 def test_a_key_that_fails_for_ever_overflows_nothing() -> None:
     desk, _ = served()
     desk.desk.luck._known = 1.0
-    assert again(desk, DOWN_502, fails=1_000_000) == pytest.approx(desk.desk.window.rtt)
+    assert again(desk, DOWN_502, fails=1_000_000) == pytest.approx(desk.desk.limiter.rtt)
 
 
 def test_a_failure_that_asks_for_nothing_rests_as_long_as_the_schedule_says() -> None:

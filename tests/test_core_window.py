@@ -7,14 +7,14 @@ import math
 import pytest
 
 from colony_pool.config import WindowConfig
-from tests.support.private import Window, _Tally
+from tests.support.private import ConcurrencyLimiter, _LossStats
 from tests.windows import RTT, fill, window
 
 # -- tallies
 
 
 def test_a_tally_counts_and_its_older_half_fades() -> None:
-    tally = _Tally()
+    tally = _LossStats()
     for i in range(64):
         tally.count(i < 32)
     assert (64.0, 32.0) == (tally.seen, tally.bad)
@@ -35,20 +35,20 @@ def test_a_tally_counts_and_its_older_half_fades() -> None:
 def test_a_tally_tolerates_two_sigma_more_than_its_ratio(
     seen: float, bad: float, attempts: float, tolerated: float
 ) -> None:
-    assert tolerated == pytest.approx(_Tally(seen, bad).tolerates(attempts))
+    assert tolerated == pytest.approx(_LossStats(seen, bad).tolerates(attempts))
 
 
 # -- round trips, levels and slots
 
 
 def test_the_first_round_trip_is_believed_and_later_ones_by_a_fifth() -> None:
-    made = Window(WindowConfig(), 8)
+    made = ConcurrencyLimiter(WindowConfig(), 8)
     assert made.rtt == 0.05
-    made.timed(0.1)
+    made.record_rtt(0.1)
     assert made.rtt == 0.1
-    made.timed(0.2)
+    made.record_rtt(0.2)
     assert made.rtt == pytest.approx(0.12)
-    made.timed(0.0)
+    made.record_rtt(0.0)
     assert made.rtt == pytest.approx(0.12 - 0.2 * 0.119), "none takes less than a millisecond"
 
 
@@ -60,8 +60,8 @@ def test_each_octave_above_the_floor_is_a_level(size: float, level: int) -> None
 
 
 def test_a_new_window_is_one_slot_and_knows_nothing() -> None:
-    made = Window(WindowConfig(), 8)
-    assert (1.0, 0, 1, 0.0) == (made.size, made.active, made.round, made.opens_at(0.0))
+    made = ConcurrencyLimiter(WindowConfig(), 8)
+    assert (1.0, 0, 1, 0.0) == (made.limit, made.active, made.round, made.next_start_at(0.0))
     assert (1.0, -math.inf, 0) == (made.chance(16), made._last_start, made._peak)
     assert [0.0] * 24 == [level.seen for level in made._levels]
 
@@ -69,25 +69,25 @@ def test_a_new_window_is_one_slot_and_knows_nothing() -> None:
 def test_a_window_opens_while_there_is_a_slot() -> None:
     made = window(2.9)
     fill(made, 1)
-    assert made.opens_at(7.0) == 7.0
+    assert made.next_start_at(7.0) == 7.0
     fill(made, 1)
-    assert made.opens_at(7.0) == math.inf, "when one ends"
+    assert made.next_start_at(7.0) == math.inf, "when one ends"
 
 
 def test_the_slot_of_a_failure_comes_back_after_a_round_trip() -> None:
     made = window(1.0)
     level, started_round = made.start(10.0)
     made.failed(level, started_round, 10.0, 10.005, shed=False)
-    made.size = 1.0
-    assert made.opens_at(10.01) == pytest.approx(10.02)
-    assert made.opens_at(10.02) == 10.02
+    made.limit = 1.0
+    assert made.next_start_at(10.01) == pytest.approx(10.02)
+    assert made.next_start_at(10.02) == 10.02
 
 
 def test_a_failure_that_took_a_round_trip_keeps_no_slot() -> None:
     made = window(4.0)
     level, started_round = made.start(10.0)
     made.failed(level, started_round, 10.0, 10.0 + RTT)
-    assert made._cooling == []
+    assert made._cooldowns == []
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_below_one_it_is_a_pace_of_a_quarter_of_a_second_at_the_slowest(
     made = window(size)
     made.rtt = rtt
     made.start(10.0)
-    made.give_back()
-    assert made.opens_at(10.0) == pytest.approx(10.0 + pause)
+    made.release()
+    assert made.next_start_at(10.0) == pytest.approx(10.0 + pause)
 
 
 # -- starts
@@ -110,7 +110,7 @@ def test_a_start_takes_a_slot_of_its_level_and_round() -> None:
     made = window(1.6)
     assert (3, made.round) == made.start(1.0)
     assert (1, 1, 1.0) == (made.active, made._peak, made._last_start)
-    made._cooling = [99.0]
+    made._cooldowns = [99.0]
     assert (3, made.round) == made.start(1.5)
     assert (2, 3) == (made.active, made._peak)
 
@@ -121,14 +121,14 @@ def test_a_start_takes_a_slot_of_its_level_and_round() -> None:
 def test_who_leaves_long_after_the_last_one_left_alone(pause: float, alone: bool) -> None:
     made = window()
     made.start(10.0)
-    made.give_back()
+    made.release()
     assert alone == (made.start(10.0 + pause)[0] == -1)
 
 
 def test_without_a_gap_whoever_leaves_when_nobody_is_out_leaves_alone() -> None:
-    made = Window(WindowConfig(gap_shed=0.0), 8)
+    made = ConcurrencyLimiter(WindowConfig(gap_shed=0.0), 8)
     made.start(10.0)
-    made.give_back()
+    made.release()
     assert made.start(10.0)[0] == -1
 
 
@@ -145,9 +145,9 @@ def test_neither_the_very_first_nor_who_has_company_leaves_alone() -> None:
 def test_a_window_halves_for_each_second_without_a_start(size: float, pause: float, left: float) -> None:
     made = window(size, slow_start=False)
     made.start(10.0)
-    made.give_back()
+    made.release()
     made.start(10.0 + pause)
-    assert left == pytest.approx(made.size)
+    assert left == pytest.approx(made.limit)
     assert (size > 1.0 and pause > 1.0) == made._slow_start
 
 
@@ -155,7 +155,7 @@ def test_a_window_in_use_is_not_idle() -> None:
     made = window(8.0)
     made.start(10.0)
     made.start(20.0)
-    assert made.size == 8.0
+    assert made.limit == 8.0
 
 
 # -- growth
@@ -174,7 +174,7 @@ def test_g8_a_success_grows_a_window_that_is_used(size: float, out: int, slow: b
     made = window(size, slow_start=slow)
     [(level, started_round), *_] = fill(made, out)
     made.succeeded(level, started_round, RTT)
-    assert made.size == pytest.approx(grown)
+    assert made.limit == pytest.approx(grown)
     assert made.active == out - 1
 
 
@@ -182,14 +182,14 @@ def test_a_slot_that_cools_counts_as_used() -> None:
     made = window(4.0, slow_start=False, cooling=[99.0])
     [(level, started_round), *_] = fill(made, 3)
     made.succeeded(level, started_round, RTT)
-    assert made.size > 4.0
+    assert made.limit > 4.0
 
 
 def test_g10_a_success_ends_a_streak_and_teaches_its_level() -> None:
     made = window(1.6, streak=7)
     level, started_round = made.start(0.0)
     made.succeeded(level, started_round, 0.12)
-    assert (0, 1.0, 0.0, 1.0) == (made._streak, made._levels[level].seen, made._levels[level].bad, made._luck.seen)
+    assert (0, 1.0, 0.0, 1.0) == (made._streak, made._levels[level].seen, made._levels[level].bad, made._overall.seen)
     assert made.rtt == pytest.approx(0.04)
 
 
@@ -197,11 +197,11 @@ def test_who_left_alone_teaches_the_floor_and_what_503s_mean() -> None:
     made = window(1.6)
     made.succeeded(-1, made.round, RTT)
     made.failed(-1, made.round, 0.0, RTT, shed=True)
-    assert (2.0, 1.0) == (made._alone.seen, made._alone.bad)
+    assert (2.0, 1.0) == (made._solo.seen, made._solo.bad)
     assert (2.0, 0.0) == (made._levels[0].seen, made._levels[0].bad), "a 503 is no loss"
-    assert (2.0, 1.0) == (made._luck.seen, made._luck.bad)
+    assert (2.0, 1.0) == (made._overall.seen, made._overall.bad)
     made.failed(-1, made.round, 0.0, RTT)
     assert (3.0, 1.0, 3.0, 1.0) == (
-        made._alone.seen, made._alone.bad, made._levels[0].seen, made._levels[0].bad,
+        made._solo.seen, made._solo.bad, made._levels[0].seen, made._levels[0].bad,
     )  # fmt: skip
-    assert made._luck.bad == 2.0
+    assert made._overall.bad == 2.0

@@ -8,15 +8,15 @@ import pytest
 
 from colony_pool.config import BreakerConfig
 from colony_pool.errors import CircuitOpenError, ColonyNetworkError, ColonyServerError
-from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, SILENCE, Desk
-from tests.support.private import DOWN, FAULT, LOCAL, Account, Outcome
+from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, SILENCE, START, WALL, Desk
+from tests.support.private import DOWN, FAULT, LOCAL, Account, Instant, Outcome
 from tests.support.private import events as ev
 
 
 @pytest.mark.parametrize("n", [1, 10, 1000, 10_000])
 def test_g1_exactly_one_attempt_until_its_verdict(n: int) -> None:
     desk = Desk()
-    desk.feed(desk.desk.force("open", 0.0))
+    desk.feed(desk.desk.force("open", START))
     for _ in range(n):
         desk.ask(patience=36_000.0)
     probe = desk.to_probe()
@@ -34,7 +34,7 @@ def test_g4_a_silent_probe_is_void_at_its_deadline_and_the_lease_doubles() -> No
         probe = desk.to_probe()
         timeouts.append(probe.timeout)
         desk.at(probe.deadline)
-        assert desk.desk.circuit.state == "open"
+        assert desk.desk.breaker.state == "open"
         assert not probe.alive
         desk.out.remove(probe)
     assert [5.0, 10.0, 20.0, 30.0, 30.0] == timeouts
@@ -46,11 +46,11 @@ def test_g5_a_late_verdict_changes_nothing_but_a_late_token_serves() -> None:
     probe = desk.to_probe()
     desk.at(probe.deadline)
     desk.out.remove(probe)
-    generation = desk.desk.circuit.generation
+    generation = desk.desk.breaker.generation
     desk.answer(probe, DOWN_502)
-    assert (generation, "open") == (desk.desk.circuit.generation, desk.desk.circuit.state)
+    assert (generation, "open") == (desk.desk.breaker.generation, desk.desk.breaker.state)
     desk.answer(probe, GOOD)
-    assert desk.desk.circuit.state == "open"
+    assert desk.desk.breaker.state == "open"
     assert desk.done
     assert desk.done[-1].token is not None
 
@@ -60,7 +60,7 @@ def test_g6_the_open_delay_doubles_to_a_minute_with_jitter() -> None:
     desk.trip()
     delays = []
     for _ in range(8):
-        delays.append(desk.desk.circuit.probe_at - desk.now)
+        delays.append(desk.desk.breaker.probe_at - desk.now)
         desk.answer(desk.to_probe(), DOWN_502)
     for delay, full in zip(delays, [2, 4, 8, 16, 32, 60, 60, 60], strict=True):
         assert 0.8 * full - 0.1 <= delay <= full  # the first one is looked at up to 0.1 s after it began
@@ -70,7 +70,7 @@ def test_g6_retry_after_of_a_503_raises_the_delay_to_a_quarter_of_an_hour_at_mos
     desk = Desk()
     desk.trip()
     desk.answer(desk.to_probe(), Outcome("down", 503, "HTTP 503", retry_after=86_400.0))
-    assert desk.desk.circuit.probe_at == pytest.approx(desk.now + 900.0)
+    assert desk.desk.breaker.probe_at == pytest.approx(desk.now + 900.0)
 
 
 def test_g6_the_delay_resets_when_success_has_emptied_the_queue() -> None:
@@ -79,16 +79,16 @@ def test_g6_the_delay_resets_when_success_has_emptied_the_queue() -> None:
     for _ in range(6):
         desk.answer(desk.to_probe(), DOWN_502)
     desk.answer(desk.to_probe(), GOOD)
-    desk.feed(desk.desk.force("open", desk.now))
-    assert desk.desk.circuit.probe_at - desk.now <= 2.0
+    desk.feed(desk.desk.force("open", desk.moment))
+    assert desk.desk.breaker.probe_at - desk.now <= 2.0
 
 
 def test_g7_the_probe_is_a_proven_key_without_totp_and_few_failures() -> None:
     desk = Desk()
     poisoned, second_factor, fresh, proven = Account(), Account(totp=True), Account(), Account()
-    poisoned.fails = 5
-    poisoned.ever_good = proven.ever_good = second_factor.ever_good = True
-    desk.feed(desk.desk.force("open", 0.0))
+    poisoned._failures = 5
+    poisoned.has_succeeded = proven.has_succeeded = second_factor.has_succeeded = True
+    desk.feed(desk.desk.force("open", START))
     for account in (poisoned, second_factor, fresh, proven):
         desk.ask(account, 36_000.0)
     desk.to_probe()
@@ -102,7 +102,7 @@ def test_g7_a_refused_probe_proves_that_the_endpoint_lives() -> None:
     desk = Desk()
     desk.trip()
     desk.answer(desk.to_probe(), REFUSED)
-    assert desk.desk.circuit.state == "closed"
+    assert desk.desk.breaker.state == "closed"
 
 
 def test_g8_a_good_probe_closes_forgives_and_starts_with_one() -> None:
@@ -111,7 +111,7 @@ def test_g8_a_good_probe_closes_forgives_and_starts_with_one() -> None:
     for _ in range(6):
         desk.answer(desk.to_probe(), DOWN_502)
     desk.answer(desk.to_probe(), GOOD)
-    assert desk.desk.circuit.state == "closed"
+    assert desk.desk.breaker.state == "closed"
     assert len(desk.out) == 1
     for _ in range(1000):
         if not desk.out:
@@ -124,7 +124,7 @@ def test_g8_the_queue_leaves_by_failures_then_by_deadline() -> None:
     desk = Desk()
     first = desk.ask()
     late, early, failed = Account(), Account(), Account()
-    failed.fails = 1
+    failed._failures = 1
     desk.ask(failed, 10.0)
     desk.ask(late, 100.0)
     desk.ask(early, 50.0)
@@ -166,7 +166,7 @@ def test_g9_max_wait_0_queues_in_a_healthy_period_and_never_parks() -> None:
         desk.answer(desk.out[0], GOOD)
     assert all(call.token for call in calls)
     calls = [desk.ask(patience=0.0) for _ in range(3)]
-    desk.feed(desk.desk.force("open", desk.now))
+    desk.feed(desk.desk.force("open", desk.moment))
     desk.at(desk.now)
     assert sum(call.done for call in calls) >= 3 - len(desk.out)
     assert desk.ask(patience=0.0).done
@@ -177,7 +177,7 @@ def test_g10_sixteen_failures_in_a_row_open_it() -> None:
     for _ in range(40):
         desk.ask()
     count = 0
-    while desk.desk.circuit.state == "closed":
+    while desk.desk.breaker.state == "closed":
         if desk.out:
             desk.answer(desk.out[0], DOWN_502)
             count += 1
@@ -192,7 +192,7 @@ def test_g10_a_success_between_starts_the_count_anew() -> None:
         desk.ask(patience=0.0)
         desk.answer(desk.out[0], outcome)
         desk.at(desk.now + 1.0)
-    assert desk.desk.circuit.state == "closed"
+    assert desk.desk.breaker.state == "closed"
 
 
 def test_g10_chance_alone_does_not_open_it_within_a_second() -> None:
@@ -205,7 +205,7 @@ def test_g10_chance_alone_does_not_open_it_within_a_second() -> None:
     for _ in range(60):
         if desk.out:
             desk.answer(desk.out[0], DOWN_502)
-    assert desk.desk.circuit.state == "closed"
+    assert desk.desk.breaker.state == "closed"
 
 
 def test_g11_a_network_error_is_raised_at_once_first_hand_and_parks_a_probe() -> None:
@@ -242,9 +242,9 @@ def test_g11_a_probe_that_was_given_back_leaves_the_role_to_the_next() -> None:
 def test_g13_a_throttled_probe_does_not_grow_the_delay() -> None:
     desk = Desk()
     desk.trip()
-    level = desk.desk.circuit.level
+    level = desk.desk.breaker.level
     desk.answer(desk.to_probe(), COUNTING)
-    assert (level, "open") == (desk.desk.circuit.level, desk.desk.circuit.state)
+    assert (level, "open") == (desk.desk.breaker.level, desk.desk.breaker.state)
     assert desk.to_probe().started >= 30.0
 
 
@@ -266,9 +266,9 @@ def test_a_lone_agent_keeps_the_seeds_exact_schedule() -> None:
 @pytest.mark.parametrize("state", ["closed", "half_open"])
 def test_an_operator_who_asks_for_what_is_changes_nothing_and_nothing_is_told(state: str) -> None:
     desk = Desk()
-    desk.feed(desk.desk.force(state, 0.0))
+    desk.feed(desk.desk.force(state, Instant(0.0, WALL + 0.0)))
     before = len(desk.events)
-    desk.feed(desk.desk.force(state, 1.0))
+    desk.feed(desk.desk.force(state, Instant(1.0, WALL + 1.0)))
     assert [] == [event for event in desk.events[before:] if isinstance(event, ev.StateChanged)]
 
 
@@ -276,6 +276,6 @@ def test_g6_an_operator_who_opens_what_is_open_brings_no_probe_forward() -> None
     desk = Desk()
     desk.trip()
     desk.answer(desk.to_probe(), Outcome(DOWN, 503, "HTTP 503", retry_after=300.0))
-    asked = desk.desk.circuit.probe_at
-    desk.feed(desk.desk.force("open", desk.now + 1.0))
-    assert asked == desk.desk.circuit.probe_at
+    asked = desk.desk.breaker.probe_at
+    desk.feed(desk.desk.force("open", Instant(desk.now + 1.0, WALL + desk.now + 1.0)))
+    assert asked == desk.desk.breaker.probe_at

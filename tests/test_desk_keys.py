@@ -8,8 +8,8 @@ import pytest
 
 from colony_pool.config import RetryBudgetConfig, TokenConfig
 from colony_pool.errors import ColonyRateLimitError, ColonyServerError
-from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, WALL, Desk
-from tests.support.private import DENIED, LOCAL, Account, Outcome, Quota, issue
+from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, START, WALL, Desk
+from tests.support.private import DENIED, LOCAL, Account, Instant, Outcome, Remaining, issue
 
 
 def test_g16_one_attempt_serves_all_callers_of_a_key() -> None:
@@ -18,13 +18,13 @@ def test_g16_one_attempt_serves_all_callers_of_a_key() -> None:
     assert len(desk.started) == 1
     desk.answer(desk.out[0], GOOD)
     assert all(w.token is account.token for w in waiters)
-    assert desk.desk.flights == {}
+    assert desk.desk.waiters.flights == {}
 
 
 def test_g3_a_cancelled_caller_disturbs_nobody() -> None:
     desk, account = Desk(), Account()
     gone, stays = desk.ask(account), desk.ask(account)
-    desk.feed(desk.desk.cancel(gone, desk.now, desk.wall))
+    desk.feed(desk.desk.cancel(gone, desk.moment))
     desk.answer(desk.out[0], GOOD)
     assert gone.token is None
     assert stays.token
@@ -33,10 +33,10 @@ def test_g3_a_cancelled_caller_disturbs_nobody() -> None:
 def test_g3_when_all_callers_are_gone_the_token_is_kept_and_nothing_leaks() -> None:
     desk, account = Desk(), Account()
     gone = desk.ask(account)
-    desk.feed(desk.desk.cancel(gone, desk.now, desk.wall))
+    desk.feed(desk.desk.cancel(gone, desk.moment))
     desk.answer(desk.out[0], GOOD)
     assert account.token is not None
-    assert (0, set(), {}) == (desk.desk.waiting, desk.desk.live, desk.desk.flights)
+    assert (0, set(), {}) == (desk.desk.waiters.count, desk.desk.in_flight.permits, desk.desk.waiters.flights)
 
 
 def test_g12_a_refused_retry_waits_its_turn() -> None:
@@ -74,7 +74,7 @@ def test_g13_the_key_that_was_refused_just_before_waits_twice_as_long() -> None:
     desk.answer(desk.out[0], REFUSED)
     desk.ask()
     desk.answer(desk.out[0], COUNTING)
-    assert culprit.held_until == pytest.approx(60.0)
+    assert culprit.cooldown_until == pytest.approx(60.0)
 
 
 def test_g13_no_hold_is_slept_beyond_a_minute() -> None:
@@ -147,17 +147,17 @@ def test_g15_a_spent_code_waits_for_the_next_window_within_the_patience() -> Non
     before = len(desk.started)
     while len(desk.started) == before:
         desk.at(desk.wake)
-    assert desk.wall % 30.0 == pytest.approx(20.0 * 0, abs=0.01) or desk.wall % 30.0 > 29.9
+    assert desk.moment.wall % 30.0 == pytest.approx(20.0 * 0, abs=0.01) or desk.moment.wall % 30.0 > 29.9
 
 
 def test_g17_the_soft_point_is_spread_by_the_key_and_survives_a_restart() -> None:
     config = TokenConfig()
-    early = issue("j", 86_400, 0.0, 0.0, 0.0, WALL, config)
-    late = issue("j", 86_400, 0.0, 0.999, 0.0, WALL, config)
-    assert early.soft == pytest.approx(0.6 * 86_400)
-    assert late.soft == pytest.approx(0.8 * 86_400, rel=1e-3)
-    again = issue("j", 80_000, 6_400.0, 0.0, 0.0, WALL, config)
-    assert again.soft == pytest.approx(0.6 * 86_400 - 6_400)
+    early = issue("j", 86_400, 0.0, 0.0, START, config)
+    late = issue("j", 86_400, 0.0, 0.999, START, config)
+    assert early.refresh_at == pytest.approx(0.6 * 86_400)
+    assert late.refresh_at == pytest.approx(0.8 * 86_400, rel=1e-3)
+    again = issue("j", 80_000, 6_400.0, 0.0, START, config)
+    assert again.refresh_at == pytest.approx(0.6 * 86_400 - 6_400)
 
 
 def test_g17_a_failed_background_refresh_rests_and_tells_nobody() -> None:
@@ -165,10 +165,10 @@ def test_g17_a_failed_background_refresh_rests_and_tells_nobody() -> None:
     desk.ask(account)
     desk.answer(desk.out[0], GOOD)
     desk.at(60_000.0)
-    desk.feed(desk.desk.refresh(account, desk.now, desk.wall))
+    desk.feed(desk.desk.refresh(account, desk.moment))
     desk.answer(desk.out[0], DOWN_502)
-    assert 300.0 <= account.rest_until - desk.now <= 600.0
-    desk.feed(desk.desk.refresh(account, desk.now, desk.wall))
+    assert 300.0 <= account.refresh_not_before - desk.now <= 600.0
+    desk.feed(desk.desk.refresh(account, desk.moment))
     assert desk.out == []
 
 
@@ -181,7 +181,7 @@ def test_g18_in_its_last_minute_a_token_is_served_when_no_new_one_can_be_had() -
     assert not waiting.done, "callers wait for a new one"
     desk.answer(desk.out[0], Outcome("fault", 500, "HTTP 500"))
     assert waiting.token is account.token, "the old one is still better than an error"
-    desk.feed(desk.desk.force("open", desk.now))
+    desk.feed(desk.desk.force("open", desk.moment))
     assert desk.ask(account).token is account.token
     desk.at(86_400.0 + 1.0)
     assert not desk.ask(account, 36_000.0).done
@@ -189,10 +189,10 @@ def test_g18_in_its_last_minute_a_token_is_served_when_no_new_one_can_be_had() -
 
 @pytest.mark.parametrize(("step", "usable"), [(-3600.0, True), (3600.0 * 24, False)])
 def test_g20_either_clock_ends_a_token_and_neither_prolongs_it(step: float, usable: bool) -> None:
-    token = issue("j", 3600.0, 0.0, 0.0, 0.0, WALL, TokenConfig())
-    assert token.usable(100.0, WALL + 100.0 + step) is usable
-    assert not token.valid(3600.0, WALL + 3600.0 - 7200.0), "a clock set back prolongs nothing"
-    assert not token.valid(10.0, WALL + 7200.0), "a laptop that slept: only the wall clock went on"
+    token = issue("j", 3600.0, 0.0, 0.0, START, TokenConfig())
+    assert token.is_usable(Instant(100.0, WALL + 100.0 + step)) is usable
+    assert not token.is_valid(Instant(3600.0, WALL + 3600.0 - 7200.0)), "a clock set back prolongs nothing"
+    assert not token.is_valid(Instant(10.0, WALL + 7200.0)), "a laptop that slept: only the wall clock went on"
 
 
 def test_g19_only_the_rejected_token_is_dropped() -> None:
@@ -201,26 +201,26 @@ def test_g19_only_the_rejected_token_is_dropped() -> None:
     desk.answer(desk.out[0], GOOD)
     newer = account.token
     assert newer is not None
-    older = issue("other", 10.0, 0.0, 0.0, 0.0, WALL, TokenConfig())
-    desk.feed(desk.desk.invalidate(account, older, True, desk.now))
+    older = issue("other", 10.0, 0.0, 0.0, START, TokenConfig())
+    desk.feed(desk.desk.token_refused(account, older, desk.moment))
     assert account.token is newer
-    desk.feed(desk.desk.invalidate(account, newer, True, desk.now))
+    desk.feed(desk.desk.token_refused(account, newer, desk.moment))
     assert account.token is None
 
 
 def test_g26_close_tells_everybody() -> None:
     desk = Desk()
     waiters = [desk.ask() for _ in range(100)]
-    desk.feed(desk.desk.close(desk.now))
+    desk.feed(desk.desk.close(desk.moment))
     assert all(w.done and w.failure for w in waiters)
-    assert (0, {}, set()) == (desk.desk.waiting, desk.desk.flights, desk.desk.live)
+    assert (0, {}, set()) == (desk.desk.waiters.count, desk.desk.waiters.flights, desk.desk.in_flight.permits)
     assert desk.ask().failure is not None
 
 
 def test_g18_a_refused_key_is_served_its_valid_token_in_the_margin() -> None:
     desk, account = Desk(), Account()
-    account.token = issue("jwt", 30.0, 3570.0, 0.0, desk.now, desk.wall, TokenConfig())
-    assert "margin" == account.token.age(desk.now, desk.wall)
+    account.token = issue("jwt", 30.0, 3570.0, 0.0, desk.moment, TokenConfig())
+    assert "margin" == account.token.age(desk.moment)
     desk.ask(account)
     desk.answer(desk.out[0], REFUSED)
     waiter = desk.ask(account)
@@ -248,9 +248,9 @@ def test_g13_no_more_attempts_are_out_than_the_headers_have_left() -> None:
 
 
 def test_g13_what_is_left_holds_until_the_server_counts_anew() -> None:
-    quota = Quota()
-    quota.told(3, 10.0, 0.0)
-    quota.told(5, 10.0, 1.0)
-    assert (3.0, math.inf) == (quota.left(1.0), quota.left(11.0))
-    quota.told(30, 60.0, 11.0)
-    assert quota.left(12.0) == 30.0
+    quota = Remaining()
+    quota.update(3, 10.0, 0.0)
+    quota.update(5, 10.0, 1.0)
+    assert (3.0, math.inf) == (quota.at(1.0), quota.at(11.0))
+    quota.update(30, 60.0, 11.0)
+    assert quota.at(12.0) == 30.0

@@ -166,7 +166,7 @@ def _attempts(n: int, seed: int, *, jitter: float) -> int:
     for _ in range(n):
         world.arrive(world.sim.random() * 2.0, patience=36_000.0)
     world.sim.run(until=HOUR)
-    assert n == world.desk.waiting
+    assert n == world.desk.waiters.count
     return len(world.server.arrivals)
 
 

@@ -22,10 +22,10 @@ from tests.support.private import (
     MemoryStore,
     Patience,
     Runtime,
+    SharedState,
     Store,
     StoreUnavailable,
     ThreadRuntime,
-    View,
     key_name,
     place,
     sqlite,
@@ -112,7 +112,7 @@ def test_a_store_that_failed_is_asked_nothing_in_anybodys_way_until_a_look_in_th
         "nothing in 0.001 s, unavailable",
         "nothing in 0.000 s, unavailable",
         "nothing in 0.000 s, unavailable",
-        "View in 0.001 s, working",
+        "SharedState in 0.001 s, working",
     ] == on_time(sim, store, [0.0, 0.5, 2.0, 0.1])
     assert 3 == store.calls["look"]
 
@@ -193,7 +193,7 @@ def test_a_bug_in_a_store_is_a_failure_like_any_other(caplog: pytest.LogCaptureF
     caplog.set_level(logging.WARNING, "colony_pool")
     sim = SimRuntime()
     store = FaultyStore(sim.monotonic, sim.sleep)
-    store.look = lambda: View(1 // 0)  # type: ignore[method-assign]
+    store.look = lambda: SharedState(1 // 0)  # type: ignore[method-assign]
     assert ["nothing in 0.000 s, unavailable"] == on_time(sim, store, [0.0])
     (line,) = [record.getMessage() for record in caplog.records]
     assert "ZeroDivisionError" in line
@@ -211,7 +211,7 @@ def test_a_store_that_is_far_away_is_back_after_it_has_failed() -> None:
     def run() -> None:
         for _ in range(8):
             with suppress(StoreUnavailable):
-                lane.calls.wait(lane.begin(act.Look(0, 0.0)))
+                lane.calls.wait(lane.begin(act.PollStore(0, 0.0)))
             states.append(health.state)
             sim.sleep(1.0)
 
@@ -229,7 +229,7 @@ def test_g26_a_store_that_is_too_slow_is_closed_with_the_link_all_the_same() -> 
 
     def run() -> None:
         with pytest.raises(StoreUnavailable):
-            lane.calls.wait(lane.begin(act.Look(0, 0.0)))
+            lane.calls.wait(lane.begin(act.PollStore(0, 0.0)))
         lane.close(for_good=True)
 
     sim.task(run)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.support.private import EventLog
+from tests.support.private import AT_ONCE, EventLog
 from tests.support.private import events as ev
 
 
@@ -34,7 +34,7 @@ def test_the_last_lines_are_written_when_the_interpreter_ends() -> None:
 
 def test_each_change_is_one_line_in_the_words_of_the_metrics(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "colony_pool")
-    log = EventLog("p")
+    log = EventLog("p", AT_ONCE)
     log.note(ev.StateChanged(ev.CLOSED, ev.OPEN, 1.0, "HTTP 502", 1.9, 0.0, 31), 1.0)
     log.note(ev.StateChanged(ev.HALF_OPEN, ev.CLOSED, 9.0, "HTTP 502", 0.0, 8.0, 30), 9.0)
     log.note(ev.AttemptStarted("", False), 9.0)
@@ -73,13 +73,13 @@ def test_each_change_is_one_line_in_the_words_of_the_metrics(caplog: pytest.LogC
     ],
 )
 def test_g14_a_line_blames_no_healthy_key(caplog: pytest.LogCaptureFixture, event: ev.Event, words: str) -> None:
-    EventLog("p").note(event, 1.0)
+    EventLog("p", AT_ONCE).note(event, 1.0)
     assert caplog.records[0].getMessage().startswith(f"colony_pool p: {words} [pool=p ")
 
 
 def test_probes_that_fail_never_crowd_out_the_line_of_the_recovery(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "colony_pool")
-    log = EventLog("p")
+    log = EventLog("p", AT_ONCE)
     log.note(ev.StateChanged(ev.CLOSED, ev.OPEN, 1.0, "HTTP 502"), 1.0)
     for i in range(20):
         log.note(ev.StateChanged(ev.OPEN, ev.HALF_OPEN, 2.0 + i, "HTTP 502"), 2.0 + i)
@@ -91,7 +91,7 @@ def test_probes_that_fail_never_crowd_out_the_line_of_the_recovery(caplog: pytes
 
 
 def test_a_thousand_refusals_are_ten_lines_and_a_count(caplog: pytest.LogCaptureFixture) -> None:
-    log = EventLog("p")
+    log = EventLog("p", AT_ONCE)
     for i in range(1000):
         log.note(ev.KeyDenied(401, None, 60.0), i / 100)
     log.note(ev.StateChanged(ev.CLOSED, ev.OPEN, 1.0, "HTTP 502"), 10.0)

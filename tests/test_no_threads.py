@@ -14,8 +14,8 @@ from tests.support.private import (
     UNAVAILABLE,
     WORKING,
     Calls,
+    DeliveryQueue,
     Health,
-    Mailbox,
     MemoryStore,
     Patience,
     Store,
@@ -50,7 +50,7 @@ def test_g9_who_is_parked_when_the_main_thread_has_ended_gets_a_token_or_an_erro
 
 def test_g2_a_letter_that_no_thread_opens_waits_for_the_next_one() -> None:
     runtime, heard = StillRuntime(), list[object]()
-    box = Mailbox(runtime, heard.append)
+    box = DeliveryQueue(runtime, heard.append)
     runtime.no_threads = True
     box.post(lambda: heard.append("first"))
     assert [] == heard, "not in the task of who leaves it"
@@ -62,7 +62,7 @@ def test_g2_a_letter_that_no_thread_opens_waits_for_the_next_one() -> None:
 
 def test_g2_letters_that_no_thread_opens_are_bounded_and_counted() -> None:
     runtime, heard, lost = StillRuntime(), list[int](), list[int]()
-    box = Mailbox(runtime, lost.append, most=3)
+    box = DeliveryQueue(runtime, lost.append, most=3)
     runtime.no_threads = True
     for number in range(5):
         box.post(lambda number=number: heard.append(number))  # type: ignore[misc]

@@ -41,9 +41,16 @@ def test_every_kind_of_action_is_carried_out() -> None:
     grants: list[Any] = []
     out, starts = permit(), permit(home="hub")
     out.shell = wire
-    granted = act.Grant(starts.account, None)
+    granted = act.TokenChanged(starts.account, None)
     starts.account.listener = grants.append
-    bench.feed(act.Done(waiter(flag)), act.Abort(out), granted, act.Start(starts), act.Replay("success"), EVENT)
+    bench.feed(
+        act.Wake(waiter(flag)),
+        act.CancelAttempt(out),
+        granted,
+        act.StartAttempt(starts, None),
+        act.MirrorToPybreaker("success"),
+        EVENT,
+    )
     assert (True, 1, [granted]) == (flag.flag, wire.aborted, grants)
     assert (["success"], [EVENT], 1) == (bench.breaker.replayed, bench.told, bench.breaker.delivered)
     assert ["hub"] == [home for _, _, home in bench.runtime.tasks]
@@ -54,7 +61,12 @@ def test_every_kind_of_action_is_carried_out() -> None:
 
 def test_what_has_no_shell_is_not_aborted_and_who_does_not_listen_is_not_told() -> None:
     bench, flag = Bench(breaker=None), Flag()
-    bench.feed(act.Abort(permit()), act.Grant(permit().account, None), act.Replay("success"), act.Done(waiter(flag)))
+    bench.feed(
+        act.CancelAttempt(permit()),
+        act.TokenChanged(permit().account, None),
+        act.MirrorToPybreaker("success"),
+        act.Wake(waiter(flag)),
+    )
     assert flag.flag
 
 
@@ -69,7 +81,7 @@ def test_it_is_told_in_order() -> None:
     story: list[Any] = []
     bench.runner.story.listeners.append(story.append)
     bench.breaker.replay = story.append  # type: ignore[method-assign, assignment]
-    bench.feed(EVENT, act.Replay("open"), OTHER)
+    bench.feed(EVENT, act.MirrorToPybreaker("open"), OTHER)
     assert [EVENT, "open", OTHER] == story
 
 
@@ -153,7 +165,7 @@ def test_g3_what_cannot_be_carried_out_keeps_nothing_else_from_being_so(caplog: 
         raise ValueError("its hub is gone")
 
     gone.account.listener = dead_hub
-    bench.feed(act.Grant(gone.account, None), act.Done(waiter(flag)))
+    bench.feed(act.TokenChanged(gone.account, None), act.Wake(waiter(flag)))
     assert flag.flag
     assert ["colony_pool: Grant was not carried out"] == [record.getMessage() for record in caplog.records]
 
@@ -167,7 +179,7 @@ class Emptied(deque[Any]):
 
 def test_g3_who_comes_too_late_for_the_last_action_still_tells_the_story() -> None:
     bench = Bench()
-    bench.runner._todo = Emptied([act.Done(waiter(Flag()))])
+    bench.runner._todo = Emptied([act.Wake(waiter(Flag()))])
     bench.feed(EVENT)
     assert [EVENT] == bench.told
 
@@ -182,7 +194,7 @@ def test_g3_a_task_that_is_killed_here_leaves_nothing_undone() -> None:
 
     killed.account.listener = kill
     with pytest.raises(KilledError):
-        bench.feed(act.Grant(killed.account, None), act.Done(waiter(flag)))
+        bench.feed(act.TokenChanged(killed.account, None), act.Wake(waiter(flag)))
     assert (True, [EVENT]) == (flag.flag, bench.told)
 
 
@@ -193,7 +205,7 @@ def test_g3_an_attempt_that_is_killed_gives_its_permit_back() -> None:
         raise KilledError
 
     bench.runner._attempt = killed
-    bench.feed(act.Start(mine))
+    bench.feed(act.StartAttempt(mine, None))
     with pytest.raises(KilledError):
         bench.runtime.run_one()
     abandoned = Outcome(LOCAL, detail="the attempt was abandoned", passing=True)
@@ -205,8 +217,8 @@ def test_g3_an_attempt_that_is_killed_gives_its_permit_back() -> None:
 def test_an_attempt_without_a_thread_is_given_back_and_says_why() -> None:
     bench, mine, flag = Bench(), permit(), Flag()
     bench.runtime.no_threads = True
-    bench.script.says.append([act.Done(waiter(flag))])
-    bench.feed(act.Start(mine))
+    bench.script.says.append([act.Wake(waiter(flag))])
+    bench.feed(act.StartAttempt(mine, None))
     [(what, of, outcome, now, wall)] = bench.script.heard
     words = "no thread for an attempt: can't start new thread"
     assert ("result", mine, LOCAL, words, 5.0, 1e9) == (what, of, outcome.kind, outcome.detail, now, wall)
@@ -217,7 +229,7 @@ def test_an_attempt_without_a_thread_is_given_back_and_says_why() -> None:
 def test_a_probe_without_a_thread_is_passed_on_unless_the_interpreter_ends(ends: bool) -> None:
     bench, mine = Bench(), permit()
     mine.is_probe, bench.runtime.no_threads, bench.runtime.ends = True, True, ends
-    bench.feed(act.Start(mine))
+    bench.feed(act.StartAttempt(mine, None))
     [(_, _, outcome, _, _)] = bench.script.heard
     assert outcome.passing is not ends, "no other key would be granted one, either"
 
@@ -246,7 +258,7 @@ def test_g3_nothing_is_kept_of_a_call_that_is_gone_even_before_it_was_heard(late
 def test_g15_a_call_whose_code_no_thread_can_ask_for_hears_of_it() -> None:
     bench, account, flag = Bench(), Account(), Flag()
     bench.runtime.no_threads = True
-    bench.script.says.append([act.Done(waiter(flag, account))])
+    bench.script.says.append([act.Wake(waiter(flag, account))])
     bench.feed(act.AskCode(account, None))
     [(what, of, outcome, now, wall)] = bench.script.heard
     assert ("code_missing", account, 5.0, 1e9) == (what, of, now, wall)
@@ -259,8 +271,8 @@ def test_g15_a_call_whose_code_no_thread_can_ask_for_hears_of_it() -> None:
 def test_a_worker_takes_the_next_attempt_with_it_if_that_may_be_made_here(home: str | None, spawned: int) -> None:
     bench, first, second = Bench(), permit(home="hub"), permit(home=home)
     bench.runtime.here = "hub"
-    bench.script.says.append([act.Start(second)])
-    bench.feed(act.Start(first))
+    bench.script.says.append([act.StartAttempt(second, None)])
+    bench.feed(act.StartAttempt(first, None))
     bench.runtime.run_one()
     assert spawned == len(bench.runtime.tasks)
     assert ([first] if spawned else [first, second]) == bench.made
@@ -268,8 +280,8 @@ def test_a_worker_takes_the_next_attempt_with_it_if_that_may_be_made_here(home: 
 
 def test_a_worker_takes_one_attempt_and_leaves_the_others_to_others() -> None:
     bench, first, second, third = Bench(), permit(), permit(), permit()
-    bench.script.says.append([act.Start(second), act.Start(third)])
-    bench.feed(act.Start(first))
+    bench.script.says.append([act.StartAttempt(second, None), act.StartAttempt(third, None)])
+    bench.feed(act.StartAttempt(first, None))
     bench.runtime.run_one()
     assert ([first, second], 1) == (bench.made, len(bench.runtime.tasks))
     bench.runtime.run_one()
@@ -280,8 +292,8 @@ def test_what_is_left_to_do_is_done_when_everybody_was_told() -> None:
     done: list[Any] = []
     first, flag = permit(), Flag()
     bench = Bench(after=lambda permit, outcome: done.append((permit, outcome, flag.flag)))
-    bench.script.says.append([act.Done(waiter(flag))])
-    bench.feed(act.Start(first))
+    bench.script.says.append([act.Wake(waiter(flag))])
+    bench.feed(act.StartAttempt(first, None))
     bench.runtime.run_one()
     assert [] == done, "in a task of its own"
     bench.runtime.run_one()
@@ -292,7 +304,7 @@ def test_g21_what_is_left_to_do_waits_until_the_dispatcher_has_heard_of_the_outc
     """Another task may be at it just then, and what is left to do asks what has become of the key."""
     done: list[Any] = []
     bench: Bench = Bench(after=lambda permit, outcome: done.append(len(bench.script.heard)))
-    bench.feed(act.Start(permit()))
+    bench.feed(act.StartAttempt(permit()))
     bench.runner._deciding.acquire(False)
     bench.runtime.run_one()
     assert ([], 0) == (bench.script.heard, len(bench.runtime.tasks))
@@ -304,7 +316,7 @@ def test_g21_what_is_left_to_do_waits_until_the_dispatcher_has_heard_of_the_outc
 
 def test_g21_g26_stop_waits_for_what_is_left_to_do_before_it_has_begun() -> None:
     bench = Bench(after=lambda permit, outcome: None)
-    bench.feed(act.Start(permit(home="hub")))
+    bench.feed(act.StartAttempt(permit(home="hub")))
     bench.runtime.here = "hub"
     bench.runtime.run_one()
     assert ["hub"] == [home for _, _, home in bench.runtime.tasks]
@@ -317,7 +329,7 @@ def test_g21_g26_stop_waits_for_what_is_left_to_do_before_it_has_begun() -> None
 
 def test_g21_g26_stop_waits_for_all_that_is_left_to_do() -> None:
     bench = Bench(after=lambda permit, outcome: None)
-    bench.feed(act.Start(permit()), act.Start(permit()))
+    bench.feed(act.StartAttempt(permit()), act.StartAttempt(permit()))
     for _ in range(3):  # both attempts, and what the first has left to do
         bench.runtime.run_one()
     bench.runner.stop(1.0)
@@ -326,7 +338,7 @@ def test_g21_g26_stop_waits_for_all_that_is_left_to_do() -> None:
 
 def test_g26_what_is_left_to_do_and_gets_no_thread_keeps_nobody() -> None:
     bench = Bench(after=lambda permit, outcome: None)
-    bench.feed(act.Start(permit()))
+    bench.feed(act.StartAttempt(permit()))
     bench.runtime.no_threads = True
     bench.runtime.run_one()
     bench.runner.stop(1.0)
@@ -339,7 +351,7 @@ def test_settle_waits_for_its_own_actions_and_for_a_second_at_most(done_at_once:
     if not done_at_once:
         bench.runner._deciding.acquire(False)
     heard: list[tuple[float, float]] = []
-    bench.runner.settle(lambda now, wall: heard.append((now, wall)) or [act.Done(waiter(flag))])  # type: ignore[func-returns-value]
+    bench.runner.settle(lambda now, wall: heard.append((now, wall)) or [act.Wake(waiter(flag))])  # type: ignore[func-returns-value]
     mark = bench.runtime.flags[-1]
     assert (done_at_once, done_at_once, [1.0]) == (flag.flag, mark.flag, mark.waits)
     assert ([(5.0, 1e9)] if done_at_once else []) == heard
@@ -358,14 +370,14 @@ def test_g26_stop_waits_for_those_who_work_and_for_nobody_else() -> None:
         return bench.outcome
 
     bench.runner._attempt = stop
-    bench.feed(act.Start(permit()))
+    bench.feed(act.StartAttempt(permit()))
     bench.runtime.run_one()
     assert ([1.0], True) == (idle.waits, idle.flag)
 
 
 def test_g26_whoever_comes_home_before_the_end_wakes_nobody() -> None:
     bench = Bench()
-    bench.feed(act.Start(permit()))
+    bench.feed(act.StartAttempt(permit()))
     bench.runtime.run_one()
     assert not bench.runtime.flags[0].flag
 
@@ -392,8 +404,8 @@ def test_g24_a_forked_childs_copy_stands_still() -> None:
     bench.runner.after_fork()
     assert bench.runtime.forked
     assert bench.runtime.timers[0].cancelled
-    assert [] == bench.feed(act.Done(waiter(flag)), EVENT)
-    bench.runner._todo.append(act.Done(waiter(flag)))
+    assert [] == bench.feed(act.Wake(waiter(flag)), EVENT)
+    bench.runner._todo.append(act.Wake(waiter(flag)))
     bench.runner.story.add(EVENT)
     bench.feed()
     assert (False, [], 1) == (flag.flag, bench.told, len(bench.runtime.timers))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.runner_bench import Bench, Later, StillRuntime
-from tests.support.private import Alarm
+from tests.support.private import WakeupTimer
 from tests.support.private import actions as act
 
 
@@ -22,7 +22,7 @@ class Set:
 
     def __init__(self) -> None:
         self.runtime, self.rings = StillRuntime(), 0
-        self.alarm = Alarm(self.runtime, self.ring)
+        self.alarm = WakeupTimer(self.runtime, self.ring)
 
     def ring(self) -> None:
         self.rings += 1

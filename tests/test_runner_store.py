@@ -15,9 +15,9 @@ def test_what_is_for_the_store_is_carried_to_it_and_without_one_nothing_becomes_
 ) -> None:
     caplog.set_level(logging.DEBUG, "colony_pool")
     bench, flag = Bench(), Flag()
-    bench.feed(act.Leave(), act.Done(waiter(flag)))
+    bench.feed(act.LeaveGroup(), act.Wake(waiter(flag)))
     assert (True, []) == (flag.flag, caplog.records)
     carried: list[act.ForStore] = []
     bench.runner.carry = carried.append
-    bench.feed(act.EndLead(), act.Leave())
-    assert [act.EndLead(), act.Leave()] == carried
+    bench.feed(act.ReleaseLeadership(), act.LeaveGroup())
+    assert [act.ReleaseLeadership(), act.LeaveGroup()] == carried

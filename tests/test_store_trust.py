@@ -24,14 +24,14 @@ from colony_pool.testing import FakeColony, MemoryStore
 from tests.support.private import (
     BoundedStore,
     Bounds,
-    Denial,
     Key,
     KeyState,
-    Opening,
+    OpenState,
+    SharedDenial,
+    SharedState,
     Store,
+    StoreReport,
     StoreUnavailable,
-    Survey,
-    View,
 )
 from tests.support.private import SharedDoor as Door
 
@@ -50,20 +50,20 @@ _texts = st.one_of(st.text(max_size=400), _numbers)
 class Liar(MemoryStore):
     """A store that answers what it is given."""
 
-    def __init__(self, view: View, state: KeyState | None = None, fence: Any = None) -> None:
+    def __init__(self, view: SharedState, state: KeyState | None = None, fence: Any = None) -> None:
         super().__init__()
         self.view, self.state, self.fence, self.carries_tokens = view, state, fence, False
 
-    def look(self) -> View:
+    def look(self) -> SharedState:
         return self.view
 
-    def join(self, owner: str, seconds: float) -> View:
+    def join(self, owner: str, seconds: float) -> SharedState:
         return self.view
 
-    def survey(self) -> Survey:
-        return Survey(self.view, ESCAPES, -5)
+    def survey(self) -> StoreReport:
+        return StoreReport(self.view, ESCAPES, -5)
 
-    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, View]:
+    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, SharedState]:
         return self.fence, self.view
 
     def claim_key(self, owner: str, key: str, seconds: float, *, beyond: float = 0.0) -> KeyState:
@@ -85,7 +85,7 @@ def bounded(store: Store, clock: Clock | None = None) -> BoundedStore:
     return BoundedStore(store, Bounds.of(DeskConfig()), clock or Clock())
 
 
-def assert_within(view: View) -> None:
+def assert_within(view: SharedState) -> None:
     assert type(view.generation) is type(view.members) is int
     assert view.generation >= 0 <= view.members
     for value, high in ((view.lease_for, 31.0), (view.hold_for, 86_400.0)):
@@ -106,8 +106,8 @@ def test_whatever_a_store_says_of_the_door_is_within_bounds(
     numbers: list[Any], cause: Any, hold_cause: Any, is_open: bool
 ) -> None:
     generation, probe_in, level, opened_for, status, lease_for, hold_for = numbers
-    opening = Opening(probe_in, level, opened_for, cause, status) if is_open else None
-    store = bounded(Liar(View(generation, opening, lease_for, hold_for, hold_cause, level)))
+    opening = OpenState(probe_in, level, opened_for, cause, status) if is_open else None
+    store = bounded(Liar(SharedState(generation, opening, lease_for, hold_for, hold_cause, level)))
     assert_within(store.look())
     assert_within(store.join("me", 1.0))
     survey = store.survey()
@@ -121,8 +121,8 @@ def test_whatever_a_store_says_of_a_key_is_within_bounds(
     numbers: list[Any], code: Any, detail: Any, token: Any
 ) -> None:
     busy_for, seconds, times, status = numbers
-    state = KeyState(False, View(), busy_for, Denial(seconds, times, status, code, detail), token)
-    told = bounded(Liar(View(), state)).claim_key("me", "k", 10.0)
+    state = KeyState(False, SharedState(), busy_for, SharedDenial(seconds, times, status, code, detail), token)
+    told = bounded(Liar(SharedState(), state)).claim_key("me", "k", 10.0)
     assert 0.0 <= told.busy_for <= 60.0
     if told.denial is not None:
         assert 0.0 < told.denial.seconds <= 3600.0
@@ -141,20 +141,20 @@ def test_a_record_of_a_door_can_be_read_whatever_is_in_its_fields(record: dict[s
     view = bounded(Liar(door.view(1000.0))).look()
     assert_within(view)
     door.may_probe("me", 1000.0)
-    door.move(Opening(1.0, 0, 0.0, "", 0), 1000.0)
+    door.move(OpenState(1.0, 0, 0.0, "", 0), 1000.0)
     json.dumps({"members": door.members, "generation": door.generation})
 
 
 @given(st.lists(_texts, min_size=9, max_size=9))
 def test_a_record_of_a_key_can_be_read_whatever_is_in_its_fields(values: list[Any]) -> None:
     key = Key.read(*values)
-    key.state("me", View(), 1000.0, 0.0)
+    key.state("me", SharedState(), 1000.0, 0.0)
     assert key.ends >= 0.0
 
 
 def test_a_time_that_is_too_long_is_reduced_once_and_then_runs_down() -> None:
-    clock, opening = Clock(), Opening(YEARS, 0, 0.0, "", 502)
-    liar = Liar(View(5, opening, YEARS, YEARS, "429"))
+    clock, opening = Clock(), OpenState(YEARS, 0, 0.0, "", 502)
+    liar = Liar(SharedState(5, opening, YEARS, YEARS, "429"))
     store = bounded(liar, clock)
     assert (900.0, 31.0, 86_400.0) == times_of(store.look())
     clock.at = 30.0
@@ -163,22 +163,22 @@ def test_a_time_that_is_too_long_is_reduced_once_and_then_runs_down() -> None:
     assert (0.0, 0.0, 0.0) == times_of(store.look())
     with pytest.raises(StoreUnavailable, match="lets nobody probe"):
         store.claim_probe("me", 5.0)
-    liar.view = View(6, Opening(2.0, 0, 0.0, "", 502))
+    liar.view = SharedState(6, OpenState(2.0, 0, 0.0, "", 502))
     assert (2.0, 0.0, 0.0) == times_of(store.look())
-    liar.view = View(7, Opening(YEARS, 0, 0.0, "", 502))
+    liar.view = SharedState(7, OpenState(YEARS, 0, 0.0, "", 502))
     assert (900.0, 0.0, 0.0) == times_of(store.look())
-    liar.view, liar.fence = View(7, Opening(0.0, 0, 0.0, "", 502)), 7.0
+    liar.view, liar.fence = SharedState(7, OpenState(0.0, 0, 0.0, "", 502)), 7.0
     assert 7 == store.claim_probe("me", 5.0)[0]
 
 
-def times_of(view: View) -> tuple[float, float, float]:
+def times_of(view: SharedState) -> tuple[float, float, float]:
     assert view.opening is not None
     return view.opening.probe_in, view.lease_for, view.hold_for
 
 
 def test_a_denial_that_is_too_long_ends_after_an_hour() -> None:
     clock = Clock()
-    liar = Liar(View(), KeyState(False, View(), denial=Denial(YEARS, 1, 401, None, "")))
+    liar = Liar(SharedState(), KeyState(False, SharedState(), denial=SharedDenial(YEARS, 1, 401, None, "")))
     store = bounded(liar, clock)
     assert 3600.0 == seconds_of(store)
     clock.at = 3000.0

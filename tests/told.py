@@ -26,9 +26,9 @@ class Told(Desk):
 
     def feed(self, actions: list[act.Action]) -> None:
         for action in actions:
-            if isinstance(action, act.Grant):
+            if isinstance(action, act.TokenChanged):
                 self.grants.append((action.account, action.token, action.lost))
-            elif isinstance(action, act.Abort):
+            elif isinstance(action, act.CancelAttempt):
                 self.aborted.append(action.permit)
         super().feed(actions)
 
@@ -47,10 +47,10 @@ class Told(Desk):
         self.answer(self.out[0], outcome)
 
     def force(self, state: str) -> None:
-        self.feed(self.desk.force(state, self.now))
+        self.feed(self.desk.force(state, self.moment))
 
     def refresh(self, account: Account) -> None:
-        self.feed(self.desk.refresh(account, self.now, self.wall))
+        self.feed(self.desk.refresh(account, self.moment))
 
 
 def about(seconds: float) -> Any:

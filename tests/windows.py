@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from colony_pool.config import WindowConfig
-from tests.support.private import Window, _Tally
+from tests.support.private import ConcurrencyLimiter, _LossStats
 
 RTT = 0.02
 
 
-def window(size: float = 1.0, maxsize: int = 64, **facts: object) -> Window:
+def window(size: float = 1.0, maxsize: int = 64, **facts: object) -> ConcurrencyLimiter:
     """A window whose round trip is known."""
-    made = Window(WindowConfig(), maxsize)
-    made.timed(RTT)
-    made.size = size
+    made = ConcurrencyLimiter(WindowConfig(), maxsize)
+    made.record_rtt(RTT)
+    made.limit = size
     for name, value in facts.items():
         setattr(made, f"_{name}", value)
     return made
 
 
-def floor_knows(made: Window, seen: float, bad: float = 0.0) -> None:
-    made._levels[0] = _Tally(seen, bad)
+def floor_knows(made: ConcurrencyLimiter, seen: float, bad: float = 0.0) -> None:
+    made._levels[0] = _LossStats(seen, bad)
 
 
-def fill(made: Window, count: int, now: float = 0.0) -> list[tuple[int, int]]:
+def fill(made: ConcurrencyLimiter, count: int, now: float = 0.0) -> list[tuple[int, int]]:
     return [made.start(now) for _ in range(count)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._core.answer import CHECK_BASE_URL
 from .._shared.store import Store
-from .._shell.token_cache import lives
+from .._driver.token_cache import lives
 from .glance import span
 
 

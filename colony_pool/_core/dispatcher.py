@@ -2,7 +2,7 @@
 
 It is told what happened (a demand, a result, time passing) and answers with what to do. It has no clock, no
 lock, no I/O and no randomness of its own; its driver feeds it one input at a time and acts afterwards. Every
-input ends in one ``_advance``: give up attempts that are late, wake sleepers, admit, dismiss those whose patience ends.
+input ends in one ``_advance``: give up attempts that are late, wake sleepers, admit, dismiss whose patience ends.
 
 The way of one key: ``demand`` -> a ``Flight`` (one per key) -> the queue -> ``StartAttempt(permit)`` -> ``result``
 -> ``TokenChanged``, and ``Wake`` for all who waited; or back into the queue, or ``Wake`` with a failure.
@@ -118,10 +118,13 @@ class Dispatcher:
 
     # -- calls ----------------------------------------------------------------------------------------
 
-    def demand(self, waiter: Waiter, at: Instant) -> list[act.Action]:
-        """A call wants a token that its account does not have fresh."""
+    def demand(self, waiter: Waiter, at: Instant, *, tokenless_for: float = 0.0) -> list[act.Action]:
+        """A call wants a token that its account does not have fresh.
+
+        ``tokenless_for``: seconds for which there has been none, should this process not know.
+        """
         self._enter(at)
-        self.waiters.arrive(waiter, at.monotonic)
+        self.waiters.arrive(waiter, at.monotonic, tokenless_for)
         self._seek(waiter, at, waiter.max_wait)
         return self._advance(at)
 
@@ -178,11 +181,25 @@ class Dispatcher:
         return self._advance(at)
 
     def token_refused(self, account: Account, token: Token, at: Instant) -> list[act.Action]:
-        """An API call was refused with ``token``: drop it, if it is still the account's."""
+        """An API call was refused with ``token``: drop it, unless one that never worked was replaced just before."""
         self._enter(at)
         if account.token is not None and account.token.jwt == token.jwt:
-            self.tokens.drop(account, at, forced=True)
-            self._requeue(account, at)
+            account.record.doubt(token)
+            if account.record.may_be_replaced(token, at.monotonic, self.config.token):
+                self.tokens.drop(account, at, forced=True)
+                self._requeue(account, at)
+        return self._advance(at)
+
+    def token_worked(self, account: Account, token: Token, at: Instant) -> list[act.Action]:
+        """An API call has worked with ``token``."""
+        self._enter(at)
+        account.record.worked(token)
+        return self._advance(at)
+
+    def token_doubted(self, account: Account, token: Token, at: Instant) -> list[act.Action]:
+        """An API call was refused with ``token``, and is not made again."""
+        self._enter(at)
+        account.record.doubt(token)
         return self._advance(at)
 
     def adopt(
@@ -199,13 +216,12 @@ class Dispatcher:
                 self.waiters.serve(account, at)
         return self._advance(at)
 
-    def second_factor_changed(self, account: Account, at: Instant, *, forgive: bool) -> list[act.Action]:
-        """The key has a one-time code from now on, or another one; ``forgive``: refusals are void by that."""
+    def second_factor_changed(self, account: Account, at: Instant) -> list[act.Action]:
+        """The key has a one-time code from now on, or another one: that it, or the code, was refused is void."""
         self._enter(at)
         account.totp = True
-        if forgive:
-            account.forgive()
-            account.next_code_at = -math.inf
+        account.forgive()
+        account.next_code_at = -math.inf
         return self._advance(at)
 
     # -- an operator ----------------------------------------------------------------------------------
@@ -380,7 +396,7 @@ class Dispatcher:
         next_start = self.admission.start_what_may(at)
         for flight, waiters in self.queue.expired(max(now, self.waiters.blocked_until(now))):
             self.waiters.dismiss(flight, waiters, at)
-        # While the store is asked whether a probe may leave nobody parks: the answer comes at once, or is done without.
+        # While the store is asked whether a probe may leave nobody parks: the answer comes at once, or never.
         if self.waiters.is_blocked(now) and not self.coordinator.awaits_lease:
             self.waiters.dismiss_nonblocking(at)
         self.coordinator.publish()

@@ -26,10 +26,10 @@ class Waiter:
 
     __slots__ = ("account", "deadline", "done", "failure", "joined", "max_wait", "token", "tokenless_for")
 
-    def __init__(self, account: Account, max_wait: float, *, tokenless_for: float = 0.0) -> None:
+    def __init__(self, account: Account, max_wait: float) -> None:
         self.account = account
         self.max_wait = max_wait
-        self.tokenless_for = tokenless_for  # seconds for which the key has had no token, as far as is known
+        self.tokenless_for = 0.0  # seconds for which the key had had no token when this came
         self.joined = math.nan  # when the dispatcher first heard of it
         self.deadline = math.inf  # in the flight's own time, which stands still while its attempt is out
         self.done = False

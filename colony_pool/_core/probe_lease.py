@@ -47,7 +47,7 @@ class ProbeLease:
         return self._reply_deadline if self.is_requested else self._next_request
 
     def granted(self, fence: int, answer_within: float, seconds: float) -> None:
-        """The store, asked ``answer_within`` before its deadline, allows a probe for so many ``seconds`` from then."""
+        """The store allows a probe for ``seconds`` since it was asked, ``answer_within`` before its deadline."""
         self._until = self._reply_deadline - answer_within + seconds
         self.report_with(fence)
 
@@ -83,7 +83,7 @@ class ProbeLease:
         self._next_request = -math.inf
 
     def is_unknown_again(self, unknown: bool) -> bool:
-        """Note that the store refuses since it does not know the breaker open; say whether that is the second time."""
+        """Note whether the store refuses since it does not know the breaker open; say if it does so once more."""
         again = unknown and self._was_unknown
         self._was_unknown = unknown and not self._was_unknown
         return again

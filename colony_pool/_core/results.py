@@ -275,7 +275,7 @@ class Results:
             self._queue.put(flight, at)
 
     def _pause_all(self, permit: Permit, outcome: Outcome, at: Instant) -> Outcome:
-        """A 429: nothing starts; the outcome with the rest of the pause, which its flight is told as all others are."""
+        """A 429: nothing starts; return the outcome with the rest of the pause, which all are told."""
         now = at.monotonic
         seconds = self._rate_limit.seconds_for(outcome.retry_after, permit.started, now)
         rest = self._transitions.pause(seconds, f"HTTP {outcome.status} from the rate limit", "throttled", now)

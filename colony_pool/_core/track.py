@@ -74,6 +74,14 @@ class TrackRecord:
         """Whether an API call has worked with ``token``, and none was refused with it before."""
         return token is self._proven
 
+    def is_undecided(self, token: Token) -> bool:
+        """Whether it is not known yet if ``token`` works."""
+        return token is not self._proven and token is not self._doubted
+
+    def may_be_replaced(self, token: Token, now: float, config: TokenConfig) -> bool:
+        """Whether the server may be asked for another token in place of ``token``, which was refused."""
+        return self.has_worked(token) or now >= self.forced_at + config.forced_interval
+
     def doubt(self, token: Token) -> None:
         """``token`` was refused, and it is not too young to be known."""
         if token is not self._proven:

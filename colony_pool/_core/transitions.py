@@ -67,7 +67,9 @@ class Transitions:
 
     def take_changes(self) -> list[Change]:
         """Return what other processes are to hear of, each once."""
-        changes, self._changes = self._changes, []
+        changes = self._changes
+        if changes:
+            self._changes = []
         return changes
 
     # -- the breaker ----------------------------------------------------------------------------------

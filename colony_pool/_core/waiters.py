@@ -49,8 +49,9 @@ class Waiters:
 
     # -- coming ---------------------------------------------------------------------------------------
 
-    def arrive(self, waiter: Waiter, now: float) -> None:
-        """A call comes."""
+    def arrive(self, waiter: Waiter, now: float, tokenless_for: float) -> None:
+        """A call comes, whose key has had no token for so many seconds, as far as the caller knows."""
+        waiter.tokenless_for = tokenless_for
         waiter.joined = now
         self.count += 1
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from .._core.life import MAX_LIFE
 from ..config import DeskConfig
 from .plain import number, text, whole
-from .store import Denial, KeyState, Opening, Store, StoreUnavailable, Survey, View
+from .store import KeyState, OpenState, SharedDenial, SharedState, Store, StoreReport, StoreUnavailable
 
 MAX_LEVEL = 60
 _MAX_CODE = 100
@@ -103,18 +103,18 @@ class BoundedStore:
         self.carries_tokens = store.carries_tokens
         self.fallback = store.fallback
 
-    def look(self) -> View:
+    def look(self) -> SharedState:
         return self._view(self._store.look())
 
-    def survey(self) -> Survey:
+    def survey(self) -> StoreReport:
         survey = self._store.survey()
         prober = text(survey.prober) or None
-        return Survey(self._view(survey.view), prober, whole(survey.denied))
+        return StoreReport(self._view(survey.view), prober, whole(survey.denied))
 
-    def open(self, owner: str, generation: int, opening: Opening) -> View:
+    def open(self, owner: str, generation: int, opening: OpenState) -> SharedState:
         return self._view(self._store.open(owner, generation, opening))
 
-    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, View]:
+    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, SharedState]:
         fence, told = self._store.claim_probe(owner, seconds)
         view = self._view(told)
         if given := whole(fence):
@@ -124,13 +124,13 @@ class BoundedStore:
             raise StoreUnavailable("its record lets nobody probe for longer than this process's options allow")
         return None, view
 
-    def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
+    def conclude(self, owner: str, fence: int, opening: OpenState | None) -> SharedState:
         return self._view(self._store.conclude(owner, fence, opening))
 
-    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> View:
+    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> SharedState:
         return self._view(self._store.hold(seconds, cause, age=age))
 
-    def join(self, owner: str, seconds: float) -> View:
+    def join(self, owner: str, seconds: float) -> SharedState:
         return self._view(self._store.join(owner, seconds))
 
     def leave(self, owner: str) -> None:
@@ -152,7 +152,7 @@ class BoundedStore:
         )  # fmt: skip
 
     def release_key(
-        self, owner: str, key: str, *, denial: Denial | None = None, token: tuple[str, float] | None = None
+        self, owner: str, key: str, *, denial: SharedDenial | None = None, token: tuple[str, float] | None = None
     ) -> None:
         self._store.release_key(owner, key, denial=denial, token=token)
 
@@ -168,11 +168,11 @@ class BoundedStore:
     def close(self) -> None:
         self._store.close()
 
-    def _view(self, told: View) -> View:
+    def _view(self, told: SharedState) -> SharedState:
         now, bounds = self._clock(), self._bounds
         opening = None
         if told.opening is not None:
-            opening = Opening(
+            opening = OpenState(
                 probe_in=self._probe.of(told.opening.probe_in, bounds.probe, now),
                 level=whole(told.opening.level, MAX_LEVEL),
                 opened_for=number(told.opening.opened_for, _AGE),
@@ -180,7 +180,7 @@ class BoundedStore:
                 status=whole(told.opening.status, 599),
             )
         hold_for = self._hold.of(told.hold_for, bounds.hold, now)
-        return View(
+        return SharedState(
             generation=whole(told.generation),
             opening=opening,
             lease_for=self._lease.of(told.lease_for, bounds.lease, now),
@@ -191,7 +191,7 @@ class BoundedStore:
             cleared_ago=_ago(told.cleared_ago),
         )
 
-    def _denial(self, key: str, told: Denial | None) -> Denial | None:
+    def _denial(self, key: str, told: SharedDenial | None) -> SharedDenial | None:
         if told is None:
             self._denials.pop(key, None)
             return None
@@ -208,7 +208,7 @@ class BoundedStore:
         status = max(whole(told.status, 499), 400)
         status = 400 if status in _NO_REFUSAL else status
         code = text(told.code, _MAX_CODE) or None
-        return Denial(seconds, whole(told.times, MAX_LEVEL), status, code, text(told.detail))
+        return SharedDenial(seconds, whole(told.times, MAX_LEVEL), status, code, text(told.detail))
 
 
 def _ago(told: object) -> float | None:

@@ -22,8 +22,7 @@ from collections.abc import Callable
 
 from .._core.catalog import STORE_FAILURES, STORES
 from .._runtime.protocol import Runtime
-
-log = logging.getLogger("colony_pool")
+from .._shell.log import AT_ONCE, Lines
 
 PATIENCE = 0.2  # seconds
 _SHARE = 0.5  # of what is left of it, for one question; the pace of a window may add as much again
@@ -65,6 +64,7 @@ class Health:
         pool: its name, for the log.
         what: the store, in words.
         meanwhile: who decides while it is unavailable, in words.
+        lines: writes to the log, and keeps nobody.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Health:
         *,
         what: str = "the shared store",
         meanwhile: str = "this process decides alone",
+        lines: Lines = AT_ONCE,
     ) -> None:
         self.state = UNKNOWN
         self.failures = {SLOW: 0, FAILED: 0}
@@ -83,8 +84,8 @@ class Health:
         self._patience = patience
         self._what = what
         self._meanwhile = meanwhile
+        self._lines = lines
         self._rest = _REST
-        self._post: Callable[[Callable[[], object]], object] = lambda write: write()
         self._asleep_until = float("-inf")
 
     @property
@@ -109,7 +110,9 @@ class Health:
             return
         self.state, self._rest = WORKING, _REST  # before it is told: that takes a while, and others look
         if before == UNAVAILABLE:
-            self._say("colony_pool %s: %s is back; decisions are shared again", self._pool, self._what)
+            self._lines.write(
+                logging.WARNING, "colony_pool %s: %s is back; decisions are shared again", self._pool, self._what
+            )
 
     def bad(self, kind: str, words: str, lost: float) -> None:
         """It has not; ``words`` say why, and somebody has waited in vain for ``lost`` seconds."""
@@ -124,14 +127,7 @@ class Health:
         self._asleep_until = now + rest * (0.75 + 0.25 * self._runtime.random())
         self._rest = min(2 * rest, _REST_MAX)
         if before != UNAVAILABLE:
-            self._say("colony_pool %s: %s is unavailable (%s); %s until it is back",
-                      self._pool, self._what, words, self._meanwhile)  # fmt: skip
-
-    def write_by(self, post: Callable[[Callable[[], object]], object]) -> None:
-        """Have log handlers called by way of ``post``: one may hang."""
-        self._post = post
-
-    def _say(self, text: str, *args: str) -> None:
-        if log.isEnabledFor(logging.WARNING):
-            record = log.makeRecord(log.name, logging.WARNING, __file__, 0, text, args, None, "_say")
-            self._post(lambda: log.handle(record))
+            self._lines.write(
+                logging.WARNING, "colony_pool %s: %s is unavailable (%s); %s until it is back",
+                self._pool, self._what, words, self._meanwhile,
+            )  # fmt: skip

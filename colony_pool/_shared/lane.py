@@ -14,17 +14,19 @@ from .store import Store
 _LEADER = "lead"  # the name of what one process at a time has that goes on while everything fails; no key's
 
 VERBS: dict[type, Callable[[Store, str, Any, float], Any]] = {
-    act.Ask: lambda store, owner, ask, _: store.claim_probe(owner, ask.seconds),
-    act.Look: lambda store, owner, look, _: store.join(owner, look.join_for) if look.join_for else store.look(),
-    act.Lead: lambda store, owner, lead, _: store.claim_key(owner, _LEADER, lead.seconds),
-    act.EndLead: lambda store, owner, _, __: store.release_key(owner, _LEADER),
-    act.Leave: lambda store, owner, _, __: store.leave(owner),
-    act.TellOpen: lambda store, owner, told, _: store.open(owner, told.generation, told.opening),
-    act.Conclude: lambda store, owner, told, _: store.conclude(owner, told.fence, told.opening),
+    act.RequestProbeLease: lambda store, owner, ask, _: store.claim_probe(owner, ask.seconds),
+    act.PollStore: lambda store, owner, look, _: store.join(owner, look.join_for) if look.join_for else store.look(),
+    act.RequestLeadership: lambda store, owner, lead, _: store.claim_key(owner, _LEADER, lead.seconds),
+    act.ReleaseLeadership: lambda store, owner, _, __: store.release_key(owner, _LEADER),
+    act.LeaveGroup: lambda store, owner, _, __: store.leave(owner),
+    act.PublishOpen: lambda store, owner, told, _: store.open(owner, told.generation, told.opening),
+    act.ReportProbe: lambda store, owner, told, _: store.conclude(owner, told.fence, told.opening),
     # An operator may have ended it while it waited for its turn.
-    act.TellHold: lambda store, _, told, now: store.hold(told.seconds, told.cause, age=max(0.0, now - told.since)),
-    act.TellReset: lambda store, _, __, ___: store.reset(keep_hold=True),
-    act.TellClear: lambda store, _, __, ___: store.clear_hold(),
+    act.PublishRateLimit: lambda store, _, told, now: store.hold(
+        told.seconds, told.cause, age=max(0.0, now - told.since)
+    ),
+    act.PublishReset: lambda store, _, __, ___: store.reset(keep_hold=True),
+    act.PublishClear: lambda store, _, __, ___: store.clear_hold(),
 }
 
 
@@ -49,7 +51,9 @@ class Lane:
     def begin(self, action: act.ForStore) -> Call[Any]:
         """Have the store do what ``action`` wants of it; never waits."""
         # Whoever probes or leads waits for leave to; nobody waits for the rest.
-        begin = self.calls.ask if isinstance(action, (act.Ask, act.Lead)) else self.calls.begin
+        begin = (
+            self.calls.ask if isinstance(action, (act.RequestProbeLease, act.RequestLeadership)) else self.calls.begin
+        )
         return begin(lambda store: VERBS[type(action)](store, self.owner, action, self._monotonic()))
 
     def close(self, *, for_good: bool) -> None:

@@ -16,12 +16,15 @@ from functools import partial
 from typing import Any
 
 from .._core import actions as act
-from .._core.account import Account, Permit
-from .._core.dispatch import Dispatcher
+from .._core.account import Account
+from .._core.dispatcher import Dispatcher
+from .._core.flight import Permit
+from .._core.instant import Instant
 from .._core.life import claims_expiry
 from .._core.outcome import DENIED, OK, Outcome, is_token
-from .._core.view import Denial, Elsewhere, View
+from .._core.shared_state import HandledElsewhere, SharedDenial, SharedState
 from .._runtime.protocol import Runtime
+from .._shell.log import AT_ONCE, Lines
 from .bounded import BoundedStore, Bounds
 from .calls import Call
 from .health import Health, Patience
@@ -32,8 +35,8 @@ from .store import KeyState, Store, StoreUnavailable
 _CLAIM = 10.0  # seconds that others wait for an exchange of ours
 _ALIKE = 1.0  # tokens that end this close are one
 _NO_TOKEN = 1e9  # seconds: no token lives longer, so that none is told of
-Step = Callable[[float, float], list[act.Action]]
-Feed = Callable[[Step], object]
+Step = Callable[[Instant], list[act.Action]]
+Reply = Callable[[Step], object]
 
 
 class Link:
@@ -48,81 +51,91 @@ class Link:
             if none can.
         claims: keys are claimed before they are exchanged: the others can find what comes of it.
         owns_store: the store is closed with the link.
+        lines: writes to the log, and keeps nobody.
     """
 
     def __init__(
         self, store: Store, desk: Dispatcher, runtime: Runtime, *, name: str, base_url: str,
         on_disk: Callable[[str], tuple[str, float] | None] | None, claims: bool, owns_store: bool,
+        lines: Lines = AT_ONCE,
     ) -> None:  # fmt: skip
         self.owner = _owner()
-        self._lanes = _lanes(store, self.owner, desk, runtime, name, claims=claims, on_host=on_disk is not None)
+        self._lanes = _lanes(
+            store, self.owner, desk, runtime, name, lines, claims=claims, on_host=on_disk is not None
+        )
         self._heard = self._lanes[0]  # the one whose answer was the last
         self.health = self._lanes[0].health
         self.claims = claims
         self._desk = desk
         self._runtime = runtime
-        self.feed: Feed = lambda step: None  # puts one input to the desk
+        self._claims: dict[Permit, Lane] = {}  # of attempts that are out: the store that allowed each
         self._base_url = base_url
         self._on_disk = on_disk
         self._owns_store = owns_store
 
     # -- what the desk wants --------------------------------------------------------------------------
 
-    def carry(self, action: act.ForStore) -> None:
-        """Carry ``action`` to the store; never waits."""
+    def submit(self, action: act.ForStore, reply: Reply) -> None:
+        """Have the store do ``action``, and put what it answers to ``reply``; never waits."""
         lanes = self._lanes
-        if isinstance(action, act.Conclude):  # a fence means nothing to another store than the one that gave it
+        if isinstance(action, act.ReportProbe):  # a fence means nothing to another store than the one that gave it
             lanes = [lane for lane in lanes if lane.fence == action.fence] or lanes[:1]
         call = lanes[0].begin(action)
         with suppress(RuntimeError):  # no thread: the desk has a deadline of its own
-            self._runtime.spawn(self._bring_back, action, lanes, call, home=self._runtime.home())
+            self._runtime.spawn(self._bring_back, action, reply, lanes, call, home=self._runtime.home())
 
-    def _bring_back(self, action: act.ForStore, lanes: list[Lane], first: Call[Any]) -> None:
+    def _bring_back(self, action: act.ForStore, reply: Reply, lanes: list[Lane], first: Call[Any]) -> None:
         desk = self._desk
         for lane in lanes:
             call = first if lane is lanes[0] else lane.begin(action)
             with suppress(StoreUnavailable):
-                self._answer(action, lane, lane.calls.wait(call))
+                self._answer(action, reply, lane, lane.calls.wait(call))
                 return
-        self.feed(lambda now, wall: desk.unavailable(action, now, wall))
-        if isinstance(action, act.Ask) and first.ended.wait(action.seconds) and first.answer:
-            self._answer_to(action, lanes[0], *first.answer[0], late=True)
+        reply(lambda at: desk.unavailable(action, at))
+        if isinstance(action, act.RequestProbeLease) and first.ended.wait(action.seconds) and first.answer:
+            self._answer_to(action, reply, lanes[0], *first.answer[0], late=True)
 
-    def _answer(self, action: act.ForStore, lane: Lane, answer: Any) -> None:
+    def _answer(self, action: act.ForStore, reply: Reply, lane: Lane, answer: Any) -> None:
         desk = self._desk
-        self._listen_to(lane)
-        if isinstance(action, act.Ask):
-            self._answer_to(action, lane, *answer)
-        elif isinstance(action, act.Lead):
+        self._listen_to(lane, reply)
+        if isinstance(action, act.RequestProbeLease):
+            self._answer_to(action, reply, lane, *answer)
+        elif isinstance(action, act.RequestLeadership):
             state: KeyState = answer
             busy = state.busy_for > 0.0
-            self.feed(lambda now, wall: desk.led(action, state.view, busy=busy, now=now, wall=wall))
-        elif isinstance(action, (act.Look, act.TellOpen, act.Conclude, act.TellHold)):
-            view: View = answer
-            self.feed(lambda now, wall: desk.learn(view, action.asked, now, wall))
+            reply(lambda at: desk.led(action, state.view, at, busy=busy))
+        elif isinstance(action, (act.PollStore, act.PublishOpen, act.ReportProbe, act.PublishRateLimit)):
+            view: SharedState = answer
+            reply(lambda at: desk.learn(view, action.asked, at))
 
-    def _answer_to(self, ask: act.Ask, lane: Lane, fence: int | None, view: View, *, late: bool = False) -> None:
+    def _answer_to(
+        self, ask: act.RequestProbeLease, reply: Reply, lane: Lane, fence: int | None, view: SharedState, *,
+        late: bool = False,
+    ) -> None:  # fmt: skip
         desk = self._desk
         if fence is not None:
             lane.fence = fence
-            self.feed(lambda now, wall: desk.granted(ask, fence, now, wall))
+            reply(lambda at: desk.granted(ask, fence, at))
         elif not late:
-            self.feed(lambda now, wall: desk.refused(ask, view, now, wall))
+            reply(lambda at: desk.refused(ask, view, at))
 
-    def _listen_to(self, lane: Lane) -> None:
+    def _listen_to(self, lane: Lane, reply: Reply) -> None:
         """What follows is of the record in ``lane``."""
         if lane is not self._heard:
             self._heard = lane
             desk, to_fallback = self._desk, lane is not self._lanes[0]
-            self.feed(lambda now, wall: desk.moved(now, wall, to_fallback=to_fallback))
+            reply(lambda at: desk.moved(at, to_fallback=to_fallback))
 
     # -- one exchange per key -------------------------------------------------------------------------
 
-    def claim(self, permit: Permit) -> Elsewhere | None:
-        """Claim the key of ``permit``: ``None`` to exchange it, else where to look for what comes of it."""
+    def claim(self, permit: Permit, reply: Reply) -> HandledElsewhere | None:
+        """Claim the key of ``permit``: ``None`` to exchange it, else where to look for what comes of it.
+
+        What it learns by the way is put to ``reply``.
+        """
         if not self.claims or permit.is_probe:  # a probe has the lease
             return None
-        key = permit.account.secret.key
+        key = permit.account.owner.credential.key
         name = key_name(key, self._base_url)
         beyond = self._beyond(permit.account)
         for lane in self._lanes:
@@ -132,8 +145,9 @@ class Link:
                 state = lane.calls.wait(lane.calls.ask(partial(self._claim_key, key, name, beyond)))
             except StoreUnavailable:
                 continue
-            self._listen_to(lane)
-            permit.claimed = lane if state.mine else None
+            self._listen_to(lane, reply)
+            if state.mine:
+                self._claims[permit] = lane
             found = self._found(permit, key, state)
             if found is not None and state.mine:
                 self.release(permit, None)
@@ -157,18 +171,18 @@ class Link:
         life = told[1] if ends is None else min(told[1], ends - self._runtime.now())
         return (jwt, life) if life > 0.0 else None
 
-    def _found(self, permit: Permit, key: str, state: KeyState) -> Elsewhere | None:
+    def _found(self, permit: Permit, key: str, state: KeyState) -> HandledElsewhere | None:
         wall, account = self._runtime.now(), permit.account
         if (token := self._unsealed(account, state)) is not None:
-            return Elsewhere(token=token)
+            return HandledElsewhere(token=token)
         if state.denial is not None:
-            return Elsewhere(denial=state.denial)
+            return HandledElsewhere(denial=state.denial)
         if not state.mine and self._is_news(state.view):
-            return Elsewhere(view=state.view)
+            return HandledElsewhere(view=state.view)
         left = self._on_disk(key) if self._on_disk is not None and (state.mine or state.busy_for > 0.0) else None
         if left is not None and account.is_news(*left):
-            return Elsewhere(token=(left[0], left[1] - wall))
-        return Elsewhere() if state.busy_for > 0.0 else None
+            return HandledElsewhere(token=(left[0], left[1] - wall))
+        return HandledElsewhere() if state.busy_for > 0.0 else None
 
     def _beyond(self, account: Account) -> float:
         """Seconds that a token in the store must have left to be of use."""
@@ -181,13 +195,13 @@ class Link:
         """The token in the store, and seconds that it has left, if it is of use."""
         if state.token is None:
             return None
-        found = self._opened(account.secret.key, state.token)
+        found = self._opened(account.owner.credential.key, state.token)
         return found if found is not None and account.record.is_usable(found[0]) else None
 
-    def newer(self, account: Account) -> tuple[str, float] | None:
+    def newer(self, account: Account, reply: Reply) -> tuple[str, float] | None:
         """Another token of ``account`` that is in the store, and seconds that it has left; waits as for a claim."""
-        name = key_name(account.secret.key, self._base_url)
-        flight = account.flight
+        name = key_name(account.owner.credential.key, self._base_url)
+        flight = self._desk.waiters.flights.get(account)
         if flight is not None and flight.permit is not None:  # its claim must not end
             return None
         for lane in self._lanes:
@@ -197,35 +211,37 @@ class Link:
                 state = lane.calls.wait(lane.calls.ask(lambda store: store.claim_key(self.owner, name, _CLAIM)))
             except StoreUnavailable:
                 continue
-            self._listen_to(lane)
+            self._listen_to(lane, reply)
             if state.mine:
                 lane.calls.begin(lambda store: store.release_key(self.owner, name))
             return self._unsealed(account, state)
         return None
 
-    def _is_news(self, view: View) -> bool:
-        fleet = self._desk.fleet
-        opened = view.opening is not None and fleet is not None and view.generation != fleet.generation
-        return opened or (view.hold_for > 0.0 and self._desk.hold_until <= self._runtime.monotonic())
+    def _is_news(self, view: SharedState) -> bool:
+        opened = view.opening is not None and view.generation != self._desk.coordinator.generation
+        return opened or (view.hold_for > 0.0 and not self._desk.rate_limit.is_paused(self._runtime.monotonic()))
 
     def release(self, permit: Permit, outcome: Outcome | None) -> None:
         """Give the claim of ``permit`` back, with what came of it; never waits."""
-        lane: Lane | None = permit.claimed
+        lane = self._claims.pop(permit, None)
         if lane is None:
             return
-        permit.claimed = None
         account = permit.account
-        key = account.secret.key
+        key = account.owner.credential.key
         name = key_name(key, self._base_url)
         denial, token = None, None
         known, granted = account.denial, account.token  # read once: the token may be invalidated at any moment
         if outcome is not None and outcome.kind == DENIED and known is not None and not known.code_only:
             rest = known.until - self._runtime.monotonic()
-            denial = Denial(rest, known.times, outcome.status, outcome.code, outcome.detail)
+            denial = SharedDenial(rest, known.times, outcome.status, outcome.code, outcome.detail)
         elif lane.seals and outcome is not None and outcome.kind == OK and granted is not None:
             sealed = Sealer(key, self._base_url).seal(granted.jwt)
             token = (sealed, granted.ends - self._runtime.monotonic())
         lane.calls.begin(lambda store: store.release_key(self.owner, name, denial=denial, token=token))
+
+    def has_claim(self, permit: Permit) -> bool:
+        """Whether the store has allowed this attempt."""
+        return permit in self._claims
 
     def forget(self, key: str) -> None:
         """Have the others forget what came of ``key`` the last time; never waits."""
@@ -234,11 +250,6 @@ class Link:
             if lane.claims and (lane is self._lanes[0] or lane.calls.made):
                 lane.calls.begin(lambda store: store.forget_key(name))
 
-    def write_by(self, post: Callable[[Callable[[], object]], object]) -> None:
-        """Have log handlers called by way of ``post``: one may hang."""
-        for lane in self._lanes:
-            lane.health.write_by(post)
-
     def close(self) -> None:
         """Leave."""
         for lane in self._lanes:
@@ -246,17 +257,25 @@ class Link:
 
 
 def _lanes(
-    store: Store, owner: str, desk: Dispatcher, runtime: Runtime, name: str, *, claims: bool, on_host: bool
+    store: Store,
+    owner: str,
+    desk: Dispatcher,
+    runtime: Runtime,
+    name: str,
+    lines: Lines,
+    *,
+    claims: bool,
+    on_host: bool,
 ) -> list[Lane]:
     """The lane of ``store``, and of its fallback if it has one."""
     bounds = Bounds.of(desk.config)
     store = BoundedStore(store, bounds, runtime.monotonic)
     patience = Patience(runtime, _idle_at(desk))
     if (fallback := store.fallback) is None:
-        return [Lane(store, owner, runtime, Health(name, runtime, patience), claims=claims)]
-    first = Health(name, runtime, patience, meanwhile="the processes of this host go on together")
+        return [Lane(store, owner, runtime, Health(name, runtime, patience, lines=lines), claims=claims)]
+    first = Health(name, runtime, patience, meanwhile="the processes of this host go on together", lines=lines)
     fallback = BoundedStore(fallback, bounds, runtime.monotonic)
-    second = Health(name, runtime, patience, what="the record of this host, which stands in for it,")
+    second = Health(name, runtime, patience, what="the record of this host, which stands in for it,", lines=lines)
     return [
         Lane(store, owner, runtime, first, claims=claims),
         Lane(fallback, owner, runtime, second, claims=claims and (fallback.carries_tokens or on_host)),
@@ -269,4 +288,4 @@ def _owner() -> str:
 
 
 def _idle_at(desk: Dispatcher) -> Callable[[], float]:
-    return lambda: desk.fleet.idle_at if desk.fleet is not None else float("-inf")
+    return lambda: desk.coordinator.last_idle

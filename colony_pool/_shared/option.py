@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .._core.dispatch import Dispatcher
+from .._core.dispatcher import Dispatcher
+from .._driver.token_cache import enabled
 from .._runtime.protocol import Runtime
-from .._shell.token_cache import enabled
+from .._shell.log import Lines
 from .choose import open_store
 from .keys import check_sealing
 from .link import Link
@@ -40,7 +41,9 @@ class Shared:
         self._is_far = isinstance(shared, str) and shared != "host"
         self.look = None if store is None else _LOOK_FAR if self._is_far else _LOOK_NEAR
 
-    def link(self, desk: Dispatcher, runtime: Runtime, *, name: str, cache: Cache | None) -> Link | None:
+    def link(
+        self, desk: Dispatcher, runtime: Runtime, *, name: str, cache: Cache | None, lines: Lines
+    ) -> Link | None:
         """Make the link of ``desk`` to a store of its own; ``None`` if nothing is shared."""
         store = self._open()
         if store is None:
@@ -50,7 +53,7 @@ class Shared:
         return Link(
             store, desk, runtime, name=name, base_url=self._base_url, claims=store.carries_tokens or on_host,
             on_disk=None if cache is None or not enabled() else lambda key: cache.load(key, runtime.now()),
-            owns_store=isinstance(self._shared, str),
+            owns_store=isinstance(self._shared, str), lines=lines,
         )  # fmt: skip
 
     def _open(self) -> Store | None:

@@ -1,6 +1,6 @@
 """The record of one endpoint and its verbs as plain data: what MemoryStore and HostStore have in common.
 
-``now`` is the store's clock, and every time in a record is a point on it; a ``View`` tells only durations. ``Books``
+``now`` is the store's clock, and every time in a record is a point on it; a ``SharedState`` tells only durations. ``Books``
 is what a store lays open within one transaction, and ``RecordStore`` has the verbs; a store of this kind adds where
 the books lie and how a transaction is made. RedisStore says the same in Lua, and one suite of tests holds them
 together.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from .plain import FAR, number, text, whole
-from .store import Denial, KeyState, Opening, Store, Survey, View
+from .store import KeyState, OpenState, SharedDenial, SharedState, Store, StoreReport
 
 
 @dataclass(slots=True)
@@ -66,14 +66,14 @@ class Door:
         )
         return door
 
-    def view(self, now: float) -> View:
+    def view(self, now: float) -> SharedState:
         """What the record says, as durations from ``now``."""
         opening = None
         if self.is_open:
             probe_in, opened_for = max(0.0, self.probe_at - now), max(0.0, now - self.opened_at)
-            opening = Opening(probe_in, self.level, opened_for, self.cause, self.status)
+            opening = OpenState(probe_in, self.level, opened_for, self.cause, self.status)
         hold_for = max(0.0, self.hold_until - now)
-        return View(
+        return SharedState(
             generation=self.generation,
             opening=opening,
             lease_for=max(0.0, self.lease_until - now),
@@ -84,7 +84,7 @@ class Door:
             cleared_ago=now - self.cleared_at if 0.0 < self.cleared_at <= now else None,
         )
 
-    def move(self, opening: Opening | None, now: float) -> None:
+    def move(self, opening: OpenState | None, now: float) -> None:
         """Open or close: a new generation, in which nobody probes yet."""
         self.generation = (self.generation or self.epoch) + 1
         self.prober, self.lease_until = None, 0.0
@@ -160,11 +160,11 @@ class Key:
         """When nothing of it is true any more."""
         return max(self.claimed_until, self.denied_until, self.token_until)
 
-    def state(self, owner: str, view: View, now: float, beyond: float) -> KeyState:
+    def state(self, owner: str, view: SharedState, now: float, beyond: float) -> KeyState:
         """What a process that may not exchange the key is told; a token that ends within ``beyond`` is none."""
         denial = None
         if now < self.denied_until:
-            denial = Denial(self.denied_until - now, self.times, self.status, self.code, self.detail)
+            denial = SharedDenial(self.denied_until - now, self.times, self.status, self.code, self.detail)
         return KeyState(
             mine=False,
             view=view,
@@ -175,7 +175,7 @@ class Key:
             else None,
         )
 
-    def learn(self, denial: Denial | None, token: tuple[str, float] | None, now: float) -> None:
+    def learn(self, denial: SharedDenial | None, token: tuple[str, float] | None, now: float) -> None:
         """Note what came of an exchange; a token ends a denial."""
         if token is not None:
             self.token, self.token_until = token[0], now + token[1]
@@ -233,38 +233,40 @@ class RecordStore(abc.ABC):
         with self._writing() as books:
             yield books.now, books.door
 
-    def look(self) -> View:
+    def look(self) -> SharedState:
         with self._reading() as (now, door):
             return door.view(now)
 
-    def survey(self) -> Survey:
+    def survey(self) -> StoreReport:
         with self._writing() as books:
-            return Survey(books.door.view(books.now), books.door.prober_at(books.now), books.keys.denied(books.now))
+            return StoreReport(
+                books.door.view(books.now), books.door.prober_at(books.now), books.keys.denied(books.now)
+            )
 
-    def open(self, owner: str, generation: int, opening: Opening) -> View:
+    def open(self, owner: str, generation: int, opening: OpenState) -> SharedState:
         with self._changing() as (now, door):
             if door.generation == generation:
                 door.move(opening, now)
             return door.view(now)
 
-    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, View]:
+    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, SharedState]:
         with self._changing() as (now, door):
             fence = door.lease(owner, now + seconds) if door.may_probe(owner, now) else None
             return fence, door.view(now)
 
-    def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
+    def conclude(self, owner: str, fence: int, opening: OpenState | None) -> SharedState:
         with self._changing() as (now, door):
             if door.heeds(owner, fence, now):
                 door.move(opening, now)
             return door.view(now)
 
-    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> View:
+    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> SharedState:
         with self._changing() as (now, door):
             if now + seconds > door.hold_until and now - age >= door.cleared_at:
                 door.hold_until, door.hold_cause, door.hold_at = now + seconds, cause, now - age
             return door.view(now)
 
-    def join(self, owner: str, seconds: float) -> View:
+    def join(self, owner: str, seconds: float) -> SharedState:
         with self._changing() as (now, door):
             door.members = {name: until for name, until in door.members.items() if until > now}
             door.members[owner] = now + seconds
@@ -286,7 +288,7 @@ class RecordStore(abc.ABC):
             return KeyState(mine=True, view=view)
 
     def release_key(
-        self, owner: str, key: str, *, denial: Denial | None = None, token: tuple[str, float] | None = None
+        self, owner: str, key: str, *, denial: SharedDenial | None = None, token: tuple[str, float] | None = None
     ) -> None:
         with self._writing() as books:
             record = books.keys.get(key)

@@ -42,7 +42,7 @@ from .._runtime.select import gevent_has_patched
 from .._runtime.workers import at_the_end
 from .._shell.fork import notice_fork, renew_in_children
 from . import lua
-from .store import Denial, KeyState, Opening, Store, StoreUnavailable, Survey, View
+from .store import KeyState, OpenState, SharedDenial, SharedState, Store, StoreReport, StoreUnavailable
 
 SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
 ALLOWED = "redis://, rediss:// or valkey://"
@@ -86,26 +86,26 @@ class RedisStore:
     def __repr__(self) -> str:
         return f"RedisStore({self._where!r})"
 
-    def look(self) -> View:
+    def look(self) -> SharedState:
         return self._run(lua.LOOK, read=_view)
 
-    def survey(self) -> Survey:
+    def survey(self) -> StoreReport:
         return self._run(lua.SURVEY, keys=("denied",), read=_survey)
 
-    def open(self, owner: str, generation: int, opening: Opening) -> View:
+    def open(self, owner: str, generation: int, opening: OpenState) -> SharedState:
         del owner
         return self._run(lua.OPEN, generation, json.dumps(asdict(opening)), read=_view)
 
-    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, View]:
+    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, SharedState]:
         return self._run(lua.CLAIM_PROBE, owner, seconds, read=_lease)
 
-    def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
+    def conclude(self, owner: str, fence: int, opening: OpenState | None) -> SharedState:
         return self._run(lua.CONCLUDE, owner, fence, json.dumps(opening and asdict(opening)), read=_view)
 
-    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> View:
+    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> SharedState:
         return self._run(lua.HOLD, seconds, cause, age, read=_view)
 
-    def join(self, owner: str, seconds: float) -> View:
+    def join(self, owner: str, seconds: float) -> SharedState:
         return self._run(lua.JOIN, owner, seconds, read=_view)
 
     def leave(self, owner: str) -> None:
@@ -116,7 +116,7 @@ class RedisStore:
         return self._run(lua.CLAIM_KEY, owner, seconds, key, beyond, keys=keys, read=_key_state)
 
     def release_key(
-        self, owner: str, key: str, *, denial: Denial | None = None, token: tuple[str, float] | None = None
+        self, owner: str, key: str, *, denial: SharedDenial | None = None, token: tuple[str, float] | None = None
     ) -> None:
         # A store that carries no tokens is not sent one: only that there was one, which ends a denial.
         carried = token if self.carries_tokens else token is not None or None
@@ -182,16 +182,16 @@ def _nothing(answer: object) -> None:
     del answer
 
 
-def _view(answer: dict[str, Any]) -> View:
+def _view(answer: dict[str, Any]) -> SharedState:
     opening = answer.pop("opening", None)
-    return View(**answer, opening=Opening(**opening) if opening else None)
+    return SharedState(**answer, opening=OpenState(**opening) if opening else None)
 
 
-def _survey(answer: dict[str, Any]) -> Survey:
-    return Survey(_view(answer["view"]), answer.get("prober"), answer["denied"])
+def _survey(answer: dict[str, Any]) -> StoreReport:
+    return StoreReport(_view(answer["view"]), answer.get("prober"), answer["denied"])
 
 
-def _lease(answer: dict[str, Any]) -> tuple[int | None, View]:
+def _lease(answer: dict[str, Any]) -> tuple[int | None, SharedState]:
     return answer["fence"] or None, _view(answer["view"])
 
 
@@ -201,7 +201,7 @@ def _key_state(answer: dict[str, Any]) -> KeyState:
         mine=answer["mine"],
         view=_view(answer["view"]),
         busy_for=answer["busy_for"],
-        denial=Denial(**{"code": None, **denial}) if denial else None,
+        denial=SharedDenial(**{"code": None, **denial}) if denial else None,
         token=(token[0], token[1]) if token else None,
     )
 

@@ -32,9 +32,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from .._core.view import Denial, Opening, View
+from .._core.shared_state import OpenState, SharedDenial, SharedState
 
-__all__ = ["Denial", "KeyState", "Opening", "Store", "StoreUnavailable", "Survey", "View"]
+__all__ = ["KeyState", "OpenState", "SharedDenial", "SharedState", "Store", "StoreReport", "StoreUnavailable"]
 
 
 class StoreUnavailable(Exception):
@@ -54,14 +54,14 @@ class KeyState:
     """
 
     mine: bool
-    view: View
+    view: SharedState
     busy_for: float = 0.0
-    denial: Denial | None = None
+    denial: SharedDenial | None = None
     token: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class StoreReport:
     """What an operator asks for.
 
     Arguments:
@@ -70,7 +70,7 @@ class Survey:
         denied: keys that are refused for the time being.
     """
 
-    view: View
+    view: SharedState
     prober: str | None = None
     denied: int = 0
 
@@ -88,28 +88,28 @@ class Store(Protocol):
     carries_tokens: bool
     fallback: Store | None
 
-    def look(self) -> View:
+    def look(self) -> SharedState:
         """Read; cheap enough to do several times a second."""
 
-    def survey(self) -> Survey:
+    def survey(self) -> StoreReport:
         """Read more than any process at work needs."""
 
-    def open(self, owner: str, generation: int, opening: Opening) -> View:
+    def open(self, owner: str, generation: int, opening: OpenState) -> SharedState:
         """Open the breaker if the record still is of ``generation``; what is the case then."""
 
-    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, View]:
+    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, SharedState]:
         """Take the lease, if the breaker is open, its delay over, no hold on and nobody else probes; the fence."""
 
-    def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
+    def conclude(self, owner: str, fence: int, opening: OpenState | None) -> SharedState:
         """Report the probe: closed (``None``) or open again. An old fence, or one that is over, changes nothing."""
 
-    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> View:
+    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> SharedState:
         """Hold everybody, as the server asked ``age`` seconds ago; a hold is never shortened.
 
         It is none if an operator has ended all holds since.
         """
 
-    def join(self, owner: str, seconds: float) -> View:
+    def join(self, owner: str, seconds: float) -> SharedState:
         """Count ``owner`` among the members for so long."""
 
     def leave(self, owner: str) -> None:
@@ -122,7 +122,7 @@ class Store(Protocol):
         """
 
     def release_key(
-        self, owner: str, key: str, *, denial: Denial | None = None, token: tuple[str, float] | None = None
+        self, owner: str, key: str, *, denial: SharedDenial | None = None, token: tuple[str, float] | None = None
     ) -> None:
         """Give the right back, and say what came of it; nothing if another process has the right by now.
 

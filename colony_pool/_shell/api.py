@@ -5,9 +5,9 @@ from __future__ import annotations
 import json as _json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, Protocol, TypedDict
 from urllib.parse import urlencode
 
 from .._check import LONGEST_TIMEOUT, is_number, patience, shown
@@ -23,9 +23,6 @@ from .connections import BUSY
 from .exchange import FORKED, forked
 from .reply import without_secrets
 from .transport import BadReply, NetworkFailure, Reply, Transport
-
-if TYPE_CHECKING:
-    from ..agent import Agent, Replays
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _REPEATABLE = ("GET", "HEAD")
@@ -184,6 +181,16 @@ def scrubbed(reply: Reply, jwt: str) -> Reply:
     return replace(reply, headers=headers, body=reply.body.replace(jwt.encode(), b"***"))
 
 
+class Replays(Protocol):
+    """Says whether a call whose token was refused is made again."""
+
+    def worked(self, jwt: str) -> None:
+        """The call has worked with ``jwt``."""
+
+    def pause(self, jwt: str) -> float | None:
+        """Seconds until the call is made again; ``None``: its 401 stands."""
+
+
 class Api:
     """Makes API calls for agents."""
 
@@ -196,11 +203,11 @@ class Api:
         self._retry = retry
         self._closing = closing
 
-    def perform(self, agent: Agent, call: Call, replays: Replays) -> Response:
-        """Make ``call`` for ``agent``."""
+    def perform(self, token: Callable[..., str], call: Call, replays: Replays) -> Response:
+        """Make ``call``; ``token(max_wait=...)`` returns the token for it, ``replays`` says what a 401 means."""
         tried = 0
         while True:
-            jwt = agent.token(max_wait=call.max_wait)
+            jwt = token(max_wait=call.max_wait)
             try:
                 reply = self.send(call, jwt)
                 if is_refused(call, reply) and (pause := replays.pause(jwt)) is not None:

@@ -51,19 +51,15 @@ log_raised = AT_ONCE.raised
 
 
 class EventLog:
-    """Writes the lines of one pool."""
+    """Writes the lines of one pool, by way of ``lines``."""
 
-    def __init__(self, pool: str) -> None:
+    def __init__(self, pool: str, lines: Lines) -> None:
         self._pool = pool
-        self._lines = AT_ONCE
+        self._lines = lines
         self._spent: dict[tuple[str, int], tuple[float, int]] = {}  # kind: (start of its minute, lines wanted in it)
 
-    def write_by(self, post: Post) -> None:
-        """Have handlers called by way of ``post``: one may hang."""
-        self._lines = Lines(post)
-
     def lost(self, number: int) -> None:
-        """Say that so much was told to nobody. It is the mailbox that says it, in its own task."""
+        """Say that so many callbacks were never made. It is their queue that says it, in its own task."""
         words = "a breaker listener or a log handler is too slow: what it should have been told was dropped"
         self._write(logging.ERROR, words, {"event": "dropped", "notices": number}, AT_ONCE)
 

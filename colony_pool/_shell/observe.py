@@ -12,9 +12,10 @@ from typing import Protocol
 
 from .._core.account import Account
 from .._core.answer import CHECK_BASE_URL
-from .._core.catalog import STORES
-from .._core.dispatch import Dispatcher
+from .._core.catalog import STORES, WAITS
+from .._core.dispatcher import Dispatcher
 from .._core.events import CLOSED, STATES
+from .._core.instant import Instant
 from .._core.journal import Journal, Series
 from ..status import BreakerStatus, PoolStatus, TokensStatus
 
@@ -53,57 +54,59 @@ class Observer:
 
     def status(self, *, closed: bool) -> PoolStatus:
         """The pool's state, for ``ColonyPool.status``."""
-        now, wall, desk = self.monotonic(), self.wall(), self.desk
-        circuit = desk.circuit
-        troubled = circuit.state != CLOSED
+        at, desk = Instant(self.monotonic(), self.wall()), self.desk
+        now = at.monotonic
+        breaker, rate_limit = desk.breaker, desk.rate_limit
+        troubled = breaker.state != CLOSED
         accounts = list(self.accounts())
-        ages, earliest, denied = _census(accounts, now, wall)
+        ages, earliest, denied = _census(accounts, at)
         return PoolStatus(
             breaker=BreakerStatus(
-                state=circuit.state,
-                cause=circuit.cause,
-                failures=circuit.failures,
-                since=max(0.0, now - circuit.opened_at) if troubled else 0.0,
-                next_probe_in=max(0.0, max(circuit.probe_at, desk.hold_until) - now) if troubled else None,
-                probing=desk.lease is not None,
-                generation=circuit.generation,
+                state=breaker.state,
+                cause=breaker.cause,
+                failures=breaker.failures,
+                since=max(0.0, now - breaker.opened_at) if troubled else 0.0,
+                next_probe_in=max(0.0, max(breaker.probe_at, rate_limit.paused_until) - now) if troubled else None,
+                probing=desk.in_flight.probe is not None,
+                generation=breaker.generation,
             ),
             tokens=TokensStatus(ages["fresh"], ages["soft"] + ages["margin"], ages["expired"], earliest),
             agents=len(accounts),
-            waiters=desk.waiting,
-            in_flight=len(desk.live),
-            window=desk.window.size,
-            hold_for=max(0.0, desk.hold_until - now),
-            hold_cause=desk.hold_cause if desk.hold_until > now else "",
+            waiters=desk.waiters.count,
+            in_flight=len(desk.in_flight.permits),
+            window=desk.limiter.limit,
+            hold_for=rate_limit.left(now),
+            hold_cause=rate_limit.cause if rate_limit.is_paused(now) else "",
             denied=denied,
-            retry_budget=desk.budget.balance_at(now),
-            retry_budget_limit=desk.budget.limit_at(now),
+            retry_budget=desk.retry_budget.balance_at(now),
+            retry_budget_limit=desk.retry_budget.limit_at(now),
             connections=self.connections(),
             closed=closed,
             shared=self._store(),
-            last_failure=f"{desk.last_failure}; {CHECK_BASE_URL}"
-            if desk.last_failure and not desk.known_good
-            else desk.last_failure,
-            known_good=desk.known_good,
+            last_failure=f"{desk.history.last_failure}; {CHECK_BASE_URL}"
+            if desk.history.last_failure and not desk.history.known_good
+            else desk.history.last_failure,
+            known_good=desk.history.known_good,
         )
 
     def observe(self) -> Observation:
         """Every gauge of the catalogue that has something to tell, and the running part of the time counters."""
-        now, wall, desk, journal = self.monotonic(), self.wall(), self.desk, self.journal
+        at, desk, journal = Instant(self.monotonic(), self.wall()), self.desk, self.journal
+        now, wall = at
         accounts = list(self.accounts())
-        ages, earliest, denied = _census(accounts, now, wall)
+        ages, earliest, denied = _census(accounts, at)
         in_use, idle = self.connections()
-        held = desk.hold_until > now
-        waiting_for = "hold" if held else "flight" if desk.circuit.state == CLOSED else "probe"
+        held = desk.rate_limit.is_paused(now)
+        waiting_for = "hold" if held else "flight" if desk.breaker.state == CLOSED else "probe"
         gauges: dict[str, Series] = {
-            "waiters": {(kind,): float(desk.waiting * (kind == waiting_for)) for kind in desk.waited},
-            "attempts_in_flight": _one(len(desk.live)),
-            "admission_window": _one(desk.window.size),
-            "retry_budget_tokens": _one(desk.budget.balance_at(now)),
-            "retry_budget_limit_tokens": _one(desk.budget.limit_at(now)),
+            "waiters": {(kind,): float(desk.waiters.count * (kind == waiting_for)) for kind in WAITS},
+            "attempts_in_flight": _one(len(desk.in_flight.permits)),
+            "admission_window": _one(desk.limiter.limit),
+            "retry_budget_tokens": _one(desk.retry_budget.balance_at(now)),
+            "retry_budget_limit_tokens": _one(desk.retry_budget.limit_at(now)),
             "breaker_state": {(state,): float(state == journal.state) for state in STATES},
             "breaker_last_transition_timestamp_seconds": _one(wall - (now - journal.state_since)),
-            "breaker_probes_in_flight": _one(desk.lease is not None),
+            "breaker_probes_in_flight": _one(desk.in_flight.probe is not None),
             "denied_keys": _one(denied),
             "agents": _one(len(accounts)),
             "tokens": {(age,): float(count) for age, count in ages.items()},
@@ -111,17 +114,17 @@ class Observer:
             "connections_limit": _one(desk.config.maxsize),
             "shared_store_state": {(state,): float(state == self._store()) for state in STORES},
         }
-        if desk.circuit.state != CLOSED:
-            gauges["breaker_opened_timestamp_seconds"] = _one(wall + desk.circuit.opened_at - now)
+        if desk.breaker.state != CLOSED:
+            gauges["breaker_opened_timestamp_seconds"] = _one(wall + desk.breaker.opened_at - now)
             gauges["breaker_next_probe_timestamp_seconds"] = _one(
-                wall + max(desk.circuit.probe_at, desk.hold_until) - now
+                wall + max(desk.breaker.probe_at, desk.rate_limit.paused_until) - now
             )
         if held:
-            gauges["hold_end_timestamp_seconds"] = _one(wall + desk.hold_until - now)
+            gauges["hold_end_timestamp_seconds"] = _one(wall + desk.rate_limit.paused_until - now)
         if earliest is not None:
             gauges["token_earliest_expiry_timestamp_seconds"] = _one(earliest)
-        if desk.granted_at > float("-inf"):
-            gauges["token_last_refresh_timestamp_seconds"] = _one(wall + desk.granted_at - now)
+        if desk.history.granted_at > float("-inf"):
+            gauges["token_last_refresh_timestamp_seconds"] = _one(wall + desk.history.granted_at - now)
         return Observation(gauges, self.running())
 
     def _store(self) -> str:
@@ -129,10 +132,12 @@ class Observer:
 
     def running(self) -> dict[str, Series]:
         """What counters have grown by since their last event, or are counted elsewhere."""
-        now, failures = self.monotonic(), self.shared.failures if self.shared is not None else {}
+        now, desk = self.monotonic(), self.desk
+        waited = desk.waiters.times.until(now, desk.waiters.count)
+        failures = self.shared.failures if self.shared is not None else {}
         return {
             "breaker_state_seconds_total": {(self.journal.state,): max(0.0, now - self.journal.state_since)},
-            "wait_seconds_total": {(kind,): seconds for kind, seconds in self.desk.waited_at(now).items()},
+            "wait_seconds_total": {(kind,): seconds for kind, seconds in waited.items()},
             "connections_opened_total": _one(self.opened()),
             "listener_errors_total": _one(self.listener_errors()),
             "notices_dropped_total": _one(self.notices_dropped()),
@@ -144,11 +149,12 @@ def _one(value: float) -> Series:
     return {(): float(value)}
 
 
-def _census(accounts: Iterable[Account], now: float, wall: float) -> tuple[dict[str, int], float | None, int]:
+def _census(accounts: Iterable[Account], at: Instant) -> tuple[dict[str, int], float | None, int]:
     """``({age: tokens}, unix time at which the first valid one ends, keys that are refused for the time being)``.
 
     One pass, with the common case spelt out: a scrape of 50,000 agents takes milliseconds.
     """
+    now, wall = at
     fresh, earliest, denied = 0, math.inf, 0
     ages = {"fresh": 0, "soft": 0, "margin": 0, "expired": 0}
     for account in accounts:
@@ -157,10 +163,10 @@ def _census(accounts: Iterable[Account], now: float, wall: float) -> tuple[dict[
         if (token := account.token) is None:
             continue
         ends = token.ends_wall
-        if now < token.soft and wall < ends - token.ends + token.soft:  # as Token.is_soft has it
+        if now < token.refresh_at and wall < ends - token.ends + token.refresh_at:  # as Token.is_refresh_due
             fresh += 1
         else:
-            age = token.age(now, wall)
+            age = token.age(at)
             ages[age] += 1
             if age == "expired":
                 continue

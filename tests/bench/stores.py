@@ -35,7 +35,7 @@ def main(kind: str) -> None:
 
 def measured(shared: str) -> dict[str, float]:
     """Microseconds a verb. While closed: keys and members; while open, with another one's lease: the probe."""
-    from tests.support.private import Opening, open_store
+    from tests.support.private import OpenState, open_store
 
     store = open_store(shared, "https://api.example")
     assert store is not None
@@ -44,7 +44,7 @@ def measured(shared: str) -> dict[str, float]:
         "release_key": cost(lambda: store.release_key("a", "k")),
         "join": cost(lambda: store.join("a", _LONG)),
     }
-    store.open("a", store.look().generation, Opening(0.0, 1, 0.0, "502", 502))
+    store.open("a", store.look().generation, OpenState(0.0, 1, 0.0, "502", 502))
     store.claim_probe("a", _LONG)
     row |= {"look": cost(store.look), "claim_probe": cost(lambda: store.claim_probe("b", _LONG))}
     store.close()

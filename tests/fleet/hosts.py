@@ -21,12 +21,13 @@ from tests.support.private import (
     VERBS,
     Account,
     Dispatcher,
+    Instant,
     KeyState,
     MemoryStore,
     Outcome,
     Permit,
     SharedDoor,
-    View,
+    SharedState,
     Waiter,
 )
 from tests.support.private import actions as act
@@ -94,7 +95,7 @@ class _Door(SharedDoor):
 
     counted: tuple[float, int] = (-1.0, 0)
 
-    def view(self, now: float) -> View:
+    def view(self, now: float) -> SharedState:
         members = self.members
         if now >= self.counted[0] + 1.0:
             self.counted = (now, sum(until > now for until in members.values()))
@@ -114,18 +115,18 @@ class Host:
         self._alarm = float("inf")
 
     def demand(self) -> None:
-        waiter = Waiter(Account(), 36_000.0, None, None)
-        self._do(self._desk.demand(waiter, self._sky.now, WALL + self._sky.now))
+        waiter = Waiter(Account(), 36_000.0)
+        self._do(self._desk.demand(waiter, Instant(self._sky.now, WALL + self._sky.now)))
 
     def _tick(self, alarm: float) -> None:
         if alarm == self._alarm:
             self._alarm = float("inf")
-            self._do(self._desk.tick(self._sky.now, WALL + self._sky.now))
+            self._do(self._desk.tick(Instant(self._sky.now, WALL + self._sky.now)))
 
     def _do(self, actions: list[act.Action]) -> None:
         sky = self._sky
         for action in actions:
-            if isinstance(action, act.Start):
+            if isinstance(action, act.StartAttempt):
                 self._send(action.permit)
             elif isinstance(action, act.WakeAt):
                 if action.at < self._alarm:
@@ -152,7 +153,7 @@ class Host:
         sky.inside -= 1
         if outcome is GOOD:
             sky.served.append(sky.now)
-        self._do(self._desk.result(permit, outcome, sky.now, WALL + sky.now))
+        self._do(self._desk.result(permit, outcome, Instant(sky.now, WALL + sky.now)))
 
     def _ask(self, action: act.ForStore) -> None:
         sky = self._sky
@@ -164,17 +165,17 @@ class Host:
     def _hear(self, action: act.ForStore, answer: object) -> None:
         desk, now, wall = self._desk, self._sky.now, WALL + self._sky.now
         said: list[act.Action] = []
-        if isinstance(action, act.Ask):
-            fence, view = cast("tuple[int | None, View]", answer)
+        if isinstance(action, act.RequestProbeLease):
+            fence, view = cast("tuple[int | None, SharedState]", answer)
             if fence is not None:
-                said = desk.granted(action, fence, now, wall)
+                said = desk.granted(action, fence, Instant(now, wall))
             else:
-                said = desk.refused(action, view, now, wall)
-        elif isinstance(action, act.Lead):
+                said = desk.refused(action, view, Instant(now, wall))
+        elif isinstance(action, act.RequestLeadership):
             state = cast(KeyState, answer)
-            said = desk.led(action, state.view, busy=state.busy_for > 0.0, now=now, wall=wall)
-        elif isinstance(action, (act.Look, act.TellOpen, act.Conclude, act.TellHold)):
-            said = desk.learn(cast(View, answer), action.asked, now, wall)
+            said = desk.led(action, state.view, Instant(now, wall), busy=state.busy_for > 0.0)
+        elif isinstance(action, (act.PollStore, act.PublishOpen, act.ReportProbe, act.PublishRateLimit)):
+            said = desk.learn(cast(SharedState, answer), action.asked, Instant(now, wall))
         self._do(said)
 
 

@@ -6,7 +6,15 @@ from collections import Counter
 from collections.abc import Callable
 from copy import copy
 
-from tests.support.private import Denial, KeyState, MemoryStore, Opening, StoreUnavailable, Survey, View
+from tests.support.private import (
+    KeyState,
+    MemoryStore,
+    OpenState,
+    SharedDenial,
+    SharedState,
+    StoreReport,
+    StoreUnavailable,
+)
 
 
 class FaultyStore(MemoryStore):
@@ -30,7 +38,7 @@ class FaultyStore(MemoryStore):
         twin.slow, twin.failing, twin.calls = {}, set(), Counter()
         return twin
 
-    def view(self) -> View:
+    def view(self) -> SharedState:
         """What it knows, for the test that asks."""
         return super().look()
 
@@ -40,31 +48,31 @@ class FaultyStore(MemoryStore):
         if verb in self.failing:
             raise StoreUnavailable(f"{verb} failed")
 
-    def look(self) -> View:
+    def look(self) -> SharedState:
         self._meet("look")
         return super().look()
 
-    def survey(self) -> Survey:
+    def survey(self) -> StoreReport:
         self._meet("survey")
         return super().survey()
 
-    def open(self, owner: str, generation: int, opening: Opening) -> View:
+    def open(self, owner: str, generation: int, opening: OpenState) -> SharedState:
         self._meet("open")
         return super().open(owner, generation, opening)
 
-    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, View]:
+    def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, SharedState]:
         self._meet("claim_probe")
         return super().claim_probe(owner, seconds)
 
-    def conclude(self, owner: str, fence: int, opening: Opening | None) -> View:
+    def conclude(self, owner: str, fence: int, opening: OpenState | None) -> SharedState:
         self._meet("conclude")
         return super().conclude(owner, fence, opening)
 
-    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> View:
+    def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> SharedState:
         self._meet("hold")
         return super().hold(seconds, cause, age=age)
 
-    def join(self, owner: str, seconds: float) -> View:
+    def join(self, owner: str, seconds: float) -> SharedState:
         self._meet("join")
         return super().join(owner, seconds)
 
@@ -77,7 +85,7 @@ class FaultyStore(MemoryStore):
         return super().claim_key(owner, key, seconds, beyond=beyond)
 
     def release_key(
-        self, owner: str, key: str, *, denial: Denial | None = None, token: tuple[str, float] | None = None
+        self, owner: str, key: str, *, denial: SharedDenial | None = None, token: tuple[str, float] | None = None
     ) -> None:
         self._meet("release_key")
         super().release_key(owner, key, denial=denial, token=token)

@@ -24,6 +24,7 @@ from tests.support.private import (
     OK,
     BadReply,
     Connection,
+    Instant,
     NetworkFailure,
     Outcome,
     Reply,
@@ -74,10 +75,10 @@ def check_token(jwt: str, life: float | None) -> None:
     assert 0 < len(jwt) <= MAX_TOKEN_CHARS
     assert all("!" <= letter <= "~" for letter in jwt)
     assert life is None or 0.0 < life <= MAX_LIFE, life
-    token = issue(jwt, 86_400.0 if life is None else life, 0.0, 0.5, NOW, WALL, TokenConfig())
-    assert NOW <= token.soft <= token.margin_at <= token.ends < math.inf
-    assert token.valid(NOW, WALL) or (life is not None and life < 1e-6)
-    assert not token.valid(token.ends, WALL)
+    token = issue(jwt, 86_400.0 if life is None else life, 0.0, 0.5, Instant(NOW, WALL), TokenConfig())
+    assert NOW <= token.refresh_at <= token.mandatory_at <= token.ends < math.inf
+    assert token.is_valid(Instant(NOW, WALL)) or (life is not None and life < 1e-6)
+    assert not token.is_valid(Instant(token.ends, WALL))
 
 
 def token_answer(data: bytes) -> None:

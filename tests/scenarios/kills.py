@@ -45,10 +45,10 @@ def _innocents(w: World, pool: Any, number: int) -> Callable[[], None]:
 
 def _nothing_leaked(w: World, pool: Any) -> None:
     w.until(lambda: pool.status().in_flight == 0 and pool.status().waiters == 0, "permits and waiters come back")
-    w.until(lambda: pool._runner.dispatcher.flights == {}, "no flight is left")
+    w.until(lambda: pool._runner.dispatcher.waiters.flights == {}, "no flight is left")
     w.until(lambda: pool._transport.bulkhead.in_use == 0, "slots come back")
     assert pool._transport.bulkhead.waiting == 0
-    assert pool._runner.dispatcher.lease is None
+    assert pool._runner.dispatcher.in_flight.probe is None
     assert w.colony.stats().max_in_flight <= pool._config.maxsize
     w.until(lambda: w.colony.stats().open_connections <= pool._config.maxsize, "no socket is left open")
     w.until(lambda: w.sockets() == pool.status().connections[1], "on our side there are but the idle ones")

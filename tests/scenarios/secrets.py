@@ -90,8 +90,8 @@ def g23_secrets_are_found_nowhere_on_the_way_to_a_token(w: World) -> None:
         w.colony.behave(name, **options)
         agent.invalidate()
         agent._credential._spent.clear()
-        agent._account.totp_at = float("-inf")
-        pool._runner.dispatcher.hold_until = float("-inf")
+        agent._account.next_code_at = float("-inf")
+        pool._runner.dispatcher.rate_limit.paused_until = float("-inf")
         try:
             tokens.append(agent.token(max_wait=0.3))
         except Exception as error:

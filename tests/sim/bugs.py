@@ -20,17 +20,17 @@ from tests.support.private import (
     OK,
     Account,
     Attempt,
-    Circuit,
+    CircuitBreaker,
+    ConcurrencyLimiter,
     Credential,
-    DenialDesk,
+    DenialCache,
     Dispatcher,
+    Driver,
     Flight,
     Permit,
     PoolBreaker,
     RetryBudget,
-    Runner,
     Token,
-    Window,
     headers,
     journal,
 )
@@ -43,14 +43,14 @@ from .planting import BUGS, breaks
 @breaks("what is decided is done at once")
 def a_lost_wake_up() -> Iterator[None]:
     """Of two calls that are sent away at one moment, the second is not woken."""
-    do = Runner._do
+    do = Driver._do
 
-    def forgetful(self: Runner, action: Any) -> None:
-        if isinstance(action, act.Done) and getattr(action.waiter, "joined", 0.0) > 0.0 and self._todo:
+    def forgetful(self: Driver, action: Any) -> None:
+        if isinstance(action, act.Wake) and getattr(action.waiter, "joined", 0.0) > 0.0 and self._todo:
             return
         do(self, action)
 
-    with mock.patch.object(Runner, "_do", forgetful):
+    with mock.patch.object(Driver, "_do", forgetful):
         yield
 
 
@@ -71,7 +71,7 @@ def a_second_probe() -> Iterator[None]:
 @breaks("every permit comes back once (G3, G5)")
 def a_place_in_the_window_is_never_given_back() -> Iterator[None]:
     """An attempt that tells nothing (a 429, say) keeps its place."""
-    with mock.patch.object(Window, "give_back", return_value=None):
+    with mock.patch.object(ConcurrencyLimiter, "give_back", return_value=None):
         yield
 
 
@@ -132,14 +132,14 @@ def a_code_is_sent_twice() -> Iterator[None]:
 @breaks("a recovering server is not knocked over (G8)")
 def the_window_is_never_cut() -> Iterator[None]:
     """It grows with each success, and no failure makes it smaller."""
-    with mock.patch.object(Window, "_cut_to", return_value=False):
+    with mock.patch.object(ConcurrencyLimiter, "_cut_to", return_value=False):
         yield
 
 
 @breaks("within the window (G8)")
 def the_window_is_not_looked_at() -> Iterator[None]:
     """Whoever is ready leaves."""
-    with mock.patch.object(Window, "opens_at", lambda self, now: now):
+    with mock.patch.object(ConcurrencyLimiter, "opens_at", lambda self, now: now):
         yield
 
 
@@ -160,9 +160,9 @@ def a_deadline_is_ignored() -> Iterator[None]:
 def a_token_is_torn() -> Iterator[None]:
     """A new token's age is there before the token is, and somebody comes in between."""
 
-    def granted(self: Agent, action: act.Grant) -> None:
+    def granted(self: Agent, action: act.TokenChanged) -> None:
         if (token := action.token) is not None:
-            self._fresh_until = token.soft
+            self._fresh_until = token.refresh_at
             self._pool._runtime.lock().acquire()  # a point at which another task may run
             self._jwt = token.jwt
 
@@ -195,7 +195,7 @@ def a_refused_key_counts_as_a_failure_of_the_server() -> Iterator[None]:
 @breaks("a refused key rests (G14)")
 def a_refused_key_is_tried_again_at_once() -> Iterator[None]:
     """Nobody remembers the refusal."""
-    with mock.patch.object(DenialDesk, "standing", return_value=None):
+    with mock.patch.object(DenialCache, "standing", return_value=None):
         yield
 
 
@@ -205,7 +205,7 @@ def a_valid_token_is_not_served_while_open() -> Iterator[None]:
     renew, token_of = Agent._renew, Agent.token
 
     def token(self: Agent, *, max_wait: float | None = None) -> str:
-        if self._pool._runner.dispatcher.circuit.state == "open":
+        if self._pool._runner.dispatcher.breaker.state == "open":
             self._account.token = None
             return renew(self, max_wait)
         return token_of(self, max_wait=max_wait)
@@ -220,7 +220,7 @@ def a_permit_leaks_when_its_caller_is_killed() -> Iterator[None]:
     cancel = Dispatcher.cancel
 
     def careless(self: Dispatcher, waiter: Any, now: float, wall: float) -> list[act.Action]:
-        flight = waiter.account.flight
+        flight = waiter.desk.desk.waiters.flights.get(account)
         if flight is not None and flight.permit is not None:
             self.live.discard(flight.permit)
         return cancel(self, waiter, now, wall)
@@ -246,7 +246,7 @@ def a_caller_that_is_killed_takes_the_others_of_its_key_along() -> Iterator[None
 @breaks("no probe before its time (G6)")
 def a_503_is_not_left_alone() -> Iterator[None]:
     """What the failed probe was asked to wait is not waited."""
-    with mock.patch.object(Circuit, "postpone", return_value=None):
+    with mock.patch.object(CircuitBreaker, "postpone", return_value=None):
         yield
 
 

@@ -104,8 +104,8 @@ def _(w: Witness, attempt: Attempt) -> str | None:
     if len(w.out) >= w.desk.config.maxsize:
         return f"{len(w.out) + 1} attempts at once, and maxsize is {w.desk.config.maxsize}"
     out = sum(other.period == attempt.period and not other.probe for other in w.out.values())
-    if not attempt.probe and out >= max(1, int(w.desk.window.size)):
-        return f"{out + 1} attempts at once in a window of {w.desk.window.size:.2f}"
+    if not attempt.probe and out >= max(1, int(w.desk.limiter.limit)):
+        return f"{out + 1} attempts at once in a window of {w.desk.limiter.limit:.2f}"
     return None
 
 
@@ -175,7 +175,7 @@ def _(w: Witness, moved: tuple[ev.StateChanged, Attempt | None]) -> str | None:
 @promise("quiet", "pybreaker agrees")
 def _(w: Witness, subject: None) -> str | None:
     shown = (w.pool.breaker.current_state.replace("-", "_"), w.pool.breaker.fail_counter)
-    decided = (w.desk.circuit.state, w.desk.circuit.failures)
+    decided = (w.desk.breaker.state, w.desk.breaker.failures)
     if shown != decided or decided[0] != w.state:
         return f"pybreaker shows {shown}, the desk decided {decided}, and told of {w.state}"
     return None
@@ -188,13 +188,13 @@ def _(w: Witness, subject: None) -> str | None:
 def _(w: Witness, subject: None) -> str | None:
     if w.closed:
         return None
-    if set(w.out) != w.desk.live:
-        return f"{len(w.out)} attempts have no verdict, and the desk knows of {len(w.desk.live)}"
-    if w.desk.circuit.state == ev.CLOSED:
-        period = w.desk.circuit.generation
+    if set(w.out) != w.desk.in_flight.permits:
+        return f"{len(w.out)} attempts have no verdict, and the desk knows of {len(w.desk.in_flight.permits)}"
+    if w.desk.breaker.state == ev.CLOSED:
+        period = w.desk.breaker.generation
         out = sum(permit.generation == period and not permit.is_probe for permit in w.out)
-        if out != w.desk.window.active:
-            return f"{w.desk.window.active} places of the window are taken, by {out} attempts"
+        if out != w.desk.limiter.active:
+            return f"{w.desk.limiter.active} places of the window are taken, by {out} attempts"
     return None
 
 
@@ -269,7 +269,7 @@ def _(w: Witness, visit: Visit) -> str | None:
     token = w.tokens.get(visit.key)
     if visit.waiter.failure is None or w.closed or token is None or token.dropped <= w.now:
         return None
-    if not token.valid(w.now, w.wall):
+    if not token.is_valid(w.moment):
         return None
     return f"a call of key {visit.key} failed, and there was a token for {token.ends - w.now:.3f} s more"
 
@@ -285,7 +285,7 @@ def _(w: Witness, call: Call) -> str | None:
     if token is None or token.key != call.key:
         return f"key {call.key} got a token that is none, or not its own"
     wall = 0.0 if w.now <= w.stepped_at + _RECHECK + _EPSILON else w.wall
-    if not token.valid(w.now, wall):
+    if not token.is_valid(w.now, wall):
         return f"key {call.key} got a token that ended {w.now - token.ends:.3f} s ago, or was rejected"
     return None
 

@@ -75,7 +75,7 @@ class Witness(Ledger):
 
     def look(self) -> None:
         """Look at the clocks."""
-        self.now, self.wall = self.sim.monotonic(), self.sim.now()
+        self.moment = self.sim.monotonic(), self.sim.now()
 
     # -- the wire -------------------------------------------------------------------------------------
 
@@ -167,24 +167,24 @@ class Witness(Ledger):
             self.late += 1
             self.met["late answer"] += 1
             key = number(permit.account)
-            if answer is not None and answer.means == OK and self.usable(key) is None and not self.is_void(permit):
+            if answer is not None and answer.means == OK and self.is_usable(key) is None and not self.is_void(permit):
                 self.receive(key, answer)
         return attempt
 
     def _decided(self, action: act.Action, attempt: Attempt | None) -> None:
-        if isinstance(action, act.Start):
+        if isinstance(action, act.StartAttempt):
             new = self.start(action.permit)
             self.check("start", new)
             self.out[action.permit] = new
             self.note("probe" if new.probe else "start", f"key {new.key}{' again' if new.retry else ''}")
-        elif isinstance(action, act.Abort):
+        elif isinstance(action, act.CancelAttempt):
             self._gave_up(action.permit)
-        elif isinstance(action, act.Done):
+        elif isinstance(action, act.Wake):
             if (visit := self.visits.pop(action.waiter, None)) is not None:
                 self._sent_away(visit)
         elif isinstance(action, act.WakeAt):
             self.check("wake", action.at)
-        elif not isinstance(action, (act.AskCode, act.Grant, act.Replay, act.ForStore)):
+        elif not isinstance(action, (act.AskCode, act.TokenChanged, act.MirrorToPybreaker, act.ForStore)):
             self._emitted(action, attempt)
 
     def _gave_up(self, permit: Permit) -> None:

@@ -16,12 +16,21 @@ from typing import Any
 
 import pytest
 
-from tests.support.private import SCHEMA, BootClock, Denial, HostStore, Opening, StoreUnavailable, View, place
+from tests.support.private import (
+    SCHEMA,
+    BootClock,
+    HostStore,
+    OpenState,
+    SharedDenial,
+    SharedState,
+    StoreUnavailable,
+    place,
+)
 
 from ..namespaces import Impossible, mount_tmpfs, private_mounts, run
 from .conftest import LONG, URL, Make, refused
 
-OPENING = Opening(0.0, 1, 0.0, "502", 502)
+OPENING = OpenState(0.0, 1, 0.0, "502", 502)
 pytestmark = pytest.mark.usefixtures("path")
 _fork = multiprocessing.get_context("fork")
 
@@ -98,7 +107,7 @@ def test_a_corrupt_file_is_put_aside_and_the_next_verb_begins_anew(
     with pytest.raises(StoreUnavailable, match=r"malformed|not a database"):
         first.look()
     assert rubbish == path.with_suffix(".corrupt").read_bytes()
-    assert View() == first.look() == make(URL).look()
+    assert SharedState() == first.look() == make(URL).look()
 
 
 @pytest.mark.parametrize("length", [0, 1])
@@ -110,7 +119,7 @@ def test_a_file_that_a_crash_of_the_host_has_left_empty_is_put_aside(
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(StoreUnavailable, match="empty"):
         store.look()
-    assert View() == store.look()
+    assert SharedState() == store.look()
     store.hold(LONG, "more")
     assert "more" == make(URL).look().hold_cause
 
@@ -121,7 +130,7 @@ def test_a_record_that_cannot_be_read_is_a_corrupt_file(store: HostStore, path: 
     other.close()
     with pytest.raises(StoreUnavailable, match="cannot be read"):
         store.look()
-    assert View() == store.look()
+    assert SharedState() == store.look()
 
 
 def test_who_put_a_file_aside_did_it_for_all(path: Path, store: HostStore, make: Make) -> None:
@@ -152,7 +161,7 @@ def test_a_removed_file_is_made_anew_by_the_next_verb(path: Path, make: Make) ->
     old, _ = other.claim_probe("b", LONG)
     clock.at += 1.0
     path.unlink()
-    assert View() == store.look()
+    assert SharedState() == store.look()
     after = store.open("a", 0, OPENING)
     new, _ = store.claim_probe("a", LONG)
     assert after.generation == other.look().generation > before.generation
@@ -163,7 +172,7 @@ def test_a_removed_file_is_made_anew_by_the_next_verb(path: Path, make: Make) ->
 
 def test_a_removed_folder_is_made_anew(store: HostStore, path: Path) -> None:
     shutil.rmtree(path.parent)
-    assert View() == store.look()
+    assert SharedState() == store.look()
 
 
 def _full(folder: Path) -> None:
@@ -209,13 +218,13 @@ def test_a_record_of_another_start_of_the_host_is_void(make: Make, at: float) ->
     """Rebooted: no lease, hold, opening, denial or claim survives, whatever the clock says."""
     before = make(URL, clock=Start("first", 5000.0))
     before.claim_key("a", "claimed", LONG)
-    before.release_key("a", "denied", denial=Denial(LONG, 1, 401, None, "no"))
+    before.release_key("a", "denied", denial=SharedDenial(LONG, 1, 401, None, "no"))
     before.open("a", 0, OPENING)
     before.claim_probe("a", LONG)
     before.hold(LONG, "429")
     before.close()
     after = make(URL, clock=Start("second", at))
-    assert View() == after.look()
+    assert SharedState() == after.look()
     assert [True, True] == [after.claim_key("b", key, LONG).mine for key in ("claimed", "denied")]
     assert not after.claim_key("c", "claimed", LONG).mine
     assert "429" == after.hold(LONG, "429").hold_cause
@@ -224,7 +233,7 @@ def test_a_record_of_another_start_of_the_host_is_void(make: Make, at: float) ->
 def test_without_a_boot_id_a_record_of_the_future_is_void(path: Path, make: Make) -> None:
     make(URL, clock=Start("", 5000.0)).hold(LONG, "429")
     assert "429" == make(URL, clock=Start("", 5001.0)).look().hold_cause
-    assert View() == make(URL, clock=Start("", 10.0)).look()
+    assert SharedState() == make(URL, clock=Start("", 10.0)).look()
 
 
 def test_a_stepped_wall_clock_changes_nothing(store: HostStore, monkeypatch: pytest.MonkeyPatch) -> None:

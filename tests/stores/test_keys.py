@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.private import Denial, KeyState, View
+from tests.support.private import KeyState, SharedDenial, SharedState
 
 from .conftest import LONG, SHORT, World
 from .test_verbs import DENIAL, fence_of, open_up
@@ -14,7 +14,7 @@ from .test_verbs import DENIAL, fence_of, open_up
 
 def test_one_process_exchanges_a_key(world: World) -> None:
     """G16, of many processes."""
-    assert KeyState(mine=True, view=View()) == world.a.claim_key("a", "k", LONG)
+    assert KeyState(mine=True, view=SharedState()) == world.a.claim_key("a", "k", LONG)
     theirs = world.b.claim_key("b", "k", LONG)
     assert not theirs.mine
     assert LONG - 60 < theirs.busy_for <= LONG
@@ -58,7 +58,7 @@ def test_a_denial_is_known_to_all(world: World, code: str | None) -> None:
     assert not state.mine
     assert state.denial is not None
     assert LONG - 60 < state.denial.seconds <= LONG
-    assert Denial(0.0, 2, 401, code, "no such key") == replace(state.denial, seconds=0.0)
+    assert SharedDenial(0.0, 2, 401, code, "no such key") == replace(state.denial, seconds=0.0)
     assert world.b.claim_key("b", "another", LONG).mine
 
 
@@ -99,7 +99,7 @@ def test_a_token_serves_all(carrier: World) -> None:
 def test_g17_a_token_that_lasts_no_longer_than_ones_own_is_none(carrier: World) -> None:
     """So one process renews it, and the others wait for what comes of that."""
     carrier.a.release_key("a", "k", token=("old", LONG))
-    assert KeyState(mine=True, view=View()) == carrier.a.claim_key("a", "k", LONG, beyond=LONG + 1.0)
+    assert KeyState(mine=True, view=SharedState()) == carrier.a.claim_key("a", "k", LONG, beyond=LONG + 1.0)
     second = carrier.b.claim_key("b", "k", LONG, beyond=LONG + 1.0)
     assert (False, True, None) == (second.mine, second.busy_for > 0.0, second.token)
     carrier.a.release_key("a", "k", token=("new", 2 * LONG))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.private import HostStore, View, place, state_directory
+from tests.support.private import HostStore, SharedState, place, state_directory
 
 from .conftest import URL, Make, refused
 
@@ -29,7 +29,7 @@ def test_folder_and_files_are_the_users_alone(store: HostStore, path: Path) -> N
 
 
 def test_each_api_has_a_file_of_its_own(store: HostStore, make: Make) -> None:
-    assert View() == make("https://other.example").look()
+    assert SharedState() == make("https://other.example").look()
     assert "429" == make(URL + "/").look().hold_cause
 
 
@@ -91,4 +91,4 @@ def test_a_network_file_system_is_refused(
     assert f"lies on {kind}" in refused(make(URL))
     with mounts.open("a") as file:
         file.write(f"/dev/sdb {os.path.realpath(tmp_path)}/state ext4 rw 0 0\n")
-    assert View() == make(URL).look()
+    assert SharedState() == make(URL).look()

@@ -16,13 +16,13 @@ from typing import TypeVar
 import pytest
 
 from tests.shell import patient
-from tests.support.private import HostStore, Opening, Store, StoreUnavailable, open_store
+from tests.support.private import HostStore, OpenState, Store, StoreUnavailable, open_store
 
 from .conftest import LONG
 from .servers import KINDS, Server
 
 PROCESSES, ROUNDS = 4, 25
-OPENING = Opening(0.0, 1, 0.0, "502", 502)
+OPENING = OpenState(0.0, 1, 0.0, "502", 502)
 Deed = Callable[[Store, str], object]
 _T = TypeVar("_T")
 _fork = multiprocessing.get_context("fork")

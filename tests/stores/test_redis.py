@@ -14,12 +14,21 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.support.private import Denial, Opening, RedisStore, Sealer, StoreUnavailable, View, key_name, redis
+from tests.support.private import (
+    OpenState,
+    RedisStore,
+    Sealer,
+    SharedDenial,
+    SharedState,
+    StoreUnavailable,
+    key_name,
+    redis,
+)
 
 from .conftest import LONG
 from .servers import KINDS, Server, free_port
 
-OPENING = Opening(0.0, 1, 40.0, "502", 502)
+OPENING = OpenState(0.0, 1, 40.0, "502", 502)
 Make = Callable[..., RedisStore]
 _urls = (f"https://faulty.example/{n}" for n in count())
 
@@ -64,7 +73,7 @@ def test_a_server_that_was_killed_is_used_again_when_it_is_back(server: Server, 
     assert "refused" in refused(store)
     assert not store._clients  # what failed is not used again
     server.start()
-    assert View() == store.look()
+    assert SharedState() == store.look()
     assert store.open("b", 0, OPENING).generation > before.generation
     again, _ = store.claim_probe("b", LONG)
     assert fence is not None
@@ -133,7 +142,7 @@ def test_a_record_that_is_none_of_ours_is_left_alone(server: Server, make: Make)
     assert opened is not None
     assert (0, "", 0, 0.0) == (opened.level, opened.cause, opened.status, opened.probe_in)
     plain.delete(name)
-    assert View() == store.look()
+    assert SharedState() == store.look()
 
 
 def test_a_full_server_is_told(server: Server, make: Make) -> None:
@@ -169,7 +178,7 @@ def test_passwords_are_used_and_never_shown(kind: str, tmp_path: Path, make: Mak
             wrong.look()
         assert "wr0ng" not in "".join(traceback.format_exception(caught.value)) + repr(wrong)
         assert f"redis://***@{address}/0" in str(caught.value)
-        assert View() == make(f"redis://:s3cret@{address}").look()
+        assert SharedState() == make(f"redis://:s3cret@{address}").look()
     finally:
         server.kill()
 
@@ -202,7 +211,7 @@ def test_a_member_outlives_no_clock_that_was_set_back(server: Server, make: Make
 def test_claims_and_denials_outlive_no_clock_that_was_set_back(server: Server, make: Make) -> None:
     store, plain = make(server.url), server.client()
     store.claim_key("a", "claimed", LONG)
-    store.release_key("a", "denied", denial=Denial(LONG, 1, 401, None, "no"))
+    store.release_key("a", "denied", denial=SharedDenial(LONG, 1, 401, None, "no"))
     for name in plain.keys("*:key:*"):
         for field in ("at", "claimed_until", "denied_until"):
             plain.hincrbyfloat(name, field, 3600)
@@ -219,7 +228,7 @@ def test_everything_ends_by_itself(server: Server, make: Make) -> None:
     store.claim_key("a", "claimed", LONG)
     store.claim_key("a", "token", 1.0)
     store.release_key("a", "token", token=("sealed", month))
-    store.release_key("a", "denied", denial=Denial(LONG, 1, 401, None, "no"))
+    store.release_key("a", "denied", denial=SharedDenial(LONG, 1, 401, None, "no"))
     store.open("a", 0, OPENING)
     store.claim_probe("a", 1.0)
     store.join("a", LONG)
@@ -323,6 +332,6 @@ def test_tls_is_verified(tmp_path: Path, make: Make) -> None:
     try:
         url = f"rediss://localhost:{port}"
         assert "certificate verify failed" in refused(make(url))
-        assert View() == make(f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}").look()
+        assert SharedState() == make(f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}").look()
     finally:
         server.kill()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.support.private import Denial, Opening, Store, Survey, View
+from tests.support.private import OpenState, SharedDenial, SharedState, Store, StoreReport
 
 from .conftest import LONG, SHORT, World
 
-OPENING = Opening(probe_in=0.0, level=3, opened_for=40.0, cause="502 Bad Gateway", status=502)
-DENIAL = Denial(LONG, 2, 401, "AUTH_INVALID", "no such key")
+OPENING = OpenState(probe_in=0.0, level=3, opened_for=40.0, cause="502 Bad Gateway", status=502)
+DENIAL = SharedDenial(LONG, 2, 401, "AUTH_INVALID", "no such key")
 
 
-def open_up(world: World, opening: Opening = OPENING) -> View:
+def open_up(world: World, opening: OpenState = OPENING) -> SharedState:
     return world.a.open("a", world.a.look().generation, opening)
 
 
@@ -23,7 +23,7 @@ def fence_of(world: World, owner: str = "a", seconds: float = LONG) -> int:
 
 
 def test_a_new_store_knows_nothing(world: World) -> None:
-    assert View() == world.a.look() == world.b.look()
+    assert SharedState() == world.a.look() == world.b.look()
 
 
 def test_what_one_process_opens_is_open_for_all(world: World) -> None:
@@ -157,7 +157,7 @@ def test_a_hold_holds_everybody_and_ends_by_itself(world: World) -> None:
     assert 0.0 < view.hold_for <= SHORT
     assert "429" == view.hold_cause
     world.lapse()
-    assert View() == world.b.look()
+    assert SharedState() == world.b.look()
 
 
 def test_a_hold_is_never_shortened(world: World) -> None:
@@ -245,7 +245,7 @@ def test_a_reset_ends_everything_that_stops_anybody(world: World) -> None:
     world.a.release_key("a", "k", denial=DENIAL)
     world.b.reset()
     view = world.a.look()
-    assert replace(view, cleared_ago=None) == replace(View(), generation=view.generation)
+    assert replace(view, cleared_ago=None) == replace(SharedState(), generation=view.generation)
     assert view.generation > opened.generation
     assert replace(world.a.conclude("a", old, OPENING), cleared_ago=view.cleared_ago) == view
     assert world.b.claim_key("b", "k", LONG).mine
@@ -257,7 +257,7 @@ def test_a_reset_of_a_closed_store_is_heard_of(world: World) -> None:
 
 
 def test_a_survey_says_who_probes_and_how_many_keys_are_refused(world: World) -> None:
-    assert Survey(View()) == world.a.survey()
+    assert StoreReport(SharedState()) == world.a.survey()
     open_up(world)
     fence = fence_of(world, "a")
     told = world.b.survey()

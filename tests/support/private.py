@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from colony_pool._cli.glance import Look, advice, glance, span
     from colony_pool._cli.known import Known
     from colony_pool._cli.known import rows as status_rows
-    from colony_pool._core import actions, events, fleet, headers, journal
-    from colony_pool._core.account import Account, Flight, Permit, Waiter
+    from colony_pool._core import actions, coordinator, events, headers, journal
+    from colony_pool._core.account import Account
     from colony_pool._core.answer import media_type
     from colony_pool._core.backoff import http_date, jittered
-    from colony_pool._core.budget import RetryBudget
+    from colony_pool._core.breaker import CircuitBreaker
     from colony_pool._core.catalog import BY_NAME, COUNTER, GAUGE, HISTOGRAM, METRICS, PREFIX, Metric
-    from colony_pool._core.circuit import Circuit
-    from colony_pool._core.denial import DenialDesk, next_window
-    from colony_pool._core.dispatch import Dispatcher
+    from colony_pool._core.coordinator import Coordinator
+    from colony_pool._core.denials import DenialCache, next_window
+    from colony_pool._core.dispatcher import Dispatcher
     from colony_pool._core.events import Event, StateChanged
     from colony_pool._core.failure import (
         Failure,
@@ -39,10 +39,13 @@ if TYPE_CHECKING:
         overdue,
         unreadable,
     )
+    from colony_pool._core.flight import Flight, Permit, Waiter
     from colony_pool._core.headers import Limit, Told, tells_time
     from colony_pool._core.headers import read as read_headers
+    from colony_pool._core.instant import Instant
     from colony_pool._core.journal import Histogram, Journal, Series
     from colony_pool._core.life import MAX_LIFE, claims_expiry, seconds_left
+    from colony_pool._core.limiter import ConcurrencyLimiter, _baseline, _LossStats
     from colony_pool._core.luck import Luck
     from colony_pool._core.outcome import (
         _MAX_CODE,
@@ -59,12 +62,12 @@ if TYPE_CHECKING:
         bad_answer,
         classify,
     )
-    from colony_pool._core.pace import Window, _baseline, _Tally
     from colony_pool._core.queue import Queue
-    from colony_pool._core.quota import Quota
+    from colony_pool._core.rate_limit import Remaining
+    from colony_pool._core.retry_budget import RetryBudget
+    from colony_pool._core.shared_state import HandledElsewhere, OpenState, SharedDenial, SharedState
     from colony_pool._core.token import Token, issue
     from colony_pool._core.track import TrackRecord
-    from colony_pool._core.view import Denial, Elsewhere, Opening, View
     from colony_pool._demo.hire import Job as DemoJob
     from colony_pool._demo.play import Result
     from colony_pool._demo.play import play as play_demo
@@ -73,6 +76,13 @@ if TYPE_CHECKING:
     from colony_pool._demo.table import notes as demo_notes
     from colony_pool._demo.table import rows as demo_rows
     from colony_pool._demo.trial import Trial, burst
+    from colony_pool._driver.attempt import Attempt
+    from colony_pool._driver.credential import Credential
+    from colony_pool._driver.delivery import DeliveryQueue
+    from colony_pool._driver.driver import Driver
+    from colony_pool._driver.pybreaker_bridge import PoolBreaker
+    from colony_pool._driver.token_cache import TokenCache, directory
+    from colony_pool._driver.wakeup import WakeupTimer
     from colony_pool._runtime import threads
     from colony_pool._runtime.gevent import GeventRuntime
     from colony_pool._runtime.protocol import Runtime
@@ -92,20 +102,13 @@ if TYPE_CHECKING:
     from colony_pool._shared.record import Key
     from colony_pool._shared.redis import RedisStore
     from colony_pool._shared.sqlite import SCHEMA, HostStore
-    from colony_pool._shared.store import KeyState, Store, StoreUnavailable, Survey
-    from colony_pool._shell.alarm import Alarm
+    from colony_pool._shared.store import KeyState, Store, StoreReport, StoreUnavailable
     from colony_pool._shell.api import prepare
-    from colony_pool._shell.attempt import Attempt
-    from colony_pool._shell.breaker import PoolBreaker
     from colony_pool._shell.connections import Connection
-    from colony_pool._shell.credential import Credential
     from colony_pool._shell.exchange import Abort, BadReply, NetworkFailure, Reply
     from colony_pool._shell.log import AT_ONCE, EventLog
     from colony_pool._shell.loose import Loose
-    from colony_pool._shell.mailbox import Mailbox
     from colony_pool._shell.observe import Observation
-    from colony_pool._shell.runner import Runner
-    from colony_pool._shell.token_cache import TokenCache, directory
     from colony_pool._shell.transport import Transport
     from colony_pool.prometheus._collector import Collector
     from colony_pool.prometheus._reader import PoolNumbers

@@ -7,17 +7,19 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
-from .._core.account import Account, Permit
+from .._core.account import Account
+from .._core.flight import Permit
 from .._core.outcome import LOCAL, NETWORK, Outcome, bad_answer, classify
 from .._core.passed_on import ends_a_task
-from .._core.view import Elsewhere
+from .._core.shared_state import HandledElsewhere
 from .._runtime.protocol import Runtime
+from .._shell.connections import BUSY, EXHAUSTED
+from .._shell.log import AT_ONCE, Lines
+from .._shell.reply import without_secrets
+from .._shell.transport import Abort, BadReply, NetworkFailure, Transport
 from ..errors import ColonyAPIError
-from .connections import BUSY, EXHAUSTED
+from .attempts import Attempts
 from .credential import CodeSpent, Credential
-from .log import AT_ONCE, Lines
-from .reply import without_secrets
-from .transport import Abort, BadReply, NetworkFailure, Transport
 
 MAX_TOKEN_ANSWER = 65_536
 _HEADERS = {"Content-Type": "application/json"}
@@ -36,11 +38,12 @@ class Attempt:
     """
 
     def __init__(
-        self, transport: Transport, runtime: Runtime, path: str, total: float,
-        claim: Callable[[Permit], Elsewhere | None] | None = None, lines: Lines = AT_ONCE,
+        self, transport: Transport, runtime: Runtime, attempts: Attempts, path: str, total: float,
+        claim: Callable[[Permit], HandledElsewhere | None] | None = None, lines: Lines = AT_ONCE,
     ) -> None:  # fmt: skip
         self._claim = claim
         self._transport = transport
+        self._attempts = attempts
         self._runtime = runtime
         self._path = path
         self._total = total
@@ -51,9 +54,11 @@ class Attempt:
         """Use ``permit`` once. Never raises for anything that the endpoint, the network or a callback did."""
         if self._claim is not None and permit.alive and (elsewhere := self._claim(permit)) is not None:
             return Outcome(LOCAL, detail="another process has asked for this key", elsewhere=elsewhere)
-        credential: Credential = permit.account.secret
-        permit.began = not isinstance(self._transport, Transport)  # a transport of the user's own does not tell
-        abort = permit.shell = Abort(lambda: _began(permit))
+        credential: Credential = permit.account.owner.credential
+        if isinstance(self._transport, Transport):  # a transport of the user's own does not tell when it begins
+            self._attempts.waits(permit)
+        abort = Abort(lambda: self._attempts.begins(permit))
+        self._attempts.can_be_cancelled(permit, abort)
         if not permit.alive or os.getpid() != self._pid:  # a greenlet that a fork has copied: the parent makes it
             return _ABANDONED
         code = credential.take()
@@ -64,12 +69,11 @@ class Attempt:
         except Exception as error:  # noqa: BLE001 - the task was killed with it, or this is a bug
             return self._failed(permit, error)
         finally:
-            permit.shell = None
             del code
 
     def ask_code(self, account: Account) -> Outcome | None:
         """Ask the key's callable for a one-time code and keep it for its next attempt; else say why there is none."""
-        credential: Credential = account.secret
+        credential: Credential = account.owner.credential
         try:
             credential.ask(self._runtime.monotonic())
         except CodeSpent:
@@ -107,7 +111,7 @@ class Attempt:
     def _failed(self, permit: Permit, error: Exception) -> Outcome:
         """The attempt's task was killed with ``error``, or this is a bug: it is made again, but not for ever."""
         self._lines.raised("an attempt was interrupted, or this is a bug: then please report it", error)
-        if permit.flight.put_off < _TRIES:
+        if permit.flight.deferrals < _TRIES:
             return Outcome(LOCAL, detail="the attempt was interrupted", passing=True)
         return Outcome(LOCAL, local_error=ColonyAPIError("internal error in colony_pool; its log has the details"))
 
@@ -118,10 +122,6 @@ def _unanswered(failure: NetworkFailure, code_burnt: bool, *, is_probe: bool) ->
         return outcome
     # That this host has no descriptor or connection left says nothing of the endpoint. Who probes goes on waiting.
     return replace(outcome, kind=LOCAL, passing=is_probe or failure.kind == BUSY)
-
-
-def _began(permit: Permit) -> None:
-    permit.began = True
 
 
 def _spent(credential: Credential) -> Outcome:

@@ -23,7 +23,7 @@ class Credential:
     __slots__ = ("_at_hand", "_spent", "key", "totp")
 
     def __init__(self, key: str, totp: Totp = None) -> None:
-        problem = None if totp is None or callable(totp) else code_problem(totp)
+        problem = _totp_problem(totp)
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             problem = ValueError(
                 "api_key: must be a string that starts with 'col_', without spaces or control characters"
@@ -42,17 +42,19 @@ class Credential:
     def __reduce__(self) -> str:
         raise TypeError("a Credential holds an API key and does not pickle")
 
-    def with_totp(self, totp: Totp) -> Credential:
-        """The same key with another second factor; a code that was sent stays spent, whoever gives it."""
+    def replace_totp(self, totp: Totp) -> None:
+        """Take another second factor; a code that was sent stays spent, whoever gives it."""
         try:
-            other = Credential(self.key, totp)
-            other._spent = self._spent
-            return other
+            problem = _totp_problem(totp)
+            if problem is not None:
+                raise problem
+            self.totp = totp
+            self._at_hand.clear()
         finally:
             del totp  # no traceback of ours holds a secret
 
     @property
-    def spread(self) -> float:
+    def jitter_hash(self) -> float:
         """A number in [0, 1) that is the same for the same key, on any host."""
         return int.from_bytes(hashlib.sha256(self.key.encode()).digest()[:6], "big") / 2**48
 
@@ -66,9 +68,10 @@ class Credential:
 
         ``now`` is monotonic: a wall clock that is set forward must not make a spent code forgotten.
         """
-        if self.totp is None:
+        totp = self.totp
+        if totp is None:
             return
-        code = self.totp if isinstance(self.totp, str) else self.totp()
+        code = totp if isinstance(totp, str) else totp()
         problem = code_problem(code)
         if problem is not None:
             del code
@@ -78,7 +81,8 @@ class Credential:
                 del self._spent[old]
         if code in self._spent:
             raise CodeSpent
-        self._at_hand[:] = [code]
+        if self.totp is totp:  # else it has been replaced meanwhile
+            self._at_hand[:] = [code]
 
     def take(self) -> str | None:
         """The code that was asked for, ``None`` if there is none. A second attempt does not get it."""
@@ -90,6 +94,10 @@ class Credential:
     def burn(self, code: str, now: float) -> None:
         """Note that ``code`` reached the socket."""
         self._spent[code] = now
+
+
+def _totp_problem(totp: Totp) -> Exception | None:
+    return None if totp is None or callable(totp) else code_problem(totp)
 
 
 def code_problem(code: object) -> Exception | None:

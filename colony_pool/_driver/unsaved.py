@@ -16,10 +16,10 @@ import sys
 import threading
 import time
 
-from .._core.account import Account
 from .._core.token import Token
-from .fork import notice_fork
-from .loose import Loose
+from .._shell.fork import notice_fork
+from .._shell.loose import Loose
+from .agent_state import AgentState
 from .token_cache import TokenCache
 
 _AT_THE_END = 2.0  # seconds that the interpreter's end waits for another thread's write: the disk may hang
@@ -31,16 +31,15 @@ class Unsaved:
 
     def __init__(self, cache: TokenCache) -> None:
         self._cache = cache
-        self._waiting: dict[str, tuple[Account, Token]] = {}
+        self._waiting: dict[str, tuple[AgentState, Token]] = {}
         self._writing: dict[str, object] = {}  # keys whose file is being written, and by whom
         _the_end.has_come_for(self)
 
-    def note(self, account: Account, token: Token) -> None:
+    def note(self, key: AgentState, token: Token) -> None:
         """``token`` is to be saved."""
-        key = account.secret.key
-        self._waiting[key] = (account, token)
+        self._waiting[key.credential.key] = (key, token)
         if _the_end.has_come_for(self):
-            self.save(key)
+            self.save(key.credential.key)
 
     def save(self, key: str) -> None:
         """Write what is noted for ``key``; may block. One task at a time: else an older token could come last."""
@@ -50,15 +49,15 @@ class Unsaved:
                 return  # that one looks again when it has written
             try:
                 noted = self._waiting.pop(key, None)
-                if noted is not None and noted[0].token is noted[1]:
-                    self._write(key, *noted)
+                if noted is not None and noted[0].account.token is noted[1]:
+                    self._write(*noted)
             finally:
                 del self._writing[key]
 
-    def _write(self, key: str, account: Account, token: Token) -> None:
-        self._cache.save(key, token.jwt, token.ends_wall)
-        if account.token is not token:  # it was refused or invalidated meanwhile, and its file was not there yet
-            self._cache.remove(key, token.jwt)
+    def _write(self, key: AgentState, token: Token) -> None:
+        self._cache.save(key.credential.key, token.jwt, token.ends_wall)
+        if key.account.token is not token:  # it was refused or invalidated meanwhile, and its file was not there yet
+            self._cache.remove(key.credential.key, token.jwt)
 
     def after_fork(self) -> None:
         """In a forked child: what the parent has to save, and its threads that do, are not here."""

@@ -1,9 +1,9 @@
-"""pybreaker as the public face of the breaker; the desk decides, and this follows.
+"""pybreaker as the public face of the breaker; the dispatcher decides, and this follows.
 
 Its ``call`` holds one lock for the whole guarded call (50 calls of 100 ms take 5 s), and half-open lets
-every caller of ``calling`` through, so it is never put around I/O. Instead each verdict of the desk is
-*replayed* into it in no time, and what an operator does to it (``open``, ``half_open``, ``close``) steers
-the desk. Users' listeners are told by a task of their own: pybreaker loses a trip when a listener raises, one that
+every caller of ``calling`` through, so it is never put around I/O. Instead each decision of the dispatcher is
+*mirrored* into it in no time, and what an operator does to it (``open``, ``half_open``, ``close``) steers
+the dispatcher. Users' listeners are told by a task of their own: pybreaker loses a trip when a listener raises, one that
 calls back into the pool must not do so under its lock, and one that hangs must hold up no call.
 """
 
@@ -19,27 +19,27 @@ import pybreaker
 
 from .._core import actions as act
 from .._core.events import CLOSED, HALF_OPEN, OPEN
-from .fork import notice_fork
-from .log import log_raised
-from .mailbox import Mailbox
+from .._shell.fork import notice_fork
+from .._shell.log import log_raised
+from .delivery import DeliveryQueue
 
-# The desk's monotonic clock decides when to probe; inf overflows pybreaker's arithmetic.
+# The dispatcher's monotonic clock decides when to probe; inf overflows pybreaker's arithmetic.
 _NEVER = 1e9
 
 
-class _ReplayedFailure(Exception):
+class _MirroredFailure(Exception):
     """Raised afresh for each failure: one shared instance grew a traceback of 12,000 frames."""
 
 
 def _fail() -> None:
-    raise _ReplayedFailure
+    raise _MirroredFailure
 
 
 def _succeed() -> None:
     return None
 
 
-class _Deferred(pybreaker.CircuitBreakerListener):
+class _QueuedListener(pybreaker.CircuitBreakerListener):
     """Stands for a user's listener inside pybreaker and notes what it is to be told."""
 
     def __init__(self, listener: Any, put: Callable[[Callable[[], object]], object]) -> None:
@@ -47,7 +47,7 @@ class _Deferred(pybreaker.CircuitBreakerListener):
         self._put = put
 
     def __eq__(self, other: object) -> bool:
-        return self.listener is (other.listener if isinstance(other, _Deferred) else other)
+        return self.listener is (other.listener if isinstance(other, _QueuedListener) else other)
 
     def __hash__(self) -> int:
         return id(self.listener)
@@ -66,27 +66,26 @@ class _Deferred(pybreaker.CircuitBreakerListener):
 
 
 class PoolBreaker(pybreaker.CircuitBreaker):
-    """A ``pybreaker.CircuitBreaker`` whose state and counters are those of the pool."""
+    """A ``pybreaker.CircuitBreaker`` whose state and counters are those of the pool.
 
-    def __init__(self, fail_max: int, name: str) -> None:
+    Arguments:
+        steer: told the state that an operator has asked for.
+        queue: by which users' listeners are told.
+    """
+
+    def __init__(
+        self, fail_max: int, name: str, steer: Callable[[str], object], queue: Callable[[], DeliveryQueue]
+    ) -> None:
         super().__init__(fail_max=fail_max, reset_timeout=_NEVER, name=name, throw_new_error_on_trip=False)
-        self._mailbox: Mailbox | None = None
-        self._verdicts: deque[str] = deque()  # of the desk, not yet followed
-        self._replaying = False
-        self.listener_errors = 0  # exceptions of users' listeners
-        self._steer: Callable[[str], object] = lambda state: None
-
-    def steer_with(self, steer: Callable[[str], object]) -> None:
-        """Tell ``steer`` the state that an operator has asked for."""
         self._steer = steer
-
-    def tell_by(self, mailbox: Mailbox) -> None:
-        """Have users' listeners told by way of ``mailbox``."""
-        self._mailbox = mailbox
+        self._queue = queue
+        self._pending: deque[str] = deque()  # what the dispatcher has decided, not yet followed
+        self._mirroring = False
+        self.listener_errors = 0  # exceptions of users' listeners
 
     def add_listener(self, listener: Any) -> None:
         """Register a listener; it is called in order, in a task of its own, and may call the pool."""
-        super().add_listener(_Deferred(listener, self._put))
+        super().add_listener(_QueuedListener(listener, self._put))
 
     def open(self) -> bool:
         """Open the circuit, for the whole pool: parked agents wait, the next probe comes after the open delay."""
@@ -112,34 +111,34 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         notice_fork()
         with self._lock:
             answer = move()
-            if self._replaying:
+            if self._mirroring:
                 return answer
         self._catch_up()
         self._steer(state)
         self.deliver()
         return answer
 
-    def replay(self, what: str) -> None:
-        """Follow the desk: ``success``, ``failure``, ``open``, ``half_open`` or ``close``; ``deliver`` tells it."""
+    def mirror(self, what: str) -> None:
+        """Follow the dispatcher: ``success``, ``failure``, ``open``, ``half_open`` or ``close``; ``deliver`` tells it."""
         if what == act.SUCCESS and not self.fail_counter and not self.listeners and self.current_state == CLOSED:
             return  # a success after a success changes nothing and nobody listens: not worth its 5 us
-        self._verdicts.append(what)
+        self._pending.append(what)
         self._catch_up()
 
     def _catch_up(self) -> None:
         """Follow, unless another task has the lock: it follows then, and it may be waiting for this one."""
-        while self._verdicts:
+        while self._pending:
             held: list[bool] = []
             try:
                 held.extend(map(self._lock.acquire, (False,)))  # all in C: an interrupt cannot leave it locked
                 if not held[0]:
                     return
-                self._replaying = True
-                while self._verdicts:
-                    self._follow(self._verdicts.popleft())
+                self._mirroring = True
+                while self._pending:
+                    self._follow(self._pending.popleft())
             finally:
                 if True in held:
-                    self._replaying = False
+                    self._mirroring = False
                     self._lock.release()
 
     def _follow(self, what: str) -> None:
@@ -147,7 +146,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         if what in (act.SUCCESS, act.FAILURE):
             if state == pybreaker.STATE_OPEN:  # a call now would count as refused
                 return
-            with contextlib.suppress(_ReplayedFailure):
+            with contextlib.suppress(_MirroredFailure):
                 super().call(_fail if what == act.FAILURE else _succeed)
         elif what == act.TO_OPEN and state != pybreaker.STATE_OPEN:
             super().open()
@@ -156,14 +155,14 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         elif what == act.TO_CLOSED:
             if state != pybreaker.STATE_CLOSED:
                 super().close()
-            # An operator's close may have overtaken failures that the desk forgot with it.
+            # An operator's close may have overtaken failures that the dispatcher forgot with it.
             self._state_storage.reset_counter()
 
     def begin_anew(self) -> None:
-        """For a new desk, in a forked child for one: a lock that nobody holds, and closed. Listeners stay, untold."""
+        """For a new dispatcher, in a forked child for one: a lock that nobody holds, and closed. Listeners stay, untold."""
         self._lock = threading.RLock()
-        self._verdicts.clear()
-        self._replaying = False
+        self._pending.clear()
+        self._mirroring = False
         self.listener_errors = 0
         self._state_storage = pybreaker.CircuitMemoryStorage(pybreaker.STATE_CLOSED)
         self._state = self._create_new_state(pybreaker.STATE_CLOSED)
@@ -171,18 +170,16 @@ class PoolBreaker(pybreaker.CircuitBreaker):
     def deliver(self) -> None:
         """Have users' listeners told what has happened."""
         self._catch_up()
-        if self._mailbox is not None:
-            self._mailbox.poke()
+        self._queue().flush()
 
-    def _put(self, letter: Callable[[], object]) -> None:
+    def _put(self, callback: Callable[[], object]) -> None:
         """Note what a listener is to be told: under pybreaker's lock, and so in order."""
-        if self._mailbox is not None:
-            self._mailbox.put(lambda: self._hand_over(letter))
+        self._queue().put(lambda: self._hand_over(callback))
 
-    def _hand_over(self, letter: Callable[[], object]) -> None:
-        """Tell a user's listener; one that raises is logged and changes nothing. It is the mailbox's task."""
+    def _hand_over(self, callback: Callable[[], object]) -> None:
+        """Tell a user's listener; one that raises is logged and changes nothing. It is the queue's task."""
         try:
-            letter()
+            callback()
         except Exception as error:  # noqa: BLE001 - a user's own code
             self.listener_errors += 1
             log_raised("a breaker listener raised; it changes nothing", error)

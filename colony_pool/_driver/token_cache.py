@@ -22,7 +22,7 @@ from pathlib import Path
 
 from .._core.life import MAX_LIFE, claims_expiry
 from .._core.outcome import MAX_TOKEN_CHARS
-from .log import AT_ONCE, Lines, Post
+from .._shell.log import AT_ONCE, Lines
 from .own_file import check_own_folder, is_own_file, read_own
 
 _VERSION = 1
@@ -34,24 +34,20 @@ _NOT_USED = "colony_pool: the token cache %s is not used (%s); each process asks
 
 
 class TokenCache:
-    """Tokens of one API on this host's disk."""
+    """Tokens of one API on this host's disk. ``lines`` writes to the log, and keeps nobody."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, lines: Lines = AT_ONCE) -> None:
         self._base_url = base_url.rstrip("/")
         self._swept = False
         self._told = False  # the log says why the cache is not used
-        self._lines = AT_ONCE
-
-    def write_by(self, post: Post) -> None:
-        """Have log handlers called by way of ``post``: one may hang."""
-        self._lines = Lines(post)
+        self._lines = lines
 
     def load(self, key: str, wall: float) -> tuple[str, float] | None:
         """``(jwt, expiry in unix time)`` of a token good for more than a minute, or ``None``."""
         found = self._read(key)
         return found if found is not None and _MARGIN < found[1] - wall <= MAX_LIFE else None
 
-    def without(self, key: str, wall: float) -> float:
+    def seconds_since_expiry(self, key: str, wall: float) -> float:
         """Seconds since the last token of ``key`` ended: inf if none has left a trace, 0 if the cache is off."""
         if not enabled():
             return 0.0

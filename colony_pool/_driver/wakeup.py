@@ -13,7 +13,7 @@ from typing import Any
 from .._runtime.protocol import Runtime, Timer
 
 
-class _Due:
+class _Timer:
     """A timer that was set, and whether it has fired. It may fire before ``arm`` has noted it."""
 
     __slots__ = ("at", "fired", "home", "timer")
@@ -25,14 +25,14 @@ class _Due:
         self.timer: Timer | None = None
 
 
-class Alarm:
-    """Calls ``ring`` by ``at``, monotonic seconds, in every home where ``arm`` was called since it was set."""
+class WakeupTimer:
+    """Calls ``wake`` by ``at``, monotonic seconds, in every home where ``arm`` was called since it was set."""
 
-    def __init__(self, runtime: Runtime, ring: Callable[[], object]) -> None:
+    def __init__(self, runtime: Runtime, wake: Callable[[], object]) -> None:
         self.at = math.inf
         self._runtime = runtime
-        self._ring = ring
-        self._timers: dict[int, _Due] = {}  # by a home's id: keeps none alive
+        self._wake = wake
+        self._timers: dict[int, _Timer] = {}  # by a home's id: keeps none alive
 
     def arm(self) -> None:
         """Have a timer in this home that fires by ``at``."""
@@ -59,16 +59,16 @@ class Alarm:
             if timer is not None:
                 timer.cancel()
 
-    def _set(self, at: float, home: Any, key: int) -> _Due:
-        due = _Due(at, weakref.ref(home) if home is not None else _nowhere)
+    def _set(self, at: float, home: Any, key: int) -> _Timer:
+        due = _Timer(at, weakref.ref(home) if home is not None else _nowhere)
         due.timer = self._runtime.call_later(max(0.0, at - self._runtime.monotonic()), lambda: self._fire(key, due))
         return due
 
-    def _fire(self, key: int, due: _Due) -> None:
-        due.fired = True  # before the ring: who arms in it sets a new timer
+    def _fire(self, key: int, due: _Timer) -> None:
+        due.fired = True  # before the call: who arms in it sets a new timer
         if self._timers.get(key) is due:
             self._timers.pop(key, None)
-        self._ring()
+        self._wake()
 
 
 def _nowhere() -> None:

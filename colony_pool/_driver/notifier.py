@@ -9,21 +9,21 @@ from typing import Protocol
 from .._core import actions as act
 from .._core.events import Event
 from .._runtime.protocol import Runtime
-from .log import AT_ONCE, Lines
+from .._shell.log import Lines
 
 
 class Breaker(Protocol):
     """What is needed of pybreaker."""
 
-    def replay(self, what: str) -> None:
-        """Tell it what the desk has decided."""
+    def mirror(self, what: str) -> None:
+        """Tell it what has been decided."""
 
     def deliver(self) -> None:
         """Have users' listeners told, in a task of their own."""
 
 
-class Story:
-    """Told with no lock held that anyone waits for.
+class Notifier:
+    """Tells with no lock held that anyone waits for.
 
     Arguments:
         breaker: pybreaker, if there is one to tell.
@@ -31,43 +31,42 @@ class Story:
     """
 
     def __init__(
-        self, runtime: Runtime, breaker: Breaker | None, listeners: list[Callable[[Event], object]],
-        lines: Lines = AT_ONCE,
-    ) -> None:  # fmt: skip
-        self.listeners = listeners
+        self, runtime: Runtime, breaker: Breaker | None, listeners: list[Callable[[Event], object]], lines: Lines
+    ) -> None:
+        self._listeners = listeners
         self._lines = lines
         self._breaker = breaker
-        self._items: deque[act.Replay | Event] = deque()
-        self._telling = runtime.lock()  # guards the order in which items are told
+        self._items: deque[act.MirrorToPybreaker | Event] = deque()
+        self._notifying = runtime.lock()  # guards the order in which items are told
 
-    def add(self, item: act.Replay | Event) -> None:
+    def add(self, item: act.MirrorToPybreaker | Event) -> None:
         """Note what is to be told."""
         self._items.append(item)
 
-    def tell(self) -> None:
-        """Tell it, unless another task is at it."""
-        while self._items and self._telling.acquire(False):
+    def notify(self) -> None:
+        """Tell what is noted, unless another task is at it."""
+        while self._items and self._notifying.acquire(False):
             try:
                 while self._items:
                     item = self._items.popleft()
-                    if isinstance(item, act.Replay):
+                    if isinstance(item, act.MirrorToPybreaker):
                         if self._breaker is not None:
-                            self._breaker.replay(item.what)
+                            self._breaker.mirror(item.what)
                     else:
-                        self._notify(item)
+                        self._tell(item)
             finally:
-                self._telling.release()
+                self._notifying.release()
         if self._breaker is not None:
             self._breaker.deliver()
 
     def end(self) -> None:
         """Tell nothing any more: in a forked child, where a greenlet that was copied along would tell it twice."""
         self._items.clear()
-        self.listeners = []
+        self._listeners = []
         self._breaker = None
 
-    def _notify(self, event: Event) -> None:
-        for listener in tuple(self.listeners):
+    def _tell(self, event: Event) -> None:
+        for listener in tuple(self._listeners):
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001 - a listener's own fault

@@ -1,0 +1,41 @@
+"""What an exporter reads of a pool, and by what it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from .._core.journal import Journal
+from .._runtime.protocol import Runtime
+from .log import Lines
+from .observe import Observation, Observer
+
+
+class _Engine(Protocol):
+    @property
+    def observer(self) -> Observer: ...
+
+    @property
+    def runtime(self) -> Runtime: ...
+
+
+class _Engines(Protocol):
+    @property
+    def current(self) -> _Engine: ...
+
+
+class MetricsSource:
+    """One pool, as exporters see it. It lives as long as its pool does."""
+
+    def __init__(self, engines: _Engines, journal: Journal, lines: Lines) -> None:
+        self._engines = engines
+        self.journal = journal
+        self.lines = lines
+
+    def observe(self) -> Observation:
+        """Return the gauges of one moment. Reads without a lock and changes nothing."""
+        return self._engines.current.observer.observe()
+
+    def later(self, delay: float, fn: Callable[[], object]) -> object:
+        """Call ``fn()`` after ``delay`` seconds in a task of the pool's runtime."""
+        return self._engines.current.runtime.call_later(delay, fn)
