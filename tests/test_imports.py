@@ -44,7 +44,7 @@ DOORS = {
     },
     "redis": {"_shared/redis.py"},
     "colony_sdk": {"sdk/_async.py", "sdk/_client.py", "sdk/_errors.py", "sdk/_seam.py"},
-    "httpx": {"_aio/door.py", "httpx.py", "sdk/_async.py"},
+    "httpx": {"_aio/attempt.py", "_aio/auth.py", "_aio/client.py", "_aio/pool.py", "httpx.py", "sdk/_async.py"},
     "requests": {"requests.py"},
     "cryptography": {"_shared/keys.py"},
     "gevent": {"_runtime/gevent.py", "_runtime/outside.py", "_demo/run.py", "_demo/beside.py", "cli.py"},
