@@ -23,7 +23,6 @@ from ._shared.option import Shared
 from ._shared.store import Store
 from ._shell.api import Api
 from ._shell.attempt import Attempt
-from ._shell.breaker import PoolBreaker
 from ._shell.credential import Credential, Totp
 from ._shell.fork import notice_fork, renew_in_children
 from ._shell.handles import Handles
@@ -164,6 +163,8 @@ class ColonyPool:
         self._registry = registry
         self._exporter: Exporter | None = None
         self._exported_as = ""
+        from ._shell.breaker import PoolBreaker  # here: pybreaker imports redis, if there is one, and that much else
+
         self.breaker = PoolBreaker(self._config.breaker.fail_max, self.name)
         self.journal = Journal(math.inf)  # its clock starts when the runtime is there
         self._event_log = EventLog(self.name)
