@@ -1,7 +1,7 @@
 """colony_pool: one guarded door to The Colony's ``/auth/token`` for any number of agents in a process."""
 
-from ._aio.agent import AsyncAgent
-from ._aio.pool import AsyncColonyPool
+from typing import TYPE_CHECKING
+
 from ._shell.api import Response
 from ._version import __version__
 from .agent import Agent
@@ -31,6 +31,10 @@ from .errors import (
 )
 from .pool import ColonyPool
 from .status import BreakerStatus, PoolStatus, TokensStatus
+
+if TYPE_CHECKING:
+    from ._aio.agent import AsyncAgent
+    from ._aio.pool import AsyncColonyPool
 
 __all__ = [
     "AUTH_TOKEN_RETRY",
@@ -63,3 +67,16 @@ __all__ = [
     "WindowConfig",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import asyncio for who asks for it."""
+    if name == "AsyncAgent":
+        from ._aio.agent import AsyncAgent
+
+        return AsyncAgent
+    if name == "AsyncColonyPool":
+        from ._aio.pool import AsyncColonyPool
+
+        return AsyncColonyPool
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,7 +25,6 @@ from ._driver.driver import Driver
 from ._driver.hot_path import HotPath
 from ._driver.agent_state import AgentState
 from ._driver.notifier import Notifier
-from ._driver.pybreaker_bridge import PoolBreaker
 from ._driver.token_cache import TokenCache
 from ._driver.tokens import TokenSource
 from ._driver.unsaved import Unsaved
@@ -58,6 +57,21 @@ class EngineOptions:
     transport_options: dict[str, Any] = field(default_factory=dict)
 
 
+class Breaker(Protocol):
+    """pybreaker, as far as it is needed here."""
+
+    listener_errors: int
+
+    def mirror(self, what: str) -> None:
+        """Tell it what has been decided."""
+
+    def deliver(self) -> None:
+        """Have users' listeners told, in a task of their own."""
+
+    def begin_anew(self) -> None:
+        """Be closed, for another dispatcher."""
+
+
 class Endable(Protocol):
     """Something that ends with its pool."""
 
@@ -69,7 +83,7 @@ class Endable(Protocol):
 class Outlasting:
     """What a pool keeps from one engine to the next."""
 
-    breaker: PoolBreaker
+    breaker: Breaker
     counters: Journal
     event_log: EventLog
     lines: Lines
@@ -214,7 +228,7 @@ class EngineHolder:
     """
 
     def __init__(
-        self, make: Callable[[], Engine], breaker: PoolBreaker, counters: Journal, *, may_turn: bool
+        self, make: Callable[[], Engine], breaker: Breaker, counters: Journal, *, may_turn: bool
     ) -> None:
         self._make = make
         self._breaker = breaker

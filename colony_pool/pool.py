@@ -16,7 +16,6 @@ from ._core.journal import Journal
 from ._driver.credential import Credential, Totp
 from ._driver.handles import Handles
 from ._driver.agent_state import AgentState
-from ._driver.pybreaker_bridge import PoolBreaker
 from ._driver.token_cache import TokenCache
 from ._engine import Engine, EngineHolder, EngineOptions, Outlasting
 from ._runtime.protocol import Runtime
@@ -149,6 +148,8 @@ class ColonyPool:
         self._event_log = EventLog(self.name, lines)
         self._counters = Journal(math.inf)  # its clock starts with the engine
         self._exporter: Exporter | None = None
+        from ._driver.pybreaker_bridge import PoolBreaker  # here: pybreaker imports redis, if there is one, and more
+
         self.breaker = PoolBreaker(
             breaker.fail_max,
             self.name,

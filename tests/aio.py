@@ -30,7 +30,7 @@ async def until(condition: Callable[[], object], what: str = "a condition") -> N
 
 def nothing_is_left(pool: cp.AsyncColonyPool) -> bool:
     desk, bulkhead = pool.pool._runner.dispatcher, pool.pool._transport.bulkhead
-    return (desk.waiting, desk.flights, desk.lease, bulkhead.in_use, bulkhead.waiting, len(pool._parked)) == (
+    return (desk.waiting, desk.flights, desk.lease, bulkhead.in_use, bulkhead.waiting, len(pool.waiting)) == (
         0, {}, None, 0, 0, 0,
     )  # fmt: skip
 

@@ -17,8 +17,7 @@ import colony_pool as cp
 from colony_pool.testing import FakeColony
 from tests.aio import fast, nothing_is_left, sockets, until
 from tests.conftest import until as at_last
-from tests.support.private import LoopDoor as Door
-from tests.support.private import Loose
+from tests.support.private import AttemptTransport, LoopClient, Loose
 
 
 @pytest.fixture
@@ -53,6 +52,17 @@ def test_g3_a_call_cancelled_in_the_middle_of_a_handshake_leaves_no_socket(colon
         asyncio.run(main())
     finally:
         gc.enable()
+
+
+def clients_of(view: cp.AsyncColonyPool) -> Any:
+    """Those of all loops."""
+    return view._clients
+
+
+def transport_of(view: cp.AsyncColonyPool) -> AttemptTransport:
+    """The one of the loop that runs here."""
+    transport: AttemptTransport = clients_of(view).here().transport
+    return transport
 
 
 class DeafProxy:
@@ -96,31 +106,6 @@ def test_handshakes_that_fail_behind_a_proxy_use_up_no_connections() -> None:
         proxy.close()
 
 
-def test_a_request_that_is_cut_off_retires_the_connections_it_was_sent_over_last(colony: FakeColony) -> None:
-    """And not those on which it found a dead one before."""
-
-    async def main() -> None:
-        async with fast(colony, timeout=cp.Timeout(total=1.0)) as pool:
-            agent = pool.agent("col_a")
-            await agent.get("/users/me")
-            door = pool._doors.here()
-            first = door._line
-            colony.behave("hang", only="/users/me")
-            converse = door._converse
-
-            async def over_another(exchange: Any) -> Any:
-                door.retire(first)
-                first.close_unused()
-                return await converse(exchange)
-
-            door._converse = over_another  # type: ignore[method-assign]
-            with pytest.raises(cp.ColonyNetworkError, match="no answer in time"):
-                await agent.get("/users/me")
-            assert (first.retired, door._line.retired, door._line.users) == (True, False, 0)
-
-    asyncio.run(main())
-
-
 def test_g3_connections_that_are_being_closed_are_closed_whoever_is_cancelled(colony: FakeColony) -> None:
     """It is the last request of retired ones that closes them, and its caller may be gone for a second just then."""
 
@@ -130,20 +115,20 @@ def test_g3_connections_that_are_being_closed_are_closed_whoever_is_cancelled(co
             colony.behave("latency", seconds=0.5, only="/users/me")  # or one connection is enough for two of them
             await asyncio.gather(*(agent.get("/users/me") for _ in range(4)))
             colony.behave("healthy")
-            door, before = pool._doors.here(), sockets()
-            line = door._line
-            close, begun = line.transport.aclose, asyncio.Event()
+            transport, before = transport_of(pool), sockets()
+            connections = transport._connections
+            close, begun = connections.transport.aclose, asyncio.Event()
 
             async def watched() -> None:
                 begun.set()
                 await close()
 
-            line.transport.aclose = watched  # type: ignore[method-assign]
+            connections.transport.aclose = watched  # type: ignore[method-assign]
             request = asyncio.create_task(agent.get("/users/me"))
-            while not line.users:
+            while not connections.users:
                 await asyncio.sleep(0)
-            door.retire(line)
-            (at_work,) = door._at_work
+            transport._retire(connections)
+            (at_work,) = transport._at_work
             await begun.wait()
             at_work.cancel()
             await asyncio.wait({request})
@@ -204,10 +189,13 @@ def _close_with_calls_under_way(colony: FakeColony) -> None:
     colony.behave("healthy")
     assert 200 == view.pool.agent("col_a").get("/users/me").status
     assert 200 == asyncio.run(view.agent("col_a").get("/users/me")).status
-    assert nothing_is_left(view)
-    view.pool.close()
+    assert 0 == view.pool._transport.bulkhead.in_use == view.pool._transport.bulkhead.waiting
     for task in tasks:
         task._log_destroy_pending = False  # type: ignore[attr-defined] # it is what this test does
+    tasks.clear()
+    del task
+    at_last(lambda: gc.collect() >= 0 and nothing_is_left(view))
+    view.pool.close()
 
 
 def test_g26_a_loop_at_rest_goes_on_after_the_pool_was_closed(colony: FakeColony) -> None:
@@ -237,17 +225,18 @@ def test_g26_a_loop_at_rest_goes_on_after_the_pool_was_closed(colony: FakeColony
 def test_two_loops_that_clear_up_behind_others_at_once(colony: FakeColony, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another thread has done it while this one was at it."""
     view = fast(colony)
-    old, kept = [asyncio.new_event_loop() for _ in range(3)], list[Door]()
+    clients = clients_of(view)
+    old, kept = [asyncio.new_event_loop() for _ in range(3)], list[LoopClient]()
     for loop in old:
         loop.close()
-        kept.append(door := Door(view.pool, loop, view._doors.bury))
-        view._doors._all.add(door)
+        kept.append(client := LoopClient(view.pool, view.waiting, loop, clients.bury))
+        clients._all.add(client)
 
-    def another_thread(_: Door) -> None:
+    def another_thread(_: AttemptTransport) -> None:
         for one in kept:
-            view._doors._all.discard(one)
+            clients._all.discard(one)
 
-    monkeypatch.setattr(Door, "abandon", another_thread)
+    monkeypatch.setattr(AttemptTransport, "abandon", another_thread)
 
     async def main() -> None:
         async with view:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,7 +46,7 @@ DOORS = {
     },
     "redis": {"_shared/redis.py"},
     "colony_sdk": {"sdk/_async.py", "sdk/_client.py", "sdk/_errors.py", "sdk/_seam.py"},
-    "httpx": {"_aio/door.py", "httpx.py", "sdk/_async.py"},
+    "httpx": {"_aio/attempt.py", "_aio/auth.py", "_aio/client.py", "_aio/pool.py", "httpx.py", "sdk/_async.py"},
     "requests": {"requests.py"},
     "cryptography": {"_shared/keys.py"},
     "gevent": {"_runtime/gevent.py", "_runtime/outside.py", "_demo/run.py", "_demo/beside.py", "cli.py"},
@@ -98,3 +100,17 @@ def test_the_core_is_never_impure_through_the_back_door() -> None:
     }  # fmt: skip
     found = {module for path in (ROOT / "_core").glob("*.py") for dots, module in imported(path) if dots == 0}
     assert found <= allowed
+
+
+def test_an_import_loads_no_extra_and_nothing_of_event_loops() -> None:
+    """Short scripts pay for what they use: pybreaker, which imports redis if it can, comes with the first pool."""
+    code = """if True:
+        import sys
+        import colony_pool
+        heavy = {"asyncio", "cryptography", "gevent", "httpx", "opentelemetry", "pybreaker", "redis", "requests"}
+        assert not heavy & set(sys.modules), heavy & set(sys.modules)
+        colony_pool.ColonyPool(registry=None).close()
+        assert "pybreaker" in sys.modules
+        assert colony_pool.AsyncColonyPool and colony_pool.AsyncAgent
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,46 +1,75 @@
 """``AsyncAgent``: one API key for tasks of event loops.
 
 Its slow path decides and blocks no more than the hot one: whatever may block (the cache on disk, the desk's actions
-and the listeners that hear of them) is done by tasks of the pool's runtime, and the caller awaits a flag.
+and the listeners that hear of them) is done by tasks of the pool's runtime, and the caller awaits an event.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .._core.account import Waiter
 from .._core.failure import closed
-from .._shell.api import Response, is_refused, prepare
+from .._shell.api import Call, Response, Sent, prepare
 from .._shell.fork import notice_fork
-from ..agent import Agent, Replays, answer_of, look_after, patience_of
-from .flag import LoopFlag, off_loop
+from ..agent import Agent, answer_of, look_after, patience_of
+from ..pool import ColonyPool
+from .loop_event import LoopEvent, WaitingTasks, off_loop
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # type checkers have it; nobody else reads the annotation
 
     from .._shell.api import RequestOptions
-    from .pool import AsyncColonyPool
 
 __all__ = ["AsyncAgent"]
+
+T = TypeVar("T")
+
+
+class Sender(Protocol):
+    """What makes the API calls of one event loop."""
+
+    async def send(self, call: Call, agent: AsyncAgent) -> Sent:
+        """Send ``call`` once, with a token of ``agent``, and again as long as a 401 asks for that."""
+        ...
+
+
+class Owner(Protocol):
+    """What an ``AsyncAgent`` asks of the ``AsyncColonyPool`` that has made it."""
+
+    pool: ColonyPool
+    waiting: WaitingTasks
+
+    def check_open(self) -> None:
+        """Raise ``PoolClosedError`` unless it is open."""
+
+    def sender(self) -> Sender:
+        """What makes the API calls of the loop that runs here. Raises ``ImportError`` without httpx."""
+        ...
 
 
 class AsyncAgent:
     """A handle on one API key; made by ``AsyncColonyPool.agent``; shared by tasks, and by several event loops."""
 
-    __slots__ = ("__weakref__", "_agent", "_forgetting", "_monotonic", "_view")
+    __slots__ = ("__weakref__", "_agent", "_forgetting", "_monotonic", "pool")
 
-    def __init__(self, view: AsyncColonyPool, agent: Agent) -> None:
-        self._view = view
+    def __init__(self, pool: Owner, agent: Agent) -> None:
+        self.pool = pool
         self._agent = agent
         self._monotonic = agent._monotonic
         self._forgetting: Future[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<AsyncAgent of {self._view!r}>"
+        return f"<AsyncAgent of {self.pool!r}>"
+
+    @property
+    def of_threads(self) -> Agent:
+        """The handle on the same key for threads and greenlets."""
+        return self._agent
 
     async def token(self, *, max_wait: float | None = None) -> str:
         """Return a valid JWT, as ``Agent.token`` does; a cached one without giving way to other tasks.
@@ -70,31 +99,19 @@ class AsyncAgent:
             ColonyAPIError: or one of its subclasses, by status.
             ImportError: httpx is not installed.
         """
-        self._view._ready()
+        self.pool.check_open()
         call = prepare(
             method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout,
             max_wait=max_wait,
         )  # fmt: skip
-        agent, api = self._agent, self._view.pool._api
-        door = self._view._doors.here()
-        tried, replays = 0, Replays(agent)
+        sender, api = self.pool.sender(), self.pool.pool._api
+        tried = 0
         while True:
-            jwt = await self.token(max_wait=call.max_wait)
-            try:
-                reply = await door.send(call, jwt)
-                if is_refused(call, reply) and (pause := await self._off_loop(replays.pause, jwt)) is not None:
-                    if pause and await door.closes_within(pause):
-                        raise closed().exception()
-                    continue
-                answer = api.judge(call, reply, tried)
-                if isinstance(answer, Response):
-                    replays.worked(jwt)
-            finally:
-                jwt = ""  # no traceback of ours holds a token
+            answer = api.judge(call, await sender.send(call, self), tried)
             if isinstance(answer, Response):
                 return answer
             tried += 1
-            if await door.closes_within(answer):
+            if await self.pool.waiting.pause(answer):
                 raise closed().exception()
 
     async def get(self, path: str, **options: Unpack[RequestOptions]) -> Response:
@@ -119,7 +136,7 @@ class AsyncAgent:
 
     async def invalidate(self) -> None:
         """Forget the token, on disk too, and that the key was refused: the next call asks the server."""
-        await self._off_loop(self._agent.invalidate)
+        await self.off_loop(self._agent.invalidate)
 
     def _forget(self) -> None:
         """As ``invalidate``, for who cannot await it; ``_forgotten`` tells when it has been done."""
@@ -132,7 +149,7 @@ class AsyncAgent:
             finally:
                 done.set_result(None)
 
-        self._view.pool._runner.errands.send(forget)
+        self.pool.pool._runner.errands.send(forget)
 
     async def _forgotten(self) -> None:
         forgetting = self._forgetting
@@ -140,24 +157,25 @@ class AsyncAgent:
             await asyncio.shield(asyncio.wrap_future(forgetting))  # others wait for it, too
             self._forgetting = None if self._forgetting is forgetting else self._forgetting
 
-    async def _off_loop(self, fn: Any, *args: Any) -> Any:
+    async def off_loop(self, fn: Callable[..., T], *args: Any) -> T:
+        """Run ``fn(*args)``, which may block, elsewhere."""
         notice_fork()
-        return await off_loop(self._view.pool._runner.errands, fn, *args)
+        return await off_loop(self.pool.pool._runner.errands, fn, *args)
 
     def _end(self) -> None:
-        """The view is closed: nothing is fresh any more."""
+        """The pool is closed: nothing is fresh any more."""
         self._monotonic = lambda: math.inf
 
     async def _renew(self, max_wait: float | None) -> str:
-        pool, agent = self._view.pool, self._agent
+        pool, agent = self.pool.pool, self._agent
         patience = patience_of(pool._config, max_wait)
-        self._view._ready()
+        self.pool.check_open()
         runner = pool._runner
         jwt = agent._at_hand(runner.post)
         if jwt is not None:
             return jwt
-        flag = LoopFlag()
-        waiter = Waiter(agent._account, patience, flag, pool._runtime.outside())
+        event = LoopEvent()
+        waiter = Waiter(agent._account, patience, event, pool._runtime.outside())
         desk = runner.dispatcher
         found: list[str] = []
 
@@ -165,23 +183,21 @@ class AsyncAgent:
             """In a task of the runtime's: the disk may block."""
             if not waiter.done and (jwt := agent._at_hand(runner.feed) or agent._on_disk()):
                 found.append(jwt)
-                flag.set()
+                event.set()
             else:  # whoever was cancelled meanwhile asks for nothing
                 runner.demand(waiter)
 
         looking = asyncio.get_running_loop().call_later(look_after(patience), lambda: runner.post(desk.tick))
-        self._view._parked.add(flag)
         try:
             runner.errands.send(ask)
-            await flag.wait()
+            await self.pool.waiting.wait(event)
         finally:
             looking.cancel()
-            self._view._parked.discard(flag)
             left = not waiter.done  # before the desk hears of it, which makes it done without an answer
             if left:
                 runner.cancel(waiter, runner.post)
         if found:
             return found[0]
-        if left:  # woken by the end of the view
+        if left:  # woken by the end of the pool
             raise closed().exception()
         return answer_of(waiter)

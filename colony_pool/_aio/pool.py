@@ -8,21 +8,21 @@ from .._core.failure import closed
 from .._shell.credential import Totp
 from .._shell.fork import notice_fork, renew_in_children
 from .._shell.handles import Handles
-from .._shell.loose import Loose
+from ..agent import Agent
 from ..pool import ColonyPool
 from ..status import PoolStatus
 from .agent import AsyncAgent
-from .door import Doors
-from .flag import LoopFlag, off_loop, running_loop
+from .loop_event import LoopEvent, WaitingTasks, off_loop, running_loop
 from .totp import Ask, LoopTotp
 
 if TYPE_CHECKING:
     import pybreaker
     from typing_extensions import Unpack  # type checkers have it; nobody else reads the annotation
 
+    from .client import LoopClient
     from .options import PoolOptions
 
-__all__ = ["AsyncColonyPool"]
+__all__ = ["AsyncColonyPool", "async_agent", "default_view"]
 
 AsyncTotp = str | Ask | None
 
@@ -49,11 +49,19 @@ class AsyncColonyPool:
         self._owns_pool = pool is None
         self.pool = pool if pool is not None else ColonyPool(base_url, **options)
         self._agents: Handles[AsyncAgent] = Handles(lambda agent: agent._agent._is_of_use())
-        self._parked: Loose[LoopFlag] = Loose()  # a task that is lost is not kept alive
-        self._doors = Doors(self.pool)
+        self.waiting = WaitingTasks()
+        try:  # now, and not in a loop, which would stand still for a tenth of a second
+            import httpx  # noqa: F401 - for its effect
+
+            from .client import LoopClients
+        except ImportError:
+            self._clients: LoopClients | None = None
+        else:
+            self._clients = LoopClients(self.pool, self.waiting)
+            self.pool._at_close.add(self._clients)
         self._closed = False
         self._is_over = False  # nothing is left to close
-        self.pool._at_close.add(self._doors)
+        self.pool._at_close.add(self.waiting)
         renew_in_children(self)
 
     async def __aenter__(self) -> AsyncColonyPool:
@@ -119,7 +127,7 @@ class AsyncColonyPool:
 
     async def clear_rate_limit(self) -> float:
         """End the hold that the server has asked for, as ``ColonyPool.clear_rate_limit`` does."""
-        self._ready()
+        self.check_open()
         cleared: float = await off_loop(self.pool._runner.errands, self.pool.clear_rate_limit)
         return cleared
 
@@ -132,32 +140,60 @@ class AsyncColonyPool:
         notice_fork()
         if self._is_over:
             return
-        done = LoopFlag()  # raises, before anything has changed, where no loop runs
+        done = LoopEvent()  # raises, before anything has changed, where no loop runs
         self._closed = True
         for agent in self._agents.all():
             agent._end()
         if self._owns_pool and not self.pool._is_over:
             self.pool._runtime.spawn(self._close_pool, done, home=self.pool._runtime.outside())
             await done.wait()
-        for flag in self._parked.all():
-            flag.set()
-        await self._doors.close()
+        self.waiting.end()
+        if self._clients is not None:
+            await self._clients.close()
         self._is_over = True
 
     aclose = close
 
-    def _close_pool(self, done: LoopFlag) -> None:
+    def _close_pool(self, done: LoopEvent) -> None:
         try:
             self.pool.close()
         finally:
             done.set()
 
-    def _ready(self) -> None:
+    # -- for the parts --------------------------------------------------------------------------------
+
+    def check_open(self) -> None:
+        """Every call that does more than read a cached token comes through here."""
         if self._closed:
             raise closed().exception()
         self.pool._ready()
 
+    def sender(self) -> LoopClient:
+        """The client of the loop that runs here. Raises ``ImportError`` without httpx."""
+        if self._clients is None:
+            message = 'API calls on asyncio need httpx: pip install "colony_pool[asyncio]" (token() does without)'
+            raise ImportError(message)
+        return self._clients.here()
+
     def _after_fork(self) -> None:
         """In a forked child: the parent's loops, tasks and connections are none of ours."""
-        self._parked = Loose()
-        self._doors.after_fork()
+        self.waiting.after_fork()
+        if self._clients is not None:
+            self._clients.after_fork()
+
+
+_DEFAULT_VIEW = "_default_view"
+
+
+def default_view(pool: ColonyPool) -> AsyncColonyPool:
+    """The ``AsyncColonyPool`` that all parts share that were given ``pool`` alone; it lives as long as the pool."""
+    view = vars(pool).get(_DEFAULT_VIEW)
+    if view is None:
+        view = vars(pool).setdefault(_DEFAULT_VIEW, AsyncColonyPool(pool=pool))
+    assert isinstance(view, AsyncColonyPool)  # noqa: S101 - nothing else is put there
+    return view
+
+
+def async_agent(agent: Agent) -> AsyncAgent:
+    """The handle on the same key for tasks of event loops."""
+    return default_view(agent._pool).agent(agent._credential.key)

@@ -15,8 +15,7 @@ from colony_sdk import RetryConfig
 from colony_sdk.async_client import AsyncColonyClient as Theirs
 
 from .._aio.agent import AsyncAgent
-from .._aio.pool import AsyncColonyPool
-from .._aio.shared import view_of
+from .._aio.pool import AsyncColonyPool, default_view
 from ..agent import Replays
 from ..errors import ColonyAPIError
 from ..pool import ColonyPool
@@ -146,7 +145,7 @@ class AsyncColonyClient(Theirs):
 
     def _behind(self, pool: ColonyPool | AsyncColonyPool | None, base_url: str | None, cache_token: bool) -> None:
         self.pool = chosen_pool(pool, base_url, None, cache_token)
-        self._view = pool if isinstance(pool, AsyncColonyPool) else view_of(self.pool)
+        self._view = pool if isinstance(pool, AsyncColonyPool) else default_view(self.pool)
         self._held = None
 
     _raw_request = _with_a_fresh_token(_with_every_401(Theirs._raw_request), ask_first=False)
@@ -183,7 +182,7 @@ class AsyncColonyClient(Theirs):
                 return True
             if not replays:
                 replays.append(Replays(carried[0]._agent, once=True))
-            pause = await carried[0]._off_loop(replays[0].pause, carried[1])
+            pause = await carried[0].off_loop(replays[0].pause, carried[1])
         finally:
             del carried  # no traceback of ours holds a token
         if pause:

@@ -123,13 +123,16 @@ def g22_what_comes_behind_an_answer_is_nobodys_answer(w: World) -> None:
 
 @scenario(*RUNTIMES)
 def g22_what_comes_behind_an_answer_that_fills_a_buffer_is_nobodys_answer(w: World) -> None:
-    """The answer ends where a buffer on its way does, so that all of what is behind it waits elsewhere."""
+    """The answer ends where a buffer on its way does, so that all of what is behind it waits elsewhere.
+
+    On asyncio what is behind more than 64 KiB waits where httpx does not look.
+    """
     from colony_pool.testing import subject
 
     pool = _pool(w, maxsize=1)
     pool.agent(key("a")).token()
     bare = len(_answer("Content-Length: 000000", body=""))
-    for size in (8192, 16_384, 65_536, 131_072, 262_144):
+    for size in (8192, 16_384, *(() if w.kind == "asyncio" else (65_536, 131_072, 262_144))):
         body = BODY.ljust(size - bare)
         answer = _answer(f"Content-Length: {len(body):06d}", body=body)
         w.colony.behave("raw", data=answer + _answer(f"Content-Length: {SIZE}"), then="keep", only="/x")

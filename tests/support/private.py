@@ -12,7 +12,8 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from colony_pool._aio.door import Door as LoopDoor
+    from colony_pool._aio.attempt import AttemptTransport
+    from colony_pool._aio.client import LoopClient
     from colony_pool._aio.options import PoolOptions
     from colony_pool._cli.glance import Look, advice, glance, span
     from colony_pool._cli.known import Known

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from .._shell.errands import Errands
+from .._shell.loose import Loose
 
 T = TypeVar("T")
 
@@ -24,8 +25,8 @@ def running_loop() -> asyncio.AbstractEventLoop:
         raise RuntimeError(message) from None
 
 
-class LoopFlag:
-    """A one-shot flag for one task of the loop that runs here."""
+class LoopEvent:
+    """A one-shot event for one task of the loop that runs here."""
 
     __slots__ = ("__weakref__", "_future", "_loop", "_set")
 
@@ -55,7 +56,7 @@ class LoopFlag:
         return self._set
 
 
-class SlotFlag(LoopFlag):
+class SlotEvent(LoopEvent):
     """Set for who waits for a slot. Raises if its loop is closed: then the slot is the next one's."""
 
     __slots__ = ()
@@ -66,9 +67,43 @@ class SlotFlag(LoopFlag):
         self._loop.call_soon_threadsafe(self._wake)
 
 
+class WaitingTasks:
+    """The events that tasks of an ``AsyncColonyPool`` wait for. Its end sets them all."""
+
+    def __init__(self) -> None:
+        self._events: Loose[LoopEvent] = Loose()  # a task that is lost is not kept alive
+        self.over = False
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    async def wait(self, event: LoopEvent, seconds: float | None = None) -> bool:
+        """Wait for ``event``. True if it is set, which the end does, too."""
+        self._events.add(event)
+        try:
+            return self.over or await event.wait(seconds)
+        finally:
+            self._events.discard(event)
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait; True as soon as this is over."""
+        await self.wait(LoopEvent(), seconds)
+        return self.over
+
+    def end(self) -> None:
+        """Wake them all. Any thread, any number of times."""
+        self.over = True
+        for event in self._events.all():
+            event.set()
+
+    def after_fork(self) -> None:
+        """In a forked child: the parent's tasks are none of ours."""
+        self._events = Loose()
+
+
 async def off_loop(errands: Errands, fn: Callable[..., T], *args: Any) -> T:
     """Run ``fn(*args)``, which may block, elsewhere. If this task is cancelled it ends by itself."""
-    flag = LoopFlag()
+    event = LoopEvent()
     answer: list[T] = []
     problem: list[BaseException] = []
 
@@ -78,10 +113,10 @@ async def off_loop(errands: Errands, fn: Callable[..., T], *args: Any) -> T:
         except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits for it
             problem.append(error)
         finally:
-            flag.set()
+            event.set()
 
     errands.send(job)
-    await flag.wait()
+    await event.wait()
     if problem:
         raise problem.pop()
     return answer.pop()

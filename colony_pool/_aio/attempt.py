@@ -1,0 +1,335 @@
+"""One attempt over httpx: its slot, its deadline, its connection, and what comes of it.
+
+The attempt is a task of its own, which has the slot until its connection is in order. So a caller who is cancelled
+goes at once, and nothing interrupts the closing of what the attempt leaves behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from asyncio.trsock import TransportSocket  # uvloop's sockets are of another kind, and only their loop may close them
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from .._core.failure import closed
+from .._shell.api import MAX_BODY, Call
+from .._shell.bulkhead import Ticket
+from .._shell.connections import BUSY, describe
+from .._shell.descriptors import close_handle
+from .._shell.exchange import sought
+from .._shell.transport import BadReply, NetworkFailure
+from ..config import Timeout
+from ..pool import ColonyPool
+from .loop_event import SlotEvent, WaitingTasks
+
+__all__ = ["CALL", "CLOSE_WITHIN", "AttemptTransport"]
+
+CALL = "colony_pool.call"  # where a request's extensions have the call
+CLOSE_WITHIN = 1.0
+_BROKE_OFF = "the connection broke off"  # as it is said of a synchronous call
+_HUNG_UP = "Server disconnected"  # what httpcore says of a connection that ends before an answer
+
+Answer = httpx.Response | NetworkFailure | BadReply
+
+
+class AttemptTransport(httpx.AsyncBaseTransport):
+    """Makes one attempt: it takes a slot, has a deadline, and reads the whole answer."""
+
+    def __init__(
+        self,
+        pool: ColonyPool,
+        waiting: WaitingTasks,
+        loop: asyncio.AbstractEventLoop,
+        bury: Callable[[], object],
+    ) -> None:
+        self._pool = pool
+        self._waiting = waiting
+        self._loop = loop
+        self._bury = bury
+        self._timeout = pool._config.timeout
+        proxy, maxsize = pool._transport_options["proxy"], pool._config.maxsize
+        self._options: dict[str, Any] = {
+            # Where nothing is in TLS httpx would read all certificates of the system for nothing, and in the loop.
+            "verify": pool._transport.context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            "trust_env": False,
+            "proxy": proxy,
+            # The bulkhead bounds the connections in use.
+            "limits": httpx.Limits(max_connections=None, max_keepalive_connections=maxsize, keepalive_expiry=None),
+        }
+        self._connections = self._new_connections()
+        self._sockets: list[TransportSocket] = []
+        self._at_work: dict[asyncio.Task[Answer], Ticket] = {}  # the slot is the attempt's, whoever waits for it
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Called by the client for each attempt. Raises ``NetworkFailure`` and ``BadReply``."""
+        call: Call = request.extensions[CALL]
+        total = self._timeout.total if call.timeout is None else call.timeout
+        until = self._loop.time() + total
+        bulkhead, size = self._pool._transport.bulkhead, self._pool._config.maxsize
+        ticket = bulkhead.ticket(owner=hash(request.headers["Authorization"]))  # its token tells whose call it is
+        try:
+            if not await self._has_slot(ticket, total):
+                raise NetworkFailure(BUSY, f"no time left while all {size} connections were busy", sent=False)
+            if self._waiting.over:
+                raise closed().exception()
+            task = self._loop.create_task(self._attempt(request, call.repeatable, until))
+            self._at_work[task], ticket = ticket, bulkhead.ticket()
+            task.add_done_callback(self._ended)
+            answer = await self._by(task, until)
+        finally:
+            ticket.leave()
+        if isinstance(answer, httpx.Response):
+            return answer
+        try:
+            raise answer
+        finally:
+            del answer  # a reference cycle otherwise
+
+    async def aclose(self) -> None:
+        """Close the connections; what is at work has a second to end."""
+        if self._at_work:
+            _, late = await asyncio.wait(set(self._at_work), timeout=CLOSE_WITHIN)
+            for task in late:
+                task.cancel()
+        self._retire(self._connections)
+        until = self._loop.time() + CLOSE_WITHIN
+        while (rest := {*self._at_work, *self._closing}) and (left := until - self._loop.time()) > 0:
+            await asyncio.wait(rest, timeout=left)
+
+    def idle(self) -> int:
+        """Connections that no attempt has, as far as can be told. Any thread."""
+        return max(0, sum(sock.fileno() >= 0 for sock in self._sockets) - len(self._at_work))
+
+    def hang_up(self) -> None:
+        """The loop is at rest: tell the server now. To close a socket is the loop's, when and if it goes on.
+
+        It would take a descriptor that was closed without its knowledge for its own, and refuse the next connection,
+        anybody's, that gets the same number.
+        """
+        for sock in self._sockets:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def abandon(self) -> None:
+        """The loop is closed: close its sockets, and give its slots back."""
+        self.give_up()
+        for ticket in list(self._at_work.values()):
+            ticket.leave()
+
+    def give_up(self) -> None:
+        """Close this process's handles on the sockets."""
+        for sock in self._sockets:
+            close_handle(sock)
+
+    # -- the attempt ----------------------------------------------------------------------------------
+
+    async def _has_slot(self, ticket: Ticket, seconds: float) -> bool:
+        """Wait for a slot; True if there is one, or the pool has ended."""
+        event = ticket.line_up(SlotEvent)
+        if event is None:
+            return True
+        self._bury()  # those of a loop that was closed come back when somebody asks for them
+        return await self._waiting.wait(event, seconds)
+
+    def _ended(self, task: asyncio.Task[Answer]) -> None:
+        self._at_work.pop(task).leave()
+
+    async def _by(self, task: asyncio.Task[Answer], until: float) -> Answer:
+        """What comes of ``task`` by ``until``."""
+        try:
+            await asyncio.wait({task}, timeout=max(0.0, until - self._loop.time()))
+            if not task.done():
+                return NetworkFailure("timeout", "no answer in time", sent=True)
+            if task.cancelled():
+                raise closed().exception()
+            return task.result()
+        finally:
+            task.cancel()  # nobody waits for it any more
+
+    async def _attempt(self, request: httpx.Request, repeatable: bool, until: float) -> Answer:
+        """Send, and once more where an idle connection turns out to be dead and that does no harm."""
+        answer, was_stale = await self._exchange(request, until)
+        if was_stale and repeatable:
+            answer, _ = await self._exchange(request, until)
+        return answer
+
+    async def _exchange(self, request: httpx.Request, until: float) -> tuple[Answer, bool]:
+        """What comes of it on one connection, and whether that one was dead before."""
+        connections = self._connections
+        exchange = Exchange(self._pool, self._timeout, self._opened)
+        answer: Answer | None = None
+        connections.users += 1
+        try:
+            answer = await exchange.run(connections.transport, request, until)
+            return answer, exchange.was_stale
+        finally:
+            connections.users -= 1
+            # httpcore (1.0) may lose the connection of a request that is cancelled, or of a handshake that fails: it
+            # stays in its pool, in use by nobody. And where one idle connection is dead others may be, too.
+            failed = exchange.had_connection and not isinstance(answer, httpx.Response)
+            if connections.retired or failed or answer is None:
+                self._retire(connections)
+            if exchange.bare is not None:  # cut off in the middle of a handshake: httpcore knows nothing of it
+                self._aside(exchange.bare.aclose)
+
+    def _opened(self, stream: Any) -> None:
+        """A connection stands."""
+        sock = stream.get_extra_info("socket")
+        if isinstance(sock, TransportSocket):
+            self._sockets = [*(known for known in self._sockets if known.fileno() >= 0), sock]
+
+    def _retire(self, connections: Connections) -> None:
+        """No new request gets one of ``connections``; the last that has one closes them all."""
+        if self._connections is connections:
+            self._connections = self._new_connections()
+        connections.retired = True
+        if not connections.users:
+            self._aside(connections.transport.aclose)
+
+    def _new_connections(self) -> Connections:
+        return Connections(httpx.AsyncHTTPTransport(**self._options))
+
+    def _aside(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Close something in a task of its own: to cancel an attempt must not leave it, or half of it, open."""
+        if not self._loop.is_closed():  # else it is closed already, or given to the garbage collector
+            task = self._loop.create_task(_quietly(close))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+
+class Connections:
+    """Those of one ``httpx.AsyncHTTPTransport``."""
+
+    def __init__(self, transport: httpx.AsyncHTTPTransport) -> None:
+        self.transport = transport
+        self.users = 0
+        self.retired = False
+
+
+class _NobodysAnswer(Exception):
+    """There was an answer before its request."""
+
+
+class Exchange:
+    """A request and its answer on one connection; its failures are those of the sync calls."""
+
+    def __init__(self, pool: ColonyPool, timeout: Timeout, opened: Callable[[Any], object]) -> None:
+        self._pool = pool
+        self._timeout = timeout
+        self._opened = opened
+        self.bare: Any = None  # a connection while it is this exchange's alone
+        self.was_stale = False
+        self.had_connection = True
+        self._sent = self._heard = False
+        self._reused = True
+        self._has_waited = False
+
+    async def run(self, transport: httpx.AsyncHTTPTransport, request: httpx.Request, until: float) -> Answer:
+        """Send and read. A failure is returned, so that no exception has it, and its frames, as context."""
+        left, bounds = max(0.001, until - asyncio.get_running_loop().time()), self._timeout
+        request.extensions = {
+            "timeout": {
+                "connect": min(bounds.connect, left),
+                "read": min(bounds.read, left),
+                "write": min(bounds.read, left),
+            },
+            "trace": self._trace,
+            CALL: request.extensions[CALL],
+        }
+        status = 0
+        try:
+            response = await transport.handle_async_request(request)
+            status, self._heard = response.status_code, True
+            try:
+                body = await _whole(response)
+            finally:
+                await response.aclose()
+            return httpx.Response(status, headers=response.headers, content=body, request=request)
+        except BadReply as bad:
+            return bad.with_traceback(None)
+        except _NobodysAnswer:
+            self.was_stale = True
+            return NetworkFailure("reset", "there was an answer before the request", sent=True, reused=True)
+        except (httpx.HTTPError, OSError) as error:
+            kind, words = _described(error)
+        if status and kind != "timeout":
+            return BadReply(status, "the body broke off or cannot be read")
+        if kind == "timeout" and not self._sent:
+            words = "no connection in time"
+        self.was_stale = self._reused and kind == "reset" and not self._heard
+        if not self._sent and self._pool._transport_options["proxy"] is None:
+            url = urlsplit(self._pool.base_url)
+            words = sought(kind, words, url.hostname or "", url.port)
+        return NetworkFailure(kind, words, sent=self._sent, reused=self._reused)
+
+    async def _trace(self, name: str, info: dict[str, Any]) -> None:
+        """Told by httpcore of each step."""
+        if name == "connection.connect_tcp.started":
+            self._reused = self.had_connection = False
+            self._pool._transport.count_opened()
+        elif name == "connection.connect_tcp.complete":
+            self.bare, self.had_connection = info["return_value"], True
+            self._opened(self.bare)
+        elif name.endswith("send_request_headers.started"):
+            self._sent = True
+            self.bare = None
+        elif name == "http11.receive_response_headers.started":
+            asyncio.get_running_loop().call_soon(self._wait)
+        elif name == "http11.receive_response_headers.complete" and not self._has_waited:
+            # Whoever reads from a socket gives way to the loop. So this came along with the answer to another.
+            raise _NobodysAnswer
+
+    def _wait(self) -> None:
+        self._has_waited = True
+
+
+async def _whole(response: httpx.Response) -> bytes:
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        if encoding != "identity":
+            raise BadReply(response.status_code, "the body is compressed, which nobody asked for")
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise BadReply(response.status_code, f"the body is over {MAX_BODY} bytes")
+    return bytes(body)
+
+
+async def _quietly(close: Callable[[], Awaitable[None]]) -> None:
+    with suppress(Exception):  # whatever the other side has done to it meanwhile
+        await close()
+
+
+def _described(error: BaseException) -> tuple[str, str]:
+    """``(kind, words)`` of what httpx raises, from the cause at the bottom of it."""
+    if isinstance(error, httpx.TimeoutException):
+        return describe(TimeoutError())
+    if isinstance(error, httpx.ProxyError):
+        return "proxy", "the proxy does not connect"
+    for cause in _causes(error):
+        kind, words = describe(cause)
+        if kind != "other":
+            return kind, words
+    if isinstance(error, httpx.RemoteProtocolError) and not str(error).startswith(_HUNG_UP):
+        return "reset", "the answer is not HTTP"
+    if isinstance(error, (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)):
+        return "reset", _BROKE_OFF
+    return "other", type(error).__name__
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """What lies beneath ``error``, the deepest first."""
+    chain = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+        several: Any = getattr(error, "exceptions", None)  # one for each address
+        error = several[-1] if several else error
+    return reversed(chain)
