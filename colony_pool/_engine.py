@@ -18,12 +18,12 @@ from ._core.flight import Permit
 from ._core.journal import Journal
 from ._core.outcome import DENIED, Outcome
 from ._core.shared_state import HandledElsewhere
+from ._driver.agent_state import AgentState
 from ._driver.attempt import Attempt
 from ._driver.attempts import Attempts
 from ._driver.delivery import DeliveryQueue
 from ._driver.driver import Driver
 from ._driver.hot_path import HotPath
-from ._driver.agent_state import AgentState
 from ._driver.notifier import Notifier
 from ._driver.token_cache import TokenCache
 from ._driver.tokens import TokenSource
@@ -54,6 +54,7 @@ class EngineOptions:
     runtime: str | Runtime
     shared: Shared
     transport: Transport | None  # of the user's own
+    on_disk: bool  # tokens are kept in the cache on disk
     transport_options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -227,9 +228,7 @@ class EngineHolder:
         may_turn: whether the engine follows when gevent patches the process.
     """
 
-    def __init__(
-        self, make: Callable[[], Engine], breaker: Breaker, counters: Journal, *, may_turn: bool
-    ) -> None:
+    def __init__(self, make: Callable[[], Engine], breaker: Breaker, counters: Journal, *, may_turn: bool) -> None:
         self._make = make
         self._breaker = breaker
         self._counters = counters

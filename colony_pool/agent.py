@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ._driver.credential import Credential
 from ._driver.agent_state import AgentState
+from ._driver.credential import Credential
 from ._driver.replays import Replays
 from ._engine import EngineHolder
 from ._shell.api import RequestOptions, Response, prepare
@@ -91,7 +91,7 @@ class Agent:
             method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout,
             max_wait=max_wait,
         )  # fmt: skip
-        return engine.api.perform(self.token, call, Replays(engine.tokens, self._key, engine.driver.submit))
+        return engine.api.perform(self.token, call, replays_of(self))
 
     def get(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("GET", path, ...)``."""
@@ -119,6 +119,25 @@ class Agent:
         self._engines.current.tokens.invalidate(self._key)
 
 
+# -- for the other modules of this library ----------------------------------------------------------------
+
+
 def state_of(agent: Agent) -> AgentState:
-    """What stands behind ``agent``: for the other modules of this library."""
+    """What ``agent`` knows."""
     return agent._key
+
+
+def engines_behind(agent: Agent) -> EngineHolder:
+    """What works behind ``agent``."""
+    return agent._engines
+
+
+def pool_of(agent: Agent) -> Any:
+    """The ``ColonyPool`` that has made ``agent``."""
+    return agent._pool
+
+
+def replays_of(agent: Agent, *, once: bool = False) -> Replays:
+    """What one API call with a token of ``agent`` does about answers of 401; ``once``: see ``Replays``."""
+    engine = agent._engines.current
+    return Replays(engine.tokens, agent._key, engine.driver.submit, once=once)

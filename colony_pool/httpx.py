@@ -10,7 +10,7 @@ from ._aio.agent import AsyncAgent
 from ._aio.auth import AgentAuth, is_refused, is_replayable, with_token
 from ._aio.pool import async_agent
 from ._shell.url import belongs
-from .agent import Agent, Replays
+from .agent import Agent, engines_behind, replays_of
 
 __all__ = ["ColonyAuth"]
 
@@ -35,14 +35,14 @@ class ColonyAuth(httpx.Auth):
             raise TypeError(f"agent: must be what pool.agent(key) returns, not {type(agent).__name__}")
         self._agent = agent.of_threads if isinstance(agent, AsyncAgent) else agent
         self._async_agent = agent if isinstance(agent, AsyncAgent) else None
-        self._base_url = self._agent._pool.base_url
+        self._base_url = engines_behind(self._agent).current.options.base_url
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Called by ``httpx.Client`` for each request."""
         if not belongs(self._base_url, str(request.url)):
             yield request
             return
-        replays, jwt = Replays(self._agent), ""
+        replays, jwt = replays_of(self._agent), ""
         try:
             while True:
                 jwt = self._agent.token()
@@ -53,7 +53,7 @@ class ColonyAuth(httpx.Auth):
                 if pause is None or not is_replayable(request):
                     break
                 if pause:
-                    self._agent._pool._closing.wait(pause)
+                    engines_behind(self._agent).current.closing.wait(pause)
             if response.is_success:
                 replays.worked(jwt)
         finally:

@@ -13,9 +13,9 @@ from ._core import events as ev
 from ._core.actions import Action
 from ._core.instant import Instant
 from ._core.journal import Journal
+from ._driver.agent_state import AgentState
 from ._driver.credential import Credential, Totp
 from ._driver.handles import Handles
-from ._driver.agent_state import AgentState
 from ._driver.token_cache import TokenCache
 from ._engine import Engine, EngineHolder, EngineOptions, Outlasting
 from ._runtime.protocol import Runtime
@@ -157,7 +157,7 @@ class ColonyPool:
             queue=lambda: self._engines.current.delivery,
         )
         options = EngineOptions(
-            self.name, self.base_url, config, retry, runtime, store, transport,
+            self.name, self.base_url, config, retry, runtime, store, transport, token_cache == "disk",
             {"proxy": proxy, "ca_certs": ca_certs, "user_agent": user_agent},
         )  # fmt: skip
         outlasting = Outlasting(

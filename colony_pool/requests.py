@@ -11,7 +11,7 @@ from requests.utils import rewind_body
 
 from ._shell.api import token_refused
 from ._shell.url import belongs
-from .agent import Agent, Replays
+from .agent import Agent, engines_behind, replays_of
 
 __all__ = ["ColonyAuth"]
 
@@ -31,7 +31,7 @@ class ColonyAuth(AuthBase):
         if not isinstance(agent, Agent):
             raise TypeError(f"agent: must be what ColonyPool.agent(key) returns, not {type(agent).__name__}")
         self._agent = agent
-        self._base_url = agent._pool.base_url
+        self._base_url = engines_behind(agent).current.options.base_url
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the token on a request, if it is for the API."""
@@ -41,13 +41,13 @@ class ColonyAuth(AuthBase):
         return r
 
     def _answered(self, response: requests.Response, **options: Any) -> requests.Response:
-        replays = Replays(self._agent)
+        replays = replays_of(self._agent)
         while self._is_refused(response):
             pause = replays.pause(_token_of(response))
             if pause is None or not _rewound(response.request):
                 return response
             if pause:
-                self._agent._pool._closing.wait(pause)
+                engines_behind(self._agent).current.closing.wait(pause)
             response = self._replayed(response, options)
         if response.is_redirect:
             if not belongs(self._base_url, urljoin(response.url, response.headers["Location"])):

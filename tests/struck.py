@@ -20,7 +20,7 @@ from tests.support.private import actions as act
 from .desk import COUNTING, DOWN_502, GOOD, MINE, REFUSED, Desk
 
 CORE = colony_pool._core.__path__[0]
-Input = Callable[[float, float], list[act.Action]]
+Input = Callable[[Instant], list[act.Action]]
 
 
 class Struck(BaseException):
@@ -78,18 +78,18 @@ class StruckDesk(Desk):
         waiter = Waiter(account, patience)
         self.callers[waiter] = None
         self.put(
-            lambda now, wall: [] if waiter.joined == waiter.joined else self.desk.demand(waiter, Instant(now, wall))
+            lambda at: [] if waiter.joined == waiter.joined else self.desk.demand(waiter, at)
         )  # fmt: skip
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
         self.callers.pop(waiter, None)
-        self.put(lambda now, wall: self.desk.cancel(waiter, Instant(now, wall)))
+        self.put(lambda at: self.desk.cancel(waiter, at))
 
     def end(self, outcome: Outcome, permit: Permit | None = None) -> None:
         if self.out:
             ended = self.out.pop(0)
-            self.put(lambda now, wall: self.desk.result(ended, outcome, Instant(now, wall)))
+            self.put(lambda at: self.desk.result(ended, outcome, at))
 
     def wait(self, seconds: float) -> None:
         """Let time pass; each time that the desk wants to be woken is an input."""
@@ -116,10 +116,10 @@ def _blip(desk: StruckDesk) -> None:
     desk.end(GOOD)
     desk.end(MINE)
     desk.end(REFUSED)
-    desk.put(lambda now, wall: desk.desk.invalidate(first, None, False, now))
+    desk.put(lambda at: desk.desk.invalidate(first, at))
     desk.call(first)
     desk.end(GOOD)
-    desk.put(lambda now, wall: desk.desk.refresh(first, Instant(now, wall)))
+    desk.put(lambda at: desk.desk.refresh(first, at))
 
 
 def _outage(desk: StruckDesk) -> None:
@@ -140,8 +140,8 @@ def _outage(desk: StruckDesk) -> None:
     desk.call(accounts[0])
     desk.wait(31.0)
     desk.end(GOOD)
-    desk.put(lambda now, wall: desk.desk.force("open", now))
-    desk.put(lambda now, wall: desk.desk.force("closed", now))
+    desk.put(lambda at: desk.desk.force("open", at))
+    desk.put(lambda at: desk.desk.force("closed", at))
 
 
 PLAYS: dict[str, Callable[[StruckDesk], None]] = {"blip": _blip, "outage": _outage}
@@ -162,7 +162,8 @@ def _end_well(desk: StruckDesk) -> str:
     core = desk.desk
     wrong = {
         "calls that wait": len(desk.callers), "flights": len(core.waiters.flights), "waiting": core.waiters.count,
-        "permits": len(core.in_flight.permits), "slots": core.limiter.active, "impatient": len(core.waiters._nonblocking),
+        "permits": len(core.in_flight.permits), "slots": core.limiter.active,
+        "impatient": len(core.waiters._nonblocking),
     }  # fmt: skip
     return ", ".join(f"{what}: {number}" for what, number in wrong.items() if number)
 

@@ -90,7 +90,7 @@ def test_g6_what_a_server_once_asked_for_postpones_no_later_opening(between: str
     opening = circuit()
     opening.open(0.0, "busy", 503, 0.0)
     opening.postpone(300.0)
-    getattr(opening, between)()
+    opening.half_open(5.0) if between == "half_open" else opening.close()
     opening.open(10.0, "down", 502, 0.0)
     assert opening.probe_at == 14.0
 

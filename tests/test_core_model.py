@@ -43,8 +43,11 @@ from tests.support.private import (
     Outcome,
     Permit,
     Queue,
+    Results,
     StateChanged,
+    Transitions,
     Waiter,
+    Waiters,
 )
 from tests.support.private import actions as act
 
@@ -249,13 +252,13 @@ PLANTED: list[tuple[type, str, Callable[..., Any]]] = [
     (Queue, "next_sleeper", lambda queue: math.inf),  # a lost wake-up
     (Queue, "forgive", nothing),  # a good probe forgives nobody
     (Queue, "expired", lambda queue, limit: []),  # a patience without an end
-    (ConcurrencyLimiter, "opens_at", lambda window, now: now),  # a window without a limit
+    (ConcurrencyLimiter, "next_start_at", lambda window, now: now),  # a window without a limit
     (CircuitBreaker, "failed", lambda circuit: False),  # a breaker that never opens
     (CircuitBreaker, "postpone", nothing),  # a Retry-After that no probe minds
     (DenialCache, "standing", nothing),  # a refusal that is not remembered
-    (Dispatcher, "_void", nothing),  # a lease without an end
-    (Dispatcher, "_end_hold", nothing),  # a hold that ends with everyone
-    (Dispatcher, "_serve", nothing),  # a token that is kept from those who wait
+    (Results, "expire_attempts", nothing),  # a lease without an end
+    (Transitions, "end_pause", nothing),  # a hold that ends with everyone
+    (Waiters, "serve", nothing),  # a token that is kept from those who wait
     (Flight, "deadline", lambda flight: math.inf),  # a patience that is not known
 ]
 

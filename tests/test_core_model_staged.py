@@ -54,7 +54,7 @@ def be_served_again(machine: DeskBesideModel) -> None:
 STAGED: list[tuple[type, str, Callable[..., Any], Callable[[DeskBesideModel], None]]] = [
     (RetryBudget, "withdraw", always, keep_failing),  # a budget without a bottom
     (Queue, "order", nothing, be_held),  # a rate limit that changes nobody's turn
-    (Remaining, "sufficed", nothing, be_served_again),  # a rate limit that is short for good
+    (Remaining, "reset", nothing, be_served_again),  # a rate limit that is short for good
 ]
 
 

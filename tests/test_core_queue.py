@@ -13,7 +13,7 @@ from tests.support.private import Instant, Permit, Queue, Waiter, issue
 
 
 def test_g8_the_order_is_who_holds_nothing_then_who_failed_least_then_who_must_leave_first() -> None:
-    refresh, failed = flight(), flight(1.0, fails=1)
+    refresh, failed = flight(), flight(1.0, _failures=1)
     patient, hasty, twin, holds = flight(9.0), flight(5.0), flight(5.0), holder()
     holds.account._failures = failed.account._failures = 1
     queue = queue_of(holds, refresh, failed, patient, hasty, twin)
@@ -23,7 +23,7 @@ def test_g8_the_order_is_who_holds_nothing_then_who_failed_least_then_who_must_l
 
 def test_g8_by_hunger_it_is_the_same_three_kinds_and_in_each_who_has_been_without_longest() -> None:
     holds, refresh, recent, starved = holder(), flight(), flight(1.0, _ended_at=-60.0), flight(9.0, _ended_at=-7200.0)
-    failed = flight(9.0, _ended_at=-3600.0, fails=1)
+    failed = flight(9.0, _ended_at=-3600.0, _failures=1)
     queue = queue_of(refresh, holds, recent, failed, starved)
     queue.order(START, longest_starved_first=True)
     assert [starved, recent, failed, holds, refresh] == drain(queue)
@@ -78,7 +78,7 @@ def test_g8_who_holds_a_token_is_last_after_a_rest_too(wakes: str) -> None:
     assert [other, holds] == drain(queue)
 
 
-@pytest.mark.parametrize("rest", ["not_before", "totp_at", "held_until"])
+@pytest.mark.parametrize("rest", ["not_before", "next_code_at", "cooldown_until"])
 def test_a_flight_sleeps_until_the_last_of_its_rests(rest: str) -> None:
     sleeper = flight(100.0)
     sleeper.not_before = sleeper.account.next_code_at = sleeper.account.cooldown_until = 3.0
@@ -122,7 +122,7 @@ def test_a_flight_that_is_put_again_moves_and_is_there_once() -> None:
 
 @pytest.mark.parametrize("take", ["take", "take_for_probe"])
 def test_g16_a_flight_that_moved_to_the_front_is_taken_once(take: str) -> None:
-    moves = flight(5.0, fails=1)
+    moves = flight(5.0, _failures=1)
     queue = queue_of(moves)
     moves.account._failures = 0
     queue.put(moves, START)
@@ -176,7 +176,7 @@ def test_g7_the_probe_is_one_of_the_foremost_eight_and_of_the_fewest_failures() 
     proven = flight(9.0, has_succeeded=True)
     assert queue_of(*crowd, proven).take_for_probe() is crowd[0], "the ninth is not looked at"
     assert queue_of(*crowd[1:], proven).take_for_probe() is proven
-    failed = flight(1.0, has_succeeded=True, fails=1)
+    failed = flight(1.0, has_succeeded=True, _failures=1)
     assert queue_of(crowd[0], failed).take_for_probe() is crowd[0]
 
 

@@ -48,7 +48,6 @@ def test_every_other_input_books_the_time_since_the_last_one(step: str) -> None:
 
 
 def test_g10_what_is_lost_is_an_average_of_the_last_64() -> None:
-    desk = Told()
     likely = {}
     for bad in (0, 20, 40):
         luck = Luck()
@@ -58,9 +57,11 @@ def test_g10_what_is_lost_is_an_average_of_the_last_64() -> None:
         likely[bad] = luck.likely
     assert likely[0] == pytest.approx(1 / 64)
     assert likely[0] < likely[20] < likely[40]
-    desk.desk.luck = luck
-    desk.feed(desk.desk.force("closed", desk.moment))
-    assert luck.likely == pytest.approx(1 / 16), "a closed period begins anew"
+    desk = Told()
+    for i in range(100):
+        desk.desk.luck.failed(1) if i < 40 else desk.desk.luck.succeeded(2, float(i))
+    desk.force("closed")
+    assert desk.desk.luck.likely == pytest.approx(1 / 16), "a closed period begins anew"
 
 
 @pytest.mark.parametrize("outcome", [GOOD, REFUSED])

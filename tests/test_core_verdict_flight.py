@@ -187,7 +187,14 @@ def test_an_attempts_replay_and_actions_come_in_order() -> None:
     desk.ask(patience=FOREVER)
     actions = desk.desk.result(desk.out[0], DOWN_502, Instant(1.5, WALL + 1.5))
     names = [type(action).__name__ for action in actions]
-    assert names == ["AttemptFinished", "WindowCut", "Replay", "StateChanged", "Replay", "WakeAt"]
+    assert names == [
+        "AttemptFinished",
+        "WindowCut",
+        "MirrorToPybreaker",
+        "StateChanged",
+        "MirrorToPybreaker",
+        "WakeAt",
+    ]
     assert actions[-1] == act.WakeAt(3.5)
 
 

@@ -179,7 +179,7 @@ def test_g8_a_success_grows_a_window_that_is_used(size: float, out: int, slow: b
 
 
 def test_a_slot_that_cools_counts_as_used() -> None:
-    made = window(4.0, slow_start=False, cooling=[99.0])
+    made = window(4.0, slow_start=False, cooldowns=[99.0])
     [(level, started_round), *_] = fill(made, 3)
     made.succeeded(level, started_round, RTT)
     assert made.limit > 4.0

@@ -56,7 +56,7 @@ def test_g10_503s_shrink_it_further_but_not_when_nobody_is_served(streak: int, s
 
 
 def test_g8_503s_that_hit_who_leaves_alone_as_well_cut_nothing() -> None:
-    made = window(8.0, alone=_LossStats(16.0, 16.0))
+    made = window(8.0, solo=_LossStats(16.0, 16.0))
     assert not made.failed(made.level, made.round, 0.0, RTT, shed=True)
     assert made.limit == 8.0
 
@@ -71,7 +71,7 @@ def test_g8_losses_that_the_floor_knows_cut_nothing() -> None:
 
 @pytest.mark.parametrize("shed", [True, False])
 def test_g8_a_round_that_is_all_bad_luck_cuts_nothing_if_all_luck_is_bad(shed: bool) -> None:
-    made = window(8.0, alone=_LossStats(16.0, 16.0))
+    made = window(8.0, solo=_LossStats(16.0, 16.0))
     floor_knows(made, 16.0, 16.0)
     assert not any(made.failed(made.level, made.round, 0.0, RTT, shed=shed) for _ in range(16))
     assert made._seen == 0, "the round is over"
@@ -119,7 +119,7 @@ def test_g8_a_cut_spends_a_tenth_of_each_spotless_tally_below_it() -> None:
 
 def test_g8_a_round_is_sixteen_attempts_or_as_many_as_fit() -> None:
     for size, attempts in ((4.0, 16), (20.0, 20)):
-        made = window(size, slow_start=False, cuts=1)
+        made = window(size, slow_start=False, decreases=1)
         for _ in range(attempts - 1):
             fill(made, int(made.limit) - made.active)
             made.succeeded(5, made.round, RTT)
@@ -147,7 +147,7 @@ def test_g8_a_window_that_was_filled_stays_in_slow_start() -> None:
 
 
 def test_a_new_round_counts_the_slots_that_are_taken() -> None:
-    made = window(8.0, cooling=[99.0])
+    made = window(8.0, cooldowns=[99.0])
     fill(made, 3)
     made._lower_to(4.0)
     assert made._peak == 4
@@ -176,14 +176,14 @@ def test_a_cut_to_no_less_is_none(size: float) -> None:
 def test_g10_how_likely_a_streak_is_by_what_was_lost_before(
     seen: float, bad: float, streak: int, chance: float
 ) -> None:
-    assert chance == pytest.approx(window(luck=_LossStats(seen, bad)).chance(streak))
+    assert chance == pytest.approx(window(overall=_LossStats(seen, bad)).chance(streak))
 
 
 @pytest.mark.parametrize(("rtt", "size"), [(0.02, 0.5), (1.0, 2.0)])
 def test_g10_a_streak_beyond_luck_leaves_two_at_most_and_fewer_with_a_short_round_trip(
     rtt: float, size: float
 ) -> None:
-    made = window(32.0, luck=_LossStats(64.0, 0.0), streak=5)
+    made = window(32.0, overall=_LossStats(64.0, 0.0), streak=5)
     made.rtt = rtt
     floor_knows(made, 64.0, 64.0)
     assert made.failed(-1, made.round - 1, 0.0, rtt)
@@ -191,7 +191,7 @@ def test_g10_a_streak_beyond_luck_leaves_two_at_most_and_fewer_with_a_short_roun
 
 
 def test_g10_503s_in_a_row_are_no_such_streak() -> None:
-    made = window(32.0, luck=_LossStats(64.0, 0.0), streak=5)
+    made = window(32.0, overall=_LossStats(64.0, 0.0), streak=5)
     assert not made.failed(-1, made.round - 1, 0.0, RTT, shed=True)
 
 
@@ -211,7 +211,13 @@ def test_a_slot_that_is_given_back_is_free() -> None:
 
 def test_restart_forgets_the_window_and_not_the_round_trip() -> None:
     made = window(
-        8.0, streak=5, cuts=3, served=True, cooling=[99.0], alone=_LossStats(9.0, 1.0), luck=_LossStats(9.0, 1.0)
+        8.0,
+        streak=5,
+        decreases=3,
+        served=True,
+        cooldowns=[99.0],
+        solo=_LossStats(9.0, 1.0),
+        overall=_LossStats(9.0, 1.0),
     )
     made.start(5.0)
     before = made.round
@@ -231,7 +237,7 @@ def test_g8_without_a_gap_the_floor_is_one() -> None:
 
 
 def test_g8_503s_beyond_two_sigma_of_what_hits_who_leaves_alone_are_load() -> None:
-    made = window(8.0, served=True, alone=_LossStats(64.0, 6.4))
+    made = window(8.0, served=True, solo=_LossStats(64.0, 6.4))
     cuts: list[bool] = []
     while not any(cuts):
         cuts.append(made.failed(made.level, made.round, 0.0, RTT, shed=True))

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .._core.account import Waiter
 from .._core.failure import closed
+from .._core.flight import Waiter
+from .._driver.tokens import recheck_after, result_or_raise
 from .._shell.api import Call, Response, Sent, prepare
 from .._shell.fork import notice_fork
-from ..agent import Agent, answer_of, look_after, patience_of
+from ..agent import Agent, engines_behind, state_of
 from ..pool import ColonyPool
 from .loop_event import LoopEvent, WaitingTasks, off_loop
 
@@ -55,12 +56,13 @@ class Owner(Protocol):
 class AsyncAgent:
     """A handle on one API key; made by ``AsyncColonyPool.agent``; shared by tasks, and by several event loops."""
 
-    __slots__ = ("__weakref__", "_agent", "_forgetting", "_monotonic", "pool")
+    __slots__ = ("__weakref__", "_agent", "_forgetting", "_monotonic", "_state", "pool")
 
     def __init__(self, pool: Owner, agent: Agent) -> None:
         self.pool = pool
         self._agent = agent
-        self._monotonic = agent._monotonic
+        self._state = state_of(agent)
+        self._monotonic = engines_behind(agent).current.runtime.monotonic
         self._forgetting: Future[None] | None = None
 
     def __repr__(self) -> str:
@@ -77,8 +79,9 @@ class AsyncAgent:
         Arguments:
             max_wait: seconds for which this call may be parked. Default: the pool's.
         """
-        if self._monotonic() < self._agent._fresh_until:
-            return self._agent._jwt
+        state = self._state
+        if self._monotonic() < state.fresh_until:
+            return state.jwt
         return await self._renew(max_wait)
 
     async def request(
@@ -104,7 +107,7 @@ class AsyncAgent:
             method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout,
             max_wait=max_wait,
         )  # fmt: skip
-        sender, api = self.pool.sender(), self.pool.pool._api
+        sender, api = self.pool.sender(), engines_behind(self._agent).ready().api
         tried = 0
         while True:
             answer = api.judge(call, await sender.send(call, self), tried)
@@ -138,8 +141,8 @@ class AsyncAgent:
         """Forget the token, on disk too, and that the key was refused: the next call asks the server."""
         await self.off_loop(self._agent.invalidate)
 
-    def _forget(self) -> None:
-        """As ``invalidate``, for who cannot await it; ``_forgotten`` tells when it has been done."""
+    def forget_soon(self) -> None:
+        """As ``invalidate``, for who cannot await it; ``forgotten`` tells when it has been done."""
         notice_fork()
         self._forgetting = done = Future[None]()
 
@@ -149,9 +152,9 @@ class AsyncAgent:
             finally:
                 done.set_result(None)
 
-        self.pool.pool._runner.errands.send(forget)
+        engines_behind(self._agent).current.driver.executor.submit(forget)
 
-    async def _forgotten(self) -> None:
+    async def forgotten(self) -> None:
         forgetting = self._forgetting
         if forgetting is not None:
             await asyncio.shield(asyncio.wrap_future(forgetting))  # others wait for it, too
@@ -160,44 +163,45 @@ class AsyncAgent:
     async def off_loop(self, fn: Callable[..., T], *args: Any) -> T:
         """Run ``fn(*args)``, which may block, elsewhere."""
         notice_fork()
-        return await off_loop(self.pool.pool._runner.errands, fn, *args)
+        return await off_loop(engines_behind(self._agent).current.driver.executor, fn, *args)
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """The pool is closed: nothing is fresh any more."""
         self._monotonic = lambda: math.inf
 
     async def _renew(self, max_wait: float | None) -> str:
-        pool, agent = self.pool.pool, self._agent
-        patience = patience_of(pool._config, max_wait)
         self.pool.check_open()
-        runner = pool._runner
-        jwt = agent._at_hand(runner.post)
+        engine, state = engines_behind(self._agent).ready(), self._state
+        driver, tokens = engine.driver, engine.tokens
+        seconds = tokens.effective_max_wait(max_wait)
+        jwt = tokens.from_memory(state, driver.submit_async)
         if jwt is not None:
             return jwt
-        event = LoopEvent()
-        waiter = Waiter(agent._account, patience, event, pool._runtime.outside())
-        desk = runner.dispatcher
+        waiter, event = Waiter(state.account, seconds), LoopEvent()
         found: list[str] = []
 
         def ask() -> None:
             """In a task of the runtime's: the disk may block."""
-            if not waiter.done and (jwt := agent._at_hand(runner.feed) or agent._on_disk()):
+            if not waiter.done and (jwt := tokens.from_memory(state, driver.submit) or tokens.from_disk(state)):
                 found.append(jwt)
                 event.set()
             else:  # whoever was cancelled meanwhile asks for nothing
-                runner.demand(waiter)
+                tokens.request(state, waiter, event, engine.runtime.outside())
 
-        looking = asyncio.get_running_loop().call_later(look_after(patience), lambda: runner.post(desk.tick))
+        def look() -> None:
+            driver.submit_async(engine.dispatcher.tick)
+
+        looking = asyncio.get_running_loop().call_later(recheck_after(seconds), look)
         try:
-            runner.errands.send(ask)
+            driver.executor.submit(ask)
             await self.pool.waiting.wait(event)
         finally:
             looking.cancel()
-            left = not waiter.done  # before the desk hears of it, which makes it done without an answer
+            left = not waiter.done  # before the dispatcher hears of it, which makes it done without an answer
             if left:
-                runner.cancel(waiter, runner.post)
+                driver.cancel(waiter, driver.submit_async)
         if found:
             return found[0]
         if left:  # woken by the end of the pool
             raise closed().exception()
-        return answer_of(waiter)
+        return result_or_raise(waiter)

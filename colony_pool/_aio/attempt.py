@@ -25,7 +25,7 @@ from .._shell.descriptors import close_handle
 from .._shell.exchange import sought
 from .._shell.transport import BadReply, NetworkFailure
 from ..config import Timeout
-from ..pool import ColonyPool
+from ..pool import ColonyPool, engines_of
 from .loop_event import SlotEvent, WaitingTasks
 
 __all__ = ["CALL", "CLOSE_WITHIN", "AttemptTransport"]
@@ -52,15 +52,18 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         self._waiting = waiting
         self._loop = loop
         self._bury = bury
-        self._timeout = pool._config.timeout
-        proxy, maxsize = pool._transport_options["proxy"], pool._config.maxsize
+        options = engines_of(pool).current.options
+        self._timeout = options.config.timeout
+        self._maxsize = options.config.maxsize
         self._options: dict[str, Any] = {
             # Where nothing is in TLS httpx would read all certificates of the system for nothing, and in the loop.
-            "verify": pool._transport.context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            "verify": engines_of(pool).current.transport.context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             "trust_env": False,
-            "proxy": proxy,
+            "proxy": options.transport_options["proxy"],
             # The bulkhead bounds the connections in use.
-            "limits": httpx.Limits(max_connections=None, max_keepalive_connections=maxsize, keepalive_expiry=None),
+            "limits": httpx.Limits(
+                max_connections=None, max_keepalive_connections=self._maxsize, keepalive_expiry=None
+            ),
         }
         self._connections = self._new_connections()
         self._sockets: list[TransportSocket] = []
@@ -72,7 +75,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         call: Call = request.extensions[CALL]
         total = self._timeout.total if call.timeout is None else call.timeout
         until = self._loop.time() + total
-        bulkhead, size = self._pool._transport.bulkhead, self._pool._config.maxsize
+        bulkhead, size = engines_of(self._pool).current.transport.bulkhead, self._maxsize
         ticket = bulkhead.ticket(owner=hash(request.headers["Authorization"]))  # its token tells whose call it is
         try:
             if not await self._has_slot(ticket, total):
@@ -264,7 +267,7 @@ class Exchange:
         if kind == "timeout" and not self._sent:
             words = "no connection in time"
         self.was_stale = self._reused and kind == "reset" and not self._heard
-        if not self._sent and self._pool._transport_options["proxy"] is None:
+        if not self._sent and engines_of(self._pool).current.options.transport_options["proxy"] is None:
             url = urlsplit(self._pool.base_url)
             words = sought(kind, words, url.hostname or "", url.port)
         return NetworkFailure(kind, words, sent=self._sent, reused=self._reused)
@@ -273,7 +276,7 @@ class Exchange:
         """Told by httpcore of each step."""
         if name == "connection.connect_tcp.started":
             self._reused = self.had_connection = False
-            self._pool._transport.count_opened()
+            engines_of(self._pool).current.transport.count_opened()
         elif name == "connection.connect_tcp.complete":
             self.bare, self.had_connection = info["return_value"], True
             self._opened(self.bare)

@@ -8,7 +8,7 @@ import httpx
 
 from .._core.failure import closed
 from .._shell.api import token_refused
-from ..agent import Replays
+from ..agent import replays_of
 from .agent import AsyncAgent
 
 __all__ = ["AgentAuth", "is_refused", "is_replayable", "with_token"]
@@ -26,7 +26,7 @@ class AgentAuth(httpx.Auth):
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Called by ``httpx.AsyncClient`` for each request."""
         agent = self._agent
-        replays, jwt = Replays(agent.of_threads), ""
+        replays, jwt = replays_of(agent.of_threads), ""
         try:
             while True:
                 jwt = await agent.token(max_wait=self._max_wait)

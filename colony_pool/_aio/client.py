@@ -17,7 +17,7 @@ import httpx
 from .._shell.api import Call, Sent, scrubbed
 from .._shell.loose import Loose
 from .._shell.transport import BadReply, NetworkFailure, Reply, checked
-from ..pool import ColonyPool
+from ..pool import ColonyPool, engines_of
 from .agent import AsyncAgent
 from .attempt import CALL, CLOSE_WITHIN, AttemptTransport
 from .auth import AgentAuth
@@ -53,7 +53,7 @@ class LoopClients:
             self.bury()
             client = self._mine.clients[loop] = LoopClient(self._pool, self._waiting, loop, self.bury)
             self._all.add(client)
-            self._pool._transport.beside.add(self)
+            engines_of(self._pool).current.transport.beside.add(self)
         return client
 
     def idle(self) -> int:
@@ -115,7 +115,7 @@ class LoopClient:
         self._origin = httpx.URL(f"{url.scheme}://{url.netloc}")
         self._http = httpx.AsyncClient(
             transport=self.transport,
-            headers=dict(pool._transport.always),
+            headers=dict(engines_of(pool).current.transport.always),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # agents must not share any
             trust_env=False,
             follow_redirects=False,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from .._shell.errands import Errands
+from .._driver.executor import BoundedExecutor
 from .._shell.loose import Loose
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class WaitingTasks:
         self._events = Loose()
 
 
-async def off_loop(errands: Errands, fn: Callable[..., T], *args: Any) -> T:
+async def off_loop(executor: BoundedExecutor, fn: Callable[..., T], *args: Any) -> T:
     """Run ``fn(*args)``, which may block, elsewhere. If this task is cancelled it ends by itself."""
     event = LoopEvent()
     answer: list[T] = []
@@ -115,7 +115,7 @@ async def off_loop(errands: Errands, fn: Callable[..., T], *args: Any) -> T:
         finally:
             event.set()
 
-    errands.send(job)
+    executor.submit(job)
     await event.wait()
     if problem:
         raise problem.pop()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._core.failure import closed
-from .._shell.credential import Totp
+from .._driver.credential import Totp
+from .._driver.handles import Handles
 from .._shell.fork import notice_fork, renew_in_children
-from .._shell.handles import Handles
-from ..agent import Agent
-from ..pool import ColonyPool
+from ..agent import Agent, pool_of, state_of
+from ..pool import ColonyPool, engines_of
 from ..status import PoolStatus
 from .agent import AsyncAgent
 from .loop_event import LoopEvent, WaitingTasks, off_loop, running_loop
@@ -43,12 +43,13 @@ class AsyncColonyPool:
     ) -> None:
         if pool is not None and (base_url is not None or options):
             raise ValueError("pool: has its own base_url and options; give either it or them")
-        runtime = pool._runtime if pool is not None else options.get("runtime")
+        runtime = engines_of(pool).current.runtime if pool is not None else options.get("runtime")
         if getattr(runtime, "name", "") == "sim":
             raise ValueError("runtime: an event loop waits in real time; a simulation plays ColonyPool alone")
         self._owns_pool = pool is None
         self.pool = pool if pool is not None else ColonyPool(base_url, **options)
-        self._agents: Handles[AsyncAgent] = Handles(lambda agent: agent._agent._is_of_use())
+        self._engines = engines_of(self.pool)
+        self._agents: Handles[AsyncAgent] = Handles(self._is_of_use)
         self.waiting = WaitingTasks()
         try:  # now, and not in a loop, which would stand still for a tenth of a second
             import httpx  # noqa: F401 - for its effect
@@ -58,10 +59,10 @@ class AsyncColonyPool:
             self._clients: LoopClients | None = None
         else:
             self._clients = LoopClients(self.pool, self.waiting)
-            self.pool._at_close.add(self._clients)
+            self._engines.ends_with_pool.add(self._clients)
         self._closed = False
         self._is_over = False  # nothing is left to close
-        self.pool._at_close.add(self.waiting)
+        self._engines.ends_with_pool.add(self.waiting)
         renew_in_children(self)
 
     async def __aenter__(self) -> AsyncColonyPool:
@@ -94,9 +95,9 @@ class AsyncColonyPool:
             if agent is None:
                 agent = self._agents.keep(api_key, AsyncAgent(self, self.pool.agent(api_key, totp=sync)))
             else:
-                agent._agent._set_totp(sync)
+                self._engines.current.tokens.set_totp(state_of(agent.of_threads), sync)
             if self._closed:
-                agent._end()
+                agent.end()
             return agent
         finally:
             del api_key, totp, sync  # no traceback of ours holds a secret
@@ -104,14 +105,14 @@ class AsyncColonyPool:
     def _totp(self, agent: AsyncAgent | None, totp: AsyncTotp) -> Totp:
         if totp is None or not callable(totp):
             return totp
-        known = agent._agent._credential.totp if agent is not None else None
+        known = state_of(agent.of_threads).credential.totp if agent is not None else None
         if isinstance(known, LoopTotp) and known.ask == totp:
             known.come_here()
             return known
         return LoopTotp(totp, self._new_event)
 
     def _new_event(self) -> Any:
-        return self.pool._runtime.event()  # that of the moment: a late patch, or a fork, brings another
+        return self._engines.current.runtime.event()  # that of the moment: a late patch, or a fork, brings another
 
     def forget(self, api_key: str) -> bool:
         """Let go of ``api_key``, as ``ColonyPool.forget`` does, of the pool behind this as well."""
@@ -128,7 +129,7 @@ class AsyncColonyPool:
     async def clear_rate_limit(self) -> float:
         """End the hold that the server has asked for, as ``ColonyPool.clear_rate_limit`` does."""
         self.check_open()
-        cleared: float = await off_loop(self.pool._runner.errands, self.pool.clear_rate_limit)
+        cleared: float = await off_loop(self._engines.current.driver.executor, self.pool.clear_rate_limit)
         return cleared
 
     async def close(self) -> None:
@@ -143,9 +144,10 @@ class AsyncColonyPool:
         done = LoopEvent()  # raises, before anything has changed, where no loop runs
         self._closed = True
         for agent in self._agents.all():
-            agent._end()
-        if self._owns_pool and not self.pool._is_over:
-            self.pool._runtime.spawn(self._close_pool, done, home=self.pool._runtime.outside())
+            agent.end()
+        if self._owns_pool:  # a second close does what is left
+            runtime = self._engines.current.runtime
+            runtime.spawn(self._close_pool, done, home=runtime.outside())
             await done.wait()
         self.waiting.end()
         if self._clients is not None:
@@ -166,7 +168,7 @@ class AsyncColonyPool:
         """Every call that does more than read a cached token comes through here."""
         if self._closed:
             raise closed().exception()
-        self.pool._ready()
+        self._engines.ready()
 
     def sender(self) -> LoopClient:
         """The client of the loop that runs here. Raises ``ImportError`` without httpx."""
@@ -174,6 +176,9 @@ class AsyncColonyPool:
             message = 'API calls on asyncio need httpx: pip install "colony_pool[asyncio]" (token() does without)'
             raise ImportError(message)
         return self._clients.here()
+
+    def _is_of_use(self, agent: AsyncAgent) -> bool:
+        return self._engines.current.tokens.is_of_use(state_of(agent.of_threads))
 
     def _after_fork(self) -> None:
         """In a forked child: the parent's loops, tasks and connections are none of ours."""
@@ -196,4 +201,4 @@ def default_view(pool: ColonyPool) -> AsyncColonyPool:
 
 def async_agent(agent: Agent) -> AsyncAgent:
     """The handle on the same key for tasks of event loops."""
-    return default_view(agent._pool).agent(agent._credential.key)
+    return default_view(pool_of(agent)).agent(state_of(agent).credential.key)

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .._core.answer import CHECK_BASE_URL
-from .._shared.store import Store
 from .._driver.token_cache import lives
+from .._shared.store import Store
 from .glance import span
 
 

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .. import ColonyPool
+from ..pool import metrics_of
 from .fleets import alone, maker_of, pooled
 from .hire import ALONE, ONE_DOOR, Job, Report
 from .run import Crew, patch, spawner
@@ -65,7 +66,7 @@ def _report(crew: Crew, pool: ColonyPool | None, late: float) -> Report:
     if pool is None:
         return Report(holding=crew.holding, lost=crew.lost, late=late)
     status = pool.status()
-    probes = sum(pool.journal.count("breaker_probes_total", result) for result in _PROBES)
+    probes = sum(metrics_of(pool).journal.count("breaker_probes_total", result) for result in _PROBES)
     return Report(
         crew.holding, crew.lost, status.waiters, status.breaker.state, status.breaker.next_probe_in, probes,
         status.shared, late,

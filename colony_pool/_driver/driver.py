@@ -41,6 +41,13 @@ _FOR_STORE = act.ForStore.__args__
 _CARRIED = frozenset({act.StartAttempt, act.AskCode, act.CancelAttempt, act.Wake, act.TokenChanged, *_FOR_STORE})
 
 
+class Wakeable(Protocol):
+    """What a caller waits for, in whatever way."""
+
+    def set(self) -> None:
+        """Wake it; from any task."""
+
+
 class Store(Protocol):
     """The way to the store that processes share."""
 
@@ -66,7 +73,7 @@ class RunAfter:
 class _Caller:
     """A call that waits: what wakes it, and the context in which it lives, which is certainly alive."""
 
-    event: Event
+    event: Wakeable
     context: Hashable | None
 
 
@@ -155,7 +162,7 @@ class Driver:
             done.wait(_CARRIED_OUT_WITHIN)
 
     def request_token(
-        self, waiter: Waiter, event: Event, context: Hashable | None, *, tokenless_for: float = 0.0
+        self, waiter: Waiter, event: Wakeable, context: Hashable | None, *, tokenless_for: float = 0.0
     ) -> None:
         """Put the demand of ``waiter`` to the dispatcher; ``event`` is set when it is answered."""
         self._callers[waiter] = _Caller(event, context)

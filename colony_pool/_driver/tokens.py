@@ -10,14 +10,14 @@ from .._core.account import Account
 from .._core.flight import Waiter
 from .._core.instant import Instant
 from .._core.token import Token, issue
-from .._runtime.protocol import Event, Runtime
+from .._runtime.protocol import Runtime
 from ..config import DeskConfig
 from ..errors import ColonyTwoFactorInvalidError, ColonyTwoFactorRequiredError
+from .agent_state import AgentState
 from .credential import Totp
-from .driver import Driver
+from .driver import Driver, Wakeable
 from .hot_path import RECHECK, HotPath
 from .inbox import Step
-from .agent_state import AgentState
 from .token_cache import TokenCache
 
 # A call whose wake-up got lost with a dead thread's timers looks for itself this often, seconds.
@@ -105,7 +105,7 @@ class TokenSource:
         self._offer(key, token, at, self._driver.submit)
         return token.jwt
 
-    def request(self, key: AgentState, waiter: Waiter, event: Event, context: Hashable | None) -> None:
+    def request(self, key: AgentState, waiter: Waiter, event: Wakeable, context: Hashable | None) -> None:
         """Have ``event`` set, which lives in ``context``, once ``waiter`` has a token or a failure; reads the disk."""
         self._driver.request_token(waiter, event, context, tokenless_for=self._tokenless_for(key))
 

@@ -16,7 +16,8 @@ from colony_sdk.async_client import AsyncColonyClient as Theirs
 
 from .._aio.agent import AsyncAgent
 from .._aio.pool import AsyncColonyPool, default_view
-from ..agent import Replays
+from .._driver.replays import Replays
+from ..agent import replays_of
 from ..errors import ColonyAPIError
 from ..pool import ColonyPool
 from ._default import chosen_pool
@@ -74,7 +75,7 @@ def _with_a_fresh_token(method: Method, *, ask_first: bool = True) -> Method:
                     self._consecutive_failures -= 1
                 await self._ensure_token()
             if (carried := _carried.get()) is not None:
-                carried[0]._agent._worked(carried[1])
+                replays_of(carried[0].of_threads).worked(carried[1])
             return answer
         finally:
             _carried.reset(before)
@@ -125,7 +126,7 @@ class AsyncColonyClient(Theirs):
         No coroutine, as the SDK has it: what may block is done elsewhere, and the next call waits for that.
         """
         self._token = None
-        self._agent()._forget()
+        self._agent().forget_soon()
 
     async def rotate_key(self) -> dict:  # type: ignore[type-arg] # as the SDK has it
         """As the SDK's. The pool forgets the old key's token, on disk too, and goes on with the new key."""
@@ -157,7 +158,7 @@ class AsyncColonyClient(Theirs):
             key = self.api_key
             agent = self._agent()
             try:
-                await agent._forgotten()
+                await agent.forgotten()
                 self._token = await agent.token()
                 _carried.set((agent, self._token))
                 return
@@ -181,7 +182,7 @@ class AsyncColonyClient(Theirs):
             if carried[0] is not self._agent():  # rotated by another task meanwhile: it was the old key's token
                 return True
             if not replays:
-                replays.append(Replays(carried[0]._agent, once=True))
+                replays.append(replays_of(carried[0].of_threads, once=True))
             pause = await carried[0].off_loop(replays[0].pause, carried[1])
         finally:
             del carried  # no traceback of ours holds a token

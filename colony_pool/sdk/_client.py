@@ -12,7 +12,8 @@ import colony_sdk
 from colony_sdk import RetryConfig
 
 from .._aio.pool import AsyncColonyPool
-from ..agent import Agent, Replays
+from .._driver.replays import Replays
+from ..agent import Agent, replays_of
 from ..config import AUTH_TOKEN_RETRY
 from ..config import RetryConfig as PoolRetry
 from ..errors import ColonyAPIError
@@ -155,7 +156,7 @@ class ColonyClient(colony_sdk.ColonyClient):
         if of_this_call is None:
             of_this_call = []
         if not of_this_call:
-            of_this_call.append(Replays(self._agent(), once=True))
+            of_this_call.append(replays_of(self._agent(), once=True))
         return of_this_call[0]
 
     def _agent(self) -> Agent:

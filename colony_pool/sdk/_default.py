@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from .._aio.pool import AsyncColonyPool
-from ..pool import ColonyPool
+from ..pool import ColonyPool, engines_of
 
 __all__ = ["chosen_pool", "default_pool"]
 
@@ -29,7 +29,7 @@ def default_pool(base_url: str | None = None, *, proxy: str | None = None, cache
     """
     key = (base_url.rstrip("/") if base_url else None, proxy, cache_token)
     pool = _pools.get(key)
-    if pool is not None and not pool._closed:
+    if pool is not None and not engines_of(pool).is_closed:
         return pool
     new = ColonyPool(base_url, proxy=proxy or _proxy_for(base_url), token_cache="disk" if cache_token else None)
     if pool is not None:
@@ -56,7 +56,7 @@ def chosen_pool(
         raise ValueError(f"base_url={base_url!r}: this pool is for {pool.base_url}")
     if proxy is not None:
         raise ValueError("proxy: is an option of the pool: ColonyPool(proxy=...)")
-    if not cache_token and pool._cache is not None:
+    if not cache_token and engines_of(pool).current.options.on_disk:
         raise ValueError("cache_token=False: this pool keeps tokens on disk; make it with token_cache=None")
     return pool
 
@@ -70,6 +70,6 @@ def _proxy_for(base_url: str | None) -> str | None:
 
 def _close_all() -> None:
     for pool in list(_pools.values()):
-        if not pool._closed:
-            pool._ready()  # gevent may have patched since the last call: what it waits with is then a greenlet's
+        if not engines_of(pool).is_closed:
+            engines_of(pool).ready()  # gevent may have patched since: what it waits with is then a greenlet's
             pool.close()

@@ -20,12 +20,12 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.response import addinfourl
 
+from .._driver.replays import Replays
 from .._shell.api import asked_to_wait, token_refused
 from .._shell.exchange import Reply
 from .._shell.transport import BadReply, NetworkFailure
-from ..agent import Replays
 from ..errors import PoolClosedError
-from ..pool import ColonyPool
+from ..pool import ColonyPool, engines_of
 
 __all__ = ["Caller", "caller", "open_url", "origin"]
 
@@ -107,7 +107,7 @@ def _again(request: urllib_request.Request, client: Caller, replays: Replays) ->
     pause = replays.pause(_token_of(request))
     if not pause or not isinstance(request.data, (bytes, type(None))):
         return False
-    client.pool._closing.wait(pause)
+    engines_of(client.pool).current.closing.wait(pause)
     return True
 
 
@@ -138,8 +138,8 @@ def _send(pool: ColonyPool, request: urllib_request.Request) -> Reply:
     # closed at this very moment nobody would know whether the deed had arrived.
     repeatable = method in ("GET", "HEAD") or "Idempotency-Key" in headers
     try:
-        pool._ready()
-        return pool._transport.send(
+        engine = engines_of(pool).ready()
+        return engine.transport.send(
             method, request.selector, headers=headers, body=body, total=request.timeout, max_body=_MAX_BODY,
             once=not repeatable, fresh=not repeatable,
         )  # fmt: skip

@@ -19,6 +19,7 @@ from tests.support.private import (
     DOWN,
     OK,
     Account,
+    Admission,
     Attempt,
     CircuitBreaker,
     ConcurrencyLimiter,
@@ -27,10 +28,16 @@ from tests.support.private import (
     Dispatcher,
     Driver,
     Flight,
+    HotPath,
+    InFlight,
+    Instant,
     Permit,
     PoolBreaker,
+    Results,
     RetryBudget,
     Token,
+    Transitions,
+    Waiters,
     headers,
     journal,
 )
@@ -46,7 +53,7 @@ def a_lost_wake_up() -> Iterator[None]:
     do = Driver._do
 
     def forgetful(self: Driver, action: Any) -> None:
-        if isinstance(action, act.Wake) and getattr(action.waiter, "joined", 0.0) > 0.0 and self._todo:
+        if isinstance(action, act.Wake) and action.waiter.joined > 0.0 and self._actions:
             return
         do(self, action)
 
@@ -57,47 +64,49 @@ def a_lost_wake_up() -> Iterator[None]:
 @breaks("one probe (G1)")
 def a_second_probe() -> Iterator[None]:
     """A probe that is out does not keep another one from leaving."""
-    admit = Dispatcher._admit
+    start = Admission.start_what_may
 
-    def forgets_the_lease(self: Dispatcher, now: float) -> float:
-        if self.circuit.state == "half_open" and self.lease is not None and now > self.lease.started:
-            self.lease = None
-        return admit(self, now)
+    def forgets_the_lease(self: Admission, at: Instant) -> float:
+        in_flight = self._in_flight
+        if self._breaker.state == "half_open" and in_flight.probe is not None:
+            if at.monotonic > in_flight.probe.started:
+                in_flight.probe = None
+        return start(self, at)
 
-    with mock.patch.object(Dispatcher, "_admit", forgets_the_lease):
+    with mock.patch.object(Admission, "start_what_may", forgets_the_lease):
         yield
 
 
 @breaks("every permit comes back once (G3, G5)")
 def a_place_in_the_window_is_never_given_back() -> Iterator[None]:
     """An attempt that tells nothing (a 429, say) keeps its place."""
-    with mock.patch.object(ConcurrencyLimiter, "give_back", return_value=None):
+    with mock.patch.object(ConcurrencyLimiter, "release", return_value=None):
         yield
 
 
 @breaks("every permit comes back once (G3, G5)")
 def a_stale_result_is_accepted() -> Iterator[None]:
     """A verdict of an older generation counts as one of the present."""
-    land = Dispatcher._land
+    on_result = Results.on_result
 
-    def believes(self: Dispatcher, permit: Permit, verdict: Any, now: float, *, lost: bool = False) -> None:
-        permit.generation = self.circuit.generation
-        land(self, permit, verdict, now, lost=lost)
+    def believes(self: Results, permit: Permit, verdict: Any, at: Instant, *, lost: bool = False) -> None:
+        permit.generation = self._breaker.generation
+        on_result(self, permit, verdict, at, lost=lost)
 
-    with mock.patch.object(Dispatcher, "_land", believes):
+    with mock.patch.object(Results, "on_result", believes):
         yield
 
 
 @breaks("nothing during a hold (G13)")
 def a_hold_is_ignored() -> Iterator[None]:
     """The headers say that nothing is left, and the next attempt leaves."""
-    hold = Dispatcher._hold
+    pause = Transitions.pause
 
-    def only_when_told_off(self: Dispatcher, seconds: float, cause: str, reason: str, now: float) -> None:
+    def only_when_told_off(self: Transitions, seconds: float, cause: str, reason: str, now: float) -> None:
         if reason == "throttled":
-            hold(self, seconds, cause, reason, now)
+            pause(self, seconds, cause, reason, now)
 
-    with mock.patch.object(Dispatcher, "_hold", only_when_told_off):
+    with mock.patch.object(Transitions, "pause", only_when_told_off):
         yield
 
 
@@ -118,7 +127,7 @@ def the_retry_budget_is_ignored() -> Iterator[None]:
 @breaks("three attempts of a key within a second (G8, G12)")
 def quick_retries_are_not_spaced() -> Iterator[None]:
     """A key retries at once for as long as luck explains its failures."""
-    with mock.patch.object(Account, "space", return_value=None):
+    with mock.patch.object(Account, "space_attempts", return_value=None):
         yield
 
 
@@ -132,14 +141,14 @@ def a_code_is_sent_twice() -> Iterator[None]:
 @breaks("a recovering server is not knocked over (G8)")
 def the_window_is_never_cut() -> Iterator[None]:
     """It grows with each success, and no failure makes it smaller."""
-    with mock.patch.object(ConcurrencyLimiter, "_cut_to", return_value=False):
+    with mock.patch.object(ConcurrencyLimiter, "_lower_to", return_value=False):
         yield
 
 
 @breaks("within the window (G8)")
 def the_window_is_not_looked_at() -> Iterator[None]:
     """Whoever is ready leaves."""
-    with mock.patch.object(ConcurrencyLimiter, "opens_at", lambda self, now: now):
+    with mock.patch.object(ConcurrencyLimiter, "next_start_at", lambda self, now: now):
         yield
 
 
@@ -160,13 +169,14 @@ def a_deadline_is_ignored() -> Iterator[None]:
 def a_token_is_torn() -> Iterator[None]:
     """A new token's age is there before the token is, and somebody comes in between."""
 
-    def granted(self: Agent, action: act.TokenChanged) -> None:
+    def torn(self: HotPath, action: act.TokenChanged) -> None:
+        key = action.account.owner
         if (token := action.token) is not None:
-            self._fresh_until = token.refresh_at
-            self._pool._runtime.lock().acquire()  # a point at which another task may run
-            self._jwt = token.jwt
+            key.fresh_until = token.refresh_at
+            self._runtime.lock().acquire()  # a point at which another task may run
+            key.jwt = token.jwt
 
-    with mock.patch.object(Agent, "_granted", granted):
+    with mock.patch.object(HotPath, "token_changed", torn):
         yield
 
 
@@ -174,8 +184,8 @@ def a_token_is_torn() -> Iterator[None]:
 def a_wall_clock_prolongs_a_token() -> Iterator[None]:
     """Its life is counted by the wall clock alone, which somebody sets back."""
     with (
-        mock.patch.object(Token, "usable", lambda self, now, wall: wall < self.ends_wall - self.margin),
-        mock.patch.object(Token, "valid", lambda self, now, wall: wall < self.ends_wall),
+        mock.patch.object(Token, "is_usable", lambda self, at: at.wall < self.ends_wall - self.margin),
+        mock.patch.object(Token, "is_valid", lambda self, at: at.wall < self.ends_wall),
     ):
         yield
 
@@ -183,12 +193,12 @@ def a_wall_clock_prolongs_a_token() -> Iterator[None]:
 @breaks("a refused key never opens it (G7)")
 def a_refused_key_counts_as_a_failure_of_the_server() -> Iterator[None]:
     """A probe that is refused opens the breaker again."""
-    judge = Dispatcher._judge_probe
+    judge = Results._judge_probe
 
-    def harsh(self: Dispatcher, permit: Permit, verdict: Any, now: float, **how: bool) -> None:
-        judge(self, permit, replace(verdict, kind=DOWN) if verdict.kind == DENIED else verdict, now, **how)
+    def harsh(self: Results, permit: Permit, verdict: Any, at: Instant, **how: bool) -> None:
+        judge(self, permit, replace(verdict, kind=DOWN) if verdict.kind == DENIED else verdict, at, **how)
 
-    with mock.patch.object(Dispatcher, "_judge_probe", harsh):
+    with mock.patch.object(Results, "_judge_probe", harsh):
         yield
 
 
@@ -202,12 +212,12 @@ def a_refused_key_is_tried_again_at_once() -> Iterator[None]:
 @breaks("who finds a token gets it at once (G17, G18)")
 def a_valid_token_is_not_served_while_open() -> Iterator[None]:
     """A call asks the breaker before it looks at its token."""
-    renew, token_of = Agent._renew, Agent.token
+    token_of = Agent.token
 
     def token(self: Agent, *, max_wait: float | None = None) -> str:
-        if self._pool._runner.dispatcher.breaker.state == "open":
-            self._account.token = None
-            return renew(self, max_wait)
+        if self._engines.current.dispatcher.breaker.state == "open":
+            self._key.account.token = None
+            self._key.expire()
         return token_of(self, max_wait=max_wait)
 
     with mock.patch.object(Agent, "token", token):
@@ -219,11 +229,11 @@ def a_permit_leaks_when_its_caller_is_killed() -> Iterator[None]:
     """The attempt of a call that was killed is forgotten, and its place in the window with it."""
     cancel = Dispatcher.cancel
 
-    def careless(self: Dispatcher, waiter: Any, now: float, wall: float) -> list[act.Action]:
-        flight = waiter.desk.desk.waiters.flights.get(account)
+    def careless(self: Dispatcher, waiter: Any, at: Instant) -> list[act.Action]:
+        flight = self.waiters.flights.get(waiter.account)
         if flight is not None and flight.permit is not None:
-            self.live.discard(flight.permit)
-        return cancel(self, waiter, now, wall)
+            self.in_flight.permits.discard(flight.permit)
+        return cancel(self, waiter, at)
 
     with mock.patch.object(Dispatcher, "cancel", careless):
         yield
@@ -254,11 +264,11 @@ def a_503_is_not_left_alone() -> Iterator[None]:
 def a_lease_never_ends() -> Iterator[None]:
     """A probe without a verdict keeps its role."""
 
-    def forgotten(self: Dispatcher, now: float) -> None:
+    def forgotten(self: InFlight, now: float) -> None:
         while self._deadlines and self._deadlines[0][0] <= now:
             heappop(self._deadlines)
 
-    with mock.patch.object(Dispatcher, "_void", forgotten):
+    with mock.patch.object(InFlight, "take_expired", forgotten):
         yield
 
 
@@ -278,7 +288,7 @@ def pybreaker_is_not_told_of_a_success() -> Iterator[None]:
 @breaks("nobody is sent away for nothing (G9, G11)")
 def a_call_gives_up_at_the_first_sight_of_an_open_breaker() -> Iterator[None]:
     """It does not wait, whatever its patience."""
-    with mock.patch.object(Dispatcher, "_unreachable", lambda self, now: math.inf if self._blocked(now) else now):
+    with mock.patch.object(Waiters, "blocked_until", lambda self, now: math.inf if self.is_blocked(now) else now):
         yield
 
 

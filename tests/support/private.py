@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from colony_pool._cli.known import rows as status_rows
     from colony_pool._core import actions, coordinator, events, headers, journal
     from colony_pool._core.account import Account
+    from colony_pool._core.admission import Admission
     from colony_pool._core.answer import media_type
     from colony_pool._core.backoff import http_date, jittered
     from colony_pool._core.breaker import CircuitBreaker
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from colony_pool._core.flight import Flight, Permit, Waiter
     from colony_pool._core.headers import Limit, Told, tells_time
     from colony_pool._core.headers import read as read_headers
+    from colony_pool._core.in_flight import InFlight
     from colony_pool._core.instant import Instant
     from colony_pool._core.journal import Histogram, Journal, Series
     from colony_pool._core.life import MAX_LIFE, claims_expiry, seconds_left
@@ -65,10 +67,13 @@ if TYPE_CHECKING:
     )
     from colony_pool._core.queue import Queue
     from colony_pool._core.rate_limit import Remaining
+    from colony_pool._core.results import Results
     from colony_pool._core.retry_budget import RetryBudget
     from colony_pool._core.shared_state import HandledElsewhere, OpenState, SharedDenial, SharedState
     from colony_pool._core.token import Token, issue
     from colony_pool._core.track import TrackRecord
+    from colony_pool._core.transitions import Transitions
+    from colony_pool._core.waiters import Waiters
     from colony_pool._demo.hire import Job as DemoJob
     from colony_pool._demo.play import Result
     from colony_pool._demo.play import play as play_demo
@@ -81,6 +86,7 @@ if TYPE_CHECKING:
     from colony_pool._driver.credential import Credential
     from colony_pool._driver.delivery import DeliveryQueue
     from colony_pool._driver.driver import Driver
+    from colony_pool._driver.hot_path import HotPath
     from colony_pool._driver.pybreaker_bridge import PoolBreaker
     from colony_pool._driver.token_cache import TokenCache, directory
     from colony_pool._driver.wakeup import WakeupTimer
