@@ -10,6 +10,7 @@ from typing import Any
 import colony_pool as cp
 from colony_pool.config import DeskConfig, scaled
 from colony_pool.testing import FakeColony
+from tests.support.private import engine_of
 
 
 def fast(colony: FakeColony, **options: Any) -> cp.AsyncColonyPool:
@@ -29,8 +30,8 @@ async def until(condition: Callable[[], object], what: str = "a condition") -> N
 
 
 def nothing_is_left(pool: cp.AsyncColonyPool) -> bool:
-    desk, bulkhead = pool.pool._runner.dispatcher, pool.pool._transport.bulkhead
-    return (desk.waiting, desk.flights, desk.lease, bulkhead.in_use, bulkhead.waiting, len(pool.waiting)) == (
+    desk, bulkhead = engine_of(pool.pool).dispatcher, engine_of(pool.pool).transport.bulkhead
+    return (desk.waiters.count, desk.waiters.flights, desk.in_flight.probe, bulkhead.in_use, bulkhead.waiting, len(pool.waiting)) == (
         0, {}, None, 0, 0, 0,
     )  # fmt: skip
 

@@ -54,6 +54,10 @@ class Crowd:
         self.now = at
         self.feed(self.desk.tick(Instant(at, WALL + at)))
 
+    @property
+    def moment(self) -> Instant:
+        return Instant(self.now, WALL + self.now)
+
     def force(self, state: str) -> None:
         self.feed(self.desk.force(state, self.moment))
 

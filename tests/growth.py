@@ -254,7 +254,7 @@ def _(n: int) -> Measured:
 @case("close() tells n calls")
 def _(n: int) -> Measured:
     crowd, waiters = behind_open(n)
-    return _for(len(waiters), lambda: crowd.feed(crowd.desk.close(crowd.now)))
+    return _for(len(waiters), lambda: crowd.feed(crowd.desk.close(crowd.moment)))
 
 
 def _for(concerned: int, work: Callable[[], object]) -> Measured:

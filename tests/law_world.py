@@ -13,7 +13,21 @@ from dataclasses import dataclass, field
 from colony_pool.config import DeskConfig
 from colony_pool.testing.sim import SimRuntime
 from tests.sim.capacity import Capacity
-from tests.support.private import DOWN, OK, Account, Dispatcher, Driver, Instant, Outcome, Permit, PoolBreaker, Waiter
+from tests.support.private import (
+    AT_ONCE,
+    DOWN,
+    OK,
+    Account,
+    Attempts,
+    DeliveryQueue,
+    Dispatcher,
+    Driver,
+    Notifier,
+    Outcome,
+    Permit,
+    PoolBreaker,
+    Waiter,
+)
 
 GOOD = Outcome(OK, 200, jwt="sim", life=1e9)
 
@@ -87,9 +101,21 @@ class World:
         self.sim = SimRuntime(self.seed)
         self.server = Server(self.sim, self.latency)
         self.desk = Dispatcher(self.config, self.sim.random)
-        self.breaker = PoolBreaker(self.config.breaker.fail_max, "sim")
+        queue = DeliveryQueue(self.sim, lambda lost: None)
+        self.breaker = PoolBreaker(self.config.breaker.fail_max, "sim", lambda state: None, lambda: queue)
         self.states: list[tuple[float, str]] = []
-        self.runner = Driver(self.desk, self.sim, self.server.attempt, self.breaker, [self._note])
+        self.driver = Driver(
+            self.desk,
+            self.sim,
+            Notifier(self.sim, self.breaker, [self._note], AT_ONCE),
+            Attempts(),
+            self.server.attempt,
+            ask_code=lambda account: None,
+            token_changed=lambda action: None,
+            after=None,
+            store=None,
+            lines=AT_ONCE,
+        )
         self.bells: list[tuple[_Bell, Waiter]] = []
 
     def _note(self, event: object) -> None:
@@ -98,11 +124,11 @@ class World:
 
     def arrive(self, at: float, patience: float = 122.0, account: Account | None = None) -> _Bell:
         bell = _Bell(self, at)
-        waiter = Waiter(account or Account(), patience, bell, None)
+        waiter = Waiter(account or Account(), patience)
         self.bells.append((bell, waiter))
         self.sim.call_later(
             at - self.sim.monotonic(),
-            lambda: self.runner.feed(lambda now, wall: self.desk.demand(waiter, Instant(now, wall))),
+            lambda: self.driver.request_token(waiter, bell, None),
         )
         return bell
 

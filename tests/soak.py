@@ -29,6 +29,7 @@ from typing import Any
 
 from colony_pool import ColonyAPIError, RetryConfig, Timeout
 from tests.scenarios import RUNTIMES, World
+from tests.support.private import engine_of
 
 CALLERS, CALLS, KEYS, MAXSIZE = 12, 2, 20, 8
 GARBAGE = "HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n{"
@@ -116,7 +117,7 @@ class Soak:
                     self._count(task.error)
             w.colony.behave("healthy")
         w.until(lambda: pool.status().waiters == 0 and pool.status().in_flight == 0, "permits and waiters come back")
-        w.until(lambda: pool._transport.bulkhead.in_use == 0, "slots come back")
+        w.until(lambda: engine_of(pool).transport.bulkhead.in_use == 0, "slots come back")
         w.until(lambda: w.threads() <= self._threads, "idle threads end")
         w.colony.reset_stats()
 

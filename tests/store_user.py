@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from colony_pool import BreakerConfig, ColonyPool
 from colony_pool.config import AUTH_TOKEN_RETRY
-from tests.support.private import spawner
+from tests.support.private import engine_of, spawner
 
 INTERVAL = 0.25  # seconds between two probes
 LEASE = 2.0  # seconds that a probe may take
@@ -54,8 +54,13 @@ def main(runtime: str, url: str, shared: str, *keys: str) -> None:
         print("ready", flush=True)
         for line in sys.stdin:
             errors = ask(pool, runtime, list(keys)) if line.strip() == "ask" else Counter()
-            assert pool._link is not None
-            told = {"shared": pool.status().shared, "errors": errors, "failures": pool._link.health.failures}
+            store = engine_of(pool).store
+            assert store is not None
+            told = {
+                "shared": pool.status().shared,
+                "errors": errors,
+                "failures": store.health.failures,
+            }
             print(json.dumps(told), flush=True)
 
 

@@ -17,7 +17,7 @@ import trustme
 import colony_pool as cp
 from colony_pool.testing import FakeColony
 from tests.aio import fast, nothing_is_left, until
-from tests.support.private import PoolOptions
+from tests.support.private import PoolOptions, listen
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_nothing_that_blocks_is_done_in_the_loops_thread(
     async def main() -> None:
         async with fast(colony, token_cache="disk", shared=MemoryStore()) as pool:
             told = seen.setdefault("told", set())
-            pool.pool._runner.story.listeners.append(lambda _: told.add(threading.get_ident()))
+            listen(pool.pool, lambda _: told.add(threading.get_ident()))
             for key in ("col_a", "col_b"):
                 await pool.agent(key).get("/users/me")
                 await pool.agent(key).invalidate()

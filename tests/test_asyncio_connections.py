@@ -17,7 +17,7 @@ import colony_pool as cp
 from colony_pool.testing import FakeColony
 from tests.aio import fast, nothing_is_left, sockets, until
 from tests.conftest import until as at_last
-from tests.support.private import AttemptTransport, LoopClient, Loose
+from tests.support.private import AttemptTransport, LoopClient, Loose, engine_of, state_of
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def colony() -> Iterator[FakeColony]:
 
 def knowing(agent: cp.AsyncAgent) -> cp.AsyncAgent:
     """The handle with a token that never came over the wire."""
-    agent._agent._jwt, agent._agent._fresh_until = "a.b.c", float("inf")
+    state_of(agent.of_threads).jwt, state_of(agent.of_threads).fresh_until = "a.b.c", float("inf")
     return agent
 
 
@@ -43,7 +43,7 @@ def test_g3_a_call_cancelled_in_the_middle_of_a_handshake_leaves_no_socket(colon
             before = sockets()
             call = asyncio.create_task(agent.get("/users/me"))
             await until(lambda: sockets() > before, "it is on its way")
-            await until(lambda: pool.pool._transport.opened() == 1)
+            await until(lambda: engine_of(pool.pool).transport.opened() == 1)
             call.cancel()
             await until(lambda: nothing_is_left(pool) and before == sockets())
 
@@ -151,13 +151,13 @@ def test_g26_a_call_that_waits_for_a_slot_hears_of_the_end_of_its_view(colony: F
 
         async def main() -> None:
             view = cp.AsyncColonyPool(pool=pool)
-            await until(lambda: pool._transport.bulkhead.in_use == 1)
+            await until(lambda: engine_of(pool).transport.bulkhead.in_use == 1)
             call = asyncio.create_task(view.agent("col_a").get("/users/me"))
-            await until(lambda: pool._transport.bulkhead.waiting == 1)
+            await until(lambda: engine_of(pool).transport.bulkhead.waiting == 1)
             await view.close()
             with pytest.raises(cp.PoolClosedError):
                 await call
-            assert 0 == pool._transport.bulkhead.waiting
+            assert 0 == engine_of(pool).transport.bulkhead.waiting
 
         colony.pause()
         try:
@@ -189,7 +189,7 @@ def _close_with_calls_under_way(colony: FakeColony) -> None:
     colony.behave("healthy")
     assert 200 == view.pool.agent("col_a").get("/users/me").status
     assert 200 == asyncio.run(view.agent("col_a").get("/users/me")).status
-    assert 0 == view.pool._transport.bulkhead.in_use == view.pool._transport.bulkhead.waiting
+    assert 0 == engine_of(view.pool).transport.bulkhead.in_use == engine_of(view.pool).transport.bulkhead.waiting
     for task in tasks:
         task._log_destroy_pending = False  # type: ignore[attr-defined] # it is what this test does
     tasks.clear()

@@ -17,6 +17,7 @@ import pytest
 import colony_pool as cp
 from colony_pool.testing import FakeColony
 from tests.aio import fast, nothing_is_left, until
+from tests.support.private import engine_of, engines_of
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_g1_threads_and_two_loops_that_share_a_pool_make_one_probe(colony: FakeC
     for thread in threads:
         thread.join()
     assert 120 == len(set(tokens))
-    assert not pool._closed
+    assert not engines_of(pool).is_closed
     assert nothing_is_left(view)
     pool.close()
 
@@ -228,7 +229,8 @@ def test_g26_close_wakes_a_task_whose_call_the_desk_forgets_at_once(colony: Fake
             guest = cp.AsyncColonyPool(pool=owner.pool)
             call = asyncio.create_task(guest.agent("col_a").token())
             await until(lambda: owner.status().waiters == 1)
-            owner.pool._runner.post = owner.pool._runner.feed  # type: ignore[method-assign]
+            driver = engine_of(owner.pool).driver
+            driver.submit_async = driver.submit  # type: ignore[method-assign]
             await guest.close()
             with pytest.raises(cp.PoolClosedError):
                 await call

@@ -13,6 +13,7 @@ from colony_pool.errors import ColonyAuthError, ColonyRateLimitError
 from colony_pool.testing import SimRuntime
 from tests.fleet.world import FleetWorld
 from tests.sim.capacity import Capacity
+from tests.support.private import engine_of
 from tests.support.private import events as ev
 
 HOUR = 3600.0
@@ -155,14 +156,14 @@ def prober(world: FleetWorld) -> int:
 
 def cut_off(world: FleetWorld, process: int) -> Callable[[], None]:
     """Stop ``process`` as SIGSTOP or SIGKILL does: none of its inputs is heard. Returns how to resume it."""
-    runner = world.pools[process]._runner
-    link = world.pools[process]._link
+    driver = engine_of(world.pools[process]).driver
+    link = engine_of(world.pools[process]).store
     assert link is not None
-    runner._disowned = True
+    driver._is_forked = True
 
     def resume() -> None:
-        runner._disowned = False
-        runner.feed(runner.dispatcher.tick)
+        driver._is_forked = False
+        driver.submit(driver.dispatcher.tick)
 
     return resume
 
@@ -269,7 +270,7 @@ def test_a_failure_and_a_return_are_one_line_each(caplog: pytest.LogCaptureFixtu
     world.sim.call_later(20.0, lambda: world.store.failing.update(VERBS))
     world.sim.call_later(60.0, world.store.failing.clear)
     world.sim.run(until=100.0)
-    assert world.pools[0]._link is not None
+    assert engine_of(world.pools[0]).store is not None
     lines = [record.getMessage() for record in caplog.records if "store" in record.getMessage()]
     assert 2 == len(lines), lines
     assert "decides alone" in lines[0]

@@ -139,7 +139,7 @@ def _served(n: int) -> Crowd:
 
 def _closed(n: int) -> Crowd:
     crowd, _ = behind_open(n)
-    crowd.feed(crowd.desk.close(crowd.now))
+    crowd.feed(crowd.desk.close(crowd.moment))
     return crowd
 
 

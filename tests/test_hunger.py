@@ -15,7 +15,7 @@ from tests.sim.scenario import WALL, Scenario, Weather
 from tests.sim.stage import BASE_URL, HOUR, Stage, accounts
 from tests.sim.users import key_name
 from tests.sim.world import disk
-from tests.support.private import Instant, TokenCache, directory
+from tests.support.private import TokenCache, directory, state_of
 
 KEY = "col_a"
 
@@ -29,9 +29,7 @@ def cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[TokenCache]:
 
 def test_g21_an_entry_tells_how_long_ago_its_token_ended(cache: TokenCache) -> None:
     cache.save(KEY, "jwt", WALL)
-    assert [0.0, 0.0, 7200.0] == [
-        cache.seconds_since_expiry(Instant(KEY, WALL + seconds)) for seconds in (-50.0, 0.0, 7200.0)
-    ]
+    assert [0.0, 0.0, 7200.0] == [cache.seconds_since_expiry(KEY, WALL + seconds) for seconds in (-50.0, 0.0, 7200.0)]
     assert cache.load(KEY, WALL + 7200.0) is None, "it serves nobody any more"
 
 
@@ -42,13 +40,13 @@ def test_g21_who_has_left_no_trace_has_been_without_for_ever(cache: TokenCache, 
     if content is not None:
         cache.save(KEY, "jwt", WALL)
         next(Path(directory()).iterdir()).write_text(content)
-    assert math.inf == cache.seconds_since_expiry(Instant(KEY, WALL))
+    assert math.inf == cache.seconds_since_expiry(KEY, WALL)
 
 
 def test_g21_a_cache_that_is_off_tells_nothing(cache: TokenCache, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.save(KEY, "jwt", WALL - 100.0)
     monkeypatch.setenv("COLONY_SDK_NO_TOKEN_CACHE", "1")
-    assert 0.0 == cache.seconds_since_expiry(Instant(KEY, WALL))
+    assert 0.0 == cache.seconds_since_expiry(KEY, WALL)
 
 
 def served(stage: Stage) -> list[int]:
@@ -82,7 +80,7 @@ def test_g8_g21_a_restart_does_not_cost_a_starved_key_its_turn(cache: TokenCache
 @pytest.mark.usefixtures("cache")
 def test_g8_without_a_cache_nobody_is_taken_for_starved() -> None:
     stage = stage_of(3, 2, token_cache=None)
-    stage.pool.agent(key_name(2))._account._ended_at = -HOUR  # the others have just come
+    state_of(stage.pool.agent(key_name(2))).account._ended_at = -HOUR  # the others have just come
     assert [0, 2] == served(stage)
 
 

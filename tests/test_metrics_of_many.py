@@ -68,8 +68,8 @@ with made() as pool:
     pool.agent("col_a").token()
     pool.breaker.open()
     pool.breaker.close()
-    until(lambda: pool.journal.count("breaker_transitions_total") == 2)  # told after who has asked goes on
-    print(pool.journal.count("attempts_total", "ok"), pool.journal.count("breaker_transitions_total"))
+    until(lambda: metrics_of(pool).journal.count("breaker_transitions_total") == 2)  # told after who has asked goes on
+    print(metrics_of(pool).journal.count("attempts_total", "ok"), metrics_of(pool).journal.count("breaker_transitions_total"))
     os.mkdir(DIR)
     print(until(lambda: shown() == 1.0))
 """
@@ -202,7 +202,7 @@ pool = made()
 def work():
     for number in range(5):
         pool.agent(f"col_{os.getpid()}_{number}").token()
-    until(lambda: pool.journal.count("calls_total") == 5)  # who has a token need not wait for that
+    until(lambda: metrics_of(pool).journal.count("calls_total") == 5)  # who has a token need not wait for that
 
 for _ in range(2):
     child = multiprocessing.get_context("fork").Process(target=work)
@@ -218,9 +218,9 @@ def test_pools_of_two_registries_do_not_overwrite_each_other(directory: Path, co
     script = """
 with made() as one, made(registry=CollectorRegistry()) as other:
     for pool, key in ((one, "col_a"), (other, "col_b"), (one, "col_c")):
-        before = pool.journal.count("attempts_total")
+        before = metrics_of(pool).journal.count("attempts_total")
         pool.agent(key).token()
-        until(lambda: pool.journal.count("attempts_total") > before)
+        until(lambda: metrics_of(pool).journal.count("attempts_total") > before)
         pool._exporter.write(1.0)
     print(shown(), shown(metric="breaker_state", state="closed"))
 """

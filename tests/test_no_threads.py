@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.runner_bench import StillRuntime
+from tests.driver_bench import StillRuntime
 from tests.support.private import (
     SLOW,
     UNAVAILABLE,
@@ -67,7 +67,7 @@ def test_g2_letters_that_no_thread_opens_are_bounded_and_counted() -> None:
     for number in range(5):
         box.post(lambda number=number: heard.append(number))  # type: ignore[misc]
     runtime.no_threads = False
-    box.poke()
+    box.flush()
     runtime.run_one()
     assert ([2, 3, 4], [2], 2) == (heard, lost, box.dropped)
 

@@ -19,7 +19,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from colony_pool import ColonyAPIError, ColonyPool
 from colony_pool.agent import Agent
 from colony_pool.testing.sim import SimKilled, SimRuntime, SimTask
-from tests.support.private import Event
+from tests.support.private import Event, listen, state_of
 
 from .endpoint import AFTERNOON, LENGTH, MINUTE, Endpoint
 
@@ -90,9 +90,7 @@ class World:
             "https://thecolony.ai/api/v1", name=POOL, registry=self.registry, token_cache=None, runtime=self.sim,
             transport=cast(Any, self.endpoint),
         )  # fmt: skip
-        self.pool._runner.story.listeners.append(
-            lambda event: self.history.events.append((self.sim.monotonic(), event))
-        )
+        listen(self.pool, lambda event: self.history.events.append((self.sim.monotonic(), event)))
         self.tasks: list[SimTask] = []
 
     def agents(self, first: int, count: int, at: float, within: float) -> None:
@@ -126,8 +124,8 @@ class World:
 
         def forget() -> None:
             for agent in self.pool._agents.all()[::share]:
-                if agent._account.token is not None:
-                    self.endpoint.revoked.add(agent._account.token.jwt)
+                if (token := state_of(agent).account.token) is not None:
+                    self.endpoint.revoked.add(token.jwt)
 
         self.sim.call_later(at, forget)
 
@@ -158,7 +156,7 @@ def play(seed: int = 1) -> History:
 
 
 def _end(world: World) -> None:
-    world.history.kept = sum(agent._account.token is not None for agent in world.pool._agents.all())
+    world.history.kept = sum(state_of(agent).account.token is not None for agent in world.pool._agents.all())
     for task in world.tasks:
         assert task.error is None or isinstance(task.error, SimKilled), (task.name, task.error)
         task.kill()

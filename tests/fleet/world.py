@@ -9,7 +9,7 @@ from typing import Any, cast
 from colony_pool import ColonyPool
 from colony_pool.testing import SimRuntime
 from tests.sim.capacity import Capacity
-from tests.support.private import Abort, Reply
+from tests.support.private import Abort, Reply, listen
 from tests.support.private import events as ev
 from tests.virtual import VirtualTransport
 
@@ -108,7 +108,7 @@ class FleetWorld:
             "https://fleet.example/api/v1", name=f"p{process}", registry=None, runtime=self.sim, token_cache=None,
             transport=cast(Any, _Wire(self.endpoint, process)), shared=store, **self._options,
         )  # fmt: skip
-        pool._runner.story.listeners.append(lambda event: self.events.append((self.sim.monotonic(), process, event)))
+        listen(pool, lambda event: self.events.append((self.sim.monotonic(), process, event)))
         return pool
 
     def ask(self, process: int, key: str, at: float = 0.0, max_wait: float | None = None) -> Call:

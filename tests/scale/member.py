@@ -20,7 +20,7 @@ from colony_pool import ColonyPool
 from colony_pool.config import DeskConfig, scaled
 from tests.outage import SCALE
 from tests.scale.networks import join_network
-from tests.support.private import spawner
+from tests.support.private import engine_of, spawner
 
 PATIENCE = 90.0  # seconds: covers the outage, on a machine that is busy, too
 
@@ -105,9 +105,10 @@ def pool_of(orders: Orders) -> ColonyPool:
 
 def count_calls(pool: ColonyPool) -> Counter[str]:
     """Count what ``pool`` asks of its store from now on."""
-    if pool._link is None:
+    store = engine_of(pool).store
+    if store is None:
         return Counter()
-    calls = pool._link._lanes[0].calls
+    calls = store._lanes[0].calls
     counted = calls._store = Counted(calls._store)
     return counted.calls
 

@@ -6,6 +6,8 @@ import itertools
 import logging
 from typing import Any
 
+from tests.support.private import engine_of, metrics_of
+
 from . import World
 
 SECRET = "S3CRET"
@@ -34,7 +36,7 @@ def key(name: object) -> str:
 
 def counted(pool: Any, kind: str, attempts: int) -> bool:
     """Whether ``attempts`` have ended as ``kind``; they are counted a moment after their caller was told."""
-    return bool(pool.journal.count("attempts_total", kind) == attempts)
+    return bool(metrics_of(pool).journal.count("attempts_total", kind) == attempts)
 
 
 def assert_documented(error: BaseException | None, *allowed: type[BaseException], words: str = "") -> None:
@@ -56,9 +58,9 @@ def assert_recovered(w: World, pool: Any) -> None:
     """Every permit, waiter, slot and socket has come back, and the pool serves keys old and new."""
     from colony_pool.testing import subject
 
-    desk, bulkhead = pool._runner.dispatcher, pool._transport.bulkhead
+    desk, bulkhead = engine_of(pool).dispatcher, engine_of(pool).transport.bulkhead
     w.until(lambda: pool.status().waiters == 0 and pool.status().in_flight == 0, "permits and waiters come back")
-    w.until(lambda: desk.flights == {} and desk.lease is None, "no flight and no lease is left")
+    w.until(lambda: desk.waiters.flights == {} and desk.in_flight.probe is None, "no flight and no lease is left")
     w.until(lambda: bulkhead.in_use == 0 and bulkhead.waiting == 0, "slots come back")
     new = key(f"after_{next(_SERIAL)}")
     pool.agent(new).token(max_wait=60.0)

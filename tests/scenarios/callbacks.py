@@ -10,6 +10,8 @@ import time
 from itertools import pairwise
 from typing import Any
 
+from tests.support.private import engine_of
+
 from . import GEVENT, World, error_of, scenario
 
 
@@ -249,7 +251,8 @@ def g2_an_attempt_that_is_interrupted_and_a_log_handler_that_hangs_hold_up_no_ca
     """On gevent whatever a user kills greenlets with; elsewhere what nobody expects."""
     pool = w.pool()
     real = pool.pool if hasattr(pool, "pool") else pool
-    send, struck = real._transport.send, list[int]()
+    transport: Any = engine_of(real).transport
+    send, struck = transport.send, list[int]()
 
     def strike(method: str, path: str, **options: Any) -> Any:
         if path.endswith("/auth/token") and not struck:
@@ -257,7 +260,7 @@ def g2_an_attempt_that_is_interrupted_and_a_log_handler_that_hangs_hold_up_no_ca
             raise ZeroDivisionError
         return send(method, path, **options)
 
-    real._transport.send = strike
+    transport.send = strike
     with _Hanging(w) as handler:
         tasks = [w.spawn(pool.agent(f"col_{i}").token) for i in range(20)]
         assert all(task.result() for task in tasks), "the attempt is made again"

@@ -6,6 +6,8 @@ import gc
 from functools import partial
 from typing import Any
 
+from tests.support.private import engine_of
+
 from . import World, error_of, scenario
 
 
@@ -107,15 +109,15 @@ def g26_close_ends_a_wait_for_a_slot(w: World) -> None:
     w.colony.pause()
     try:
         at_work = w.spawn(agent.get, "/users/me")
-        w.until(lambda: pool._transport.bulkhead.in_use == 1)
+        w.until(lambda: engine_of(pool).transport.bulkhead.in_use == 1)
         waits = w.spawn(agent.get, "/users/me")
-        w.until(lambda: pool._transport.bulkhead.waiting == 1)
+        w.until(lambda: engine_of(pool).transport.bulkhead.waiting == 1)
         pool.close()
         assert type(waits.join().error) is PoolClosedError
     finally:
         w.colony.resume()
     at_work.join()
-    assert (pool._transport.bulkhead.in_use, pool._transport.bulkhead.waiting) == (0, 0)
+    assert (engine_of(pool).transport.bulkhead.in_use, engine_of(pool).transport.bulkhead.waiting) == (0, 0)
     assert w.colony.count("/users/me") <= 1, "nobody has asked after the end"
 
 
@@ -134,8 +136,9 @@ def g26_close_ends_a_pool_of_threads_that_gevent_has_patched_late(w: World) -> N
     pool.agent("col_a").token()
     warnings.simplefilter("ignore")  # gevent says that it is late
     monkey.patch_all()
-    decide = pool._runner.dispatcher.close
-    pool._runner.dispatcher.close = lambda now: (nap(0.2), decide(now))[1]
+    dispatcher: Any = engine_of(pool).dispatcher
+    decide = dispatcher.close
+    dispatcher.close = lambda at: (nap(0.2), decide(at))[1]
     pool.close()
 
 

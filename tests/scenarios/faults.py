@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from tests.support.private import metrics_of
+
 from . import World, error_of, scenario
 from ._after import counted
 
@@ -29,7 +31,7 @@ def g11_g22_whatever_is_no_answer_counts_as_down(w: World) -> None:
     pool = w.pool(auth_token_retry=RetryConfig(max_retries=0, retry_on=frozenset({502, 503, 504})))
     for name, options in BAD.items():
         w.colony.behave(name, **options)
-        before = pool.journal.count("attempts_total", "down")
+        before = metrics_of(pool).journal.count("attempts_total", "down")
         error: Any = error_of(pool.agent(f"col_{name}").token)
         assert type(error) is ColonyServerError, (name, error)
         w.until(partial(counted, pool, "down", before + 1), name)

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.private import engine_of, metrics_of
+
 from . import World, scenario
 
 
@@ -107,10 +109,10 @@ def g24_a_fork_during_an_outage_leaves_waiters_and_probes_to_the_parent(w: World
     w.until(lambda: pool.status().breaker.state != "closed", "the breaker opens")
 
     def child() -> None:
-        before = pool.journal.count("attempts_total")
+        before = metrics_of(pool).journal.count("attempts_total")
         for _ in range(3):
             w.pause(0.1)  # time for a timer or a greenlet that was copied along to show itself
-        assert pool.journal.count("attempts_total") == before, "the child asks nothing on its own"
+        assert metrics_of(pool).journal.count("attempts_total") == before, "the child asks nothing on its own"
         assert pool.status().breaker.state == "closed"
         assert pool.status().waiters == 0
 
@@ -143,7 +145,7 @@ def g24_a_connection_that_is_being_made_at_a_fork_is_the_parents_alone(w: World)
             other.setblocking(False)
             other.connect_ex(server.getsockname())
         pool = w.pool(f"http://127.0.0.1:{server.getsockname()[1]}")
-        parents, known = pool._runtime, pool._transport._pools._known
+        parents, known = pool._runtime, engine_of(pool).transport._pools._known
         asks = w.spawn(pool.agent("col_a").token)
         w.until(lambda: any(conn.colony_lever is not None for conn in known), "a connection is being made")
         pid = _child(lambda: w.until(lambda: not parents._greenlets, "what was copied along ends"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.namespaces import mount_tmpfs, private_mounts, run
+from tests.support.private import engine_of
 
 from . import World, scenario
 from ._after import assert_documented, assert_recovered, key
@@ -46,7 +47,7 @@ def _no_descriptors() -> Iterator[None]:
 
 def _idle(pool: Any) -> int:
     """Connections that wait for an API call; on asyncio those of token requests are others."""
-    return sum(doors.idle() for doors in pool._transport.beside.all()) or int(pool.status().connections[1])
+    return sum(doors.idle() for doors in engine_of(pool).transport.beside.all()) or int(pool.status().connections[1])
 
 
 @scenario("threads", "gevent", "gevent-unpatched", "asyncio")
@@ -98,7 +99,7 @@ def _full_disk_costs_only_the_cache(w: World, folder: Path, fault: Callable[[], 
             assert pool.agent(key(i)).get("/users/me").status == 200
         other = w.pool(token_cache="disk")
         assert other.agent(key("kept")).token() == kept, "what was there is still there, whole"
-        w.until(lambda: not pool._runner._at_work, "whoever saves has tried")
+        w.until(lambda: not engine_of(pool).driver._tasks, "whoever saves has tried")
         assert len(_entries(folder / "cache")) == 1, "no half of a file, and no temporary one"
     assert pool.agent(key("later")).token()
     w.until(lambda: _saved(folder / "cache") == 2, "saved again")

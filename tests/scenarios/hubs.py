@@ -9,6 +9,8 @@ import gc
 from functools import partial
 from typing import Any
 
+from tests.support.private import engine_of
+
 from . import GEVENT, World, scenario
 
 
@@ -94,9 +96,9 @@ def threads_with_hubs_that_come_and_go_leave_no_socket(w: World) -> None:
 
     for number in range(12):
         w.until(w.native(partial(visit, number)))
-    pool._transport._pools._bury()
+    engine_of(pool).transport._pools._bury()
     gc.collect()
-    assert len(pool._transport._pools._pools) <= 1
+    assert len(engine_of(pool).transport._pools._pools) <= 1
     w.until(lambda: w.colony.stats().open_connections <= 1, "their sockets are closed")
 
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.support.private import engine_of
+
 from . import GEVENT, World, scenario
 
 MAXSIZE = 16
@@ -45,10 +47,10 @@ def _innocents(w: World, pool: Any, number: int) -> Callable[[], None]:
 
 def _nothing_leaked(w: World, pool: Any) -> None:
     w.until(lambda: pool.status().in_flight == 0 and pool.status().waiters == 0, "permits and waiters come back")
-    w.until(lambda: pool._runner.dispatcher.waiters.flights == {}, "no flight is left")
-    w.until(lambda: pool._transport.bulkhead.in_use == 0, "slots come back")
-    assert pool._transport.bulkhead.waiting == 0
-    assert pool._runner.dispatcher.in_flight.probe is None
+    w.until(lambda: engine_of(pool).dispatcher.waiters.flights == {}, "no flight is left")
+    w.until(lambda: engine_of(pool).transport.bulkhead.in_use == 0, "slots come back")
+    assert engine_of(pool).transport.bulkhead.waiting == 0
+    assert engine_of(pool).dispatcher.in_flight.probe is None
     assert w.colony.stats().max_in_flight <= pool._config.maxsize
     w.until(lambda: w.colony.stats().open_connections <= pool._config.maxsize, "no socket is left open")
     w.until(lambda: w.sockets() == pool.status().connections[1], "on our side there are but the idle ones")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.support.private import metrics_of
+
 from . import World, scenario
 
 
@@ -22,9 +24,11 @@ def g4_g11_a_look_up_that_cannot_begin_is_no_evidence_and_loses_no_lease(w: Worl
     try:
         pool.breaker.open()
         task = w.spawn(lambda: pool.agent("col_a").token(max_wait=60.0))
-        w.until(lambda: pool.journal.count("breaker_probes_total", "cancelled") >= 3, "probes are given back")
+        w.until(
+            lambda: metrics_of(pool).journal.count("breaker_probes_total", "cancelled") >= 3, "probes are given back"
+        )
         assert pool.status().breaker.cause == "opened by an operator", "no probe has failed"
-        assert pool.journal.count("attempts_total", "network") == 0
+        assert metrics_of(pool).journal.count("attempts_total", "network") == 0
     finally:
         gate.release()  # before the server is asked for anything: the test's own look-ups need a thread, too
     for job in jobs:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import colony_pool
+from tests.support.private import engine_of, listen, metrics_of, state_of
 
 from . import World, error_of, scenario
 
@@ -76,7 +77,7 @@ def g23_secrets_are_found_nowhere_on_the_way_to_a_token(w: World) -> None:
     pool = w.fast(registry=registry)
     agent = pool.agent(KEY, totp=lambda: CODE)
     events: list[Any] = []
-    pool._runner.story.listeners.append(events.append)
+    listen(pool, events.append)
     echo = f'{{"detail": {{"message": "{KEY} {CODE}", "code": "{KEY}"}}, "{KEY}": "{CODE}"}}'
     found: list[str] = []
     tokens: list[str] = []
@@ -90,15 +91,24 @@ def g23_secrets_are_found_nowhere_on_the_way_to_a_token(w: World) -> None:
         w.colony.behave(name, **options)
         agent.invalidate()
         agent._credential._spent.clear()
-        agent._account.next_code_at = float("-inf")
-        pool._runner.dispatcher.rate_limit.paused_until = float("-inf")
+        state_of(agent).account.next_code_at = float("-inf")
+        engine_of(pool).dispatcher.rate_limit.paused_until = float("-inf")
         try:
             tokens.append(agent.token(max_wait=0.3))
         except Exception as error:
             found += _everything_about(error)
     assert len(tokens) == 1
     found += [
-        repr(one) for one in (agent, pool, agent._account, agent._credential, pool.journal, pool.status(), events)
+        repr(one)
+        for one in (
+            agent,
+            pool,
+            state_of(agent).account,
+            agent._credential,
+            metrics_of(pool).journal,
+            pool.status(),
+            events,
+        )
     ]
     found += [generate_latest(registry).decode(), str(pool.status().as_dict()), *heard.lines]
     assert heard.lines

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from tests.support.private import engine_of
+
 from . import World, error_of, scenario
 
 
@@ -57,7 +59,7 @@ def api_calls_take_turns_by_agent(w: World) -> None:
 
     w.colony.latency(0.02)
     tasks = [w.spawn(call, greedy, "greedy") for _ in range(30)]
-    w.until(lambda: pool._transport.bulkhead.waiting >= 20)
+    w.until(lambda: engine_of(pool).transport.bulkhead.waiting >= 20)
     served = len(order)
     tasks.append(w.spawn(call, quiet, "quiet"))
     for task in tasks:

@@ -7,6 +7,8 @@ import socket
 from functools import partial
 from typing import Any
 
+from tests.support.private import metrics_of
+
 from . import World, error_of, scenario
 from ._after import assert_documented, assert_recovered, counted, key
 
@@ -91,7 +93,7 @@ def g11_g22_each_fault_of_a_connection_is_one_documented_error(w: World) -> None
     for number, (what, (name, options), kind, words) in enumerate(FAULTS):
         assert warm.get("/users/me").status == 200, what
         w.colony.behave(name, **options)
-        before = pool.journal.count("attempts_total", kind)
+        before = metrics_of(pool).journal.count("attempts_total", kind)
         error_class = ColonyNetworkError if kind == "network" else ColonyServerError
         token, call = w.spawn(pool.agent(key(number)).token), w.spawn(lambda: warm.get("/users/me").json())
         assert_documented(token.join().error, error_class, words=words)

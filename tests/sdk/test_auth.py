@@ -19,6 +19,7 @@ import colony_pool.requests
 from colony_pool import Agent, ColonyPool, ColonyServerError
 from colony_pool.testing import FakeColony
 from tests.sdk.server import TOKEN, ApiServer
+from tests.support.private import AgentState, TokenSource, state_of
 
 Send = Callable[..., int]
 OURS = str(Path(colony_pool.__file__).parent)
@@ -166,21 +167,21 @@ def test_g23_when_a_refresh_or_a_replay_fails_no_variable_of_ours_shows_a_token(
     what: str, send: Send, colony: FakeColony, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Crash reporters collect local variables."""
-    rejected = Agent._rejected
+    on_401 = TokenSource.on_401
 
-    def then_it_fails(agent: Agent, jwt: str) -> bool:
+    def then_it_fails(tokens: TokenSource, state: AgentState, jwt: str) -> bool:
         if what == "the refresh":
             colony.behave("status", status=500, only=TOKEN)
         else:
             colony.behave("reset", only="/users/me")
-        return rejected(agent, jwt)
+        return on_401(tokens, state, jwt)
 
-    monkeypatch.setattr(Agent, "_rejected", then_it_fails)
+    monkeypatch.setattr(TokenSource, "on_401", then_it_fails)
     tokens = [agent.token()]
     colony.revoke_tokens()
     with pytest.raises((ColonyServerError, httpx.HTTPError, requests.ConnectionError)) as failed:
         send(agent, "GET", f"{colony.base_url}/users/me")
-    tokens.append(agent._jwt)
+    tokens.append(state_of(agent).jwt)
     frames = [f for f, _ in traceback.walk_tb(failed.value.__traceback__) if f.f_code.co_filename.startswith(OURS)]
     assert bool(frames) == (what == "the refresh" or send is with_requests), "httpx closes its flow before"
     shown = repr([frame.f_locals for frame in frames]) + repr(failed.value) + str(failed.value)

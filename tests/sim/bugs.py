@@ -68,9 +68,9 @@ def a_second_probe() -> Iterator[None]:
 
     def forgets_the_lease(self: Admission, at: Instant) -> float:
         in_flight = self._in_flight
-        if self._breaker.state == "half_open" and in_flight.probe is not None:
-            if at.monotonic > in_flight.probe.started:
-                in_flight.probe = None
+        probe = in_flight.probe
+        if self._breaker.state == "half_open" and probe is not None and at.monotonic > probe.started:
+            in_flight.probe = None
         return start(self, at)
 
     with mock.patch.object(Admission, "start_what_may", forgets_the_lease):

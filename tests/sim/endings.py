@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests.support.private import COUNTER, METRICS, PREFIX
+from tests.support.private import COUNTER, METRICS, PREFIX, metrics_of
 
 from .answers import BAD, DENIED, OK
 
@@ -63,7 +63,7 @@ def _(world: World) -> str | None:
     if world.registry is None:
         return None
     pool = world.witness.pool
-    running = pool.observe().running
+    running = metrics_of(pool).observe().running
     shown = {
         (sample.name, tuple(value for name, value in sample.labels.items() if name != "pool")): sample.value
         for family in world.registry.collect()
@@ -71,7 +71,7 @@ def _(world: World) -> str | None:
     }
     for metric in METRICS:
         if metric.kind == COUNTER:
-            for labels, count in pool.journal.counters[metric.name].items():
+            for labels, count in metrics_of(pool).journal.counters[metric.name].items():
                 expected = count + running.get(metric.name, {}).get(labels, 0.0)
                 if abs(shown[PREFIX + metric.name, labels] - expected) > 1e-6:
                     return (
@@ -83,18 +83,18 @@ def _(world: World) -> str | None:
 @promise(AFTER_CLOSE, "nothing is left after close (G26)")
 def _(world: World) -> str | None:
     desk = world.witness.desk
-    if desk.live or desk.flights or desk.waiting or desk.lease is not None:
-        return f"{len(desk.live)} attempts, {len(desk.flights)} flights and {desk.waiting} calls are left at the desk"
+    if desk.in_flight.permits or desk.waiters.flights or desk.waiters.count or desk.in_flight.probe is not None:
+        return f"{len(desk.in_flight.permits)} attempts, {len(desk.waiters.flights)} flights and {desk.waiters.count} calls are left at the desk"
     tasks = sorted(task.name for task in world.sim.greens)
     if tasks:
         return f"{len(tasks)} tasks are left: {', '.join(tasks[:5])}"
-    timers = world.witness.runner._alarm._timers
+    timers = world.witness.driver._wakeup._timers
     return f"{len(timers)} timers are left" if timers else None
 
 
 def _told(w: Witness) -> dict[str, float]:
     """What the metrics say."""
-    count = w.pool.journal.count
+    count = metrics_of(w.pool).journal.count
     kinds = ("ok", "down", "network", "fault", "throttled", "denied", "local")
     told: dict[str, float] = {f"attempts {kind}": count("attempts_total", kind) for kind in kinds}
     told["calls ok"] = count("calls_total", "ok") + count("calls_total", "ok_retried")

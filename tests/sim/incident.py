@@ -10,6 +10,7 @@ import functools
 from dataclasses import dataclass
 
 from colony_pool import ColonyAPIError
+from tests.support.private import listen
 
 from .scenario import Scenario, Weather
 from .stage import HOUR, MINUTE, Stage, accounts
@@ -76,9 +77,7 @@ def play(agents: int, max_wait: float | None, seed: int = 1) -> Incident:
     stage = Stage(scenario, token_cache=None)
     fleet = Fleet(stage, max_wait)
     closings: list[float] = []
-    stage.pool._runner.story.listeners.append(
-        lambda event: closings.append(stage.now) if getattr(event, "new", "") == "closed" else None
-    )
+    listen(stage.pool, lambda event: closings.append(stage.now) if getattr(event, "new", "") == "closed" else None)
     for number in range(agents):
         fleet.start(number)
     stage.sim.run(until=END)

@@ -217,14 +217,15 @@ def _(w: Witness, at: float) -> str | None:
 
 @promise("quiet", "what is decided is done at once")
 def _(w: Witness, subject: None) -> str | None:
-    asleep = [waiter for waiter in w.told if not waiter.event.is_set()]
+    asleep = [waiter for waiter in w.told if waiter in w.driver._callers]
     w.told.clear()
     if asleep:
         return f"{len(asleep)} calls have their answer, and were not woken"
     idle = [attempt.key for attempt in w.out.values() if not attempt.begun]
     if idle:
         return f"attempts of keys {idle} were started, and nobody makes them"
-    if w.runner._inbox or w.runner._todo or w.runner.story._items:
+    driver = w.driver
+    if driver._inbox._steps or driver._actions or driver._notifier._items:
         return "inputs, actions or events are left lying about"
     return None
 
@@ -269,7 +270,7 @@ def _(w: Witness, visit: Visit) -> str | None:
     token = w.tokens.get(visit.key)
     if visit.waiter.failure is None or w.closed or token is None or token.dropped <= w.now:
         return None
-    if not token.is_valid(w.moment):
+    if not token.valid(w.now, w.wall):
         return None
     return f"a call of key {visit.key} failed, and there was a token for {token.ends - w.now:.3f} s more"
 
@@ -285,7 +286,7 @@ def _(w: Witness, call: Call) -> str | None:
     if token is None or token.key != call.key:
         return f"key {call.key} got a token that is none, or not its own"
     wall = 0.0 if w.now <= w.stepped_at + _RECHECK + _EPSILON else w.wall
-    if not token.is_valid(w.now, wall):
+    if not token.valid(w.now, wall):
         return f"key {call.key} got a token that ended {w.now - token.ends:.3f} s ago, or was rejected"
     return None
 

@@ -28,7 +28,7 @@ def _last_three() -> deque[float]:
 
 def number(account: Account) -> int:
     """Which of the scenario's keys this is."""
-    return int(account.secret.key.removeprefix(KEY))
+    return int(account.owner.credential.key.removeprefix(KEY))
 
 
 class Breach(Exception):
@@ -83,7 +83,7 @@ class Issued:
 
     def usable(self, now: float, wall: float) -> bool:
         """Whether a caller is to get it without waiting."""
-        return self.is_valid(now + self.margin, wall + self.margin) and now < self.dropped
+        return self.valid(now + self.margin, wall + self.margin) and now < self.dropped
 
 
 class Ledger:
@@ -259,7 +259,7 @@ class Ledger:
     def usable(self, key: int) -> Issued | None:
         """The token that a call of ``key`` is to get without waiting."""
         token = self.tokens.get(key)
-        return token if token is not None and token.is_usable(self.moment) else None
+        return token if token is not None and token.usable(self.now, self.wall) else None
 
     def patience_left(self, visit: Visit) -> float:
         """Seconds for which this call may still be kept; its own attempts do not count."""

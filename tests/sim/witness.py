@@ -14,7 +14,7 @@ from typing import Any
 
 from colony_pool import ColonyPool
 from colony_pool.testing.sim import SimTask
-from tests.support.private import LOCAL, Account, Outcome, Permit, Token, Waiter
+from tests.support.private import LOCAL, Account, Instant, Outcome, Permit, Token, Waiter, engine_of, listen
 from tests.support.private import actions as act
 from tests.support.private import events as ev
 
@@ -24,8 +24,8 @@ from .ledger import Attempt, Breach, Issued, Ledger, Visit, number
 from .tasks import GreenSim
 
 _INPUTS = (
-    "demand", "refresh", "cancel", "tick", "result", "code_given", "code_missing", "invalidate", "adopt", "force",
-    "close",
+    "demand", "refresh", "cancel", "tick", "result", "code_given", "code_missing", "invalidate", "token_refused",
+    "token_worked", "token_doubted", "second_factor_changed", "adopt", "force", "close",
 )  # fmt: skip
 
 
@@ -48,10 +48,10 @@ class Witness(Ledger):
     def attach(self, pool: ColonyPool) -> None:
         """Hear ``pool`` from now on."""
         self.pool = pool
-        self.runner, self.desk = pool._runner, pool._runner.dispatcher
+        self.driver, self.desk = engine_of(pool).driver, engine_of(pool).dispatcher
         for name in _INPUTS:
             setattr(self.desk, name, self._hearing(name, getattr(self.desk, name)))
-        make = self.runner._attempt
+        make = self.driver._attempt
 
         def attempt(permit: Permit) -> Outcome:
             if (begun := self.out.get(permit)) is not None:
@@ -59,8 +59,8 @@ class Witness(Ledger):
             self._workers[self.sim.current] = permit
             return make(permit)
 
-        self.runner._attempt = attempt
-        self.runner.story.listeners.append(self._overhear)
+        self.driver._attempt = attempt
+        listen(pool, self._overhear)
 
     def check(self, moment: str, subject: Any = None) -> None:
         """Ask the invariants of ``moment``."""
@@ -113,48 +113,56 @@ class Witness(Ledger):
 
         return heard
 
-    def _demanded(self, waiter: Waiter, now: float, wall: float) -> None:
+    def _demanded(self, waiter: Waiter, at: Instant, tokenless_for: float) -> None:
         self.demands += 1
         key = number(waiter.account)
-        self.visits[waiter] = Visit(waiter, key, now, self.busy(key))
+        self.visits[waiter] = Visit(waiter, key, at.monotonic, self.busy(key))
         self.note("demand", f"key {key} may wait {waiter.max_wait:g} s")
 
-    def _cancelled(self, waiter: Waiter, now: float, wall: float) -> None:
+    def _cancelled(self, waiter: Waiter, at: Instant) -> None:
         if self.visits.pop(waiter, None) is not None:
             self.calls["cancelled"] += 1
             self.note("cancel", f"key {number(waiter.account)}")
 
-    def _forced(self, state: str, now: float) -> None:
+    def _forced(self, state: str, at: Instant) -> None:
         if state == self.state:  # nothing changes, and so nothing is told; but all begins anew
             self.period += 1
             self.failures = 0
 
-    def _closing(self, now: float) -> None:
+    def _closing(self, at: Instant) -> None:
         self.closed = True
         self.note("close", "the pool")
 
-    def _invalidated(self, account: Account, rejected: Token | None, forced: bool, now: float) -> None:
+    def _invalidated(self, account: Account, at: Instant) -> None:
         key = number(account)
         token = self.tokens.get(key)
-        self.note("invalidate", f"key {key}{' after a 401' if forced else ''}")
-        if token is not None and (rejected is None or rejected.jwt == token.jwt):
-            token.dropped = now
-            self.met["401 forced a refresh"] += forced
-        if rejected is None:
-            self.refused.pop(key, None)
-            self.eras[key] += 1
+        self.note("invalidate", f"key {key}")
+        if token is not None:
+            token.dropped = at.monotonic
+        self.refused.pop(key, None)
+        self.eras[key] += 1
 
-    def _adopted(
-        self, account: Account, token: Token, now: float, wall: float, instead_of: Token | None = None
-    ) -> None:
+    def _refused(self, account: Account, refused: Token, at: Instant) -> None:
+        key = number(account)
+        token, record = self.tokens.get(key), account.record
+        # One that never worked is replaced once in a while only, and the call that met the 401 is told of it.
+        rests = at.monotonic < record.forced_at + self.desk.config.token.forced_interval
+        if token is not None and token.jwt == refused.jwt and (record.has_worked(refused) or not rests):
+            self.note("invalidate", f"key {key} after a 401")
+            token.dropped = at.monotonic
+            self.met["401 forced a refresh"] += 1
+
+    def _adopted(self, account: Account, token: Token, at: Instant, instead_of: Token | None = None) -> None:
         if account.token is None or account.token.ends < token.ends or account.token is instead_of:
             self.adopted += 1
             self.met["token from the disk"] += 1
-            ends = now + token.ends_wall - wall  # from here on a step of the wall clock prolongs nothing (G20)
+            ends = (
+                at.monotonic + token.ends_wall - at.wall
+            )  # from here on a step of the wall clock prolongs nothing (G20)
             known = Issued(token.jwt, number(account), ends, token.ends_wall, token.margin)
             self.tokens[known.key] = self.issued[token.jwt] = known
 
-    def _judged_by(self, permit: Permit, outcome: Outcome, now: float, wall: float) -> Attempt | None:
+    def _judged_by(self, permit: Permit, outcome: Outcome, at: Instant) -> Attempt | None:
         attempt, answer = self.land(permit), self._answers.pop(permit, None)
         if outcome.kind == LOCAL:
             answer = None
@@ -167,7 +175,7 @@ class Witness(Ledger):
             self.late += 1
             self.met["late answer"] += 1
             key = number(permit.account)
-            if answer is not None and answer.means == OK and self.is_usable(key) is None and not self.is_void(permit):
+            if answer is not None and answer.means == OK and self.usable(key) is None and not self.is_void(permit):
                 self.receive(key, answer)
         return attempt
 
@@ -233,7 +241,7 @@ class Witness(Ledger):
 
 _ENTER: dict[str, Callable[..., Attempt | None]] = {
     "demand": Witness._demanded, "force": Witness._forced, "cancel": Witness._cancelled, "close": Witness._closing,
-    "invalidate": Witness._invalidated, "adopt": Witness._adopted, "result": Witness._judged_by,
+    "invalidate": Witness._invalidated, "token_refused": Witness._refused, "adopt": Witness._adopted, "result": Witness._judged_by,
 }  # fmt: skip
 _MET: dict[type, str] = {
     ev.HoldStarted: "hold", ev.KeyDenied: "key refused", ev.ServerBlamed: "server refused everybody",

@@ -19,7 +19,6 @@ from prometheus_client import CollectorRegistry
 
 from colony_pool import ColonyPool
 from colony_pool.config import AUTH_TOKEN_RETRY
-from tests.support.private import Instant
 from tests.support.private import events as ev
 
 from .draw import tokens_per_second
@@ -60,7 +59,7 @@ class World:
 
     def __init__(self, scenario: Scenario, *, remember: bool = False) -> None:
         self.scenario = scenario
-        self.sim = GreenSim(Instant(scenario.seed, WALL))
+        self.sim = GreenSim(scenario.seed, WALL)
         self.server = Server(self.sim, scenario)
         self.met: Counter[str] = Counter({f"theme {scenario.theme}": 1})
         self.history: list[tuple[float, str, str]] | None = [] if remember else None
@@ -196,7 +195,7 @@ class World:
         """One call of a user; says whether it got what it wanted."""
         witness = self.witness
         witness.look()
-        call = Call(key, verb, self.now, witness.is_usable(key))
+        call = Call(key, verb, self.now, witness.usable(key))
         ask(witness.pool.agent(key_name(key)), call, max_wait)
         witness.check("return", call)
         self.note("return", f"key {key}: {call.outcome}")

@@ -9,7 +9,11 @@ without an extra, loads no more than it names.
 import ast
 import importlib
 import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from colony_pool import ColonyPool
+from colony_pool.pool import engines_of
 
 if TYPE_CHECKING:
     from colony_pool._aio.attempt import AttemptTransport
@@ -82,14 +86,19 @@ if TYPE_CHECKING:
     from colony_pool._demo.table import notes as demo_notes
     from colony_pool._demo.table import rows as demo_rows
     from colony_pool._demo.trial import Trial, burst
+    from colony_pool._driver.agent_state import AgentState
     from colony_pool._driver.attempt import Attempt
+    from colony_pool._driver.attempts import Attempts
     from colony_pool._driver.credential import Credential
     from colony_pool._driver.delivery import DeliveryQueue
     from colony_pool._driver.driver import Driver
     from colony_pool._driver.hot_path import HotPath
+    from colony_pool._driver.notifier import Notifier
     from colony_pool._driver.pybreaker_bridge import PoolBreaker
     from colony_pool._driver.token_cache import TokenCache, directory
+    from colony_pool._driver.tokens import TokenSource
     from colony_pool._driver.wakeup import WakeupTimer
+    from colony_pool._engine import Engine
     from colony_pool._runtime import threads
     from colony_pool._runtime.gevent import GeventRuntime
     from colony_pool._runtime.protocol import Runtime
@@ -117,6 +126,8 @@ if TYPE_CHECKING:
     from colony_pool._shell.loose import Loose
     from colony_pool._shell.observe import Observation
     from colony_pool._shell.transport import Transport
+    from colony_pool.agent import state_of
+    from colony_pool.pool import metrics_of
     from colony_pool.prometheus._collector import Collector
     from colony_pool.prometheus._reader import PoolNumbers
     from colony_pool.prometheus._reader import read as read_numbers
@@ -143,6 +154,16 @@ def import_line(name: str) -> str:
     """The line that imports ``name`` from its home, for a program that does not find the tests."""
     module, there = _HOMES[name]
     return f"from {module} import {there} as {name}\n"
+
+
+def engine_of(pool: ColonyPool) -> "Engine":
+    """What works behind ``pool`` at this moment."""
+    return engines_of(pool).current
+
+
+def listen(pool: ColonyPool, listener: Callable[[Any], object]) -> None:
+    """Have ``listener`` told of each event of ``pool``."""
+    engine_of(pool).driver._notifier._listeners.append(listener)
 
 
 def __getattr__(name: str) -> Any:

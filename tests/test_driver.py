@@ -1,4 +1,4 @@
-"""The runner carries out what the dispatcher decided: all of it, in order, whoever is killed (G2, G3, G24)."""
+"""The driver carries out what the dispatcher decided: all of it, in order, whoever is killed (G2, G3, G24)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.runner_bench import Bench, Flag, permit, waiter
-from tests.support.private import LOCAL, Account, Outcome
+from tests.driver_bench import Bench, Flag, permit
+from tests.support.private import LOCAL, Account, Instant, Outcome, Waiter
 from tests.support.private import actions as act
 from tests.support.private import events as ev
 
@@ -32,55 +32,47 @@ class Wire:
 
 def test_an_input_is_put_with_both_clocks_where_nothing_can_interrupt_it() -> None:
     bench = Bench()
-    assert [(5.0, 1e9)] == bench.feed()
+    assert [Instant(5.0, 1e9)] == bench.feed()
     assert bench.runtime.hurries == 1
 
 
 def test_every_kind_of_action_is_carried_out() -> None:
     bench, flag, wire = Bench(), Flag(), Wire()
-    grants: list[Any] = []
-    out, starts = permit(), permit(home="hub")
-    out.shell = wire
+    out, starts = permit(), permit()
+    bench.attempts.can_be_cancelled(out, wire)
     granted = act.TokenChanged(starts.account, None)
-    starts.account.listener = grants.append
     bench.feed(
-        act.Wake(waiter(flag)),
         act.CancelAttempt(out),
         granted,
-        act.StartAttempt(starts, None),
+        act.StartAttempt(starts, bench.wait(context="hub")),
+        act.Wake(bench.wait(flag)),
         act.MirrorToPybreaker("success"),
         EVENT,
     )
-    assert (True, 1, [granted]) == (flag.flag, wire.aborted, grants)
-    assert (["success"], [EVENT], 1) == (bench.breaker.replayed, bench.told, bench.breaker.delivered)
+    assert (True, 1, [granted]) == (flag.flag, wire.aborted, bench.changed)
+    assert (["success"], [EVENT]) == (bench.breaker.replayed, bench.told)
     assert ["hub"] == [home for _, _, home in bench.runtime.tasks]
     bench.runtime.run_one()
     assert [starts] == bench.made
-    assert [("result", starts, bench.outcome, 5.0, 1e9)] == bench.script.heard
+    assert ("result", starts, bench.outcome, Instant(5.0, 1e9)) == bench.script.heard[-1]
 
 
-def test_what_has_no_shell_is_not_aborted_and_who_does_not_listen_is_not_told() -> None:
+def test_what_has_not_begun_is_not_aborted_and_without_pybreaker_nothing_is_mirrored() -> None:
     bench, flag = Bench(breaker=None), Flag()
     bench.feed(
         act.CancelAttempt(permit()),
         act.TokenChanged(permit().account, None),
         act.MirrorToPybreaker("success"),
-        act.Wake(waiter(flag)),
+        act.Wake(bench.wait(flag)),
     )
     assert flag.flag
-
-
-def test_without_listeners_there_is_nobody_to_tell() -> None:
-    bench = Bench(listeners=None)
-    bench.feed(EVENT)
-    assert ([], []) == (bench.runner.story.listeners, bench.told)
 
 
 def test_it_is_told_in_order() -> None:
     bench = Bench()
     story: list[Any] = []
-    bench.runner.story.listeners.append(story.append)
-    bench.breaker.replay = story.append  # type: ignore[method-assign, assignment]
+    bench.listeners.append(story.append)
+    bench.breaker.mirror = story.append  # type: ignore[method-assign, assignment]
     bench.feed(EVENT, act.MirrorToPybreaker("open"), OTHER)
     assert [EVENT, "open", OTHER] == story
 
@@ -91,7 +83,7 @@ def test_g2_a_listener_that_raises_changes_nothing_and_is_logged(caplog: pytest.
     def broken(event: ev.Event) -> None:
         raise ValueError("private")
 
-    bench.runner.story.listeners.insert(0, broken)
+    bench.listeners.insert(0, broken)
     bench.feed(EVENT, OTHER)
     assert [EVENT, OTHER] == bench.told
     assert [logging.ERROR] * 2 == [record.levelno for record in caplog.records]
@@ -100,7 +92,7 @@ def test_g2_a_listener_that_raises_changes_nothing_and_is_logged(caplog: pytest.
 
 def test_g2_a_listener_may_feed_the_runner() -> None:
     bench = Bench()
-    bench.runner.story.listeners.append(lambda event: bench.feed(OTHER) if event is EVENT else None)
+    bench.listeners.append(lambda event: bench.feed(OTHER) if event is EVENT else None)
     bench.feed(EVENT)
     assert [EVENT, OTHER] == bench.told
 
@@ -108,16 +100,16 @@ def test_g2_a_listener_may_feed_the_runner() -> None:
 def test_g3_an_input_that_comes_in_the_middle_of_a_decision_is_next() -> None:
     bench, order = Bench(), []
 
-    def finaliser(now: float, wall: float) -> list[act.Action]:
+    def finaliser(at: Instant) -> list[act.Action]:
         order.append("second")
         return [OTHER]
 
-    def decision(now: float, wall: float) -> list[act.Action]:
-        bench.runner.feed(finaliser)
+    def decision(at: Instant) -> list[act.Action]:
+        bench.driver.submit(finaliser)
         order.append("first")
         return [EVENT]
 
-    bench.runner.feed(decision)
+    bench.driver.submit(decision)
     assert (["first", "second"], [EVENT, OTHER]) == (order, bench.told)
 
 
@@ -125,14 +117,14 @@ def test_a_dispatcher_that_fails_is_logged_and_the_next_input_is_served(caplog: 
     bench = Bench()
     fed: list[int] = []
 
-    def broken(now: float, wall: float) -> list[act.Action]:
+    def broken(at: Instant) -> list[act.Action]:
         if not fed:
             fed.append(1)
-            bench.runner.feed(bench.script.tick)
+            bench.driver.submit(bench.script.tick)
         raise ValueError("a bug")
 
     bench.script.says.append([EVENT])
-    bench.runner.feed(broken)
+    bench.driver.submit(broken)
     assert [EVENT] == bench.told
     words = "colony_pool: the dispatcher failed; this is a bug, please report it: ValueError"
     assert caplog.records[0].getMessage().startswith(words)
@@ -144,14 +136,14 @@ def test_g3_what_comes_from_outside_in_a_decision_passes_through_and_the_input_i
 ) -> None:
     bench, times = Bench(), [0]
 
-    def struck(now: float, wall: float) -> list[act.Action]:
+    def struck(at: Instant) -> list[act.Action]:
         times[0] += 1
         if times[0] == 1:
             raise kind("from outside")
         return [EVENT]
 
     with pytest.raises(kind, match="from outside"):
-        bench.runner.feed(struck)
+        bench.driver.submit(struck)
     assert (2, [EVENT], []) == (times[0], bench.told, caplog.records)
     bench.feed(EVENT)
     assert [EVENT, EVENT] == bench.told, "nothing is locked"
@@ -159,15 +151,15 @@ def test_g3_what_comes_from_outside_in_a_decision_passes_through_and_the_input_i
 
 def test_g3_what_cannot_be_carried_out_keeps_nothing_else_from_being_so(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "colony_pool")
-    bench, flag, gone = Bench(), Flag(), permit()
+    flag, gone = Flag(), permit()
 
-    def dead_hub(grant: Any) -> None:
+    def dead_hub(changed: Any) -> None:
         raise ValueError("its hub is gone")
 
-    gone.account.listener = dead_hub
-    bench.feed(act.TokenChanged(gone.account, None), act.Wake(waiter(flag)))
+    bench = Bench(token_changed=dead_hub)
+    bench.feed(act.TokenChanged(gone.account, None), act.Wake(bench.wait(flag)))
     assert flag.flag
-    assert ["colony_pool: Grant was not carried out"] == [record.getMessage() for record in caplog.records]
+    assert ["colony_pool: TokenChanged was not carried out"] == [record.getMessage() for record in caplog.records]
 
 
 class Emptied(deque[Any]):
@@ -179,22 +171,24 @@ class Emptied(deque[Any]):
 
 def test_g3_who_comes_too_late_for_the_last_action_still_tells_the_story() -> None:
     bench = Bench()
-    bench.runner._todo = Emptied([act.Wake(waiter(Flag()))])
+    bench.driver._actions = Emptied([act.Wake(bench.wait())])
     bench.feed(EVENT)
     assert [EVENT] == bench.told
 
 
 def test_g3_a_task_that_is_killed_here_leaves_nothing_undone() -> None:
-    bench, flag, killed = Bench(), Flag(), permit()
+    flag, killed, kills = Flag(), permit(), [1]
 
-    def kill(grant: Any) -> None:
-        killed.account.listener = None
-        bench.runner._inbox.append(lambda now, wall: [EVENT])  # another caller's, who did not get the lock
+    def kill(changed: Any) -> None:
+        if not kills:
+            return
+        kills.clear()
+        bench.driver._inbox.put(lambda at: [EVENT])  # another caller's, who did not get the lock
         raise KilledError
 
-    killed.account.listener = kill
+    bench: Bench = Bench(token_changed=kill)
     with pytest.raises(KilledError):
-        bench.feed(act.TokenChanged(killed.account, None), act.Wake(waiter(flag)))
+        bench.feed(act.TokenChanged(killed.account, None), act.Wake(bench.wait(flag)))
     assert (True, [EVENT]) == (flag.flag, bench.told)
 
 
@@ -204,24 +198,24 @@ def test_g3_an_attempt_that_is_killed_gives_its_permit_back() -> None:
     def killed(permit: Any) -> Outcome:
         raise KilledError
 
-    bench.runner._attempt = killed
+    bench.driver._attempt = killed
     bench.feed(act.StartAttempt(mine, None))
     with pytest.raises(KilledError):
         bench.runtime.run_one()
     abandoned = Outcome(LOCAL, detail="the attempt was abandoned", passing=True)
-    assert [("result", mine, abandoned, 5.0, 1e9)] == bench.script.heard
-    bench.runner.stop(1.0)
+    assert [("result", mine, abandoned, Instant(5.0, 1e9))] == bench.script.heard
+    bench.driver.stop(1.0)
     assert bench.runtime.flags[0].waits == [], "nobody works any more"
 
 
 def test_an_attempt_without_a_thread_is_given_back_and_says_why() -> None:
     bench, mine, flag = Bench(), permit(), Flag()
     bench.runtime.no_threads = True
-    bench.script.says.append([act.Wake(waiter(flag))])
+    bench.script.says.append([act.Wake(bench.wait(flag))])
     bench.feed(act.StartAttempt(mine, None))
-    [(what, of, outcome, now, wall)] = bench.script.heard
+    *_, (what, of, outcome, at) = bench.script.heard
     words = "no thread for an attempt: can't start new thread"
-    assert ("result", mine, LOCAL, words, 5.0, 1e9) == (what, of, outcome.kind, outcome.detail, now, wall)
+    assert ("result", mine, LOCAL, words, Instant(5.0, 1e9)) == (what, of, outcome.kind, outcome.detail, at)
     assert flag.flag
 
 
@@ -230,38 +224,38 @@ def test_a_probe_without_a_thread_is_passed_on_unless_the_interpreter_ends(ends:
     bench, mine = Bench(), permit()
     mine.is_probe, bench.runtime.no_threads, bench.runtime.ends = True, True, ends
     bench.feed(act.StartAttempt(mine, None))
-    [(_, _, outcome, _, _)] = bench.script.heard
+    [(_, _, outcome, _)] = bench.script.heard
     assert outcome.passing is not ends, "no other key would be granted one, either"
 
 
 def test_g9_without_a_timer_who_waits_looks_when_something_is_due() -> None:
     bench = Bench()
     bench.feed(act.WakeAt(7.0))
-    assert bench.runner.look_in(60.0) == 60.0
+    assert bench.driver.recheck_within(60.0) == 60.0
     bench.runtime.no_threads = True
     bench.feed(act.WakeAt(6.0))
-    assert bench.runner.look_in(60.0) == 1.0
-    assert bench.runner.look_in(0.5) == 0.5
+    assert bench.driver.recheck_within(60.0) == 1.0
+    assert bench.driver.recheck_within(0.5) == 0.5
 
 
 @pytest.mark.parametrize("late", [False, True])
 def test_g3_nothing_is_kept_of_a_call_that_is_gone_even_before_it_was_heard(late: bool) -> None:
-    bench, gone = Bench(), waiter(Flag())
+    bench, gone = Bench(), Waiter(Account(), 5.0)
     if late:
-        bench.runner.cancel(gone, bench.runner.feed)
-    bench.runner.demand(gone)
+        bench.driver.cancel(gone, bench.driver.submit)
+    bench.driver.request_token(gone, Flag(), None)
     if not late:
-        bench.runner.cancel(gone, bench.runner.feed)
-    assert (set(), 1 if late else 2) == (bench.runner._callers, len(bench.script.heard))
+        bench.driver.cancel(gone, bench.driver.submit)
+    assert ({}, 1 if late else 2) == (bench.driver._callers, len(bench.script.heard))
 
 
 def test_g15_a_call_whose_code_no_thread_can_ask_for_hears_of_it() -> None:
     bench, account, flag = Bench(), Account(), Flag()
     bench.runtime.no_threads = True
-    bench.script.says.append([act.Wake(waiter(flag, account))])
+    bench.script.says.append([act.Wake(bench.wait(flag))])
     bench.feed(act.AskCode(account, None))
-    [(what, of, outcome, now, wall)] = bench.script.heard
-    assert ("code_missing", account, 5.0, 1e9) == (what, of, now, wall)
+    *_, (what, of, outcome, at) = bench.script.heard
+    assert ("code_missing", account, Instant(5.0, 1e9)) == (what, of, at)
     words = "no thread for totp(): can't start new thread"
     assert (LOCAL, words, False) == (outcome.kind, outcome.detail, outcome.passing)
     assert flag.flag
@@ -269,10 +263,11 @@ def test_g15_a_call_whose_code_no_thread_can_ask_for_hears_of_it() -> None:
 
 @pytest.mark.parametrize(("home", "spawned"), [(None, 0), ("hub", 0), ("another", 1)])
 def test_a_worker_takes_the_next_attempt_with_it_if_that_may_be_made_here(home: str | None, spawned: int) -> None:
-    bench, first, second = Bench(), permit(home="hub"), permit(home=home)
+    bench, first, second = Bench(), permit(), permit()
     bench.runtime.here = "hub"
-    bench.script.says.append([act.StartAttempt(second, None)])
-    bench.feed(act.StartAttempt(first, None))
+    here, there = bench.wait(context="hub"), bench.wait(context=home)
+    bench.script.says.append([act.StartAttempt(second, there)])
+    bench.feed(act.StartAttempt(first, here))
     bench.runtime.run_one()
     assert spawned == len(bench.runtime.tasks)
     assert ([first] if spawned else [first, second]) == bench.made
@@ -292,7 +287,7 @@ def test_what_is_left_to_do_is_done_when_everybody_was_told() -> None:
     done: list[Any] = []
     first, flag = permit(), Flag()
     bench = Bench(after=lambda permit, outcome: done.append((permit, outcome, flag.flag)))
-    bench.script.says.append([act.Wake(waiter(flag))])
+    bench.script.says.append([act.Wake(bench.wait(flag))])
     bench.feed(act.StartAttempt(first, None))
     bench.runtime.run_one()
     assert [] == done, "in a task of its own"
@@ -304,11 +299,11 @@ def test_g21_what_is_left_to_do_waits_until_the_dispatcher_has_heard_of_the_outc
     """Another task may be at it just then, and what is left to do asks what has become of the key."""
     done: list[Any] = []
     bench: Bench = Bench(after=lambda permit, outcome: done.append(len(bench.script.heard)))
-    bench.feed(act.StartAttempt(permit()))
-    bench.runner._deciding.acquire(False)
+    bench.feed(act.StartAttempt(permit(), None))
+    bench.driver._inbox._lock.acquire(False)
     bench.runtime.run_one()
     assert ([], 0) == (bench.script.heard, len(bench.runtime.tasks))
-    bench.runner._deciding.release()
+    bench.driver._inbox._lock.release()
     bench.feed()
     bench.runtime.run_one()
     assert [1] == done
@@ -316,11 +311,11 @@ def test_g21_what_is_left_to_do_waits_until_the_dispatcher_has_heard_of_the_outc
 
 def test_g21_g26_stop_waits_for_what_is_left_to_do_before_it_has_begun() -> None:
     bench = Bench(after=lambda permit, outcome: None)
-    bench.feed(act.StartAttempt(permit(home="hub")))
+    bench.feed(act.StartAttempt(permit(), bench.wait(context="hub")))
     bench.runtime.here = "hub"
     bench.runtime.run_one()
     assert ["hub"] == [home for _, _, home in bench.runtime.tasks]
-    bench.runner.stop(1.0)
+    bench.driver.stop(1.0)
     idle = bench.runtime.flags[0]
     assert ([1.0], False) == (idle.waits, idle.flag)
     bench.runtime.run_one()
@@ -329,19 +324,19 @@ def test_g21_g26_stop_waits_for_what_is_left_to_do_before_it_has_begun() -> None
 
 def test_g21_g26_stop_waits_for_all_that_is_left_to_do() -> None:
     bench = Bench(after=lambda permit, outcome: None)
-    bench.feed(act.StartAttempt(permit()), act.StartAttempt(permit()))
+    bench.feed(act.StartAttempt(permit(), None), act.StartAttempt(permit(), None))
     for _ in range(3):  # both attempts, and what the first has left to do
         bench.runtime.run_one()
-    bench.runner.stop(1.0)
+    bench.driver.stop(1.0)
     assert [1.0] == bench.runtime.flags[0].waits
 
 
 def test_g26_what_is_left_to_do_and_gets_no_thread_keeps_nobody() -> None:
     bench = Bench(after=lambda permit, outcome: None)
-    bench.feed(act.StartAttempt(permit()))
+    bench.feed(act.StartAttempt(permit(), None))
     bench.runtime.no_threads = True
     bench.runtime.run_one()
-    bench.runner.stop(1.0)
+    bench.driver.stop(1.0)
     assert [] == bench.runtime.flags[0].waits
 
 
@@ -349,35 +344,35 @@ def test_g26_what_is_left_to_do_and_gets_no_thread_keeps_nobody() -> None:
 def test_settle_waits_for_its_own_actions_and_for_a_second_at_most(done_at_once: bool) -> None:
     bench, flag = Bench(), Flag()
     if not done_at_once:
-        bench.runner._deciding.acquire(False)
-    heard: list[tuple[float, float]] = []
-    bench.runner.settle(lambda now, wall: heard.append((now, wall)) or [act.Wake(waiter(flag))])  # type: ignore[func-returns-value]
+        bench.driver._inbox._lock.acquire(False)
+    heard: list[Instant] = []
+    bench.driver.submit_and_wait(lambda at: heard.append(at) or [act.Wake(bench.wait(flag))])  # type: ignore[func-returns-value]
     mark = bench.runtime.flags[-1]
     assert (done_at_once, done_at_once, [1.0]) == (flag.flag, mark.flag, mark.waits)
-    assert ([(5.0, 1e9)] if done_at_once else []) == heard
+    assert ([Instant(5.0, 1e9)] if done_at_once else []) == heard
 
 
 def test_g26_stop_waits_for_those_who_work_and_for_nobody_else() -> None:
     bench = Bench()
-    bench.runner.stop(1.0)
+    bench.driver.stop(1.0)
     idle = bench.runtime.flags[0]
     assert idle.waits == []
 
     def stop(permit: Any) -> Outcome:
-        bench.runner.stop()
-        bench.runner.stop(1.0)
+        bench.driver.stop()
+        bench.driver.stop(1.0)
         assert not idle.flag
         return bench.outcome
 
-    bench.runner._attempt = stop
-    bench.feed(act.StartAttempt(permit()))
+    bench.driver._attempt = stop
+    bench.feed(act.StartAttempt(permit(), None))
     bench.runtime.run_one()
     assert ([1.0], True) == (idle.waits, idle.flag)
 
 
 def test_g26_whoever_comes_home_before_the_end_wakes_nobody() -> None:
     bench = Bench()
-    bench.feed(act.StartAttempt(permit()))
+    bench.feed(act.StartAttempt(permit(), None))
     bench.runtime.run_one()
     assert not bench.runtime.flags[0].flag
 
@@ -387,7 +382,7 @@ def test_g26_stop_cancels_the_alarm() -> None:
     bench.feed(act.WakeAt(7.5))
     [timer] = bench.runtime.timers
     assert (2.5, False) == (timer.delay, timer.cancelled)
-    bench.runner.stop()
+    bench.driver.stop()
     assert timer.cancelled
 
 
@@ -395,17 +390,17 @@ def test_the_alarm_ticks_the_dispatcher() -> None:
     bench = Bench()
     bench.feed(act.WakeAt(7.5))
     bench.runtime.timers[0].fire()
-    assert [("tick", 5.0, 1e9)] == bench.script.heard
+    assert [("tick", Instant(5.0, 1e9))] == bench.script.heard
 
 
 def test_g24_a_forked_childs_copy_stands_still() -> None:
     bench, flag = Bench(), Flag()
     bench.feed(act.WakeAt(7.5))
-    bench.runner.after_fork()
+    bench.driver.after_fork()
     assert bench.runtime.forked
     assert bench.runtime.timers[0].cancelled
-    assert [] == bench.feed(act.Wake(waiter(flag)), EVENT)
-    bench.runner._todo.append(act.Wake(waiter(flag)))
-    bench.runner.story.add(EVENT)
+    assert [] == bench.feed(act.Wake(bench.wait(flag)), EVENT)
+    bench.driver._actions.append(act.Wake(bench.wait(flag)))
+    bench.driver._notifier.add(EVENT)
     bench.feed()
     assert (False, [], 1) == (flag.flag, bench.told, len(bench.runtime.timers))

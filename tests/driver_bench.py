@@ -6,7 +6,18 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from tests.support.private import Account, Driver, Flight, Outcome, Permit, Waiter
+from tests.support.private import (
+    AT_ONCE,
+    Account,
+    Attempts,
+    Driver,
+    Flight,
+    Instant,
+    Notifier,
+    Outcome,
+    Permit,
+    Waiter,
+)
 from tests.support.private import actions as act
 
 
@@ -146,24 +157,24 @@ class Script:
         self.heard.append(heard)
         return self.says.popleft() if self.says else []
 
-    def demand(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
-        return self._answer("demand", waiter, now, wall)
+    def demand(self, waiter: Waiter, at: Instant, *, tokenless_for: float = 0.0) -> list[act.Action]:
+        return self._answer("demand", waiter, at)
 
-    def result(self, permit: Permit, outcome: Outcome, now: float, wall: float) -> list[act.Action]:
-        return self._answer("result", permit, outcome, now, wall)
+    def result(self, permit: Permit, outcome: Outcome, at: Instant) -> list[act.Action]:
+        return self._answer("result", permit, outcome, at)
 
-    def tick(self, now: float, wall: float) -> list[act.Action]:
-        return self._answer("tick", now, wall)
+    def tick(self, at: Instant) -> list[act.Action]:
+        return self._answer("tick", at)
 
-    def mend(self, callers: Any, asked: Any, now: float, wall: float) -> list[act.Action]:
+    def mend(self, callers: Any, asked: Any, at: Instant) -> list[act.Action]:
         return []
 
-    def cancel(self, waiter: Waiter, now: float, wall: float) -> list[act.Action]:
+    def cancel(self, waiter: Waiter, at: Instant) -> list[act.Action]:
         waiter.done = True
-        return self._answer("cancel", waiter, now, wall)
+        return self._answer("cancel", waiter, at)
 
-    def code_missing(self, account: Account, outcome: Outcome, now: float, wall: float) -> list[act.Action]:
-        return self._answer("code_missing", account, outcome, now, wall)
+    def code_missing(self, account: Account, outcome: Outcome, at: Instant) -> list[act.Action]:
+        return self._answer("code_missing", account, outcome, at)
 
 
 class Pybreaker:
@@ -174,7 +185,7 @@ class Pybreaker:
         self.listeners: list[object] = []
         self.delivered = 0
 
-    def replay(self, what: str) -> None:
+    def mirror(self, what: str) -> None:
         self.replayed.append(what)
 
     def deliver(self) -> None:
@@ -189,32 +200,41 @@ class Bench:
         self.told: list[Any] = []
         self.made: list[Permit] = []
         self.outcome = Outcome("ok", 200, jwt="j", life=60.0)
-        parts = {"breaker": self.breaker, "listeners": [self.told.append], **parts}
+        self.attempts = Attempts()
+        self.changed: list[act.TokenChanged] = []
+        self.listeners: list[Callable[[Any], object]] = [self.told.append]
+        breaker: Any = parts.pop("breaker", self.breaker)
+        runtime: Any = self.runtime
+        notifier = Notifier(runtime, breaker, parts.pop("listeners", self.listeners), AT_ONCE)
+        parts = {
+            "ask_code": lambda account: None, "token_changed": self.changed.append, "after": None, "store": None,
+            "lines": AT_ONCE, **parts,
+        }  # fmt: skip
         dispatcher: Any = self.script
-        self.runner = Driver(dispatcher, self.runtime, self.attempt, **parts)
+        self.driver = Driver(dispatcher, runtime, notifier, self.attempts, self.attempt, **parts)
 
     def attempt(self, permit: Permit) -> Outcome:
         self.made.append(permit)
         return self.outcome
 
-    def feed(self, *actions: act.Action) -> list[tuple[float, float]]:
+    def feed(self, *actions: act.Action) -> list[Instant]:
         """One input that the dispatcher answers with ``actions``; what it was told of the time."""
-        clocks: list[tuple[float, float]] = []
+        clocks: list[Instant] = []
 
-        def step(now: float, wall: float) -> list[act.Action]:
-            clocks.append((now, wall))
+        def step(at: Instant) -> list[act.Action]:
+            clocks.append(at)
             return list(actions)
 
-        self.runner.feed(step)
+        self.driver.submit(step)
         return clocks
 
+    def wait(self, event: Flag | None = None, context: Hashable | None = None) -> Waiter:
+        """A caller that the driver knows, and whom the dispatcher has heard."""
+        caller = Waiter(Account(), 5.0)
+        self.driver.request_token(caller, event or Flag(), context)
+        caller.joined = 0.0
+        return caller
 
-def waiter(event: Flag | None = None, account: Account | None = None) -> Waiter:
-    return Waiter(account or Account(), 5.0, event, None)
 
-
-def permit(home: Hashable | None = None, account: Account | None = None, *, is_probe: bool = False) -> Permit:
-    flight = Flight(account or Account(), 0.0)
-    passenger = Waiter(flight.account, 5.0, None, home)
-    flight.join(passenger, 0.0, 5.0)
-    return Permit(flight, 0.0, 30.0, generation=0, is_probe=is_probe)
+def permit(account: Account | None = None, *, is_probe: bool = False) -> Permit:
+    return Permit(Flight(account or Account(), 0.0), 0.0, 30.0, is_probe=is_probe)

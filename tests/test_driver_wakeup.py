@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.runner_bench import Bench, Later, StillRuntime
+from tests.driver_bench import Bench, Later, StillRuntime
 from tests.support.private import WakeupTimer
 from tests.support.private import actions as act
 
