@@ -31,9 +31,8 @@ async def until(condition: Callable[[], object], what: str = "a condition") -> N
 
 def nothing_is_left(pool: cp.AsyncColonyPool) -> bool:
     desk, bulkhead = engine_of(pool.pool).dispatcher, engine_of(pool.pool).transport.bulkhead
-    return (desk.waiters.count, desk.waiters.flights, desk.in_flight.probe, bulkhead.in_use, bulkhead.waiting, len(pool.waiting)) == (
-        0, {}, None, 0, 0, 0,
-    )  # fmt: skip
+    left = (desk.waiters.count, desk.waiters.flights, desk.in_flight.probe)
+    return left == (0, {}, None) and 0 == bulkhead.in_use == bulkhead.waiting == len(pool.waiting)
 
 
 def sockets() -> set[int]:

@@ -68,8 +68,9 @@ with made() as pool:
     pool.agent("col_a").token()
     pool.breaker.open()
     pool.breaker.close()
-    until(lambda: metrics_of(pool).journal.count("breaker_transitions_total") == 2)  # told after who has asked goes on
-    print(metrics_of(pool).journal.count("attempts_total", "ok"), metrics_of(pool).journal.count("breaker_transitions_total"))
+    count = metrics_of(pool).journal.count
+    until(lambda: count("breaker_transitions_total") == 2)  # told after who has asked goes on
+    print(count("attempts_total", "ok"), count("breaker_transitions_total"))
     os.mkdir(DIR)
     print(until(lambda: shown() == 1.0))
 """

@@ -108,7 +108,7 @@ class Dispatcher:
             )  # fmt: skip
         self.results = Results(
             config, out, self.breaker, self.limiter, self.retry_budget, self.luck, self.rate_limit, self.denials,
-            self.codes, self.queue, self.history, self.in_flight, self.tokens, self.waiters, self.transitions,
+            self.queue, self.history, self.in_flight, self.tokens, self.waiters, self.transitions,
             self.coordinator, rand, has_begun,
         )  # fmt: skip
         self.admission = Admission(

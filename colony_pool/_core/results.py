@@ -15,7 +15,6 @@ from . import events as ev
 from .account import QUICK_WITHIN, Account
 from .backoff import jittered
 from .breaker import CircuitBreaker
-from .codes import CodeRequests
 from .coordinator import Coordinator, NullCoordinator
 from .denials import CODE_REFUSED, DenialCache, next_window
 from .failure import Failure, from_outcome
@@ -46,7 +45,7 @@ class Results:
 
     def __init__(
         self, config: DeskConfig, outbox: Outbox, breaker: CircuitBreaker, limiter: ConcurrencyLimiter,
-        budget: RetryBudget, luck: Luck, rate_limit: RateLimit, denials: DenialCache, codes: CodeRequests, queue: Queue,
+        budget: RetryBudget, luck: Luck, rate_limit: RateLimit, denials: DenialCache, queue: Queue,
         history: EndpointHistory, in_flight: InFlight, tokens: Tokens, waiters: Waiters, transitions: Transitions,
         coordinator: Coordinator | NullCoordinator, rand: Callable[[], float], has_begun: Callable[[Permit], bool],
     ) -> None:  # fmt: skip
@@ -58,7 +57,6 @@ class Results:
         self._luck = luck
         self._rate_limit = rate_limit
         self._denials = denials
-        self._codes = codes
         self._queue = queue
         self._history = history
         self._in_flight = in_flight

@@ -3,19 +3,24 @@
 Its ``call`` holds one lock for the whole guarded call (50 calls of 100 ms take 5 s), and half-open lets
 every caller of ``calling`` through, so it is never put around I/O. Instead each decision of the dispatcher is
 *mirrored* into it in no time, and what an operator does to it (``open``, ``half_open``, ``close``) steers
-the dispatcher. Users' listeners are told by a task of their own: pybreaker loses a trip when a listener raises, one that
-calls back into the pool must not do so under its lock, and one that hangs must hold up no call.
+the dispatcher. Users' listeners are told by a task of their own: pybreaker loses a trip when a listener raises, one
+that calls back into the pool must not do so under its lock, and one that hangs must hold up no call.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import pybreaker
+try:
+    import pybreaker
+except RuntimeError:  # it imports redis, if there is one, and redis cannot be imported while the interpreter ends
+    sys.modules["redis"] = None  # type: ignore[assignment]
+    import pybreaker
 
 from .._core import actions as act
 from .._core.events import CLOSED, HALF_OPEN, OPEN
@@ -100,7 +105,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         self._operate(super().close, CLOSED)
 
     def call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """As pybreaker's, which holds its lock over the whole call; what the pool does meanwhile is followed then."""
+        """As pybreaker's, which holds its lock over the whole call; what is decided meanwhile is followed then."""
         notice_fork()
         try:
             return super().call(func, *args, **kwargs)
@@ -119,7 +124,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         return answer
 
     def mirror(self, what: str) -> None:
-        """Follow the dispatcher: ``success``, ``failure``, ``open``, ``half_open`` or ``close``; ``deliver`` tells it."""
+        """Follow the dispatcher: ``success``, ``failure``, ``open``, ``half_open`` or ``close``."""
         if what == act.SUCCESS and not self.fail_counter and not self.listeners and self.current_state == CLOSED:
             return  # a success after a success changes nothing and nobody listens: not worth its 5 us
         self._pending.append(what)
@@ -159,7 +164,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
             self._state_storage.reset_counter()
 
     def begin_anew(self) -> None:
-        """For a new dispatcher, in a forked child for one: a lock that nobody holds, and closed. Listeners stay, untold."""
+        """For a new dispatcher, in a forked child for one: a free lock, and closed. Listeners stay, untold."""
         self._lock = threading.RLock()
         self._pending.clear()
         self._mirroring = False

@@ -106,7 +106,7 @@ class TokenSource:
         return token.jwt
 
     def request(self, key: AgentState, waiter: Waiter, event: Wakeable, context: Hashable | None) -> None:
-        """Have ``event`` set, which lives in ``context``, once ``waiter`` has a token or a failure; reads the disk."""
+        """Have ``event``, which lives in ``context``, set once ``waiter`` is answered; reads the disk."""
         self._driver.request_token(waiter, event, context, tokenless_for=self._tokenless_for(key))
 
     def look_on_disk(self, key: AgentState) -> None:

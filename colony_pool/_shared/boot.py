@@ -1,6 +1,6 @@
 """A clock that all processes of a host read alike, that nobody can set, and that says when the host was started anew.
 
-On Linux it is ``CLOCK_BOOTTIME``, which runs on while the machine sleeps, and the kernel's boot id. HandledElsewhere the
+On Linux it is ``CLOCK_BOOTTIME``, which runs on while the machine sleeps, and the kernel's boot id. Elsewhere the
 monotonic clock is the best there is: it counts from the start of the machine, too, but may rest while that sleeps.
 There is no boot id, so a record is taken for one of an earlier start when it is newer than the clock.
 """

@@ -167,7 +167,13 @@ SURVIVORS: tuple[Survivor, ...] = (
         "if not flight.has_no_waiters and (was_background or flight.deadline() <= before):",
     ),
     *because(_STAMP, CORE + "queue.py", "Queue.take", "flight.heap_version += 1", "flight.heap_version += 2"),
-    *because(_STAMP, CORE + "queue.py", "Queue.take_for_probe", "best[5].heap_version += 1", "best[5].heap_version += 2"),
+    *because(
+        _STAMP,
+        CORE + "queue.py",
+        "Queue.take_for_probe",
+        "best[5].heap_version += 1",
+        "best[5].heap_version += 2",
+    ),
     *because(_STAMP, CORE + "queue.py", "Queue.drop", "flight.heap_version += 1", "flight.heap_version += 2"),
     *because(_STAMP, CORE + "queue.py", "Queue.put", "flight.heap_version += 1", "flight.heap_version += 2"),
     *because(

@@ -84,7 +84,8 @@ def _(world: World) -> str | None:
 def _(world: World) -> str | None:
     desk = world.witness.desk
     if desk.in_flight.permits or desk.waiters.flights or desk.waiters.count or desk.in_flight.probe is not None:
-        return f"{len(desk.in_flight.permits)} attempts, {len(desk.waiters.flights)} flights and {desk.waiters.count} calls are left at the desk"
+        attempts, flights = len(desk.in_flight.permits), len(desk.waiters.flights)
+        return f"{attempts} attempts, {flights} flights and {desk.waiters.count} calls are left"
     tasks = sorted(task.name for task in world.sim.greens)
     if tasks:
         return f"{len(tasks)} tasks are left: {', '.join(tasks[:5])}"

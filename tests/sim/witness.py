@@ -75,7 +75,7 @@ class Witness(Ledger):
 
     def look(self) -> None:
         """Look at the clocks."""
-        self.moment = self.sim.monotonic(), self.sim.now()
+        self.now, self.wall = self.sim.monotonic(), self.sim.now()
 
     # -- the wire -------------------------------------------------------------------------------------
 
@@ -241,7 +241,8 @@ class Witness(Ledger):
 
 _ENTER: dict[str, Callable[..., Attempt | None]] = {
     "demand": Witness._demanded, "force": Witness._forced, "cancel": Witness._cancelled, "close": Witness._closing,
-    "invalidate": Witness._invalidated, "token_refused": Witness._refused, "adopt": Witness._adopted, "result": Witness._judged_by,
+    "invalidate": Witness._invalidated, "token_refused": Witness._refused,
+    "adopt": Witness._adopted, "result": Witness._judged_by,
 }  # fmt: skip
 _MET: dict[type, str] = {
     ev.HoldStarted: "hold", ev.KeyDenied: "key refused", ev.ServerBlamed: "server refused everybody",
