@@ -195,11 +195,9 @@ class ColonyPool:
         self._link = self._shared.link(desk, self._runtime, name=self.name, cache=self._cache)
         total = self._config.timeout.total
         attempt = Attempt(self._transport, self._runtime, base_path + _TOKEN_PATH, total, self._claim, self.lines)
-        alone = self._transport_given is None and self._link is None
         self._runner = Runner(
             desk, self._runtime, attempt, self.breaker, [self._note],
-            self._follow_up if self._cache or self._link else None, attempt.swift if alone else None,
-            attempt.ask_code, self.lines,
+            self._follow_up if self._cache or self._link else None, attempt.ask_code, self.lines,
         )  # fmt: skip
         if self._link is not None:
             self._link.feed, self._runner.carry = self._runner.feed, self._link.carry

@@ -63,7 +63,6 @@ class StillRuntime:
     def __init__(self) -> None:
         self.time, self.wall = 5.0, 1e9
         self.here: Hashable | None = None
-        self.kills = False  # whether tasks can be killed at any moment
         self.no_threads = self.ends = False
         self.tasks: deque[tuple[Callable[..., object], tuple[Any, ...], Hashable | None]] = deque()
         self.timers: list[Later] = []
@@ -91,9 +90,6 @@ class StillRuntime:
 
     def may_wait(self) -> bool:
         return True
-
-    def killable(self) -> bool:
-        return self.kills
 
     def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
         if self.no_threads:

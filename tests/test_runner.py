@@ -237,7 +237,7 @@ def test_g3_nothing_is_kept_of_a_call_that_is_gone_even_before_it_was_heard(late
     bench, gone = Bench(), waiter(Flag())
     if late:
         bench.runner.cancel(gone, bench.runner.feed)
-    bench.runner.demand_elsewhere(gone)
+    bench.runner.demand(gone)
     if not late:
         bench.runner.cancel(gone, bench.runner.feed)
     assert (set(), 1 if late else 2) == (bench.runner._callers, len(bench.script.heard))

@@ -167,7 +167,7 @@ class AsyncAgent:
                 found.append(jwt)
                 flag.set()
             else:  # whoever was cancelled meanwhile asks for nothing
-                runner.demand_elsewhere(waiter)
+                runner.demand(waiter)
 
         looking = asyncio.get_running_loop().call_later(look_after(patience), lambda: runner.post(desk.tick))
         self._view._parked.add(flag)

@@ -217,10 +217,6 @@ class GeventRuntime:
         greenlet.rawlink(ended)
         greenlet.start()
 
-    def killable(self) -> bool:
-        """Any greenlet may be killed."""
-        return True
-
     def may_wait(self) -> bool:
         """Any greenlet but a hub."""
         return not isinstance(gevent.getcurrent(), gevent.hub.Hub)

@@ -69,9 +69,6 @@ class Runtime(Protocol):
         The task does not die with its spawner. ``fn`` must not raise.
         """
 
-    def killable(self) -> bool:
-        """Say whether the current task can end at any moment: it is killed, or a signal handler raises in it."""
-
     def may_wait(self) -> bool:
         """Say whether the current task can wait: a gevent hub cannot, and signal handlers run there."""
 

@@ -127,17 +127,13 @@ class ThreadRuntime:
         """Run ``fn()`` on a worker thread, as any other task."""
         self._workers.submit(fn)
 
-    def killable(self) -> bool:
-        """Only the main thread, where Ctrl-C may raise between any two steps."""
-        return threading.get_ident() == threading.main_thread().ident
-
     def may_wait(self) -> bool:
         """Any thread can."""
         return True
 
     def unhurried(self, fn: Callable[[], object]) -> None:
-        """Run ``fn()`` on a worker if this is the main thread."""
-        if not self.killable() or sys.is_finalizing():
+        """Run ``fn()`` on a worker if this is the main thread, where Ctrl-C may raise between any two steps."""
+        if threading.get_ident() != threading.main_thread().ident or sys.is_finalizing():
             fn()
             return
         done = _Flag()

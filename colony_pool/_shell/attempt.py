@@ -17,7 +17,7 @@ from .connections import BUSY, EXHAUSTED
 from .credential import CodeSpent, Credential
 from .log import AT_ONCE, Lines
 from .reply import without_secrets
-from .transport import Abort, BadReply, NetworkFailure, NoIdleConnection, Transport
+from .transport import Abort, BadReply, NetworkFailure, Transport
 
 MAX_TOKEN_ANSWER = 65_536
 _HEADERS = {"Content-Type": "application/json"}
@@ -51,18 +51,6 @@ class Attempt:
         """Use ``permit`` once. Never raises for anything that the endpoint, the network or a callback did."""
         if self._claim is not None and permit.alive and (elsewhere := self._claim(permit)) is not None:
             return Outcome(LOCAL, detail="another process has asked for this key", elsewhere=elsewhere)
-        outcome = self._make(permit, idle_only=False)
-        assert outcome is not None  # noqa: S101 - a connection can be opened
-        return outcome
-
-    def swift(self, permit: Permit) -> Outcome | None:
-        """Use ``permit`` once, but only if there is nothing to wait for that has no end of its own.
-
-        That is the look-up of a name, and the user's callable. Else ``None``: nothing was done.
-        """
-        return None if permit.account.totp else self._make(permit, idle_only=True)
-
-    def _make(self, permit: Permit, *, idle_only: bool) -> Outcome | None:
         credential: Credential = permit.account.secret
         permit.began = not isinstance(self._transport, Transport)  # a transport of the user's own does not tell
         abort = permit.shell = Abort(lambda: _began(permit))
@@ -72,12 +60,8 @@ class Attempt:
         if code is None and permit.account.totp:
             return _OTHER_CODE
         try:
-            return self._send(permit, credential, code, abort, idle_only)
-        except NoIdleConnection:
-            return None
-        except Exception as error:
-            if idle_only:  # the caller's own task: somebody has interrupted it
-                raise
+            return self._send(permit, credential, code, abort)
+        except Exception as error:  # noqa: BLE001 - the task was killed with it, or this is a bug
             return self._failed(permit, error)
         finally:
             permit.shell = None
@@ -96,21 +80,17 @@ class Attempt:
             return Outcome(LOCAL, detail="totp() raised", local_error=error)
         return None
 
-    def _send(
-        self, permit: Permit, credential: Credential, code: str | None, abort: Abort, idle_only: bool
-    ) -> Outcome:
+    def _send(self, permit: Permit, credential: Credential, code: str | None, abort: Abort) -> Outcome:
         fields = {"api_key": credential.key} | ({"totp_code": code} if code is not None else {})
         body = json.dumps(fields).encode()
         if code is not None:
             # Spent before it is sent: a kill in between must not lead to the same code being sent twice.
             credential.burn(code, self._runtime.monotonic())
         burnt = code is not None
-        swift = {"idle_only": True} if idle_only else {}  # a transport of the user's own is never asked for it
         try:
             reply = self._transport.send(
                 "POST", self._path, headers=_HEADERS, body=body, total=min(permit.timeout + _GRACE, self._total),
                 max_body=MAX_TOKEN_ANSWER, abort=abort, priority=True, once=burnt, fresh=burnt,
-                **swift,
             )  # fmt: skip
         except NetworkFailure as failure:
             return _unanswered(failure, burnt and failure.sent, is_probe=permit.is_probe)

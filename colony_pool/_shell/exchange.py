@@ -63,10 +63,6 @@ class BadReply(Exception):
         self.reason = reason
 
 
-class NoIdleConnection(Exception):
-    """There is no idle connection, or it was dead; and this request was not to open one. It has had no answer."""
-
-
 class Abort:
     """Ends a send from another task: its wait for a slot ends, its socket is shut down, or never opened.
 
@@ -134,7 +130,6 @@ class Request:
     max_body: int
     once: bool  # may not be sent again, not even when an idle connection turns out to be dead
     fresh: bool  # needs a connection that cannot turn out to be dead
-    idle_only: bool = False  # may not open one
 
 
 class Exchange:
@@ -177,17 +172,13 @@ class Exchange:
                     if not (self._again and self._stale):
                         raise
                     self._again, self._fresh = False, True  # other idle ones may be as dead as this
-                    if self._request is not None and self._request.idle_only:
-                        raise NoIdleConnection from None
         finally:
             self._request = None  # no traceback of ours holds a secret
 
     def _once(self, pool: Any) -> Reply:
         request = self._request
         assert request is not None  # noqa: S101 - it goes when ``run`` ends
-        conn = self.pools.take(pool, idle_only=request.idle_only)
-        if conn is None:
-            raise NoIdleConnection
+        conn = self.pools.take(pool)
         reused = conn.sock is not None and not self._fresh
         done = self._sent = False
         try:

@@ -43,12 +43,10 @@ class Pools:
                 self.close()
         return entry[1]
 
-    def take(self, pool: Any, *, idle_only: bool = False) -> Any:
-        """A connection of ``pool``, connected or not; ``None`` instead of one that is not if ``idle_only``."""
+    def take(self, pool: Any) -> Any:
+        """A connection of ``pool``, connected or not."""
         conn = take(pool)
         if conn.sock is None:
-            if idle_only:
-                return None
             self._known.add(conn)
             self.count_opened()
         return conn

@@ -6,8 +6,7 @@ another, no greenlet switches while it holds the lock, and a finaliser that runs
 and cancels its call cannot deadlock with the decision it interrupted.
 
 An attempt is made by a worker, not by the caller that waits for it: killing a caller must not kill what others
-wait for, too. A caller that nothing can kill, a thread that is not the main one, makes the attempt that its own
-demand starts, if that is sure not to outlive its deadline: it saves two changes of thread a token.
+wait for, too.
 
 Actions wait in queues of their own until somebody carries them out: a caller that is killed between a
 decision and its execution loses nothing, since the next one through here picks the rest up. What listeners
@@ -75,7 +74,6 @@ class Runner:
         breaker: pybreaker, if there is one to tell.
         listeners: told of each event.
         after: what is left to do once everybody was told of an outcome, in a task of its own: it may block.
-        swift: makes one attempt if that is sure to end by its deadline, else returns ``None`` and has done nothing.
         lines: writes lines of the log, which must keep nobody.
     """
 
@@ -87,7 +85,6 @@ class Runner:
         breaker: Breaker | None = None,
         listeners: list[Callable[[Event], object]] | None = None,
         after: Callable[[Permit, Outcome], object] | None = None,
-        swift: Callable[[Permit], Outcome | None] | None = None,
         ask_code: Callable[[Account], Outcome | None] = lambda account: None,
         lines: Lines = AT_ONCE,
     ) -> None:
@@ -98,7 +95,6 @@ class Runner:
         self._attempt = attempt
         self._ask_code = ask_code
         self._after = after
-        self._swift = swift
         self._inbox: deque[Step] = deque()
         self._todo: deque[_ToDo] = deque()
         self._deciding = runtime.lock()  # guards dispatcher
@@ -130,23 +126,6 @@ class Runner:
         self._hands.send(self._work_off)
 
     def demand(self, waiter: Waiter) -> None:
-        """Put the demand of ``waiter`` to the dispatcher, and perhaps make the attempt that answers it."""
-        if self._swift is None or self.runtime.killable():
-            self.demand_elsewhere(waiter)
-            return
-        self._callers.add(waiter)
-        self._inbox.append(lambda now, wall: self._demand(waiter, now, wall))
-        try:
-            self._decide()
-            mine = self._carry_out(takes=lambda permit: permit.account is waiter.account and not permit.is_probe)
-            if mine is not None:
-                self._work(mine, self._make_my_own)
-        except BaseException:  # interrupted: what others have left to this task must not wait for the next one
-            self._struck = True
-            self._work_off()
-            raise
-
-    def demand_elsewhere(self, waiter: Waiter) -> None:
         """Put the demand of ``waiter`` to the dispatcher; another task makes the attempt that answers it."""
         self._callers.add(waiter)
         self.feed(lambda now, wall: self._demand(waiter, now, wall))
@@ -300,7 +279,7 @@ class Runner:
             return  # it was carried out before
         permit.began = False  # until there is a thread for it
         try:
-            self.runtime.spawn(self._work, permit, self._make_all, home=permit.home)
+            self.runtime.spawn(self._work, permit, home=permit.home)
         except RuntimeError as error:  # the system grants no thread
             passes = permit.is_probe and not self.runtime.is_ending()
             outcome = Outcome(LOCAL, detail=f"no thread for an attempt: {error}", passing=passes)
@@ -330,18 +309,15 @@ class Runner:
                 self._inbox.append(lambda now, wall: self.dispatcher.code_missing(account, why, now, wall))
             self._work_off()
 
-    def _work(self, permit: Permit, make: Callable[[Permit], object]) -> None:
+    def _work(self, permit: Permit) -> None:
         if not permit.alive or not self._working.setdefault(permit, Turn()).acquire(False):
             return  # it was carried out before
         permit.began = True
         try:
-            made = make(permit)
+            self._make_all(permit)
         finally:
             self._working.pop(permit, None)
             self._rest()
-        if made is False:  # this task has not tried: another one does
-            self._start(permit)
-            self._carry_out()  # what came of the want of a thread
 
     @property
     def _at_work(self) -> bool:
@@ -355,30 +331,21 @@ class Runner:
         """Make attempts until there is none to take over."""
         try:
             while permit is not None:
-                self._make(permit, self._attempt)
+                self._make(permit)
                 permit = self._carry_out(takes=self._is_here)
         except BaseException:  # killed: what it leaves must not wait for the next one
             self._struck = True
             self._work_off()
             raise
 
-    def _make_my_own(self, permit: Permit) -> bool:
-        """Make the attempt that this caller waits for; nothing else may keep it. False if another task has to."""
-        assert self._swift is not None  # noqa: S101 - else nobody comes here
-        made = self._make(permit, self._swift)
-        self._carry_out()
-        return made
-
-    def _make(self, permit: Permit, attempt: Callable[[Permit], Outcome | None]) -> bool:
-        """Make an attempt and put its outcome to the dispatcher; False if there is none."""
-        outcome: Outcome | None = Outcome(LOCAL, detail="the attempt was abandoned", passing=True)
+    def _make(self, permit: Permit) -> None:
+        """Make an attempt and put its outcome to the dispatcher."""
+        outcome = Outcome(LOCAL, detail="the attempt was abandoned", passing=True)
         try:
-            outcome = attempt(permit)
+            outcome = self._attempt(permit)
         finally:
-            if (verdict := outcome) is not None:
-                self._inbox.append(lambda now, wall: self._hear(permit, verdict, now, wall))
-                self._decide()
-        return outcome is not None
+            self._inbox.append(lambda now, wall: self._hear(permit, outcome, now, wall))
+            self._decide()
 
     def _hear(self, permit: Permit, outcome: Outcome, now: float, wall: float) -> list[act.Action]:
         actions = self.dispatcher.result(permit, outcome, now, wall)

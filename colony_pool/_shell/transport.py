@@ -16,12 +16,12 @@ from .._version import __version__
 from ..config import Timeout
 from .bulkhead import Bulkhead, Ticket
 from .connections import BUSY, EXHAUSTED
-from .exchange import Abort, BadReply, Exchange, NetworkFailure, NoIdleConnection, Reply, Request, forked
+from .exchange import Abort, BadReply, Exchange, NetworkFailure, Reply, Request, forked
 from .loose import Loose
 from .pools import Pools
 from .url import check_proxy
 
-__all__ = ["Abort", "BadReply", "NetworkFailure", "NoIdleConnection", "Reply", "Transport"]
+__all__ = ["Abort", "BadReply", "NetworkFailure", "Reply", "Transport"]
 
 _NO_NAME = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _NO_VALUE = re.compile(r"[^\t\x20-\x7e]")
@@ -71,7 +71,6 @@ class Transport:
         priority: bool = False,
         once: bool = True,
         fresh: bool = False,
-        idle_only: bool = False,
     ) -> Reply:
         """Send one request and read the whole answer within ``total`` seconds.
 
@@ -83,7 +82,6 @@ class Transport:
             priority: jump the queue for a slot.
             once: never send it again; else once more, on a new connection, when an idle one turns out to be dead.
             fresh: use a new connection.
-            idle_only: use no new one; ``NoIdleConnection`` when there is none at rest.
 
         Raises ``NetworkFailure`` (no answer), ``BadReply`` (none that is one), ``ValueError`` (a header cannot be).
         """
@@ -96,7 +94,7 @@ class Transport:
                 raise forked(sent=False)
             if abort.aborted or self._pools.closed:
                 raise NetworkFailure("aborted", "given up before it began", sent=False)
-            request = Request(method, path, sent, body, deadline, max_body, once, fresh, idle_only)
+            request = Request(method, path, sent, body, deadline, max_body, once, fresh)
             exchange = Exchange(self._pools, request, abort, self._timeout, self._call_later, self._look_up_begins)
             # Its token tells whose request it is.
             return self._in_turn(exchange, abort, deadline, priority, hash(headers.get("Authorization")))

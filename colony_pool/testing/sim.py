@@ -91,10 +91,6 @@ class SimRuntime:
         """Run ``fn(*args)`` in a new task."""
         self.task(lambda: fn(*args))
 
-    def killable(self) -> bool:
-        """Any task may be killed."""
-        return True
-
     def may_wait(self) -> bool:
         """Any task can, and nobody else."""
         return self._running is not None
