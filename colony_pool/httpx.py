@@ -9,8 +9,8 @@ import httpx
 
 from ._aio.agent import AsyncAgent
 from ._aio.shared import async_agent
+from ._http.url import belongs
 from ._shell.api import token_refused
-from ._shell.url import belongs
 from .agent import Agent, Replays
 
 __all__ = ["ColonyAuth"]

@@ -17,6 +17,8 @@ from ._core.failure import closed
 from ._core.journal import Journal
 from ._core.outcome import DENIED, Outcome
 from ._core.view import Elsewhere
+from ._http.transport import Transport
+from ._http.url import check_base_url
 from ._runtime.protocol import Runtime
 from ._runtime.select import gevent_has_patched, make_runtime
 from ._shared.option import Shared
@@ -28,16 +30,14 @@ from ._shell.credential import Credential, Totp
 from ._shell.fork import notice_fork, renew_in_children
 from ._shell.handles import Handles
 from ._shell.log import EventLog, Lines
-from ._shell.loose import Loose
 from ._shell.mailbox import Mailbox
 from ._shell.observe import Observation, Observer, check_name
 from ._shell.once import Once
 from ._shell.runner import Runner
 from ._shell.token_cache import TokenCache
-from ._shell.transport import Transport
 from ._shell.unsaved import Unsaved
-from ._shell.url import check_base_url
 from ._version import __version__
+from ._weakset import ThreadSafeWeakSet
 from .agent import Agent
 from .config import (
     AUTH_TOKEN_RETRY,
@@ -159,7 +159,7 @@ class ColonyPool:
         self._closed = False
         self._is_over = False  # nothing is left to close
         self._turning = Once()
-        self._at_close: Loose[Any] = Loose()  # whose ``end()`` is called
+        self._at_close: ThreadSafeWeakSet[Any] = ThreadSafeWeakSet()  # whose ``end()`` is called
         self._metrics_servers = MetricsServers()
         self._registry = registry
         self._exporter: Exporter | None = None

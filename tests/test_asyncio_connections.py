@@ -18,7 +18,7 @@ from colony_pool.testing import FakeColony
 from tests.aio import fast, nothing_is_left, sockets, until
 from tests.conftest import until as at_last
 from tests.support.private import LoopDoor as Door
-from tests.support.private import Loose
+from tests.support.private import ThreadSafeWeakSet
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def test_what_is_known_may_be_listed_while_others_add_to_it() -> None:
     class Thing:
         pass
 
-    known, kept = Loose[Thing](), [Thing()]
+    known, kept = ThreadSafeWeakSet[Thing](), [Thing()]
     known.add(kept[0])
 
     def another(*_: object) -> Any:

@@ -26,7 +26,7 @@ class Wire:
     def __init__(self) -> None:
         self.aborted = 0
 
-    def abort(self) -> None:
+    def cancel(self) -> None:
         self.aborted += 1
 
 

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .._core.failure import closed
+from .._http.failures import BUSY, NetworkFailure, RawResponse
+from .._http.slots import SlotRequest
+from .._http.transport import checked
+from .._runtime.descriptors import close_handle
 from .._shell.api import Call, Sent, scrubbed
-from .._shell.bulkhead import Ticket
-from .._shell.connections import BUSY
-from .._shell.descriptors import close_handle
-from .._shell.loose import Loose
-from .._shell.transport import NetworkFailure, Reply, checked
+from .._weakset import ThreadSafeWeakSet
 from .exchange import Exchange, Line
 from .flag import LoopFlag, SlotFlag, running_loop
 
@@ -50,7 +50,7 @@ class Doors:
     def __init__(self, pool: ColonyPool) -> None:
         self._pool = pool
         self._mine = _OfThread()  # keeps the doors alive
-        self._all: Loose[Door] = Loose()
+        self._all: ThreadSafeWeakSet[Door] = ThreadSafeWeakSet()
         with suppress(ImportError):  # now, and not in a loop, which would stand still for a tenth of a second
             import httpx  # noqa: F401 - for its effect
 
@@ -102,7 +102,7 @@ class Doors:
         """In a forked child: give up the parent's descriptors without a word on them."""
         for door in self._all.all():
             door.give_up()
-        self._mine, self._all = _OfThread(), Loose()
+        self._mine, self._all = _OfThread(), ThreadSafeWeakSet()
 
     def _forget(self, door: Door) -> None:
         """Know it no longer. A door of another thread ends with that thread, at the latest."""
@@ -140,8 +140,10 @@ class Door:
         self.tunnels = options["proxy"] is not None and self._url.scheme == "https"
         self._line = self._new_line()
         self._always = dict(pool._transport.always)
-        self._sockets: Loose[socket.socket] = Loose()  # for a forked child to give up
-        self._at_work: dict[asyncio.Task[Any], Ticket] = {}  # the slot is the request's, with or without a caller
+        self._sockets: ThreadSafeWeakSet[socket.socket] = ThreadSafeWeakSet()  # for a forked child to give up
+        self._at_work: dict[
+            asyncio.Task[Any], SlotRequest
+        ] = {}  # the slot is the request's, with or without a caller
         self._waiting: set[LoopFlag] = set()  # who waits for a slot, or between two attempts
         self._closing: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
@@ -173,7 +175,7 @@ class Door:
         finally:
             self._waiting.discard(flag)
 
-    async def _has_slot(self, ticket: Ticket, seconds: float) -> bool:
+    async def _has_slot(self, ticket: SlotRequest, seconds: float) -> bool:
         """Wait for a slot; True if there is one, or the door has ended."""
         flag = ticket.line_up(SlotFlag)
         if flag is None:
@@ -186,7 +188,7 @@ class Door:
         total = self._timeout.total if call.timeout is None else call.timeout
         until = self.loop.time() + total
         headers = checked({**self._always, **call.headers, "Authorization": f"Bearer {jwt}"})
-        ticket = self._pool._transport.bulkhead.ticket(owner=hash(headers["Authorization"]))
+        ticket = self._pool._transport.bulkhead.request(owner=hash(headers["Authorization"]))
         try:
             if not await self._has_slot(ticket, total):
                 size = self._pool._config.maxsize
@@ -195,10 +197,10 @@ class Door:
                 raise closed().exception()
             exchange = Exchange(self, call, headers, until)
             task = self.loop.create_task(self._converse(exchange))
-            self._at_work[task], ticket = ticket, self._pool._transport.bulkhead.ticket()
+            self._at_work[task], ticket = ticket, self._pool._transport.bulkhead.request()
             task.add_done_callback(self._ended)
             reply = await self._by(task, exchange, until)
-            return scrubbed(reply, jwt) if isinstance(reply, Reply) else reply
+            return scrubbed(reply, jwt) if isinstance(reply, RawResponse) else reply
         finally:
             ticket.leave()
             del headers, jwt

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .._http.failures import BadReply, NetworkFailure, RawResponse, describe, sought
 from .._shell.api import MAX_BODY, Call, Sent
-from .._shell.connections import describe
-from .._shell.exchange import sought
-from .._shell.transport import BadReply, NetworkFailure, Reply
 from .behind import nothing_behind
 
 if TYPE_CHECKING:
@@ -124,7 +122,7 @@ class Exchange:
             self._bare = info["return_value"]
             self._door.opened(self._bare)
 
-    async def _read(self, response: httpx.Response) -> Reply:
+    async def _read(self, response: httpx.Response) -> RawResponse:
         encoding = response.headers.get("content-encoding", "identity")
         body = bytearray()
         stream: Any = response.stream  # not by way of httpx, which would let go of the connection at the end of it
@@ -134,7 +132,7 @@ class Exchange:
             body += chunk
             if len(body) > MAX_BODY:
                 raise BadReply(response.status_code, f"the body is over {MAX_BODY} bytes")
-        return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
+        return RawResponse(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
 
 
 def _described(error: BaseException, httpx: Any) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from .._core.failure import closed
 from .._shell.credential import Totp
 from .._shell.fork import notice_fork, renew_in_children
 from .._shell.handles import Handles
-from .._shell.loose import Loose
+from .._weakset import ThreadSafeWeakSet
 from ..pool import ColonyPool
 from ..status import PoolStatus
 from .agent import AsyncAgent
@@ -49,7 +49,7 @@ class AsyncColonyPool:
         self._owns_pool = pool is None
         self.pool = pool if pool is not None else ColonyPool(base_url, **options)
         self._agents: Handles[AsyncAgent] = Handles(lambda agent: agent._agent._is_of_use())
-        self._parked: Loose[LoopFlag] = Loose()  # a task that is lost is not kept alive
+        self._parked: ThreadSafeWeakSet[LoopFlag] = ThreadSafeWeakSet()  # a task that is lost is not kept alive
         self._doors = Doors(self.pool)
         self._closed = False
         self._is_over = False  # nothing is left to close
@@ -159,5 +159,5 @@ class AsyncColonyPool:
 
     def _after_fork(self) -> None:
         """In a forked child: the parent's loops, tasks and connections are none of ours."""
-        self._parked = Loose()
+        self._parked = ThreadSafeWeakSet()
         self._doors.after_fork()

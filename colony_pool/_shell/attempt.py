@@ -11,13 +11,14 @@ from .._core.account import Account, Permit
 from .._core.outcome import LOCAL, NETWORK, Outcome, bad_answer, classify
 from .._core.passed_on import ends_a_task
 from .._core.view import Elsewhere
+from .._http.cancel import CancelToken
+from .._http.failures import BUSY, EXHAUSTED, BadReply, NetworkFailure
+from .._http.scrub import without_secrets
+from .._http.transport import Transport
 from .._runtime.protocol import Runtime
 from ..errors import ColonyAPIError
-from .connections import BUSY, EXHAUSTED
 from .credential import CodeSpent, Credential
 from .log import AT_ONCE, Lines
-from .reply import without_secrets
-from .transport import Abort, BadReply, NetworkFailure, Transport
 
 MAX_TOKEN_ANSWER = 65_536
 _HEADERS = {"Content-Type": "application/json"}
@@ -53,14 +54,14 @@ class Attempt:
             return Outcome(LOCAL, detail="another process has asked for this key", elsewhere=elsewhere)
         credential: Credential = permit.account.secret
         permit.began = not isinstance(self._transport, Transport)  # a transport of the user's own does not tell
-        abort = permit.shell = Abort(lambda: _began(permit))
+        cancel = permit.shell = CancelToken(lambda: _began(permit))
         if not permit.alive or os.getpid() != self._pid:  # a greenlet that a fork has copied: the parent makes it
             return _ABANDONED
         code = credential.take()
         if code is None and permit.account.totp:
             return _OTHER_CODE
         try:
-            return self._send(permit, credential, code, abort)
+            return self._send(permit, credential, code, cancel)
         except Exception as error:  # noqa: BLE001 - the task was killed with it, or this is a bug
             return self._failed(permit, error)
         finally:
@@ -80,7 +81,7 @@ class Attempt:
             return Outcome(LOCAL, detail="totp() raised", local_error=error)
         return None
 
-    def _send(self, permit: Permit, credential: Credential, code: str | None, abort: Abort) -> Outcome:
+    def _send(self, permit: Permit, credential: Credential, code: str | None, cancel: CancelToken) -> Outcome:
         fields = {"api_key": credential.key} | ({"totp_code": code} if code is not None else {})
         body = json.dumps(fields).encode()
         if code is not None:
@@ -90,7 +91,7 @@ class Attempt:
         try:
             reply = self._transport.send(
                 "POST", self._path, headers=_HEADERS, body=body, total=min(permit.timeout + _GRACE, self._total),
-                max_body=MAX_TOKEN_ANSWER, abort=abort, priority=True, once=burnt, fresh=burnt,
+                max_body=MAX_TOKEN_ANSWER, cancel=cancel, priority=True, once=burnt, fresh=burnt,
             )  # fmt: skip
         except NetworkFailure as failure:
             return _unanswered(failure, burnt and failure.sent, is_probe=permit.is_probe)

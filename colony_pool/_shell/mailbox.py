@@ -16,7 +16,7 @@ from collections.abc import Callable
 from itertools import count
 
 from .._runtime.protocol import Runtime
-from .loose import Loose
+from .._weakset import ThreadSafeWeakSet
 
 MOST = 1000  # letters that wait
 _COMES_WITHIN = 1.0  # seconds after which a task that was called and has not begun is called again
@@ -139,7 +139,7 @@ class _TheEnd:
     """The end of the interpreter, which is the same for all boxes. Nothing is set up before it is needed."""
 
     def __init__(self) -> None:
-        self._boxes: Loose[Mailbox] = Loose()
+        self._boxes: ThreadSafeWeakSet[Mailbox] = ThreadSafeWeakSet()
         self._registered = False
 
     def remember(self, box: Mailbox) -> None:

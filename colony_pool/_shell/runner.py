@@ -266,9 +266,9 @@ class Runner:
             action.waiter.event.set()
             self._callers.discard(action.waiter)
         elif isinstance(action, act.Abort):
-            abort = action.permit.shell
-            if abort is not None:
-                abort.abort()
+            cancel_token = action.permit.shell
+            if cancel_token is not None:
+                cancel_token.cancel()
         elif not isinstance(action, act.Grant):
             self.carry(action)
         elif action.account.listener is not None:

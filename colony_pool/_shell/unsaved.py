@@ -18,8 +18,8 @@ import time
 
 from .._core.account import Account
 from .._core.token import Token
+from .._weakset import ThreadSafeWeakSet
 from .fork import notice_fork
-from .loose import Loose
 from .token_cache import TokenCache
 
 _AT_THE_END = 2.0  # seconds that the interpreter's end waits for another thread's write: the disk may hang
@@ -76,7 +76,7 @@ class _TheEnd:
     """The end of the interpreter, which is the same for all pools. Nothing is set up before it is needed."""
 
     def __init__(self) -> None:
-        self._pools: Loose[Unsaved] = Loose()
+        self._pools: ThreadSafeWeakSet[Unsaved] = ThreadSafeWeakSet()
         self._registered = False
         self._process = 0  # the one that has set it up
         self._has_come = False

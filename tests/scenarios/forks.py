@@ -145,7 +145,7 @@ def g24_a_connection_that_is_being_made_at_a_fork_is_the_parents_alone(w: World)
         pool = w.pool(f"http://127.0.0.1:{server.getsockname()[1]}")
         parents, known = pool._runtime, pool._transport._pools._known
         asks = w.spawn(pool.agent("col_a").token)
-        w.until(lambda: any(conn.colony_lever is not None for conn in known), "a connection is being made")
+        w.until(lambda: any(conn.lever is not None for conn in known), "a connection is being made")
         pid = _child(lambda: w.until(lambda: not parents._greenlets, "what was copied along ends"))
         serving = w.spawn(serve)
         assert (asks.result(), _ended_well(w, pid)) == ("parents", True)

@@ -73,6 +73,10 @@ if TYPE_CHECKING:
     from colony_pool._demo.table import notes as demo_notes
     from colony_pool._demo.table import rows as demo_rows
     from colony_pool._demo.trial import Trial, burst
+    from colony_pool._http.cancel import CancelToken
+    from colony_pool._http.connection import Connection
+    from colony_pool._http.failures import BadReply, NetworkFailure, RawResponse
+    from colony_pool._http.transport import Transport
     from colony_pool._runtime import threads
     from colony_pool._runtime.gevent import GeventRuntime
     from colony_pool._runtime.protocol import Runtime
@@ -97,16 +101,13 @@ if TYPE_CHECKING:
     from colony_pool._shell.api import prepare
     from colony_pool._shell.attempt import Attempt
     from colony_pool._shell.breaker import PoolBreaker
-    from colony_pool._shell.connections import Connection
     from colony_pool._shell.credential import Credential
-    from colony_pool._shell.exchange import Abort, BadReply, NetworkFailure, Reply
     from colony_pool._shell.log import AT_ONCE, EventLog
-    from colony_pool._shell.loose import Loose
     from colony_pool._shell.mailbox import Mailbox
     from colony_pool._shell.observe import Observation
     from colony_pool._shell.runner import Runner
     from colony_pool._shell.token_cache import TokenCache, directory
-    from colony_pool._shell.transport import Transport
+    from colony_pool._weakset import ThreadSafeWeakSet
     from colony_pool.prometheus._collector import Collector
     from colony_pool.prometheus._reader import PoolNumbers
     from colony_pool.prometheus._reader import read as read_numbers
