@@ -28,16 +28,16 @@ from ._driver.notifier import Notifier
 from ._driver.token_cache import TokenCache
 from ._driver.tokens import TokenSource
 from ._driver.unsaved import Unsaved
+from ._http.transport import Transport
 from ._runtime.protocol import Runtime
 from ._runtime.select import gevent_has_patched, make_runtime
 from ._shared.option import Shared
 from ._shell.api import Api
 from ._shell.fork import notice_fork
 from ._shell.log import EventLog, Lines
-from ._shell.loose import Loose
 from ._shell.observe import Observer
 from ._shell.once import Once
-from ._shell.transport import Transport
+from ._weakset import ThreadSafeWeakSet
 from .config import DeskConfig, RetryConfig
 
 _TOKEN_PATH = "/auth/token"
@@ -235,7 +235,7 @@ class EngineHolder:
         self._may_turn = may_turn
         self._turning = Once()
         self._is_closed = False
-        self.ends_with_pool: Loose[Endable] = Loose()  # told when the pool closes
+        self.ends_with_pool: ThreadSafeWeakSet[Endable] = ThreadSafeWeakSet()  # told when the pool closes
         self._current = make()
 
     @property

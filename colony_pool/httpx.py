@@ -9,7 +9,7 @@ import httpx
 from ._aio.agent import AsyncAgent
 from ._aio.auth import AgentAuth, is_refused, is_replayable, with_token
 from ._aio.pool import async_agent
-from ._shell.url import belongs
+from ._http.url import belongs
 from .agent import Agent, engines_behind, replays_of
 
 __all__ = ["ColonyAuth"]

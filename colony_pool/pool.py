@@ -18,6 +18,8 @@ from ._driver.credential import Credential, Totp
 from ._driver.handles import Handles
 from ._driver.token_cache import TokenCache
 from ._engine import Engine, EngineHolder, EngineOptions, Outlasting
+from ._http.transport import Transport
+from ._http.url import check_base_url
 from ._runtime.protocol import Runtime
 from ._shared.option import Shared
 from ._shared.store import Store
@@ -25,8 +27,6 @@ from ._shell.fork import notice_fork, renew_in_children
 from ._shell.log import EventLog, Lines
 from ._shell.metrics_source import MetricsSource
 from ._shell.observe import check_name
-from ._shell.transport import Transport
-from ._shell.url import check_base_url
 from ._version import __version__
 from .agent import Agent, state_of
 from .config import (

@@ -17,7 +17,7 @@ import colony_pool as cp
 from colony_pool.testing import FakeColony
 from tests.aio import fast, nothing_is_left, sockets, until
 from tests.conftest import until as at_last
-from tests.support.private import AttemptTransport, LoopClient, Loose, engine_of, state_of
+from tests.support.private import AttemptTransport, LoopClient, ThreadSafeWeakSet, engine_of, state_of
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def test_what_is_known_may_be_listed_while_others_add_to_it() -> None:
     class Thing:
         pass
 
-    known, kept = Loose[Thing](), [Thing()]
+    known, kept = ThreadSafeWeakSet[Thing](), [Thing()]
     known.add(kept[0])
 
     def another(*_: object) -> Any:

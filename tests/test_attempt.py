@@ -6,7 +6,7 @@ import json
 from typing import Any, cast
 
 from colony_pool.testing.sim import SimRuntime
-from tests.support.private import AgentState, Attempt, Attempts, Credential, Flight, Permit, Reply
+from tests.support.private import AgentState, Attempt, Attempts, Credential, Flight, Permit, RawResponse
 
 
 def test_g15_a_wall_clock_set_forward_makes_no_spent_code_forgotten() -> None:
@@ -15,9 +15,9 @@ def test_g15_a_wall_clock_set_forward_makes_no_spent_code_forgotten() -> None:
     sent = []
 
     class Wire:
-        def send(self, method: str, path: str, **options: Any) -> Reply:
+        def send(self, method: str, path: str, **options: Any) -> RawResponse:
             sent.append(json.loads(options["body"])["totp_code"])
-            return Reply(401, {}, b"{}")
+            return RawResponse(401, {}, b"{}")
 
     attempt = Attempt(cast(Any, Wire()), sim, Attempts(), "/auth/token", 30.0)
     account = AgentState(credential, None).account

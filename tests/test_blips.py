@@ -12,7 +12,7 @@ import pytest
 
 from colony_pool import ColonyAPIError, ColonyPool, ColonyServerError, RetryConfig
 from colony_pool.testing import SimRuntime
-from tests.support.private import Abort, Reply
+from tests.support.private import CancelToken, RawResponse
 from tests.virtual import VirtualTransport
 
 LONG = 500.0
@@ -29,14 +29,14 @@ class Endpoint(VirtualTransport):
         self.status = 502
         self.starts: defaultdict[str, list[float]] = defaultdict(list)
 
-    def token(self, fields: dict[str, str], total: float, abort: Abort) -> Reply:
+    def token(self, fields: dict[str, str], total: float, cancel: CancelToken) -> RawResponse:
         now = self._sim.monotonic()
         self.starts[fields["api_key"]].append(now)
         bad = self.bad(now) or self._sim.random() < self.loss
         self._sim.sleep(self._latency)
         if bad:
-            return Reply(self.status, {}, b"")
-        return Reply(200, {}, json.dumps({"access_token": "a-token", "expires_in": 86_400}).encode())
+            return RawResponse(self.status, {}, b"")
+        return RawResponse(200, {}, json.dumps({"access_token": "a-token", "expires_in": 86_400}).encode())
 
     def most_within_a_second(self) -> int:
         """Attempts of one key."""
@@ -172,7 +172,7 @@ def test_g8_one_failure_after_an_outage_is_the_first_of_its_key(agents: int) -> 
     ends: list[float] = []
     token = world.endpoint.token
 
-    def again(fields: dict[str, str], total: float, abort: Abort) -> Reply:
+    def again(fields: dict[str, str], total: float, cancel: CancelToken) -> RawResponse:
         now, key = world.sim.monotonic(), fields["api_key"]
         world.endpoint.status = 502
         world.endpoint.bad = lambda now: now < 600.0
@@ -181,7 +181,7 @@ def test_g8_one_failure_after_an_outage_is_the_first_of_its_key(agents: int) -> 
             world.endpoint.bad = lambda now: True
         elif now >= 600.0 and not ends:
             ends.append(now)
-        return token(fields, total, abort)
+        return token(fields, total, cancel)
 
     world.endpoint.token = again  # type: ignore[method-assign]
     for i in range(agents):

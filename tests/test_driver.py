@@ -21,13 +21,13 @@ class KilledError(BaseException):
 
 
 class Wire:
-    """An attempt that can be aborted."""
+    """An attempt that can be cancelled."""
 
     def __init__(self) -> None:
-        self.aborted = 0
+        self.cancelled = 0
 
-    def abort(self) -> None:
-        self.aborted += 1
+    def cancel(self) -> None:
+        self.cancelled += 1
 
 
 def test_an_input_is_put_with_both_clocks_where_nothing_can_interrupt_it() -> None:
@@ -49,7 +49,7 @@ def test_every_kind_of_action_is_carried_out() -> None:
         act.MirrorToPybreaker("success"),
         EVENT,
     )
-    assert (True, 1, [granted]) == (flag.flag, wire.aborted, bench.changed)
+    assert (True, 1, [granted]) == (flag.flag, wire.cancelled, bench.changed)
     assert (["success"], [EVENT]) == (bench.breaker.replayed, bench.told)
     assert ["hub"] == [home for _, _, home in bench.runtime.tasks]
     bench.runtime.run_one()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from colony_pool import ColonyAPIError, ColonyPool, ColonyRateLimitError
 from colony_pool.config import DenialConfig
 from colony_pool.testing import SimRuntime
-from tests.support.private import Abort, Reply
+from tests.support.private import CancelToken, RawResponse
 from tests.test_core_headers import DATE, IN_30, VALUES, WALL
 from tests.virtual import VirtualTransport
 
@@ -30,10 +30,10 @@ class Server(VirtualTransport):
         super().__init__()
         self.answers, self.asked = (status, dict(headers)), 0
 
-    def token(self, fields: dict[str, str], total: float, abort: Abort) -> Reply:
+    def token(self, fields: dict[str, str], total: float, cancel: CancelToken) -> RawResponse:
         self.asked += 1
         status, headers = self.answers
-        return Reply(status, headers, json.dumps(GOOD if status == 200 else REFUSAL).encode())
+        return RawResponse(status, headers, json.dumps(GOOD if status == 200 else REFUSAL).encode())
 
 
 class Caller:

@@ -12,7 +12,7 @@ import pytest
 from colony_pool import AsyncColonyPool, ColonyPool
 from colony_pool.testing import SimKilled, SimRuntime
 from colony_pool.testing import sim as simulation
-from tests.support.private import Abort, Reply, Transport
+from tests.support.private import CancelToken, RawResponse, Transport
 from tests.virtual import VirtualTransport
 
 
@@ -49,7 +49,7 @@ class Endless(VirtualTransport):
         super().__init__()
         self._sim, self._meanwhile = sim, meanwhile
 
-    def token(self, fields: dict[str, str], total: float, abort: Abort) -> Reply:
+    def token(self, fields: dict[str, str], total: float, cancel: CancelToken) -> RawResponse:
         self._meanwhile()
         self._sim.event().wait()
         raise AssertionError

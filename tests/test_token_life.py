@@ -17,7 +17,7 @@ import pytest
 
 from colony_pool import ColonyPool, ColonyServerError
 from colony_pool.testing import SimRuntime
-from tests.support.private import Abort, Reply
+from tests.support.private import CancelToken, RawResponse
 from tests.virtual import VirtualTransport
 
 HOUR = 3600.0
@@ -36,11 +36,11 @@ class Issuer(VirtualTransport):
         super().__init__()
         self.sim, self.answer, self.asked = sim, answer, list[float]()
 
-    def token(self, fields: dict[str, str], total: float, abort: Abort) -> Reply:
+    def token(self, fields: dict[str, str], total: float, cancel: CancelToken) -> RawResponse:
         self.asked.append(self.sim.monotonic())
         self.sim.sleep(0.05)
         headers, fields_of_answer = self.answer(self.sim.now())
-        return Reply(200, headers, json.dumps(fields_of_answer).encode())
+        return RawResponse(200, headers, json.dumps(fields_of_answer).encode())
 
     @property
     def pauses(self) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from tests.support.private import Abort, Reply
+from tests.support.private import CancelToken, RawResponse
 
 TOTAL = 30.0
 
@@ -17,24 +17,24 @@ class VirtualTransport:
         self._in_use = 0
         self._opened = 0
 
-    def token(self, fields: dict[str, str], total: float, abort: Abort) -> Reply:
+    def token(self, fields: dict[str, str], total: float, cancel: CancelToken) -> RawResponse:
         """Answer a request for a token."""
         raise NotImplementedError
 
-    def call(self, jwt: str) -> Reply:
+    def call(self, jwt: str) -> RawResponse:
         """Answer an API call."""
         raise NotImplementedError
 
     def send(
         self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, max_body: int,
-        total: float | None = None, abort: Abort | None = None, priority: bool = False, once: bool = True,
+        total: float | None = None, cancel: CancelToken | None = None, priority: bool = False, once: bool = True,
         fresh: bool = False,
-    ) -> Reply:  # fmt: skip
+    ) -> RawResponse:  # fmt: skip
         self._in_use += 1
         self._opened = max(self._opened, self._in_use)
         try:
             if path.endswith("/auth/token"):
-                return self.token(json.loads(body or b"{}"), total or TOTAL, abort or Abort())
+                return self.token(json.loads(body or b"{}"), total or TOTAL, cancel or CancelToken())
             return self.call(headers["Authorization"].removeprefix("Bearer "))
         finally:
             self._in_use -= 1

@@ -18,12 +18,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from .._core.failure import closed
+from .._http.failures import BUSY, BadReply, NetworkFailure, describe, sought
+from .._http.slots import SlotRequest
+from .._runtime.descriptors import close_handle
 from .._shell.api import MAX_BODY, Call
-from .._shell.bulkhead import Ticket
-from .._shell.connections import BUSY, describe
-from .._shell.descriptors import close_handle
-from .._shell.exchange import sought
-from .._shell.transport import BadReply, NetworkFailure
 from ..config import Timeout
 from ..pool import ColonyPool, engines_of
 from .loop_event import SlotEvent, WaitingTasks
@@ -67,7 +65,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         }
         self._connections = self._new_connections()
         self._sockets: list[TransportSocket] = []
-        self._at_work: dict[asyncio.Task[Answer], Ticket] = {}  # the slot is the attempt's, whoever waits for it
+        self._at_work: dict[asyncio.Task[Answer], SlotRequest] = {}  # the slot is the attempt's, whoever waits for it
         self._closing: set[asyncio.Task[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -76,14 +74,14 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         total = self._timeout.total if call.timeout is None else call.timeout
         until = self._loop.time() + total
         bulkhead, size = engines_of(self._pool).current.transport.bulkhead, self._maxsize
-        ticket = bulkhead.ticket(owner=hash(request.headers["Authorization"]))  # its token tells whose call it is
+        ticket = bulkhead.request(owner=hash(request.headers["Authorization"]))  # its token tells whose call it is
         try:
             if not await self._has_slot(ticket, total):
                 raise NetworkFailure(BUSY, f"no time left while all {size} connections were busy", sent=False)
             if self._waiting.over:
                 raise closed().exception()
             task = self._loop.create_task(self._attempt(request, call.repeatable, until))
-            self._at_work[task], ticket = ticket, bulkhead.ticket()
+            self._at_work[task], ticket = ticket, bulkhead.request()
             task.add_done_callback(self._ended)
             answer = await self._by(task, until)
         finally:
@@ -133,7 +131,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
 
     # -- the attempt ----------------------------------------------------------------------------------
 
-    async def _has_slot(self, ticket: Ticket, seconds: float) -> bool:
+    async def _has_slot(self, ticket: SlotRequest, seconds: float) -> bool:
         """Wait for a slot; True if there is one, or the pool has ended."""
         event = ticket.line_up(SlotEvent)
         if event is None:

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from .._http.failures import BadReply, NetworkFailure, RawResponse
+from .._http.transport import checked
 from .._shell.api import Call, Sent, scrubbed
-from .._shell.loose import Loose
-from .._shell.transport import BadReply, NetworkFailure, Reply, checked
+from .._weakset import ThreadSafeWeakSet
 from ..pool import ColonyPool, engines_of
 from .agent import AsyncAgent
 from .attempt import CALL, CLOSE_WITHIN, AttemptTransport
@@ -40,7 +41,7 @@ class LoopClients:
         self._pool = pool
         self._waiting = waiting
         self._mine = _OfThread()  # keeps the clients alive
-        self._all: Loose[LoopClient] = Loose()
+        self._all: ThreadSafeWeakSet[LoopClient] = ThreadSafeWeakSet()
 
     def __len__(self) -> int:
         return len(self._all)
@@ -90,7 +91,7 @@ class LoopClients:
         """In a forked child: give up the parent's descriptors without a word on them."""
         for client in self._all.all():
             client.transport.give_up()
-        self._mine, self._all = _OfThread(), Loose()
+        self._mine, self._all = _OfThread(), ThreadSafeWeakSet()
 
     def _forget(self, client: LoopClient) -> None:
         """Know it no longer. A client of another thread ends with that thread, at the latest."""
@@ -139,7 +140,7 @@ class LoopClient:
         except httpx.HTTPError:  # the client's own: a Location that is no address, for one
             return NetworkFailure("reset", "the answer is not HTTP", sent=True)
         headers = {name.lower(): value for name, value in response.headers.items()}
-        reply = Reply(response.status_code, headers, response.content)
+        reply = RawResponse(response.status_code, headers, response.content)
         return scrubbed(reply, response.request.headers["Authorization"].removeprefix("Bearer "))
 
     def end(self, event: LoopEvent | None = None) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from .._driver.executor import BoundedExecutor
-from .._shell.loose import Loose
+from .._weakset import ThreadSafeWeakSet
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class WaitingTasks:
     """The events that tasks of an ``AsyncColonyPool`` wait for. Its end sets them all."""
 
     def __init__(self) -> None:
-        self._events: Loose[LoopEvent] = Loose()  # a task that is lost is not kept alive
+        self._events: ThreadSafeWeakSet[LoopEvent] = ThreadSafeWeakSet()  # a task that is lost is not kept alive
         self.over = False
 
     def __len__(self) -> int:
@@ -98,7 +98,7 @@ class WaitingTasks:
 
     def after_fork(self) -> None:
         """In a forked child: the parent's tasks are none of ours."""
-        self._events = Loose()
+        self._events = ThreadSafeWeakSet()
 
 
 async def off_loop(executor: BoundedExecutor, fn: Callable[..., T], *args: Any) -> T:

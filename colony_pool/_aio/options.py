@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from .._http.transport import Transport
 from .._runtime.protocol import Runtime
 from .._shared.store import Store
-from .._shell.transport import Transport
 from ..config import (
     BreakerConfig,
     DenialConfig,

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from .._http.url import check_base_url
 from .._shared.bounded import BoundedStore, Bounds
 from .._shared.choose import open_store
 from .._shared.redis import ALLOWED, SCHEMES, problem_with, shown
 from .._shared.store import Store
-from .._shell.url import check_base_url
 from ..config import DEFAULT_BASE_URL
 from .exits import MISUSED, Failed
 

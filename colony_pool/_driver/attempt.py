@@ -12,11 +12,12 @@ from .._core.flight import Permit
 from .._core.outcome import LOCAL, NETWORK, Outcome, bad_answer, classify
 from .._core.passed_on import ends_a_task
 from .._core.shared_state import HandledElsewhere
+from .._http.cancel import CancelToken
+from .._http.failures import BUSY, EXHAUSTED, BadReply, NetworkFailure
+from .._http.scrub import without_secrets
+from .._http.transport import Transport
 from .._runtime.protocol import Runtime
-from .._shell.connections import BUSY, EXHAUSTED
 from .._shell.log import AT_ONCE, Lines
-from .._shell.reply import without_secrets
-from .._shell.transport import Abort, BadReply, NetworkFailure, Transport
 from ..errors import ColonyAPIError
 from .attempts import Attempts
 from .credential import CodeSpent, Credential
@@ -57,15 +58,15 @@ class Attempt:
         credential: Credential = permit.account.owner.credential
         if isinstance(self._transport, Transport):  # a transport of the user's own does not tell when it begins
             self._attempts.waits(permit)
-        abort = Abort(lambda: self._attempts.begins(permit))
-        self._attempts.can_be_cancelled(permit, abort)
+        cancel = CancelToken(lambda: self._attempts.begins(permit))
+        self._attempts.can_be_cancelled(permit, cancel)
         if not permit.alive or os.getpid() != self._pid:  # a greenlet that a fork has copied: the parent makes it
             return _ABANDONED
         code = credential.take()
         if code is None and permit.account.totp:
             return _OTHER_CODE
         try:
-            return self._send(permit, credential, code, abort)
+            return self._send(permit, credential, code, cancel)
         except Exception as error:  # noqa: BLE001 - the task was killed with it, or this is a bug
             return self._failed(permit, error)
         finally:
@@ -84,7 +85,7 @@ class Attempt:
             return Outcome(LOCAL, detail="totp() raised", local_error=error)
         return None
 
-    def _send(self, permit: Permit, credential: Credential, code: str | None, abort: Abort) -> Outcome:
+    def _send(self, permit: Permit, credential: Credential, code: str | None, cancel: CancelToken) -> Outcome:
         fields = {"api_key": credential.key} | ({"totp_code": code} if code is not None else {})
         body = json.dumps(fields).encode()
         if code is not None:
@@ -94,7 +95,7 @@ class Attempt:
         try:
             reply = self._transport.send(
                 "POST", self._path, headers=_HEADERS, body=body, total=min(permit.timeout + _GRACE, self._total),
-                max_body=MAX_TOKEN_ANSWER, abort=abort, priority=True, once=burnt, fresh=burnt,
+                max_body=MAX_TOKEN_ANSWER, cancel=cancel, priority=True, once=burnt, fresh=burnt,
             )  # fmt: skip
         except NetworkFailure as failure:
             return _unanswered(failure, burnt and failure.sent, is_probe=permit.is_probe)

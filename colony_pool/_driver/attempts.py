@@ -10,7 +10,7 @@ from .._core.flight import Permit
 class Cancellable(Protocol):
     """An attempt that another task can end."""
 
-    def abort(self) -> None:
+    def cancel(self) -> None:
         """End it: its socket is shut."""
 
 
@@ -41,7 +41,7 @@ class Attempts:
         """End it, if it is out."""
         handle = self._handles.get(permit)
         if handle is not None:
-            handle.abort()
+            handle.cancel()
 
     def ended(self, permit: Permit) -> None:
         """It is over, or was never made."""

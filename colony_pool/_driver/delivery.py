@@ -16,7 +16,7 @@ from collections.abc import Callable
 from itertools import count
 
 from .._runtime.protocol import Runtime
-from .._shell.loose import Loose
+from .._weakset import ThreadSafeWeakSet
 
 MOST = 1000  # callbacks that wait
 _COMES_WITHIN = 1.0  # seconds after which a task that was called and has not begun is called again
@@ -139,7 +139,7 @@ class _TheEnd:
     """The end of the interpreter, which is the same for all queues. Nothing is set up before it is needed."""
 
     def __init__(self) -> None:
-        self._queues: Loose[DeliveryQueue] = Loose()
+        self._queues: ThreadSafeWeakSet[DeliveryQueue] = ThreadSafeWeakSet()
         self._registered = False
 
     def remember(self, queue: DeliveryQueue) -> None:

@@ -18,7 +18,7 @@ import time
 
 from .._core.token import Token
 from .._shell.fork import notice_fork
-from .._shell.loose import Loose
+from .._weakset import ThreadSafeWeakSet
 from .agent_state import AgentState
 from .token_cache import TokenCache
 
@@ -75,7 +75,7 @@ class _TheEnd:
     """The end of the interpreter, which is the same for all pools. Nothing is set up before it is needed."""
 
     def __init__(self) -> None:
-        self._pools: Loose[Unsaved] = Loose()
+        self._pools: ThreadSafeWeakSet[Unsaved] = ThreadSafeWeakSet()
         self._registered = False
         self._process = 0  # the one that has set it up
         self._has_come = False

@@ -16,13 +16,12 @@ from .._core.backoff import jittered
 from .._core.failure import CODES_OF_2FA, Failure, closed, from_status, from_stranger, unreadable
 from .._core.headers import read
 from .._core.outcome import error_text
+from .._http.failures import BUSY, FORKED, BadReply, NetworkFailure, RawResponse, forked
+from .._http.scrub import without_secrets
+from .._http.transport import Transport
 from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
 from ..errors import ColonyAPIError, ColonyAuthError, ColonyNetworkError, ColonyNotFoundError, ColonyServerError
-from .connections import BUSY
-from .exchange import FORKED, forked
-from .reply import without_secrets
-from .transport import BadReply, NetworkFailure, Reply, Transport
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _REPEATABLE = ("GET", "HEAD")
@@ -36,7 +35,7 @@ _REFUSED = (
     "did once a minute; agent.invalidate() has the next call ask for another"
 )
 MAX_BODY = 64 * 1024 * 1024
-Sent = Reply | NetworkFailure | BadReply
+Sent = RawResponse | NetworkFailure | BadReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
 
 def is_refused(call: Call, reply: Sent) -> bool:
     """Whether the API refused the token: a gateway's own 401 says nothing of it."""
-    return isinstance(reply, Reply) and token_refused(reply.status, reply.headers, reply.body, call.method)
+    return isinstance(reply, RawResponse) and token_refused(reply.status, reply.headers, reply.body, call.method)
 
 
 def token_refused(status: int, headers: Mapping[str, str], body: bytes, method: str) -> bool:
@@ -167,13 +166,13 @@ def token_refused(status: int, headers: Mapping[str, str], body: bytes, method: 
     return is_api_error(json_object(body))
 
 
-def asked_to_wait(reply: Reply, wall: float) -> float | None:
+def asked_to_wait(reply: RawResponse, wall: float) -> float | None:
     """Seconds for which the server asks to be left alone, ``None`` if it does not; ``wall`` is unix time."""
     told = read(reply.headers, wall)
     return told.pause if reply.status == 429 else told.asked
 
 
-def scrubbed(reply: Reply, jwt: str) -> Reply:
+def scrubbed(reply: RawResponse, jwt: str) -> RawResponse:
     """A server that echoes the request in its error must not put a secret into our exceptions."""
     if reply.status < 300:
         return reply
@@ -268,7 +267,7 @@ class Api:
         words = f"{call.method} {call.path}: no answer ({failure.kind}: {failure.detail})"
         raise ColonyNetworkError(f"{words}; check the network: no key or token is at fault", 0)
 
-    def _after_status(self, call: Call, reply: Reply, tried: int) -> float:
+    def _after_status(self, call: Call, reply: RawResponse, tried: int) -> float:
         retry = self._retry
         after = asked_to_wait(reply, self._runtime.now())
         may = reply.status in retry.retry_on and tried < retry.max_retries and call.repeatable
@@ -278,7 +277,7 @@ class Api:
         raise _error(call, reply, after).exception()
 
 
-def _error(call: Call, reply: Reply, after: float | None) -> Failure:
+def _error(call: Call, reply: RawResponse, after: float | None) -> Failure:
     try:
         response = _json.loads(reply.body)
     except (ValueError, RecursionError):

@@ -15,8 +15,8 @@ import logging
 import os
 from typing import Protocol
 
+from .._weakset import ThreadSafeWeakSet
 from .log import log_raised
-from .loose import Loose
 from .once import Once
 
 log = logging.getLogger("colony_pool")
@@ -48,8 +48,8 @@ class _Process:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._once: dict[int, Once] = {}  # by child: what a thread of the parent has taken, none here gives back
-        self._known: Loose[Renewable] = Loose()
-        self._dropped: Loose[Dropped] = Loose()
+        self._known: ThreadSafeWeakSet[Renewable] = ThreadSafeWeakSet()
+        self._dropped: ThreadSafeWeakSet[Dropped] = ThreadSafeWeakSet()
         self._hooked = False
 
     def add(self, thing: Renewable) -> None:

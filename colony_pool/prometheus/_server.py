@@ -20,7 +20,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from .._shell.descriptors import let_go
+from .._runtime.descriptors import let_go
 
 _STEP = 0.01  # seconds
 _PATIENCE = 30.0  # seconds for a client to send its request

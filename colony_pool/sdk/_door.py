@@ -21,9 +21,8 @@ from urllib.parse import urlsplit
 from urllib.response import addinfourl
 
 from .._driver.replays import Replays
+from .._http.failures import BadReply, NetworkFailure, RawResponse
 from .._shell.api import asked_to_wait, token_refused
-from .._shell.exchange import Reply
-from .._shell.transport import BadReply, NetworkFailure
 from ..errors import PoolClosedError
 from ..pool import ColonyPool, engines_of
 
@@ -47,7 +46,7 @@ caller: ContextVar[Caller] = ContextVar("colony_pool.sdk.caller")
 class _Answer(addinfourl):
     """An answer as ``http.client`` would have it, as far as urllib and the SDK look at it."""
 
-    def __init__(self, reply: Reply, url: str) -> None:
+    def __init__(self, reply: RawResponse, url: str) -> None:
         headers = Message()
         for name, value in _told(reply).items():
             headers[name] = value
@@ -59,7 +58,7 @@ class _Answer(addinfourl):
         return list(self.headers.items())
 
 
-def _told(reply: Reply) -> dict[str, str]:
+def _told(reply: RawResponse) -> dict[str, str]:
     """The headers, with an error's ``Retry-After`` in whole seconds: the SDK may trip over anything else."""
     headers = dict(reply.headers)
     if reply.status >= 400:
@@ -89,7 +88,7 @@ class _Connections(urllib_request.BaseHandler):
     https_open = http_open
 
 
-def _refused(request: urllib_request.Request, reply: Reply) -> bool:
+def _refused(request: urllib_request.Request, reply: RawResponse) -> bool:
     """Whether the API refused the token: a gateway's own 401 says nothing of it."""
     return token_refused(reply.status, reply.headers, reply.body, request.get_method())
 
@@ -128,7 +127,7 @@ def origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def _send(pool: ColonyPool, request: urllib_request.Request) -> Reply:
+def _send(pool: ColonyPool, request: urllib_request.Request) -> RawResponse:
     if origin(request.full_url) != origin(pool.base_url):
         raise URLError(f"the pool of this client is for {pool.base_url} alone")
     method = request.get_method()

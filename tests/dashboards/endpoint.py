@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from colony_pool.testing.sim import SimRuntime
-from tests.support.private import Abort, NetworkFailure, Reply
+from tests.support.private import CancelToken, NetworkFailure, RawResponse
 from tests.virtual import VirtualTransport
 
 MINUTE = 60.0
@@ -67,13 +67,15 @@ class Endpoint(VirtualTransport):
         self._serial = 0
         self.revoked: set[str] = set()
 
-    def call(self, jwt: str) -> Reply:
+    def call(self, jwt: str) -> RawResponse:
         self._sim.sleep(0.03)
         if jwt in self.revoked:
-            return Reply(401, {"content-type": "application/json"}, b'{"detail": "Could not validate credentials"}')
-        return Reply(200, {}, b"{}")
+            return RawResponse(
+                401, {"content-type": "application/json"}, b'{"detail": "Could not validate credentials"}'
+            )
+        return RawResponse(200, {}, b"{}")
 
-    def token(self, fields: dict[str, str], total: float, abort: Abort) -> Reply:
+    def token(self, fields: dict[str, str], total: float, cancel: CancelToken) -> RawResponse:
         answer = script(self._sim.monotonic(), self._sim.random, fields["api_key"])
         if answer.status < 0:
             self._sim.sleep(total + 5.0)  # a socket that does not even hear its own timeout
@@ -86,4 +88,4 @@ class Endpoint(VirtualTransport):
             body = {"access_token": f"token-{self._serial}", "expires_in": LIFE}
         else:
             body = {"detail": answer.detail}
-        return Reply(answer.status, answer.headers or {}, json.dumps(body).encode())
+        return RawResponse(answer.status, answer.headers or {}, json.dumps(body).encode())

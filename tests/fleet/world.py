@@ -9,7 +9,7 @@ from typing import Any, cast
 from colony_pool import ColonyPool
 from colony_pool.testing import SimRuntime
 from tests.sim.capacity import Capacity
-from tests.support.private import Abort, Reply, listen
+from tests.support.private import CancelToken, RawResponse, listen
 from tests.support.private import events as ev
 from tests.virtual import VirtualTransport
 
@@ -35,7 +35,7 @@ class Endpoint:
     def during(self, since: float, until: float) -> list[tuple[float, str, int]]:
         return [arrival for arrival in self.arrivals if since <= arrival[0] < until]
 
-    def serve(self, key: str, process: int, total: float, abort: Abort) -> Reply:
+    def serve(self, key: str, process: int, total: float, abort: CancelToken) -> RawResponse:
         now = self.sim.monotonic()
         self.arrivals.append((now, key, process))
         status, headers = self.answers.get(key, (200, {}))
@@ -50,9 +50,9 @@ class Endpoint:
         self.sim.sleep(seconds)
         self.inside -= 1
         if status != 200:
-            return Reply(status, headers, b'{"detail": "no"}')
+            return RawResponse(status, headers, b'{"detail": "no"}')
         self.served[key] = self.served.get(key, 0) + 1
-        return Reply(
+        return RawResponse(
             200, headers, json.dumps({"access_token": _jwt(key, self.served[key]), "expires_in": LIFE}).encode()
         )
 
@@ -66,7 +66,7 @@ class _Wire(VirtualTransport):
         super().__init__()
         self._endpoint, self._process = endpoint, process
 
-    def token(self, fields: dict[str, str], total: float, abort: Abort) -> Reply:
+    def token(self, fields: dict[str, str], total: float, abort: CancelToken) -> RawResponse:
         return self._endpoint.serve(fields["api_key"], self._process, total, abort)
 
 

@@ -27,7 +27,7 @@ from tests.support.private import (
     Instant,
     NetworkFailure,
     Outcome,
-    Reply,
+    RawResponse,
     ThreadRuntime,
     TokenCache,
     Transport,
@@ -171,7 +171,7 @@ def answer(data: bytes) -> None:
     _Loaded.said = data[:500_000]
     for method, limit in (("POST", LIMIT), ("GET", 1 << 20)):
         reply = _ask(method, limit)
-        if isinstance(reply, Reply):
+        if isinstance(reply, RawResponse):
             assert 100 <= reply.status <= 999, reply
             assert len(reply.body) <= min(limit, len(data))
             check_headers(reply.headers)
@@ -189,7 +189,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
     assert all(isinstance(value, str) and name == name.lower() for name, value in headers.items())
 
 
-def _ask(method: str, limit: int) -> Reply | BadReply | NetworkFailure:
+def _ask(method: str, limit: int) -> RawResponse | BadReply | NetworkFailure:
     try:
         return _TRANSPORT.send(method, "/auth/token", headers={}, body=b"{}", max_body=limit, fresh=True)
     except (BadReply, NetworkFailure) as failure:

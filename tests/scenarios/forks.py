@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import _socket  # the C sockets: a relay is native, whatever gevent has patched
 import contextlib
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
 from tests.support.private import engine_of, metrics_of
 
 from . import World, scenario
+from .tls import Authority
 
 
 def _child(body: Callable[[], None]) -> int:
@@ -147,9 +150,76 @@ def g24_a_connection_that_is_being_made_at_a_fork_is_the_parents_alone(w: World)
         pool = w.pool(f"http://127.0.0.1:{server.getsockname()[1]}")
         parents, known = pool._runtime, engine_of(pool).transport._pools._known
         asks = w.spawn(pool.agent("col_a").token)
-        w.until(lambda: any(conn.colony_lever is not None for conn in known), "a connection is being made")
-        pid = _child(lambda: w.until(lambda: not parents._greenlets, "what was copied along ends"))
+        w.until(lambda: any(conn.lever is not None for conn in known), "a connection is being made")
+        copied = list(parents._greenlets)
+        pid = _child(lambda: w.until(lambda: all(one.dead for one in copied), "what was copied along ends"))
         serving = w.spawn(serve)
         assert (asks.result(), _ended_well(w, pid)) == ("parents", True)
         serving.kill()
         assert b"".join(heard).count(b"POST") == 1
+
+
+class _Relay:
+    """Stands between a client and a server, in a native thread; passes nothing on before it is told to."""
+
+    def __init__(self, w: World, port: int) -> None:
+        self._server = _socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._server.bind(("127.0.0.1", 0))
+        self._server.listen(1)
+        self.port = self._server.getsockname()[1]
+        self._told, self._tell = os.pipe()
+        self.has_begun = False
+        self.has_ended = w.native(lambda: self._serve(port))
+
+    def go_on(self) -> None:
+        os.write(self._tell, b"x")
+
+    def _serve(self, port: int) -> None:
+        number, _ = self._server._accept()  # type: ignore[attr-defined] # all that a C socket has
+        client, server = _socket.socket(fileno=number), _socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._server.close()
+        client.setblocking(True)
+        first = client.recv(65_536)
+        self.has_begun = True
+        os.read(self._told, 1)
+        server.connect(("127.0.0.1", port))
+        server.sendall(first)
+        poll = _native("select", "select")
+        while True:
+            for ready in poll([client, server], [], [])[0]:
+                data = ready.recv(65_536)
+                if not data:
+                    client.close()
+                    server.close()
+                    return
+                (server if ready is client else client).sendall(data)
+
+
+def _native(module: str, name: str) -> Any:
+    from gevent.monkey import get_original
+
+    return get_original(module, name)
+
+
+@scenario("gevent", "gevent-late")
+def g24_a_handshake_that_is_under_way_at_a_fork_is_the_parents_alone(w: World) -> None:
+    """The greenlet that makes it goes on in the child, too, and must not read what the server says to the parent."""
+    with tempfile.TemporaryDirectory() as folder:
+        authority = Authority(folder)
+        server = w.other_colony(tls=authority.issue("server", "localhost"))
+        relay = _Relay(w, server.port)
+        pool = w.pool(f"https://localhost:{relay.port}/api/v1", ca_certs=authority.root)
+        asks = w.spawn(pool.agent("col_a").token)
+        w.until(lambda: relay.has_begun, "the client has said hello")
+
+        copied = list(pool._runtime._greenlets)
+
+        def child() -> None:
+            relay.go_on()
+            w.until(lambda: all(one.dead for one in copied), "what was copied along ends")
+
+        pid = _child(child)
+        assert _native("os", "waitpid")(pid, 0)[1] == 0, "it has had its chance before the parent's hub goes on"
+        assert asks.result()
+        pool.close()
+        w.until(relay.has_ended)

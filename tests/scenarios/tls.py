@@ -14,7 +14,7 @@ DAY = datetime.timedelta(days=1)
 BODY = '{"access_token": "evil.evil.evil", "id": "evil"}'
 
 
-class _Authority:
+class Authority:
     """Issues certificates into a folder."""
 
     def __init__(self, folder: str) -> None:
@@ -45,7 +45,7 @@ def g22_a_certificate_out_of_date_or_of_another_host_is_refused(w: World) -> Non
         "hostname mismatch": ("example.org", {}),
     }
     with tempfile.TemporaryDirectory() as folder:
-        authority = _Authority(folder)
+        authority = Authority(folder)
         for words, (host, options) in wrong.items():
             server = w.other_colony(tls=authority.issue("server", host, **options))
             pool = w.pool(server.base_url, ca_certs=authority.root)
@@ -88,7 +88,7 @@ def g22_what_comes_behind_an_answer_in_tls_is_nobodys_answer(w: World) -> None:
     from colony_pool.testing import subject
 
     with tempfile.TemporaryDirectory() as folder:
-        authority = _Authority(folder)
+        authority = Authority(folder)
         server = w.other_colony(tls=authority.issue("server", "localhost"))
         pool = w.pool(server.base_url, ca_certs=authority.root, maxsize=1)
         for size in (len(BODY), 8192, 12_000):

@@ -43,7 +43,7 @@ class Answer:
     delay: float = 0.05
     wish: Wish = Wish()
     used_up_for: float | None = None  # no request left before so many seconds have passed
-    deaf: bool = False  # hears neither an abort nor its own timeout
+    deaf: bool = False  # hears neither a cancel nor its own timeout
     sent: bool = True  # the question reached the server
     breaks: bool = False  # the body breaks off
     jwt: str = ""

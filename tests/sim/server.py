@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any, Protocol
 
-from tests.support.private import Abort, BadReply, NetworkFailure, Reply
+from tests.support.private import BadReply, CancelToken, NetworkFailure, RawResponse
 from tests.virtual import VirtualTransport
 
 from .answers import (
@@ -105,7 +105,7 @@ class Server:
 
     def _slow(self, weather: Weather, key: int, code: str) -> Answer:
         good = self._good(weather, key, code)
-        # The slowest of all hears neither an abort nor its own timeout.
+        # The slowest of all hears neither a cancel nor its own timeout.
         deaf = weather.delay > _TOTAL
         return replace(good, delay=weather.delay, deaf=deaf) if self._hits(weather) else good
 
@@ -176,29 +176,29 @@ class Wire(VirtualTransport):
         self._sim = server.sim
         self._observer = observer
 
-    def token(self, fields: dict[str, str], total: float, abort: Abort) -> Reply:
+    def token(self, fields: dict[str, str], total: float, cancel: CancelToken) -> RawResponse:
         key, code = int(fields["api_key"].removeprefix(KEY)), fields.get("totp_code", "")
         sending = self._observer.sending(key, code)
         answer = self._server.answer(key, code)
         bell = self._sim.event()
         if not answer.deaf:
-            abort.watch(bell.set)
+            cancel.watch(bell.set)
         self._server.inside += 1
         try:
             bell.wait(answer.delay if answer.deaf else min(answer.delay, total))
         finally:
             self._server.inside -= 1
-        aborted = abort.aborted and not answer.deaf
-        if aborted or answer.status == 0 or (answer.delay > total and not answer.deaf):
+        cancelled = cancel.cancelled and not answer.deaf
+        if cancelled or answer.status == 0 or (answer.delay > total and not answer.deaf):
             self._observer.heard(sending, SILENCE)
-            kind = "aborted" if aborted else "timeout"
+            kind = "aborted" if cancelled else "timeout"
             raise NetworkFailure(kind, "no answer", sent=answer.sent)
         self._observer.heard(sending, answer)
         if answer.breaks:
             raise BadReply(answer.status, "the body broke off")
-        return Reply(answer.status, answer.headers, answer.body)
+        return RawResponse(answer.status, answer.headers, answer.body)
 
-    def call(self, jwt: str) -> Reply:
+    def call(self, jwt: str) -> RawResponse:
         self._sim.sleep(0.02)
         known = jwt in self._server.issued and jwt not in self._server.revoked
-        return Reply(200 if known else 401, {}, b"{}")
+        return RawResponse(200 if known else 401, {}, b"{}")

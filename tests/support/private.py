@@ -99,6 +99,10 @@ if TYPE_CHECKING:
     from colony_pool._driver.tokens import TokenSource
     from colony_pool._driver.wakeup import WakeupTimer
     from colony_pool._engine import Engine
+    from colony_pool._http.cancel import CancelToken
+    from colony_pool._http.connection import Connection
+    from colony_pool._http.failures import BadReply, NetworkFailure, RawResponse
+    from colony_pool._http.transport import Transport
     from colony_pool._runtime import threads
     from colony_pool._runtime.gevent import GeventRuntime
     from colony_pool._runtime.protocol import Runtime
@@ -120,12 +124,9 @@ if TYPE_CHECKING:
     from colony_pool._shared.sqlite import SCHEMA, HostStore
     from colony_pool._shared.store import KeyState, Store, StoreReport, StoreUnavailable
     from colony_pool._shell.api import prepare
-    from colony_pool._shell.connections import Connection
-    from colony_pool._shell.exchange import Abort, BadReply, NetworkFailure, Reply
     from colony_pool._shell.log import AT_ONCE, EventLog
-    from colony_pool._shell.loose import Loose
     from colony_pool._shell.observe import Observation
-    from colony_pool._shell.transport import Transport
+    from colony_pool._weakset import ThreadSafeWeakSet
     from colony_pool.agent import state_of
     from colony_pool.pool import metrics_of
     from colony_pool.prometheus._collector import Collector

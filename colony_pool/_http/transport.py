@@ -13,15 +13,14 @@ from urllib.parse import urlsplit
 from .._check import LONGEST_TIMEOUT
 from .._runtime.protocol import Runtime
 from .._version import __version__
+from .._weakset import ThreadSafeWeakSet
 from ..config import Timeout
-from .bulkhead import Bulkhead, Ticket
-from .connections import BUSY, EXHAUSTED
-from .exchange import Abort, BadReply, Exchange, NetworkFailure, Reply, Request, forked
-from .loose import Loose
+from .cancel import CancelToken
+from .exchange import Exchange, Request
+from .failures import BUSY, EXHAUSTED, NetworkFailure, RawResponse, forked
 from .pools import Pools
+from .slots import Bulkhead, SlotRequest
 from .url import check_proxy
-
-__all__ = ["Abort", "BadReply", "NetworkFailure", "Reply", "Transport"]
 
 _NO_NAME = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _NO_VALUE = re.compile(r"[^\t\x20-\x7e]")
@@ -51,11 +50,14 @@ class Transport:
         self._offload = runtime.name == "gevent" and not getattr(runtime, "patched", True)
         self._look_up_begins = getattr(runtime, "look_up_begins", None) if not self._offload else None
         self._call_later = runtime.call_later if runtime.name == "gevent" and not self._offload else None
-        self._pools = Pools(
-            url.scheme, url.hostname or "", url.port, maxsize=maxsize, proxy=check_proxy(proxy), ca_certs=ca_certs
-        )  # fmt: skip
         self.bulkhead = Bulkhead(maxsize, runtime)
-        self.beside: Loose[Any] = Loose()  # others that keep connections: those of event loops
+        self._pools = Pools(
+            url.scheme, url.hostname or "", url.port, maxsize=self.bulkhead.size, timeout=timeout,
+            proxy=check_proxy(proxy), ca_certs=ca_certs,
+        )  # fmt: skip
+        self.beside: ThreadSafeWeakSet[Any] = (
+            ThreadSafeWeakSet()
+        )  # others that keep connections: those of event loops
         self._pid = os.getpid()
 
     def send(
@@ -67,18 +69,18 @@ class Transport:
         body: bytes | None,
         total: float | None = None,
         max_body: int = 65_536,
-        abort: Abort | None = None,
+        cancel: CancelToken | None = None,
         priority: bool = False,
         once: bool = True,
         fresh: bool = False,
-    ) -> Reply:
+    ) -> RawResponse:
         """Send one request and read the whole answer within ``total`` seconds.
 
         Arguments:
             method, path, headers, body: what is sent.
             total: seconds for everything, the wait for a slot included; default: ``timeout.total``.
             max_body: bytes; a longer answer is a ``BadReply``.
-            abort: ends the send from elsewhere.
+            cancel: ends the send from elsewhere.
             priority: jump the queue for a slot.
             once: never send it again; else once more, on a new connection, when an idle one turns out to be dead.
             fresh: use a new connection.
@@ -86,48 +88,50 @@ class Transport:
         Raises ``NetworkFailure`` (no answer), ``BadReply`` (none that is one), ``ValueError`` (a header cannot be).
         """
         sent = {**self.always, **headers}
-        abort = abort or Abort()
+        cancel = cancel or CancelToken()
         deadline = monotonic() + min(self._timeout.total if total is None else total, LONGEST_TIMEOUT)
         try:
             checked(headers)
             if os.getpid() != self._pid:  # a fork has copied a greenlet along that has this transport
                 raise forked(sent=False)
-            if abort.aborted or self._pools.closed:
+            if cancel.cancelled or self._pools.closed:
                 raise NetworkFailure("aborted", "given up before it began", sent=False)
             request = Request(method, path, sent, body, deadline, max_body, once, fresh)
-            exchange = Exchange(self._pools, request, abort, self._timeout, self._call_later, self._look_up_begins)
+            exchange = Exchange(self._pools, request, cancel, self._timeout, self._call_later, self._look_up_begins)
             # Its token tells whose request it is.
-            return self._in_turn(exchange, abort, deadline, priority, hash(headers.get("Authorization")))
+            return self._in_turn(exchange, cancel, deadline, priority, hash(headers.get("Authorization")))
         finally:
             del headers, body, sent
 
-    def _in_turn(self, exchange: Exchange, abort: Abort, deadline: float, priority: bool, owner: int) -> Reply:
+    def _in_turn(
+        self, exchange: Exchange, cancel: CancelToken, deadline: float, priority: bool, owner: int
+    ) -> RawResponse:
         """Wait for a slot, use it, give it back."""
-        ticket = self.bulkhead.ticket(priority=priority, owner=owner)
+        slot = self.bulkhead.request(priority=priority, owner=owner)
         if self.bulkhead.full:
             for other in self.beside.all():
                 other.bury()
         try:
-            has_slot = ticket.wait(deadline - monotonic(), on_wait=abort.watch)
-            if abort.left_behind:
+            has_slot = slot.wait(deadline - monotonic(), on_wait=cancel.watch)
+            if cancel.left_behind:
                 raise forked(sent=False)
             if not has_slot or self.bulkhead.ended:
-                given_up = abort.aborted or self.bulkhead.ended
+                given_up = cancel.cancelled or self.bulkhead.ended
                 kind, detail = ("aborted", "given up") if given_up else (BUSY, "no time left")
                 raise NetworkFailure(kind, f"{detail} while all {self._maxsize} connections were busy", sent=False)
             if not self._offload:
                 return exchange.run(self._pools.at(self._runtime.home()))
             try:
-                answer = self._runtime.offload(_native, exchange, ticket)
+                answer = self._runtime.offload(_native, exchange, slot)
             except RuntimeError as error:  # the system grants no thread
                 raise NetworkFailure(EXHAUSTED, f"no thread for a request: {error}", sent=False) from None
         except BaseException:
             if self._offload:
-                abort.abort()  # nobody waits for the native thread any more; its slot comes back when it ends
+                cancel.cancel()  # nobody waits for the native thread any more; its slot comes back when it ends
             raise
         finally:
-            ticket.leave()
-        if isinstance(answer, Reply):
+            slot.leave()
+        if isinstance(answer, RawResponse):
             return answer
         try:
             raise answer
@@ -162,12 +166,12 @@ class Transport:
         self.bulkhead = Bulkhead(self._maxsize, self._runtime)
 
 
-def _native(exchange: Exchange, ticket: Ticket) -> Reply | Exception:
+def _native(exchange: Exchange, slot: SlotRequest) -> RawResponse | Exception:
     """In a native thread: the slot is the thread's now, which gives it back even if its greenlet is dead.
 
     A failure is returned: raised, it would carry this thread's frames to another.
     """
-    mine = ticket.hand_over()
+    mine = slot.hand_over()
     if mine is None:  # the greenlet died before this thread began
         return NetworkFailure("aborted", "given up before it began", sent=False)
     try:

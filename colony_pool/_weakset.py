@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 T = TypeVar("T")
 
 
-class Loose(Generic[T]):
+class ThreadSafeWeakSet(Generic[T]):
     """A set of weak references."""
 
     def __init__(self) -> None:

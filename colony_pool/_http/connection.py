@@ -1,0 +1,336 @@
+"""urllib3's connections, and the few things that they lack.
+
+- An end from outside: a socket that is being connected can be shut down, too.
+- One connect timeout for all addresses of a host; urllib3 grants it to each anew.
+- A check of idle connections that sees what TLS has read already, and switches no greenlet.
+- Strictness: http.client takes a head that breaks off, or has lines that are no headers, for a good one; it takes 103
+  for the last word; it throws away what comes behind an answer, and reads the rest of that as the next answer.
+
+Nothing of urllib3 is changed for anybody else.
+"""
+
+from __future__ import annotations
+
+import _socket  # the C sockets: shutting one down must not touch the hub of another thread, nor undo TLS
+import io
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from time import monotonic
+from typing import Any
+
+import urllib3.connection
+from urllib3.exceptions import NewConnectionError
+from urllib3.util.response import assert_header_parsing
+
+from .._runtime.descriptors import replace_handle
+from .cancel import CancelToken
+from .failures import NetworkFailure, forked
+
+# Bytes of an answer's head, interim answers included; http.client would take 100 lines of 64 KiB.
+_MAX_HEAD = 131_072
+_PIECE = 65_536  # bytes of a request's body
+_SWITCHING = 101
+
+
+class Use:
+    """One request's use of a connection: what it sends, what ends it, and how far it has come."""
+
+    __slots__ = (
+        "body", "cancel", "connecting", "deadline", "fresh", "headers", "heard", "opened", "read", "reused", "sent",
+        "surplus",
+    )  # fmt: skip
+
+    def __init__(
+        self, headers: Mapping[str, str], body: bytes | None, cancel: CancelToken, *, deadline: float, read: float,
+        fresh: bool, opened: Callable[[Any], object],
+    ) -> None:  # fmt: skip
+        self.headers = headers
+        self.body = body
+        self.cancel = cancel
+        self.deadline = deadline  # monotonic seconds
+        self.read = read  # seconds for one wait
+        self.fresh = fresh  # needs a connection that cannot turn out to be dead
+        self.opened = opened  # told of each connection that is to be opened
+        self.connecting = True
+        self.reused = False
+        self.sent = False  # a byte of the body may have reached the server
+        self.heard = 0  # bytes of the answer so far
+        self.surplus = False  # more came than was announced
+
+    def seconds_left(self) -> float:
+        """Seconds for the next wait. Raises if there are none, or if the request was ended meanwhile."""
+        if self.cancel.cancelled:
+            given_up = NetworkFailure("aborted", "given up", sent=self.sent)
+            raise forked(sent=self.sent) if self.cancel.left_behind else given_up
+        left = self.deadline - monotonic()
+        if left <= 0.0 or self.cancel.expired:
+            raise TimeoutError("no time left")
+        return left if left < self.read else self.read
+
+
+# urllib3 calls a connection with no word of the request that it is for.
+current: ContextVar[Use] = ContextVar("colony_pool_use")
+
+
+class _Guarded:
+    """What both kinds of connection share."""
+
+    sock: Any
+    timeout: Any
+    use: Use | None = None  # whose it is; ``None`` at rest
+    pid = -1  # the process that has connected it
+    lever: Any = None  # what to shut down while it is being connected: TLS takes the first handle away
+    descriptor = -1  # of that
+    _wire: Any = None  # what to shut down afterwards: http.client forgets ``sock`` before the last body is read
+    _answering = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether an idle connection is still good for what is to be sent now."""
+        return self.sock is not None and not current.get().fresh and _at_rest(self.sock)
+
+    def _begin(self) -> Use:
+        use = current.get()
+        if self.use is not use:
+            self.use, use.reused = use, self.sock is not None
+            use.cancel.watch(self.cut)
+        use.seconds_left()
+        return use
+
+    def connect(self) -> None:
+        use = self._begin()
+        use.reused, self.pid = False, os.getpid()
+        use.opened(self)
+        try:
+            super().connect()  # type: ignore[misc] # a mixin
+        except BaseException:
+            self.cut()
+            raise
+        finally:
+            self.drop_lever()
+        self._wire = self.sock
+        use.seconds_left()
+
+    def _new_conn(self) -> Any:
+        """Connect to the first address that answers; all of them together have the time of one."""
+        use = current.get()
+        mine: Any = self
+        addresses = _addresses(mine.host.strip("[]"), mine.port)
+        use.cancel.begin()
+        until = min(use.deadline, monotonic() + self.timeout)
+        failure: OSError = OSError("the host name has no address")
+        for family, kind, protocol, _, address in addresses:
+            use.seconds_left()
+            sock = socket.socket(family, kind, protocol)
+            try:
+                self.descriptor = sock.fileno()  # TLS goes on with the same
+                self.lever = _socket.socket(fileno=os.dup(self.descriptor))
+                for option in mine.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(_left(until))
+                sock.connect(address)
+                return sock
+            except OSError as error:
+                failure = error
+                sock.close()
+                self.drop_lever()
+            except BaseException:
+                sock.close()
+                raise
+        try:
+            # Not as it is: urllib3 forgives a reset while a request is sent, and looks for an answer.
+            raise NewConnectionError(mine, "no connection") from failure
+        finally:
+            del failure  # a reference cycle otherwise
+
+    def request(
+        self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> None:
+        """Send the request of ``current``. ``headers`` are a tracer's: who wraps ``urlopen`` sees no secret."""
+        use = self._begin()
+        if self.sock is None:
+            self.connect()
+        use.connecting, use.sent, use.heard = False, True, 0
+        self.timeout = use.seconds_left()
+        sent = {**(headers or {}), **use.headers}
+        body = use.body
+        if body is not None and len(body) > _PIECE:
+            sent["Content-Length"] = str(len(body))
+            body = self._in_pieces(use, body)
+        super().request(method, url, body, sent, **options)  # type: ignore[misc] # a mixin
+
+    def _in_pieces(self, use: Use, body: bytes) -> Iterator[bytes]:
+        """Each piece has a timeout of its own, so that a large body is not cut off while it moves."""
+        for at in range(0, len(body), _PIECE):
+            self.sock.settimeout(use.seconds_left())
+            yield body[at : at + _PIECE]
+
+    putheader = HTTPConnection.putheader  # urllib3's looks for a sentinel that we never send, header by header
+
+    def response_class(self, sock: Any, *args: Any, **options: Any) -> HTTPResponse:
+        """What http.client reads an answer with."""
+        assert self.use is not None  # noqa: S101 - somebody waits for the answer
+        return _Response(_Incoming(sock, self.use), *args, **options)  # type: ignore[arg-type] # all it needs
+
+    def getresponse(self) -> Any:
+        self._answering = True
+        try:
+            return super().getresponse()  # type: ignore[misc] # a mixin
+        finally:
+            self._answering = False
+
+    def close(self) -> None:
+        """Close. In use, it is shut down first: gevent closes a turn later, and its slot may be another's by then.
+
+        Not while http.client reads a head: it closes before the last body is read.
+        """
+        if self.use is not None and not self._answering:
+            self.cut()
+        super().close()  # type: ignore[misc] # a mixin
+
+    def rest(self) -> bool:
+        """The request is over. False, and closed, if it was cut, is being cut, or is out of step."""
+        use, self.use = self.use, None
+        if use is None:
+            return True
+        whole = use.cancel.let_go() and not use.surplus
+        if not whole:
+            self.cut()
+            self.close()
+        self._wire = self.sock
+        return whole
+
+    def cut(self) -> None:
+        """Shut the socket down, from any thread. To close it is its user's to do.
+
+        Not in a forked child: it would be shut down for the parent, too.
+        """
+        if self.pid != os.getpid():
+            return
+        for sock in (self.lever, self._wire):
+            with suppress(OSError, TypeError):  # there is none, or it is closed already
+                inner = getattr(sock, "socket", sock)  # TLS within TLS is no socket, but has one
+                _socket.socket.shutdown(getattr(inner, "_sock", inner), socket.SHUT_RDWR)
+
+    def cut_loose(self) -> None:
+        """In a forked child: put a dead socket in the place of one that the parent is still connecting.
+
+        Who connects may go on here, a greenlet that was copied along, and would speak on the parent's connection.
+        Only its frames have the socket, so that all there is to take hold of is the descriptor.
+        """
+        if self.lever is not None:
+            replace_handle(self.descriptor)
+            self.drop_lever()
+
+    def drop_lever(self) -> None:
+        """Close the second handle on a socket that is still being connected."""
+        lever, self.lever = self.lever, None
+        if lever is not None:
+            lever.close()
+
+
+class Connection(_Guarded, urllib3.connection.HTTPConnection):  # type: ignore[misc] # its own answers
+    """Plain HTTP."""
+
+
+class SecureConnection(_Guarded, urllib3.connection.HTTPSConnection):  # type: ignore[misc] # its own answers
+    """HTTPS."""
+
+
+class _Incoming(io.RawIOBase):
+    """What comes from a socket: within the deadline, counted, and refused if a head breaks off or has no end.
+
+    A timeout of urllib3's bounds one wait, so that headers at a byte a second would take for ever.
+    """
+
+    def __init__(self, sock: Any, use: Use) -> None:
+        self._sock = sock
+        self._file = sock.makefile("rb", buffering=0)
+        self.use = use
+        self.in_head = True
+        self.at_end = False
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What http.client asks a socket for."""
+        return _Buffered(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self.at_end:
+            return 0
+        use = self.use
+        self._sock.settimeout(use.seconds_left())
+        count: int = self._file.readinto(buffer)
+        use.heard += count
+        if self.in_head:
+            if not count:
+                raise ConnectionResetError("the connection ended before the answer's body")
+            if use.heard > _MAX_HEAD:
+                raise HTTPException("the headers are too long")
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Buffered(io.BufferedReader):
+    """Notices when more has come than was announced: its connection is out of step."""
+
+    def close(self) -> None:
+        raw: Any = self.raw
+        if not self.closed:
+            raw.at_end = True
+            raw.use.surplus = bool(self.peek(1))
+        super().close()
+
+
+class _Response(HTTPResponse):
+    """http.client's answer, but without what it forgives."""
+
+    def begin(self) -> None:
+        """Read the head, and those of interim answers before it, of which http.client knows only 100."""
+        super().begin()
+        while 100 <= self.status < 200 and self.status != _SWITCHING:
+            self.headers = self.msg = None  # type: ignore[assignment] # as if nothing had been read
+            super().begin()
+        if self.msg.defects or self.msg.get_payload():
+            assert_header_parsing(self.msg)  # urllib3 asks as well, but goes on, and logs what it has not understood
+        self.fp.raw.in_head = False  # type: ignore[attr-defined] # ours
+
+
+def _left(until: float) -> float:
+    left = until - monotonic()
+    if left <= 0.0:
+        raise TimeoutError("no time left")
+    return left
+
+
+def _addresses(host: str, port: int) -> Any:
+    """Where to connect to. An IP address is not asked for: under gevent that would start threads that stay."""
+    try:
+        return _socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+    except OSError:
+        return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+
+
+def _at_rest(sock: Any) -> bool:
+    """Whether nothing has come, neither bytes nor the end, on a connection where nothing is due."""
+    if hasattr(sock, "pending") and sock.pending():
+        return False  # the rest of a TLS record, which the socket below shows no more
+    native = getattr(sock, "_sock", sock)  # below gevent's, and below TLS
+    try:
+        if native.gettimeout() != 0.0:
+            native.settimeout(0.0)
+        _socket.socket.recv(native, 1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except (OSError, TypeError):  # TLS within TLS is no socket: urllib3 would not know either
+        return not isinstance(native, _socket.socket)
+    return False

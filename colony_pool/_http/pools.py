@@ -1,0 +1,172 @@
+"""urllib3's pools, one for each gevent hub: a gevent socket belongs to the hub that made it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import ssl
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+import urllib3
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from .._runtime.descriptors import close_handle, let_go
+from ..config import Timeout
+from .connection import Connection, SecureConnection
+
+
+class _IdleQueue:
+    """Connections at rest, last in, first out. Nobody waits here (the bulkhead is for that): there is no lock.
+
+    A deque's own verbs are atomic, for threads and for greenlets of any hub; ``queue.LifoQueue`` and gevent's
+    hold a lock that belongs to one of the two. What is put here is nobody's any more: see ``Connection.rest``.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self.connections: deque[Any] = deque()
+        self._maxsize = maxsize
+
+    def put(self, conn: Any, block: bool = False) -> None:
+        if len(self.connections) >= self._maxsize:
+            raise queue.Full
+        self.connections.append(conn if conn is not None and conn.rest() else None)
+
+    def get(self, block: bool = False, timeout: float | None = None) -> Any:
+        try:
+            return self.connections.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def qsize(self) -> int:
+        return len(self.connections)
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = Connection
+    QueueCls = _IdleQueue  # type: ignore[assignment] # as much of a queue as urllib3 uses
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = SecureConnection
+    QueueCls = _IdleQueue  # type: ignore[assignment]
+
+
+class Pools:
+    """One urllib3 pool per home (a gevent hub, or ``None``); two hubs sharing one would lose slots."""
+
+    def __init__(self, scheme: str, host: str, port: int | None, *, maxsize: int, timeout: Timeout,
+                 proxy: str | None, ca_certs: str | None) -> None:  # fmt: skip
+        self._target = (host, port, scheme)
+        self._maxsize = maxsize
+        self._timeout = urllib3.Timeout(connect=timeout.connect, read=timeout.read)
+        self._proxy = proxy
+        self.context = tls_context(ca_certs) if "https" in (scheme, (proxy or "").partition(":")[0]) else None
+        self._pools: dict[int, tuple[weakref.ref[Any] | None, Any]] = {}  # id of a hub: (the hub, its pool)
+        self._known: weakref.WeakSet[Any] = weakref.WeakSet()  # connections, idle or not
+        # Connections opened so far, those that failed included. A lock would be waited for by a signal handler, or a
+        # finaliser, that opens one in the middle of this.
+        self._opened = count()
+        self.closed = False
+
+    def at(self, home: Hashable | None) -> Any:
+        """The pool of ``home``."""
+        entry = self._pools.get(id(home))
+        if entry is None or (entry[0] is not None and entry[0]() is not home):
+            self.close_dead()
+            entry = (weakref.ref(home) if home is not None else None, self._new_pool())
+            self._pools[id(home)] = entry
+            if self.closed:
+                self.close()
+        return entry[1]
+
+    def _new_pool(self) -> Any:
+        options: dict[str, Any] = {"num_pools": 2, "maxsize": self._maxsize, "timeout": self._timeout}
+        if self._target[2] == "https":
+            options["ssl_context"] = self.context
+        manager: urllib3.PoolManager
+        if self._proxy:
+            proxy_context = self.context if self._proxy.startswith("https:") else None
+            manager = urllib3.ProxyManager(self._proxy, proxy_ssl_context=proxy_context, **options)
+        else:
+            manager = urllib3.PoolManager(**options)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        return manager.connection_from_host(*self._target)
+
+    def add(self, conn: Any) -> None:
+        """Know ``conn``, which is about to be opened."""
+        self._known.add(conn)
+        self.count_opened()
+
+    def count_opened(self) -> None:
+        """One more was opened."""
+        next(self._opened)
+
+    @property
+    def opened(self) -> int:
+        """Connections opened so far."""
+        return int(repr(self._opened)[len("count(") : -1])  # there is no other way to look
+
+    def idle(self) -> int:
+        """Idle connections of all hubs."""
+        return sum(conn.sock is not None for _, pool in list(self._pools.values()) for conn in _resting(pool))
+
+    def close(self) -> None:
+        """Close what is idle, for good; what is at work closes when it ends."""
+        self.closed = True
+        self.close_dead()
+        while self._pools:
+            _quietly(self._pools.popitem()[1][1].close)
+
+    def after_fork(self) -> None:
+        """Give up the parent's descriptors, at work or idle, without a word on them: it goes on using them."""
+        idle = {id(conn) for _, pool in self._pools.values() for conn in _resting(pool)}
+        for conn in list(self._known):
+            _quietly(conn.cut_loose)  # first: TLS on its way, and ``sock``, have one descriptor
+            sock, conn.sock = conn.sock, None
+            if sock is not None:
+                let_go(sock, in_use=id(conn) not in idle)
+        self._known.clear()
+        self._pools.clear()
+
+    def close_dead(self) -> None:
+        """Close the pools of hubs that are gone: collected, destroyed, or without their thread."""
+        alive = sys._current_frames()
+        for key, (ref, pool) in list(self._pools.items()):
+            hub = ref() if ref is not None else None
+            if ref is None or (hub is not None and hub.loop is not None and hub.thread_ident in alive):
+                continue
+            self._pools.pop(key, None)
+            for conn in _resting(pool):
+                sock, conn.sock = conn.sock, None
+                if sock is not None:
+                    close_handle(sock)  # its hub takes no more steps
+            _quietly(pool.close)
+
+
+def tls_context(ca_certs: str | None) -> ssl.SSLContext:
+    """One context for all connections: loading the certificates takes longer than a handshake.
+
+    Made here and not by urllib3, which binds the unpatched class when it is imported before gevent patches.
+    """
+    try:
+        if ca_certs is not None and os.path.isdir(ca_certs):
+            return ssl.create_default_context(capath=ca_certs)
+        return ssl.create_default_context(cafile=ca_certs)
+    except OSError as error:
+        raise ValueError(f"ca_certs={ca_certs!r}: no certificates can be read there") from error
+
+
+def _resting(pool: Any) -> list[Any]:
+    """The connections at rest in ``pool``; none once it is closed."""
+    return [conn for conn in list(getattr(pool.pool, "connections", ())) if conn is not None]
+
+
+def _quietly(act: Callable[[], object]) -> None:
+    with suppress(Exception):  # the socket of a dead hub: closed is closed
+        act()
