@@ -138,8 +138,8 @@ class AsyncAgent:
         """Forget the token, on disk too, and that the key was refused: the next call asks the server."""
         await self.off_loop(self._agent.invalidate)
 
-    def _forget(self) -> None:
-        """As ``invalidate``, for who cannot await it; ``_forgotten`` tells when it has been done."""
+    def invalidate_soon(self) -> None:
+        """As ``invalidate``, for who cannot await it; ``invalidated`` waits until it has been done."""
         notice_fork()
         self._forgetting = done = Future[None]()
 
@@ -151,7 +151,8 @@ class AsyncAgent:
 
         self.pool.pool._runner.errands.send(forget)
 
-    async def _forgotten(self) -> None:
+    async def invalidated(self) -> None:
+        """Wait for what ``invalidate_soon`` has begun, if anything."""
         forgetting = self._forgetting
         if forgetting is not None:
             await asyncio.shield(asyncio.wrap_future(forgetting))  # others wait for it, too
