@@ -63,7 +63,7 @@ DOORS = {
         "prometheus/_server.py", "prometheus/_sidecar.py",
     },
     "redis": {"_shared/redis.py"},
-    "colony_sdk": {"sdk/_async.py", "sdk/_client.py", "sdk/_errors.py", "sdk/_seam.py"},
+    "colony_sdk": {"sdk/_async.py", "sdk/_client.py", "sdk/_compat.py", "sdk/_errors.py"},
     "httpx": {"_aio/attempt.py", "_aio/auth.py", "_aio/client.py", "_aio/pool.py", "httpx.py", "sdk/_async.py"},
     "requests": {"requests.py"},
     "cryptography": {"_shared/keys.py"},

@@ -141,8 +141,8 @@ class AsyncAgent:
         """Forget the token, on disk too, and that the key was refused: the next call asks the server."""
         await self.off_loop(self._agent.invalidate)
 
-    def forget_soon(self) -> None:
-        """As ``invalidate``, for who cannot await it; ``forgotten`` tells when it has been done."""
+    def invalidate_soon(self) -> None:
+        """As ``invalidate``, for who cannot await it; ``invalidated`` waits until it has been done."""
         notice_fork()
         self._forgetting = done = Future[None]()
 
@@ -154,7 +154,8 @@ class AsyncAgent:
 
         engines_behind(self._agent).current.driver.executor.submit(forget)
 
-    async def forgotten(self) -> None:
+    async def invalidated(self) -> None:
+        """Wait for what ``invalidate_soon`` has begun, if anything."""
         forgetting = self._forgetting
         if forgetting is not None:
             await asyncio.shield(asyncio.wrap_future(forgetting))  # others wait for it, too

@@ -8,15 +8,16 @@ sockets, which are closed when the interpreter ends.
 from __future__ import annotations
 
 import atexit
+import os
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from .._aio.pool import AsyncColonyPool
+from ..config import DEFAULT_BASE_URL
 from ..pool import ColonyPool, engines_of
 
-__all__ = ["chosen_pool", "default_pool"]
+__all__ = ["default_pool"]
 
-_pools: dict[tuple[str | None, str | None, bool], ColonyPool] = {}
+_pools: dict[tuple[str, str | None, bool], ColonyPool] = {}
 
 
 def default_pool(base_url: str | None = None, *, proxy: str | None = None, cache_token: bool = True) -> ColonyPool:
@@ -24,10 +25,11 @@ def default_pool(base_url: str | None = None, *, proxy: str | None = None, cache
 
     Arguments:
         base_url: the API; default: ``COLONY_BASE_URL``, else the public one.
-        proxy: as the SDK's; default: what the environment says, as for the SDK.
+        proxy: for token requests; default: what the environment says, as for the SDK.
         cache_token: whether tokens are kept on disk.
     """
-    key = (base_url.rstrip("/") if base_url else None, proxy, cache_token)
+    base_url = (base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
+    key = (base_url, proxy, cache_token)
     pool = _pools.get(key)
     if pool is not None and not engines_of(pool).is_closed:
         return pool
@@ -44,25 +46,8 @@ def default_pool(base_url: str | None = None, *, proxy: str | None = None, cache
     return first
 
 
-def chosen_pool(
-    pool: ColonyPool | AsyncColonyPool | None, base_url: str | None, proxy: str | None, cache_token: bool
-) -> ColonyPool:
-    """The pool that a client asks for; ``ValueError`` for an option that the pool has otherwise."""
-    if isinstance(pool, AsyncColonyPool):
-        pool = pool.pool
-    if pool is None:
-        return default_pool(base_url, proxy=proxy, cache_token=cache_token)
-    if base_url is not None and base_url.rstrip("/") != pool.base_url:
-        raise ValueError(f"base_url={base_url!r}: this pool is for {pool.base_url}")
-    if proxy is not None:
-        raise ValueError("proxy: is an option of the pool: ColonyPool(proxy=...)")
-    if not cache_token and engines_of(pool).current.options.on_disk:
-        raise ValueError("cache_token=False: this pool keeps tokens on disk; make it with token_cache=None")
-    return pool
-
-
-def _proxy_for(base_url: str | None) -> str | None:
-    parts = urlsplit(base_url or "https://thecolony.ai")
+def _proxy_for(base_url: str) -> str | None:
+    parts = urlsplit(base_url)
     if proxy_bypass(parts.hostname or ""):
         return None
     return getproxies().get(parts.scheme)

@@ -9,7 +9,7 @@ import colony_sdk
 
 from .._shell.api import token_refused
 from ..errors import ColonyAPIError, ColonyRateLimitError, PoolClosedError
-from ._seam import sdk
+from ._compat import sdk
 
 __all__ = ["bad_key", "is_refusal", "translated"]
 

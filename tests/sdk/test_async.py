@@ -14,6 +14,7 @@ import pytest
 
 from colony_pool import AsyncColonyPool, ColonyPool
 from colony_pool.sdk import AsyncColonyClient, ColonyClient, adopt
+from tests.aio import until
 from tests.sdk.calls import PNG, POST
 from tests.sdk.server import GATEWAYS, TOKEN, ApiServer
 from tests.sdk.test_client import saved
@@ -196,7 +197,7 @@ def test_a_new_key_leaves_no_token_of_the_old_one(change: str, on_disk: Path) ->
         async with AsyncColonyClient("col_old", pool=pool) as client:
             await (client.rotate_key() if change == "rotate_key" else client.confirm_key_recovery("from the mail"))
             assert client.api_key in ("col_rotated", "col_recovered")
-            assert set() == before & set(on_disk.iterdir())
+            await until(lambda: set() == before & set(on_disk.iterdir()), "it is removed")
             await client.get_me()
             assert 2 == tokens(server)
 
@@ -253,7 +254,7 @@ def test_an_existing_client_is_adopted(asynchronous: bool) -> None:
         asyncio.run(scenario(server, pool))
 
 
-def test_an_asynchronous_client_with_its_own_seam_is_not_adopted() -> None:
+def test_an_asynchronous_client_with_a_token_of_its_own_is_not_adopted() -> None:
     class Own(colony_sdk.AsyncColonyClient):
         async def _ensure_token(self) -> None:
             self._token = "mine"
