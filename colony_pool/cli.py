@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from ._cli.exits import INTERRUPTED, MISUSED, Failed, tell
+from ._cli.exit_codes import INTERRUPTED, MISUSED, Failed, report_failure
 
 __all__ = ["main"]
 
@@ -19,16 +19,16 @@ def main(argv: list[str] | None = None) -> int:
         argv: the arguments without the program's name; default: those of this process.
 
     Returns:
-        The exit code, see ``_cli/exits.py``. A failure has told its reason in one line on stderr.
+        The exit code, see ``_cli/exit_codes.py``. A failure has told its reason in one line on stderr.
     """
     args = sys.argv[1:] if argv is None else argv
     try:
         return _run(args)
     except Failed as failure:
-        return tell(failure, as_json="--json" in args)
+        return report_failure(failure, as_json="--json" in args)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # impatient fingers press it twice
-        return tell(Failed(INTERRUPTED, "interrupted"), as_json="--json" in args)
+        return report_failure(Failed(INTERRUPTED, "interrupted"), as_json="--json" in args)
 
 
 def _run(args: list[str]) -> int:

@@ -13,15 +13,14 @@ import pytest
 from rich.console import Console
 
 from tests.shell import assert_failed, cli, environment, finish, patient, start, until
-from tests.support.private import DemoJob as Job
-from tests.support.private import Plan, Result
+from tests.support.private import Assignment, DemoResult, Schedule
 from tests.support.private import demo_notes as notes
 from tests.support.private import demo_page as page
 from tests.support.private import demo_rows as rows
 from tests.support.private import play_demo as play
 
 PROCESSES, AGENTS = 3, 24
-SHORT = Plan(warm_up=0.5, life=2.0, down_at=1.0, outage=6.0, give_up=8.0)
+SHORT = Schedule(warm_up=0.5, life=2.0, down_at=1.0, outage=6.0, give_up=8.0)
 
 
 @pytest.fixture
@@ -35,9 +34,9 @@ def workers(pid: int) -> dict[str, int]:
     found = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         words = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
-        if "colony_pool._demo.worker" in words:
-            job = Job.read(words[-2])
-            found[f"{job.kind} {job.number}"] = int(child)
+        if "colony_pool._demo.agents_main" in words:
+            assignment = Assignment.read(words[-2])
+            found[f"{assignment.kind} {assignment.number}"] = int(child)
     return found
 
 
@@ -46,35 +45,35 @@ def running(pids: list[int]) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str]:
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoResult, str]:
     """One short play, and what it said meanwhile."""
     folder, said = tmp_path_factory.mktemp("played"), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", patient({}, folder)["PYTHONPATH"])
-        result = play(AGENTS, "threads", Console(file=said, width=100), processes=PROCESSES, plan=SHORT)
+        patch.setenv("PYTHONPATH", patient(dict(os.environ), folder)["PYTHONPATH"])
+        result = play(AGENTS, "threads", Console(file=said, width=100), processes=PROCESSES, schedule=SHORT)
     return result, said.getvalue()
 
 
 def test_g1_processes_that_share_a_door_send_fewer_probes_than_those_with_a_door_each(
-    played: tuple[Result, str],
+    played: tuple[DemoResult, str],
 ) -> None:
     one_door, own_doors, alone = played[0].sides
     assert 0 < sum(one_door.probes) < sum(own_doors.probes)
-    assert one_door.outcome.attempts_during_outage < own_doors.outcome.attempts_during_outage
-    assert own_doors.outcome.attempts_during_outage < alone.outcome.attempts_during_outage
+    assert one_door.counts.attempts_during_outage < own_doors.counts.attempts_during_outage
+    assert own_doors.counts.attempts_during_outage < alone.counts.attempts_during_outage
     assert all(probes > 0 for probes in own_doors.probes)
     assert () == alone.probes
 
 
-def test_every_agent_of_every_process_is_counted(played: tuple[Result, str]) -> None:
+def test_every_agent_of_every_process_is_counted(played: tuple[DemoResult, str]) -> None:
     one_door, own_doors, _ = played[0].sides
     for side in (one_door, own_doors):
         assert PROCESSES == len(side.probes)
-        assert (AGENTS, 0) == (side.outcome.agents, side.outcome.agents_lost)
+        assert (AGENTS, 0) == (side.counts.agents, side.counts.agents_lost)
         assert () == side.deaths
 
 
-def test_the_table_the_page_and_the_json_tell_the_same(played: tuple[Result, str]) -> None:
+def test_the_table_the_page_and_the_json_tell_the_same(played: tuple[DemoResult, str]) -> None:
     result, said = played
     values = json.loads(json.dumps(result.as_dict()))
     assert PROCESSES == values["processes"]

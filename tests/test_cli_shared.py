@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from colony_pool.testing import FakeColony
-from tests.support.private import Denial, HostStore, Known, Opening, RedisStore, Store, TokenCache, View
+from tests.support.private import Denial, HostStatus, HostStore, Opening, RedisStore, Store, TokenCache, View
 from tests.support.private import status_rows as rows
 
 from .shell import KEY, Done, assert_failed, assert_told, cli, environment, finish, patient, start, without
@@ -197,7 +197,7 @@ def test_a_fleet_without_its_extra_says_what_to_install(env: dict[str, str], tmp
 
 
 def test_what_is_told_of_one_token_and_of_one_process() -> None:
-    told = Known(URL, "this host", "closed", None, "", None, None, None, 50.0, "HTTP 429", 1, 1, [90_061.0])
+    told = HostStatus(URL, "this host", "closed", None, "", None, None, None, 50.0, "HTTP 429", 1, 1, [90_061.0])
     assert not told.calm
     words = dict(rows(told))
     assert ("50 s more (HTTP 429)", "1 process with calls that wait") == (words["hold"], words["waiting"])

@@ -152,7 +152,7 @@ def test_close_ends_the_process_even_a_paused_one_and_closed_is_said() -> None:
 
 def test_a_server_that_was_killed_is_reported() -> None:
     with FakeColony() as colony:
-        colony._link._process.kill()
+        colony._process._process.kill()
         with pytest.raises(FakeColonyError, match="has died"):
             colony.stats()
 

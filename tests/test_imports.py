@@ -36,7 +36,7 @@ SEES: dict[str, set[str]] = {
 }
 TOP = {"__init__", "__main__", "cli", "_cli", "_demo"}  # these may see everything
 DOORS = {
-    "urllib3": {"_shell/connections.py", "_shell/urllib3_pools.py", "_demo/fleets.py", "_cli/top.py"},
+    "urllib3": {"_shell/connections.py", "_shell/urllib3_pools.py", "_demo/clients.py", "_cli/scraper.py"},
     "pybreaker": {"_shell/breaker.py"},
     "prometheus_client": {
         "prometheus/__init__.py", "prometheus/_collector.py", "prometheus/_mirror.py", "prometheus/_reader.py",
@@ -47,7 +47,7 @@ DOORS = {
     "httpx": {"_aio/door.py", "httpx.py", "sdk/_async.py"},
     "requests": {"requests.py"},
     "cryptography": {"_shared/keys.py"},
-    "gevent": {"_runtime/gevent.py", "_runtime/outside.py", "_demo/run.py", "_demo/beside.py", "cli.py"},
+    "gevent": {"_runtime/gevent.py", "_runtime/outside.py", "_demo/agents.py", "cli.py"},
 }  # fmt: skip
 WORLD = {"time", "threading", "random", "logging", "socket", "os", "asyncio", "select", "subprocess"}
 

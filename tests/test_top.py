@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 import colony_pool as cp
 from colony_pool.testing import FakeColony
-from tests.support.private import Look, PoolNumbers, advice, glance, span
+from tests.support.private import PoolNumbers, Sample, advice, span, summarize
 from tests.support.private import read_numbers as read
 
 
@@ -99,12 +99,12 @@ def test_it_goes_on_until_ctrl_c(address: str) -> None:
 
 
 def test_a_counter_that_went_back_has_begun_anew() -> None:
-    def look(count: float, at: float) -> Look:
-        return Look(PoolNumbers("p", {("attempts_total", (("outcome", "ok"),)): count}), at)
+    def look(count: float, at: float) -> Sample:
+        return Sample(PoolNumbers("p", {("attempts_total", (("outcome", "ok"),)): count}), at)
 
-    assert glance("a", look(100.0, 10.0), look(80.0, 0.0)).attempts_per_s == 2.0
-    assert glance("a", look(5.0, 10.0), look(80.0, 0.0)).attempts_per_s == 0.5
-    assert glance("a", look(5.0, 10.0), None).attempts_per_s is None
+    assert summarize("a", look(100.0, 10.0), look(80.0, 0.0)).attempts_per_s == 2.0
+    assert summarize("a", look(5.0, 10.0), look(80.0, 0.0)).attempts_per_s == 0.5
+    assert summarize("a", look(5.0, 10.0), None).attempts_per_s is None
 
 
 def test_what_a_process_has_nothing_to_tell_about_is_not_known() -> None:
@@ -114,7 +114,7 @@ def test_what_a_process_has_nothing_to_tell_about_is_not_known() -> None:
         'colony_pool_breaker_next_probe_timestamp_seconds{pool="p"} +Inf\n'
         'colony_pool_waiters{pool="p",kind="probe"} NaN\n'
     )
-    seen = glance("a", Look(numbers, 1e9), None)
+    seen = summarize("a", Sample(numbers, 1e9), None)
     assert (seen.state, seen.next_probe_in, seen.waiters) == ("closed", None, 0)
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 from rich.console import Console
 
-from .exits import BROKEN, MISUSED, Failed
+from .exit_codes import BROKEN, MISUSED, Failed
 
 if TYPE_CHECKING:
-    from .._demo.play import Result
+    from .._demo.demo import DemoResult
 
 HELP = """An hour's outage in 15 seconds: agents behind one pool, next to the same agents each alone.
 
@@ -67,16 +67,16 @@ def command(
     result = _play(agents, chosen, console, processes, metrics_port, report)
     if as_json:
         print(json.dumps(result.as_dict()))
-    ours = result.ours.outcome
+    ours = result.ours.counts
     if ours.agents_lost or ours.never_back:
         raise typer.Exit(BROKEN)
 
 
 def _play(
     agents: int, runtime: str, console: Console, processes: int, metrics_port: int | None, report: Path | None
-) -> Result:
-    from .._demo.hire import DemoError
-    from .._demo.play import play
+) -> DemoResult:
+    from .._demo.demo import play
+    from .._demo.processes import DemoError
     from .._demo.report import page
     from .._demo.table import show
 

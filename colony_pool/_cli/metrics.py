@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .exits import MISUSED, Failed
+from .exit_codes import MISUSED, Failed
 
 app = typer.Typer(
     name="metrics",

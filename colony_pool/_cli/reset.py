@@ -10,11 +10,11 @@ import typer
 from rich.console import Console
 
 from .._shared.store import StoreUnavailable
-from .exits import MISUSED, UNAVAILABLE, Failed
-from .glance import span
-from .known import Known, known
-from .shared import HOST, BaseUrl, Shared, opened, place, whose
-from .status import picture
+from .exit_codes import MISUSED, UNAVAILABLE, Failed
+from .host_status import HostStatus, read_host_status
+from .pool_sample import span
+from .status import render
+from .store_option import HOST, BaseUrlOption, StoreOption, describe_store, open_endpoint_store, with_user
 
 HELP = """Close the breaker of this host, or of a fleet, and end its hold and its refusals.
 
@@ -36,18 +36,18 @@ EXIT_CODES = (
 
 
 def command(
-    shared: Shared = HOST,
-    base_url: BaseUrl = None,
+    shared: StoreOption = HOST,
+    base_url: BaseUrlOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     rate_limit: Annotated[bool, typer.Option("--rate-limit", help="End the hold alone.")] = False,
 ) -> None:
     """Carry out ``colony-pool reset``; ``HELP`` says what it does."""
-    store, api = opened(shared, base_url)
+    store, api = open_endpoint_store(shared, base_url)
     nothing = "nothing was reset"
     try:
-        before = known(store, api, place(shared), time.time())
+        before = read_host_status(store, api, describe_store(shared), time.time())
         if not yes:
-            Console(stderr=True).print(picture(before))
+            Console(stderr=True).print(render(before))
             _confirm("End the hold?" if rate_limit else "Reset it?")
         if store.fallback is not None:  # a server may do what it was asked for after nobody waits any more
             nothing = "it may have been reset all the same, see colony-pool status"
@@ -60,10 +60,10 @@ def command(
     finally:
         store.close()
     done = "rate limit cleared" if rate_limit else "reset"
-    print(f"{api}: {done} for {whose(place(shared))}; {_ended(before)}")
+    print(f"{api}: {done} for {with_user(describe_store(shared))}; {_ended(before)}")
 
 
-def _ended(before: Known) -> str:
+def _ended(before: HostStatus) -> str:
     if before.hold_for is None:
         return "there was no hold"
     return f"a hold with {span(before.hold_for)} to go was ended ({before.hold_cause})"

@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from .._shared.store import StoreUnavailable
-from .exits import UNAVAILABLE, Failed
-from .known import Known, known, rows
-from .shared import HOST, BaseUrl, Shared, opened, place, whose
+from .exit_codes import UNAVAILABLE, Failed
+from .host_status import HostStatus, read_host_status, rows
+from .store_option import HOST, BaseUrlOption, StoreOption, describe_store, open_endpoint_store, with_user
 
 HELP = """Show what the processes of this host know of the token endpoint, or those of a fleet.
 
@@ -37,18 +37,18 @@ _STYLES = {True: "green", False: "bold yellow"}
 
 
 def command(
-    shared: Shared = HOST,
-    base_url: BaseUrl = None,
+    shared: StoreOption = HOST,
+    base_url: BaseUrlOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
     interval: Annotated[float, typer.Option(metavar="SECONDS", min=0.2, max=3600, help="Between two looks.")] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per look.")] = False,
 ) -> None:
     """Carry out ``colony-pool status``; ``HELP`` says what it does."""
-    store, api = opened(shared, base_url)
+    store, api = open_endpoint_store(shared, base_url)
 
-    def look() -> Known:
+    def look() -> HostStatus:
         try:
-            return known(store, api, place(shared), time.time())
+            return read_host_status(store, api, describe_store(shared), time.time())
         except StoreUnavailable as error:
             if store.fallback is None:
                 raise
@@ -66,7 +66,7 @@ def command(
         store.close()
 
 
-def _watch(look: Callable[[], Known], interval: float, *, as_json: bool) -> None:
+def _watch(look: Callable[[], HostStatus], interval: float, *, as_json: bool) -> None:
     """Look again and again; a store that cannot be read for a while is part of what is seen."""
     console, pause = Console(), threading.Event()
     if as_json or not console.is_terminal:
@@ -75,30 +75,30 @@ def _watch(look: Callable[[], Known], interval: float, *, as_json: bool) -> None
             pause.wait(interval)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(picture(_tried(look)), refresh=True)
+            live.update(render(_tried(look)), refresh=True)
             pause.wait(interval)
 
 
-def _tried(look: Callable[[], Known]) -> Known | str:
+def _tried(look: Callable[[], HostStatus]) -> HostStatus | str:
     try:
         return look()
     except StoreUnavailable as error:
         return f"unavailable: {error}"
 
 
-def _print(console: Console, told: Known | str, *, as_json: bool) -> None:
+def _print(console: Console, told: HostStatus | str, *, as_json: bool) -> None:
     if not as_json:
-        console.print(picture(told))
+        console.print(render(told))
         return
     facts = {"at": time.time(), **({"error": told} if isinstance(told, str) else told.as_dict())}
     print(json.dumps(facts), flush=True)
 
 
-def picture(told: Known | str) -> Group | Text:
+def render(told: HostStatus | str) -> Group | Text:
     """What a person reads."""
     if isinstance(told, str):
         return Text(told, style="red")
     table = Table.grid(padding=(0, 2))
     for number, (name, words) in enumerate(rows(told)):
         table.add_row(Text(name, style="bold"), Text(words, style="" if number else _STYLES[told.calm]))
-    return Group(Text(f"{told.api}, as {whose(told.shared)} knows it"), table)
+    return Group(Text(f"{told.api}, as {with_user(told.shared)} knows it"), table)

@@ -22,8 +22,8 @@ from ..errors import (
     ColonyTwoFactorRequiredError,
     ColonyValidationError,
 )
-from .exits import DENIED, INTERRUPTED, MISUSED, THROTTLED, UNAVAILABLE, Failed
-from .shared import HOST, VARIABLE, BaseUrl, checked
+from .exit_codes import DENIED, INTERRUPTED, MISUSED, THROTTLED, UNAVAILABLE, Failed
+from .store_option import HOST, VARIABLE, BaseUrlOption, check_shared
 
 HELP = """Print a JWT for an API key: for shell scripts and cron.
 
@@ -49,7 +49,7 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="File with the API key. Default: COLONY_API_KEY.", show_default=False),
     ] = None,
-    base_url: BaseUrl = None,
+    base_url: BaseUrlOption = None,
     max_wait: Annotated[
         float,
         typer.Option(
@@ -72,7 +72,7 @@ def command(
     key = _key(api_key_file)
     logging.getLogger("colony_pool").addHandler(logging.NullHandler())  # one line is all that stderr gets
     try:
-        jwt, expires = _fetch(key, base_url, max_wait, checked(shared))
+        jwt, expires = _fetch(key, base_url, max_wait, check_shared(shared))
     except ValueError as error:
         raise Failed(MISUSED, _in_shell_terms(str(error), key)) from None
     except ColonyAPIError as error:

@@ -10,9 +10,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from .hire import ALONE, OWN_DOORS, Worker
-from .run import Plan
-from .side import Side, titled
+from .agents import Schedule
+from .contestant import Contestant, titled
+from .processes import ALONE, OWN_DOORS, AgentProcess
 
 PHASES = {"healthy": "green", "outage": "red", "recovery": "yellow"}
 COLOURS = {"one_door": "cyan", "own_doors": "blue", "alone": "magenta"}
@@ -25,8 +25,8 @@ _ROOMY = 30  # columns inside a panel from which on words are written out
 class Panels:
     """Draws the sides at one moment."""
 
-    def __init__(self, plan: Plan, sides: Sequence[Side]) -> None:
-        self._plan, self._sides = plan, sides
+    def __init__(self, schedule: Schedule, sides: Sequence[Contestant]) -> None:
+        self._schedule, self._sides = schedule, sides
 
     def drawn(self, at: float, width: int, height: int) -> list[Panel]:
         """A panel ``width`` columns wide for each side, in a terminal of ``height`` lines."""
@@ -46,13 +46,13 @@ class Panels:
 
     def _charts(self, at: float, width: int, rows: int) -> list[list[Text]]:
         """Requests a second over the whole run: bars on a square root's scale, above a strip of the phases."""
-        step = self._plan.end / width
+        step = self._schedule.end / width
         so_far = min(width, int(at / step) + 1)
         bars = [[s.history.between(i * step, (i + 1) * step) for i in range(so_far)] for s in self._sides]
         top = max(1.0, *(bar for side in bars for bar in side))
         strip = Text()
         for i in range(width):
-            strip.append("▔", PHASES[self._plan.phase(i * step)] if i < so_far else "bright_black")
+            strip.append("▔", PHASES[self._schedule.phase(i * step)] if i < so_far else "bright_black")
         return [
             [*_bars(mine, top, rows, COLOURS[side.kind]), strip] for side, mine in zip(self._sides, bars, strict=True)
         ]
@@ -66,7 +66,7 @@ def _bars(rates: Sequence[float], top: float, rows: int, style: str) -> list[Tex
     ]
 
 
-def _facts(side: Side, width: int) -> Table:
+def _facts(side: Contestant, width: int) -> Table:
     roomy = width >= _ROOMY
     start = "" if roomy else " "
     facts = Table.grid(padding=(0, 1))
@@ -78,8 +78,8 @@ def _facts(side: Side, width: int) -> Table:
         facts.add_row(start + ("agents lost" if roomy else "lost"), loss)
     else:
         facts.add_row(start + ("calls waiting" if roomy else "waiting"), Text(f"{side.waiters:,}"))
-    gauge = _gauge(side.holding / side.n, 12 if roomy else 6, COLOURS[side.kind])
-    facts.add_row(start + ("tokens held" if roomy else "tokens"), gauge.append(f" {side.holding:,}"))
+    gauge = _gauge(side.with_token / side.n, 12 if roomy else 6, COLOURS[side.kind])
+    facts.add_row(start + ("tokens held" if roomy else "tokens"), gauge.append(f" {side.with_token:,}"))
     facts.add_row(start + "requests/s", Text(f"{side.history.rate:,.0f}", "bold"))
     knocks = side.history.knocks
     told = Text(f"{knocks} x", "bold red") if knocks else Text("never")
@@ -87,7 +87,7 @@ def _facts(side: Side, width: int) -> Table:
     return facts
 
 
-def _breaker(side: Side, *, roomy: bool) -> Text:
+def _breaker(side: Contestant, *, roomy: bool) -> Text:
     if side.kind == ALONE:
         return Text("none", "dim")
     style = _STATES[side.state]
@@ -105,7 +105,7 @@ def _gauge(ratio: float, width: int, style: str) -> Text:
     return Text("━" * full, style).append("━" * (width - full), "bright_black")
 
 
-def _processes(side: Side, shown: int, width: int) -> list[Text]:
+def _processes(side: Contestant, shown: int, width: int) -> list[Text]:
     """A line for each process, as many lines on every side."""
     if side.kind == ALONE:
         return [Text()] * (shown + 1)
@@ -118,10 +118,10 @@ def _processes(side: Side, shown: int, width: int) -> list[Text]:
     return lines
 
 
-def _process(worker: Worker, wide: int) -> Text:
+def _process(worker: AgentProcess, wide: int) -> Text:
     last = worker.last
     line = Text("●" if worker.probed_just_now else " ", "bold yellow", no_wrap=True)
-    line.append(f"{worker.job.number + 1:>{wide}} ", "default")
+    line.append(f"{worker.assignment.number + 1:>{wide}} ", "default")
     if worker.died:
         return line.append("died", "bold red")
     line.append(f"{last.state.replace('_', '-'):<9}", _STATES[last.state])

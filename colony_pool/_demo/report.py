@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from html import escape
 
-from .hire import ALONE, ONE_DOOR, OWN_DOORS
-from .play import Result
-from .run import SCALE, Plan, capacity
+from .agents import SCALE, Schedule, capacity
+from .demo import DemoResult
+from .processes import ALONE, ONE_DOOR, OWN_DOORS
 from .table import notes, rows, title
-from .trial import Outcome
+from .timeline import Counts
 
 _W, _H, _LEFT, _RIGHT, _TOP, _BOTTOM = 900, 250, 56, 10, 26, 30
 _STEP = 0.25  # seconds to a bar
@@ -43,20 +43,20 @@ _WORDS = {
 }
 
 
-def page(result: Result) -> str:
+def page(result: DemoResult) -> str:
     """The whole page."""
-    plan, sides = result.plan, result.sides
-    top = max(count for fate in sides for count in _counts(fate.outcome, plan)) / _STEP
-    head = "".join(f"<th class={fate.kind}>{escape(fate.title)}" for fate in sides)
+    schedule, sides = result.schedule, result.sides
+    top = max(count for side in sides for count in _per_step(side.counts, schedule)) / _STEP
+    head = "".join(f"<th class={side.kind}>{escape(side.title)}" for side in sides)
     body = "\n".join(
         f"<tr><td>{escape(what)}"
-        + "".join(f"<td class={fate.kind}>{escape(cell)}" for fate, cell in zip(sides, cells, strict=True))
+        + "".join(f"<td class={side.kind}>{escape(cell)}" for side, cell in zip(sides, cells, strict=True))
         for what, *cells in rows(result)
     )
     charts = "\n".join(
-        f"<h2 class={fate.kind}>{escape(fate.title[:1].upper() + fate.title[1:])} "
-        f"<span>{_WORDS[fate.kind]}</span></h2>\n{_chart(fate.outcome, plan, top, fate.kind)}"
-        for fate in sides
+        f"<h2 class={side.kind}>{escape(side.title[:1].upper() + side.title[1:])} "
+        f"<span>{_WORDS[side.kind]}</span></h2>\n{_chart(side.counts, schedule, top, side.kind)}"
+        for side in sides
     )
     told = "\n".join(f"<li>{escape(note)}" for note in notes(result))
     return f"""<!doctype html>
@@ -65,9 +65,9 @@ def page(result: Result) -> str:
 <style>{_STYLE}</style>
 <h1>{title(result)}</h1>
 <p>Every agent turns its API key into a token at <code>/auth/token</code>. The endpoint answers 502 for
-{plan.outage:.0f} seconds, an hour with all schedules {SCALE:.0f} times as fast, while the tokens run out one by one.
-Then it comes back with room for {capacity(result.ours.outcome.agents):,.0f} requests a second, and a herd knocks it
-over for a second.</p>
+{schedule.outage:.0f} seconds, an hour with all schedules {SCALE:.0f} times as fast, while the tokens run out one by
+one. Then it comes back with room for {capacity(result.ours.counts.agents):,.0f} requests a second, and a herd knocks
+it over for a second.</p>
 <table><tr><th>{head}
 {body}
 </table>
@@ -83,23 +83,23 @@ all sides at the same time on one machine.
 """
 
 
-def _counts(outcome: Outcome, plan: Plan) -> list[int]:
-    counts = [0] * int((plan.end) / _STEP)
-    for at in outcome.arrivals:
-        if 0 <= (number := int(at / _STEP)) < len(counts):
-            counts[number] += 1
-    return counts
+def _per_step(counts: Counts, schedule: Schedule) -> list[int]:
+    steps = [0] * int((schedule.end) / _STEP)
+    for at in counts.arrivals:
+        if 0 <= (number := int(at / _STEP)) < len(steps):
+            steps[number] += 1
+    return steps
 
 
-def _chart(outcome: Outcome, plan: Plan, top: float, style: str) -> str:
-    scale = _Scale(plan.end, top)
+def _chart(counts: Counts, schedule: Schedule, top: float, style: str) -> str:
+    scale = _Scale(schedule.end, top)
     parts = [
         f'<svg viewBox="0 0 {_W} {_H}" role="img" aria-label="requests a second over time">',
-        *_background(scale, plan),
+        *_background(scale, schedule),
         f'<g class="bars {style}">',
-        *_bars(scale, _counts(outcome, plan)),
+        *_bars(scale, _per_step(counts, schedule)),
         "</g>",
-        *_bearable(scale, plan, capacity(outcome.agents)),
+        *_bearable(scale, schedule, capacity(counts.agents)),
         "</svg>",
     ]
     return "\n".join(parts)
@@ -118,15 +118,15 @@ class _Scale:
         return _TOP + (_H - _TOP - _BOTTOM) * (1.0 - math.sqrt(rate / self.top))
 
 
-def _background(scale: _Scale, plan: Plan) -> list[str]:
+def _background(scale: _Scale, schedule: Schedule) -> list[str]:
     """The phases, the grid and the axes."""
     parts = []
     phases = (
         (0.0, "healthy", "healthy"),
-        (plan.down_at, "outage", "outage: 502"),
-        (plan.back_at, "recovery", "recovery"),
+        (schedule.down_at, "outage", "outage: 502"),
+        (schedule.back_at, "recovery", "recovery"),
     )
-    for (start, name, label), stop in zip(phases, (plan.down_at, plan.back_at, scale.end), strict=True):
+    for (start, name, label), stop in zip(phases, (schedule.down_at, schedule.back_at, scale.end), strict=True):
         left, right = scale.x(start), scale.x(stop)
         parts.append(
             f'<rect x="{left:.1f}" y="{_TOP}" width="{right - left:.1f}" height="{_H - _TOP - _BOTTOM}" '
@@ -167,12 +167,12 @@ def _bars(scale: _Scale, counts: list[int]) -> list[str]:
     return parts
 
 
-def _bearable(scale: _Scale, plan: Plan, rate: float) -> list[str]:
+def _bearable(scale: _Scale, schedule: Schedule, rate: float) -> list[str]:
     """A line where the recovering server's capacity ends."""
     if rate > scale.top:
         return []
     y = scale.y(rate)
     return [
-        f'<line x1="{scale.x(plan.back_at):.1f}" x2="{_W - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--fg)" '
+        f'<line x1="{scale.x(schedule.back_at):.1f}" x2="{_W - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--fg)" '
         f'stroke-dasharray="4 3"><title>what the server bears: {rate:,.0f} requests/s</title></line>'
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ._behaviour import AT_CONNECT, check
-from ._link import FakeColonyError
+from ._server_process import FakeColonyError
 
 Step = tuple[float, str] | tuple[float, str, Mapping[str, Any]]
 _STEP = "must be (seconds, behaviour) or (seconds, behaviour, options)"

@@ -106,7 +106,7 @@ def _played(how: str) -> Callable[[Answer, Mapping[str, Any]], Answer]:
     return lambda answer, options: replace(answer, how=how)
 
 
-def _told(answer: Answer, options: Mapping[str, Any]) -> Answer:
+def _scripted(answer: Answer, options: Mapping[str, Any]) -> Answer:
     html = options.get("html", False)
     default = HTML.decode() if html else '{"detail": "as told"}'
     kind = {"Content-Type": "text/html" if html else "application/json"}
@@ -172,7 +172,7 @@ class Behaviour:
 
 BEHAVIOURS: dict[str, Behaviour] = {
     "healthy": Behaviour({}, _as_is),
-    "status": Behaviour({"status": _STATUS, "headers": _HEADERS, "html": _FLAG, "body": _TEXT}, _told),
+    "status": Behaviour({"status": _STATUS, "headers": _HEADERS, "html": _FLAG, "body": _TEXT}, _scripted),
     "latency": Behaviour({"seconds": _SECONDS}, _late),
     "flaky": Behaviour({"ratio": _number(0, 1), "status": _STATUS}, _as_is),  # the server throws the dice
     "hang": Behaviour({}, _played("hang")),
@@ -187,7 +187,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "gzip_bomb": Behaviour({"size": _SIZE}, _gzip_bomb),
     "not_json": Behaviour({}, _with_body(b'{"access_token": "abc')),
     "not_utf8": Behaviour({}, _with_body(b'{"access_token": "\xff\xfe"}')),
-    "expired": Behaviour({}, _as_is),  # the desk issues a token that is over
+    "expired": Behaviour({}, _as_is),  # the handler issues a token that is over
     "no_token": Behaviour({}, _with_body(b'{"token_type": "bearer"}')),
     "redirect": Behaviour({"status": _number(300, 399, whole=True), "location": _LATIN}, _redirect),
     "close_idle": Behaviour({"seconds": _SECONDS}, _closing),

@@ -31,7 +31,7 @@ class BadRequest(Exception):
 
 
 @dataclass(frozen=True)
-class Request:
+class ReceivedRequest:
     """One request, read to its end."""
 
     method: str
@@ -46,10 +46,10 @@ class Request:
 
 
 @dataclass
-class Visit:
+class RequestRecord:
     """A request between its arrival and the end of its answer."""
 
-    request: Request
+    request: ReceivedRequest
     connection: int
     at: float
     wall: float
@@ -58,25 +58,25 @@ class Visit:
     status: int = 0  # what was answered, once it was
 
 
-class Desk(Protocol):
+class Handler(Protocol):
     """What a connection needs of the server."""
 
-    at_work: set[Connection]
+    at_work: set[ServerConnection]
 
-    def opened(self, connection: Connection) -> int: ...
+    def opened(self, connection: ServerConnection) -> int: ...
 
     def at_connect(self) -> str: ...
 
-    def closed(self, connection: Connection) -> None: ...
+    def closed(self, connection: ServerConnection) -> None: ...
 
-    def begin(self, request: Request, connection: int, *, reused: bool) -> Visit: ...
+    def begin(self, request: ReceivedRequest, connection: int, *, reused: bool) -> RequestRecord: ...
 
-    def answer(self, visit: Visit, address: str) -> Answer: ...
+    def answer(self, record: RequestRecord, address: str) -> Answer: ...
 
-    def end(self, visit: Visit, status: int) -> None: ...
+    def end(self, record: RequestRecord, status: int) -> None: ...
 
 
-def take_request(buffer: bytearray) -> Request | None:
+def take_request(buffer: bytearray) -> ReceivedRequest | None:
     """Cut the first whole request off ``buffer``; ``None`` if it has not all come yet."""
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
@@ -95,12 +95,12 @@ def take_request(buffer: bytearray) -> Request | None:
     if len(buffer) < stop:
         return None
     last = headers.get("connection", "").lower() == "close" or parts[2] == "HTTP/1.0"
-    request = Request(parts[0], parts[1], headers, bytes(buffer[start:stop]), last)
+    request = ReceivedRequest(parts[0], parts[1], headers, bytes(buffer[start:stop]), last)
     del buffer[:stop]
     return request
 
 
-def _wire(answer: Answer, request: Request | None) -> tuple[bytes, bytes]:
+def _wire(answer: Answer, request: ReceivedRequest | None) -> tuple[bytes, bytes]:
     length = len(answer.body) * 2 if answer.how == "truncated" else len(answer.body)
     lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Status')}"]
     lines += [f"{name}: {value}" for name, value in answer.headers.items()]
@@ -116,13 +116,13 @@ def _pieces(data: bytes, bytes_per_s: float) -> Iterator[bytes]:
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
-class Connection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """One TCP connection: a request at a time, in the order in which they came."""
 
     _transport: asyncio.Transport
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
         self._buffer = bytearray()
         self._playing: asyncio.Task[None] | None = None
         self._served = 0
@@ -130,14 +130,14 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._number = self._desk.opened(self)
-        manner = self._desk.at_connect()
+        self._number = self._handler.opened(self)
+        manner = self._handler.at_connect()
         self._deaf = manner == "silence"
         if manner == "reset_handshake":
             self._reset()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._desk.closed(self)
+        self._handler.closed(self)
         if self._playing is not None:
             self._playing.cancel()
 
@@ -170,31 +170,31 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"".join(_wire(error(problem.status, str(problem)), None)))
             self._transport.close()
 
-    def _serve(self, request: Request) -> None:
-        self._desk.at_work.add(self)
-        visit = self._desk.begin(request, self._number, reused=self._served > 0)
+    def _serve(self, request: ReceivedRequest) -> None:
+        self._handler.at_work.add(self)
+        record = self._handler.begin(request, self._number, reused=self._served > 0)
         peer = self._transport.get_extra_info("peername")
-        answer = self._desk.answer(visit, str(peer[0]) if peer else "")
+        answer = self._handler.answer(record, str(peer[0]) if peer else "")
         self._served += 1
         if answer.how in ("plain", "truncated") and not answer.delay:
             self._write(request, answer)
-            visit.status = answer.status
-            self._end(visit)
+            record.status = answer.status
+            self._end(record)
         else:
-            self._playing = asyncio.get_running_loop().create_task(self._play(visit, answer))
+            self._playing = asyncio.get_running_loop().create_task(self._play(record, answer))
             # Not in a finally: a task that is cancelled before its first step never comes to one.
-            self._playing.add_done_callback(lambda task: self._played(visit))
+            self._playing.add_done_callback(lambda task: self._played(record))
 
-    def _played(self, visit: Visit) -> None:
+    def _played(self, record: RequestRecord) -> None:
         self._playing = None
-        self._end(visit)
+        self._end(record)
         self._advance()
 
-    def _end(self, visit: Visit) -> None:
-        self._desk.at_work.discard(self)
-        self._desk.end(visit, visit.status)
+    def _end(self, record: RequestRecord) -> None:
+        self._handler.at_work.discard(self)
+        self._handler.end(record, record.status)
 
-    async def _play(self, visit: Visit, answer: Answer) -> None:
+    async def _play(self, record: RequestRecord, answer: Answer) -> None:
         await asyncio.sleep(answer.delay or 0.0)
         if answer.how == "hang":
             await asyncio.get_running_loop().create_future()
@@ -203,8 +203,8 @@ class Connection(asyncio.Protocol):
         elif answer.how.startswith("raw_"):
             await self._say(answer)
         else:
-            await self._drip(visit.request, answer)
-            visit.status = answer.status
+            await self._drip(record.request, answer)
+            record.status = answer.status
 
     async def _say(self, answer: Answer) -> None:
         self._transport.write(answer.body)
@@ -215,7 +215,7 @@ class Connection(asyncio.Protocol):
         elif answer.how == "raw_hang":
             await asyncio.get_running_loop().create_future()
 
-    async def _drip(self, request: Request, answer: Answer) -> None:
+    async def _drip(self, request: ReceivedRequest, answer: Answer) -> None:
         if answer.how in ("plain", "truncated"):
             self._write(request, answer)
             return
@@ -228,11 +228,11 @@ class Connection(asyncio.Protocol):
                 await asyncio.sleep(len(piece) / answer.bytes_per_s)
         self._after(request, answer)
 
-    def _write(self, request: Request, answer: Answer) -> None:
+    def _write(self, request: ReceivedRequest, answer: Answer) -> None:
         self._transport.write(b"".join(_wire(answer, request)))
         self._after(request, answer)
 
-    def _after(self, request: Request, answer: Answer) -> None:
+    def _after(self, request: ReceivedRequest, answer: Answer) -> None:
         if request.last or answer.how == "truncated" or answer.idle == 0.0:
             self._transport.close()
         elif answer.idle is not None:

@@ -67,7 +67,7 @@ def taken() -> threading.Lock:
     return lock
 
 
-class Worker:
+class SimThread:
     """A thread that runs one task after the other, whenever it is given the baton."""
 
     def __init__(self, sim: SimRuntime) -> None:

@@ -65,7 +65,7 @@ class Refusal(Exception):
         self.status, self.message, self.code = status, message, code
 
 
-class Keys:
+class KeyRegistry:
     """Who may have a token, and whose token is whose."""
 
     def __init__(self) -> None:
@@ -77,14 +77,14 @@ class Keys:
         self._tokens: dict[str, tuple[str, float]] = {}
         self._spent: set[tuple[str, int]] = set()
 
-    def asker(self, body: bytes) -> str:
+    def key_of(self, body: bytes) -> str:
         """Say whose key a token request carries; empty if it carries none."""
         try:
             return subject(json.loads(body)["api_key"])
         except (ValueError, TypeError, KeyError, AttributeError):
             return ""
 
-    def owner(self, authorization: str) -> str:
+    def token_owner(self, authorization: str) -> str:
         """Say whose token a request carries, valid or not; empty if it is none of ours."""
         return self._tokens.get(authorization.partition(" ")[2], ("", 0.0))[0]
 

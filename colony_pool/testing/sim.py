@@ -31,7 +31,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
 
-from ._sim_parts import SimDeadlock, SimEvent, SimKilled, SimLock, SimLockHeld, SimTask, SimTimer, Worker, taken
+from ._sim_parts import SimDeadlock, SimEvent, SimKilled, SimLock, SimLockHeld, SimTask, SimThread, SimTimer, taken
 
 __all__ = ["SimDeadlock", "SimKilled", "SimLockHeld", "SimRuntime", "SimTask"]
 
@@ -58,8 +58,8 @@ class SimRuntime:
         self._serial = count()
         self._timers: list[tuple[float, int, SimTimer, Callable[[], object]]] = []
         self._runnable: list[SimTask] = []
-        self._workers: dict[SimTask, Worker] = {}
-        self._idle: list[Worker] = []
+        self._workers: dict[SimTask, SimThread] = {}
+        self._idle: list[SimThread] = []
         self._running: SimTask | None = None
         self._back = taken()
         self._held: str = ""
@@ -228,7 +228,7 @@ class SimRuntime:
     def _resume(self, task: SimTask) -> None:
         worker = self._workers.get(task)
         if worker is None:
-            worker = self._idle.pop() if self._idle else Worker(self)
+            worker = self._idle.pop() if self._idle else SimThread(self)
             worker.task = task
             self._workers[task] = worker
         self._running = task
@@ -253,7 +253,7 @@ class SimRuntime:
             task._kill = False
             raise SimKilled(task.name)
 
-    def _retire(self, worker: Worker) -> None:
+    def _retire(self, worker: SimThread) -> None:
         assert worker.task is not None  # noqa: S101 - it has just run one
         del self._workers[worker.task]
         self._idle.append(worker)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from colony_pool._aio.door import Door as LoopDoor
     from colony_pool._aio.options import PoolOptions
-    from colony_pool._cli.glance import Look, advice, glance, span
-    from colony_pool._cli.known import Known
-    from colony_pool._cli.known import rows as status_rows
+    from colony_pool._cli.host_status import HostStatus
+    from colony_pool._cli.host_status import rows as status_rows
+    from colony_pool._cli.pool_sample import Sample, advice, span, summarize
     from colony_pool._core import actions, events, fleet, headers, journal
     from colony_pool._core.account import Account, Flight, Permit, Waiter
     from colony_pool._core.answer import media_type
@@ -65,14 +65,14 @@ if TYPE_CHECKING:
     from colony_pool._core.token import Token, issue
     from colony_pool._core.track import TrackRecord
     from colony_pool._core.view import Denial, Elsewhere, Opening, View
-    from colony_pool._demo.hire import Job as DemoJob
-    from colony_pool._demo.play import Result
-    from colony_pool._demo.play import play as play_demo
+    from colony_pool._demo.agents import AgentGroup, Fetch, Maker, Schedule, capacity, spawner
+    from colony_pool._demo.demo import DemoResult
+    from colony_pool._demo.demo import play as play_demo
+    from colony_pool._demo.processes import Assignment
     from colony_pool._demo.report import page as demo_page
-    from colony_pool._demo.run import Crew, Fetch, Maker, Plan, capacity, spawner
     from colony_pool._demo.table import notes as demo_notes
     from colony_pool._demo.table import rows as demo_rows
-    from colony_pool._demo.trial import Trial, burst
+    from colony_pool._demo.timeline import Timeline, burst
     from colony_pool._runtime import threads
     from colony_pool._runtime.gevent import GeventRuntime
     from colony_pool._runtime.protocol import Runtime

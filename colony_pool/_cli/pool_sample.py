@@ -11,7 +11,7 @@ _FAILED = ("error", "error_retried", "fast_fail")
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class PoolSample:
     """One pool at one address. Times in seconds, rates per second; ``None`` is "not known" or "does not apply".
 
     Attributes:
@@ -63,19 +63,19 @@ class Glance:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Sample:
     """The numbers of one pool at a moment, unix time."""
 
     numbers: PoolNumbers
     at: float
 
 
-def glance(address: str, now: Look, before: Look | None) -> Glance:
+def summarize(address: str, now: Sample, before: Sample | None) -> PoolSample:
     """Make sense of ``now``, and of what has changed since ``before``."""
     numbers = now.numbers
     states = {state: int(numbers.get("breaker_state", state=state) or 0) for state in ("open", "half_open", "closed")}
     waiting = {kind: int(numbers.get("waiters", kind=kind) or 0) for kind in ("probe", "hold", "flight")}
-    return Glance(
+    return PoolSample(
         address=address,
         pool=numbers.pool,
         state=next((state for state, count in states.items() if count), "gone"),
@@ -98,17 +98,17 @@ def glance(address: str, now: Look, before: Look | None) -> Glance:
     )
 
 
-def _ago(now: Look, metric: str) -> float | None:
+def _ago(now: Sample, metric: str) -> float | None:
     at = now.numbers.get(metric)
     return None if at is None else max(0.0, now.at - at)
 
 
-def _until(now: Look, metric: str) -> float | None:
+def _until(now: Sample, metric: str) -> float | None:
     at = now.numbers.get(metric)
     return None if at is None else max(0.0, at - now.at)
 
 
-def _grown(now: Look, before: Look | None, metric: str, **labels: str) -> float | None:
+def _grown(now: Sample, before: Sample | None, metric: str, **labels: str) -> float | None:
     """By how much a counter grew; one that went back has begun anew."""
     if before is None:
         return None
@@ -116,19 +116,19 @@ def _grown(now: Look, before: Look | None, metric: str, **labels: str) -> float 
     return new - old if new >= old else new
 
 
-def _rate(now: Look, before: Look | None, metric: str) -> float | None:
+def _rate(now: Sample, before: Sample | None, metric: str) -> float | None:
     grown = _grown(now, before, metric)
     return None if grown is None or before is None or now.at <= before.at else grown / (now.at - before.at)
 
 
-def _share_ok(now: Look, before: Look | None) -> float | None:
+def _share_ok(now: Sample, before: Sample | None) -> float | None:
     whole, gone = _grown(now, before, "calls_total"), _grown(now, before, "calls_total", outcome="cancelled")
     failed = sum(_grown(now, before, "calls_total", outcome=outcome) or 0.0 for outcome in _FAILED)
     counted = (whole or 0.0) - (gone or 0.0)
     return 1.0 - failed / counted if counted > 0 else None
 
 
-def advice(pools: list[Glance], silent: int) -> str:
+def advice(pools: list[PoolSample], silent: int) -> str:
     """One line: how it stands, and what to do or not to do."""
     troubled = [one for one in pools if one.not_closed]
     if any(one.hold_ends_in for one in pools):

@@ -1,4 +1,4 @@
-"""The plan of the demo, and the agents that go through it: those of one process."""
+"""The schedule of the demo, and the agents that go through it: those of one process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LATENCY = 0.01  # what the demo's servers take for an answer, seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Schedule:
     """When what happens, seconds from the start. Tokens run out during the first half of the outage.
 
     Attributes:
@@ -65,7 +65,7 @@ def some_agents(n: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Totals:
     """What became of some agents.
 
     Attributes:
@@ -83,28 +83,28 @@ class Tally:
     back: tuple[float, ...]
 
 
-class Crew:
+class AgentGroup:
     """The agents of one process.
 
     Arguments:
         make: gives an agent its two ways to fetch a token.
         numbers: which of the fleet's agents they are.
         of: how many agents the fleet has.
-        plan: when what happens.
+        schedule: when what happens.
         restart: seconds until a lost agent is started anew.
     """
 
     def __init__(
-        self, make: Maker, numbers: Sequence[int], of: int, plan: Plan, *, restart: float = RESTART
+        self, make: Maker, numbers: Sequence[int], of: int, schedule: Schedule, *, restart: float = RESTART
     ) -> None:  # fmt: skip
         self._make, self._numbers, self._of = make, numbers, of
-        self._plan, self._restart = plan, restart
+        self._schedule, self._restart = schedule, restart
         self._counting = threading.Lock()  # guards the five below: `+=` is not atomic
         self._lost: set[int] = set()
         self._restarts = 0
         self._errors: dict[str, int] = {}
         self._done: list[float] = []
-        self.holding = 0
+        self.with_token = 0
         self._stopped = False  # no event: to wake a thousand threads at once takes a second
         self._start = 0.0
 
@@ -119,7 +119,7 @@ class Crew:
         return len(self._done) == len(self._numbers)
 
     def begin(self, spawn: Spawn, start: float) -> list[Join]:
-        """Start all agents; return what waits for each. ``start`` is the plan's 0 on the monotonic clock."""
+        """Start all agents; return what waits for each. ``start`` is the schedule's 0 on the monotonic clock."""
         self._start = start
         return [spawn(self._agent, number) for number in self._numbers]
 
@@ -127,26 +127,26 @@ class Crew:
         """Have every agent end as soon as its call returns."""
         self._stopped = True
 
-    def tally(self) -> Tally:
+    def totals(self) -> Totals:
         """Count."""
         with self._counting:
-            return Tally(len(self._numbers), self.lost, self._restarts, dict(self._errors), tuple(self._done))
+            return Totals(len(self._numbers), self.lost, self._restarts, dict(self._errors), tuple(self._done))
 
     def _agent(self, number: int) -> None:
         first, again = self._make(f"col_agent_{number:05d}")
-        _sleep_until(self._start + self._plan.warm_up * number / self._of)
+        _sleep_until(self._start + self._schedule.warm_up * number / self._of)
         if not self._fetched(number, first):
             return
-        _sleep_until(time.monotonic() + self._plan.life + 0.01)
+        _sleep_until(time.monotonic() + self._schedule.life + 0.01)
         with self._counting:
-            self.holding -= 1
+            self.with_token -= 1
         if self._fetched(number, again):
             with self._counting:
                 self._done.append(time.monotonic())
 
     def _fetched(self, number: int, fetch: Fetch) -> bool:
         """Fetch a token, with a supervisor that starts the agent anew each time that it dies of it."""
-        while not self._stopped and time.monotonic() < self._start + self._plan.end:
+        while not self._stopped and time.monotonic() < self._start + self._schedule.end:
             try:
                 fetch()
             except Exception as error:  # noqa: BLE001 - whatever the client raises, its agent is lost
@@ -156,7 +156,7 @@ class Crew:
                 time.sleep(self._restart)
             else:
                 with self._counting:
-                    self.holding += 1
+                    self.with_token += 1
                 return True
         return False
 

@@ -1,7 +1,7 @@
 """A worker process as its employer sees it: started, heard, and ended, whatever becomes of it meanwhile.
 
 It talks JSON, an object a line: ``ready``, then how its agents are doing ten times a second, and once their
-``tally``. It is told one line: when to start.
+``totals``. It is told one line: when to start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .run import Plan, Tally
+from .agents import Schedule, Totals
 
 ONE_DOOR, OWN_DOORS, ALONE = "one_door", "own_doors", "alone"
 _JUST_NOW = 0.3  # seconds; the longest interval between probes is 0.25
@@ -29,7 +29,7 @@ class DemoError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Assignment:
     """What a worker is hired for.
 
     Attributes:
@@ -40,7 +40,7 @@ class Job:
         agents: of the whole fleet.
         runtime: ``"gevent"`` or ``"threads"``.
         exports: its metrics are written for whoever serves them.
-        plan: when what happens.
+        schedule: when what happens.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class Job:
     agents: int
     runtime: str
     exports: bool
-    plan: Plan
+    schedule: Schedule
 
     @property
     def numbers(self) -> range:
@@ -58,10 +58,10 @@ class Job:
         return range(self.number, self.agents, self.workers)
 
     @classmethod
-    def read(cls, text: str) -> Job:
+    def read(cls, text: str) -> Assignment:
         """The inverse of ``written``."""
         values = json.loads(text)
-        return cls(**{**values, "plan": Plan(**values["plan"])})
+        return cls(**{**values, "schedule": Schedule(**values["schedule"])})
 
     def written(self) -> str:
         """As JSON."""
@@ -69,11 +69,11 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Progress:
     """How a worker's agents are doing. Of agents on their own, only the first two and the last say anything.
 
     Attributes:
-        holding: agents with a valid token.
+        with_token: agents with a valid token.
         lost: agents that died at least once.
         waiters: calls that are parked.
         state: of its breaker.
@@ -83,7 +83,7 @@ class Report:
         late: seconds by which the process was late at worst.
     """
 
-    holding: int = 0
+    with_token: int = 0
     lost: int = 0
     waiters: int = 0
     state: str = "closed"
@@ -93,19 +93,19 @@ class Report:
     late: float = 0.0
 
 
-class Worker:
+class AgentProcess:
     """One worker, from its start to its end."""
 
-    def __init__(self, job: Job, env: Mapping[str, str]) -> None:
-        self.job = job
-        self.last = Report()
-        self.tally: Tally | None = None
+    def __init__(self, assignment: Assignment, env: Mapping[str, str]) -> None:
+        self.assignment = assignment
+        self.last = Progress()
+        self.totals: Totals | None = None
         self.error = ""  # what it could not do
         self.died = ""  # how, if nobody asked it to
         self._probed_at = float("-inf")
         self._dismissed = False
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
-            [sys.executable, "-m", f"{__package__}.worker", job.written()],
+            [sys.executable, "-m", f"{__package__}.agents_main", assignment.written()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -113,7 +113,7 @@ class Worker:
             start_new_session=True,  # a Ctrl-C in the terminal is the employer's to handle
         )
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> AgentProcess:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -133,7 +133,7 @@ class Worker:
     @property
     def over(self) -> bool:
         """Whether all has become of its agents that will."""
-        return self.tally is not None or bool(self.error or self.died)
+        return self.totals is not None or bool(self.error or self.died)
 
     @property
     def probed_just_now(self) -> bool:
@@ -158,10 +158,10 @@ class Worker:
             self._process.stdin.flush()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def result(self) -> Tally:
+    def result(self) -> Totals:
         """What became of its agents: those of a process that has died have died with it."""
-        n = len(self.job.numbers)
-        return self.tally or Tally(agents=n, lost=n, restarts=0, errors={"ProcessDied": n}, back=())
+        n = len(self.assignment.numbers)
+        return self.totals or Totals(agents=n, lost=n, restarts=0, errors={"ProcessDied": n}, back=())
 
     def _listen(self) -> None:
         while not (self.died or self.error or self._dismissed):
@@ -180,12 +180,12 @@ class Worker:
             return
         said: dict[str, Any] = json.loads(line)
         if "report" in said:
-            report = Report(**said["report"])
+            report = Progress(**said["report"])
             if report.probes > self.last.probes:
                 self._probed_at = time.monotonic()
             self.last = report
-        elif "tally" in said:
-            self.tally = Tally(**{**said["tally"], "back": tuple(said["tally"]["back"])})
+        elif "totals" in said:
+            self.totals = Totals(**{**said["totals"], "back": tuple(said["totals"]["back"])})
         elif "error" in said:
             self.error = said["error"]
 

@@ -8,11 +8,11 @@ from typing import Any
 from .._core.answer import CHECK_BASE_URL
 from .._shared.store import Store
 from .._shell.token_cache import lives
-from .glance import span
+from .pool_sample import span
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class HostStatus:
     """What the processes of a host or a fleet know of one API. Times in seconds; ``None``: not so.
 
     Attributes:
@@ -56,11 +56,11 @@ class Known:
         return self.state == "closed" and self.hold_for is None
 
 
-def known(store: Store, api: str, shared: str, wall: float) -> Known:
+def read_host_status(store: Store, api: str, shared: str, wall: float) -> HostStatus:
     """Read it, or raise ``StoreUnavailable``."""
     survey = store.survey()
     view, opening = survey.view, survey.view.opening
-    return Known(
+    return HostStatus(
         api=api,
         shared=shared,
         state="closed" if opening is None else "open" if survey.prober is None else "half_open",
@@ -77,7 +77,7 @@ def known(store: Store, api: str, shared: str, wall: float) -> Known:
     )
 
 
-def rows(told: Known) -> list[tuple[str, str]]:
+def rows(told: HostStatus) -> list[tuple[str, str]]:
     """The same in words."""
     state = told.state.replace("_", "-")
     breaker = state if told.since is None else f"{state} for {span(told.since)} ({told.cause})"

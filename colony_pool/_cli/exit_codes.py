@@ -47,7 +47,7 @@ class Failed(Exception):
         }
 
 
-def tell(failure: Failed, *, as_json: bool) -> int:
+def report_failure(failure: Failed, *, as_json: bool) -> int:
     """Tell why, on stderr and as JSON on stdout if that was asked for; return the exit code."""
     if as_json:
         print(json.dumps(failure.as_dict()), flush=True)

@@ -40,7 +40,7 @@ def _hub() -> object:
     return hub
 
 
-class Link:
+class ServerProcess:
     """The server process, from start to end."""
 
     def __init__(self, options: dict[str, Any]) -> None:

@@ -16,69 +16,71 @@ from dataclasses import asdict
 from typing import Any
 
 from .. import ColonyPool
-from .fleets import alone, maker_of, pooled
-from .hire import ALONE, ONE_DOOR, Job, Report
-from .run import Crew, patch, spawner
+from .agents import AgentGroup, patch, spawner
+from .clients import alone, make_pool, maker_of
+from .processes import ALONE, ONE_DOOR, Assignment, Progress
 
 _TICK = 0.1  # seconds
 _PROBES = ("success", "failure", "lost")  # one that was given back before it left was none
 
 
-def main(job: Job) -> None:
-    """Play ``job``'s agents until somebody ends this process, or no longer listens to it."""
+def main(assignment: Assignment) -> None:
+    """Play ``assignment``'s agents until somebody ends this process, or no longer listens to it."""
     logger = logging.getLogger("colony_pool")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False  # the reports say what the log would tell
-    allow_sockets(2 * len(job.numbers) + 256)
-    with _pool(job) as pool:
-        make = maker_of(pool) if pool is not None else alone(job.base_url)
-        crew = Crew(make, job.numbers, job.agents, job.plan)
+    allow_sockets(2 * len(assignment.numbers) + 256)
+    with _pool(assignment) as pool:
+        make = maker_of(pool) if pool is not None else alone(assignment.base_url)
+        group = AgentGroup(make, assignment.numbers, assignment.agents, assignment.schedule)
         _say(ready=True)
         line = sys.stdin.readline()
         if not line:
             return  # whoever has started it is gone
         start = float(line)
         try:
-            crew.begin(spawner(job.runtime), start)
+            group.begin(spawner(assignment.runtime), start)
         except RuntimeError as error:  # "can't start new thread"
-            n = len(job.numbers)
+            n = len(assignment.numbers)
             _say(error=f"{error} for {n:,} agents: try fewer --agents, or greenlets (--runtime gevent)")
             return
-        _tell(crew, pool, start + job.plan.end)
+        stream_reports(group, pool, start + assignment.schedule.end)
 
 
-def _tell(crew: Crew, pool: ColonyPool | None, end: float) -> None:
+def stream_reports(group: AgentGroup, pool: ColonyPool | None, end: float) -> None:
     late, told = 0.0, False
     while True:
-        _say(report=asdict(_report(crew, pool, late)))
+        _say(report=asdict(_report(group, pool, late)))
         now = time.monotonic()
-        if not told and (crew.all_back or now >= end):
-            crew.stop()
-            _say(tally=asdict(crew.tally()))
+        if not told and (group.all_back or now >= end):
+            group.stop()
+            _say(totals=asdict(group.totals()))
             told = True
         time.sleep(_TICK)
         if not told:
             late = max(late, time.monotonic() - now - _TICK)
 
 
-def _report(crew: Crew, pool: ColonyPool | None, late: float) -> Report:
+def _report(group: AgentGroup, pool: ColonyPool | None, late: float) -> Progress:
     if pool is None:
-        return Report(holding=crew.holding, lost=crew.lost, late=late)
+        return Progress(with_token=group.with_token, lost=group.lost, late=late)
     status = pool.status()
     probes = sum(pool.journal.count("breaker_probes_total", result) for result in _PROBES)
-    return Report(
-        crew.holding, crew.lost, status.waiters, status.breaker.state, status.breaker.next_probe_in, probes,
+    return Progress(
+        group.with_token, group.lost, status.waiters, status.breaker.state, status.breaker.next_probe_in, probes,
         status.shared, late,
     )  # fmt: skip
 
 
 @contextlib.contextmanager
-def _pool(job: Job) -> Iterator[ColonyPool | None]:
-    if job.kind == ALONE:
+def _pool(assignment: Assignment) -> Iterator[ColonyPool | None]:
+    if assignment.kind == ALONE:
         yield None
         return
-    shared = "host" if job.kind == ONE_DOOR and job.workers > 1 else None
-    with pooled(job.base_url, shared=shared, exports=job.exports, runtime=job.runtime) as pool:
+    shared = "host" if assignment.kind == ONE_DOOR and assignment.workers > 1 else None
+    with make_pool(
+        assignment.base_url, shared=shared, exports=assignment.exports, runtime=assignment.runtime
+    ) as pool:
         yield pool
 
 
@@ -102,11 +104,11 @@ def _say(**facts: Any) -> None:
 
 
 if __name__ == "__main__":
-    job = Job.read(sys.argv[1])
-    if job.runtime == "gevent":
+    assignment = Assignment.read(sys.argv[1])
+    if assignment.runtime == "gevent":
         patch()
     try:
-        main(job)
+        main(assignment)
     except BrokenPipeError:
         sys.stderr.close()  # nor is anybody interested in a last "Exception ignored"
     except Exception as problem:  # noqa: BLE001 - whatever it was, it is told in one line

@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..prometheus._reader import read
-from .exits import MISUSED, UNAVAILABLE, Failed
-from .glance import Glance, Look, advice, glance, span
+from .exit_codes import MISUSED, UNAVAILABLE, Failed
+from .pool_sample import PoolSample, Sample, advice, span, summarize
 
 HELP = """Watch pools by their metrics: one or many /metrics addresses.
 
@@ -49,38 +49,38 @@ def command(
 ) -> None:
     """Carry out ``colony-pool top``; ``HELP`` says what it does."""
     watched = [_address(text) for text in addresses or [DEFAULT]]
-    eye = Eye(watched)
+    scraper = Scraper(watched)
     console = Console()
     pause = threading.Event()
-    eye.look()
+    scraper.look()
     pause.wait(interval)
     if once:
-        eye.look()
-        _print(eye, console, as_json=as_json)
-        if eye.silent:
-            where, why = next(iter(eye.silent.items()))
+        scraper.look()
+        _print(scraper, console, as_json=as_json)
+        if scraper.silent:
+            where, why = next(iter(scraper.silent.items()))
             raise Failed(UNAVAILABLE, f"unavailable: {where}: {why}", retry_after=interval)
         return
     if as_json or not console.is_terminal:
         while True:
-            eye.look()
-            _print(eye, console, as_json=as_json)
+            scraper.look()
+            _print(scraper, console, as_json=as_json)
             pause.wait(interval)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            eye.look()
-            live.update(picture(eye, console.width), refresh=True)
+            scraper.look()
+            live.update(render(scraper, console.width), refresh=True)
             pause.wait(interval)
 
 
 @dataclass(slots=True)
-class Eye:
+class Scraper:
     """Looks at addresses, again and again."""
 
     addresses: list[str]
-    pools: list[Glance] = field(default_factory=list)
+    pools: list[PoolSample] = field(default_factory=list)
     silent: dict[str, str] = field(default_factory=dict)  # addresses that do not answer, and why
-    _before: dict[tuple[str, str], Look] = field(default_factory=dict)
+    _before: dict[tuple[str, str], Sample] = field(default_factory=dict)
     _http: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(retries=False, timeout=_TIMEOUT))
 
     def look(self) -> None:
@@ -88,14 +88,14 @@ class Eye:
         self.pools, self.silent, looks = [], {}, {}
         for address in self.addresses:
             try:
-                found = [Look(numbers, time.time()) for numbers in read(self._fetch(address))]
+                found = [Sample(numbers, time.time()) for numbers in read(self._fetch(address))]
             except (urllib3.exceptions.HTTPError, ValueError, OSError) as error:
                 self.silent[address] = _reason(error)
                 continue
             for now in found:
                 key = (address, now.numbers.pool)
                 looks[key] = now
-                self.pools.append(glance(address, now, self._before.get(key)))
+                self.pools.append(summarize(address, now, self._before.get(key)))
         self._before = looks
 
     def _fetch(self, address: str) -> str:
@@ -135,20 +135,20 @@ def _reason(error: Exception) -> str:
     )
 
 
-def _print(eye: Eye, console: Console, *, as_json: bool) -> None:
+def _print(scraper: Scraper, console: Console, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(eye.as_dict()), flush=True)
+        print(json.dumps(scraper.as_dict()), flush=True)
     else:
-        console.print(picture(eye, console.width))
+        console.print(render(scraper, console.width))
 
 
-def picture(eye: Eye, width: int) -> Group:
+def render(scraper: Scraper, width: int) -> Group:
     """The tables, and what to do. Where ``width`` characters do not hold one table, what can wait is in a second."""
-    calm = not eye.silent and all(pool.state == "closed" for pool in eye.pools)
-    line = Text(advice(eye.pools, len(eye.silent)), style="green" if calm else "bold yellow")
-    pools = sorted(eye.pools, key=lambda one: (one.state == "closed", one.address, one.pool))
-    rows = [_row(pool, several=len(eye.addresses) > 1) for pool in pools]
-    silent = [Text(f"{address}: {why}", style="red") for address, why in eye.silent.items()]
+    calm = not scraper.silent and all(pool.state == "closed" for pool in scraper.pools)
+    line = Text(advice(scraper.pools, len(scraper.silent)), style="green" if calm else "bold yellow")
+    pools = sorted(scraper.pools, key=lambda one: (one.state == "closed", one.address, one.pool))
+    rows = [_row(pool, several=len(scraper.addresses) > 1) for pool in pools]
+    silent = [Text(f"{address}: {why}", style="red") for address, why in scraper.silent.items()]
     parts = (_COLUMNS,) if width >= _WIDE else (_COLUMNS[:_URGENT], (_COLUMNS[0], *_COLUMNS[_URGENT:]))
     tables = [each for part in parts for each in (Text(""), _table(part, rows))] if rows else []
     return Group(line, *silent, *tables)
@@ -165,7 +165,7 @@ def _table(columns: tuple[str, ...], rows: list[list[Text]]) -> Table:
     return table
 
 
-def _row(pool: Glance, *, several: bool) -> list[Text]:
+def _row(pool: PoolSample, *, several: bool) -> list[Text]:
     state = pool.state.replace("_", "-")
     if pool.processes > 1:
         state += f" {pool.not_closed or pool.processes}/{pool.processes}"

@@ -9,12 +9,12 @@ import urllib3
 from .. import ColonyPool
 from ..config import AUTH_TOKEN_RETRY, DeskConfig, RetryBudgetConfig, scaled
 from ..prometheus import CollectorRegistry
-from .run import SCALE, Fetch, Maker
+from .agents import SCALE, Fetch, Maker
 
 MAX_WAIT = 7200.0  # seconds in life: an agent of the pool may wait two hours
 
 
-def pooled(base_url: str, *, shared: str | None, exports: bool, runtime: str) -> ColonyPool:
+def make_pool(base_url: str, *, shared: str | None, exports: bool, runtime: str) -> ColonyPool:
     """A pool whose schedules are ``SCALE`` times as fast; the network, and what is shared, keep their own pace."""
     fast = scaled(DeskConfig(), SCALE)
     return ColonyPool(

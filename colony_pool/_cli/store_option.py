@@ -14,18 +14,18 @@ from .._shared.redis import ALLOWED, SCHEMES, problem_with, shown
 from .._shared.store import Store
 from .._shell.url import check_base_url
 from ..config import DEFAULT_BASE_URL
-from .exits import MISUSED, Failed
+from .exit_codes import MISUSED, Failed
 
 _PATIENCE = 5.0  # seconds; an operator may be far away from the server, which may be slow, and no agent waits for it
 HOST, NONE = "host", "none"
 _THIS_HOST = "this host"
 VARIABLE = "COLONY_POOL_SHARED"  # a URL may hold a password, and a command line is read by every user of the host
 
-BaseUrl = Annotated[
+BaseUrlOption = Annotated[
     str | None,
     typer.Option(metavar="URL", help="The API. Default: COLONY_BASE_URL, else the public one.", show_default=False),
 ]
-Shared = Annotated[
+StoreOption = Annotated[
     str,
     typer.Option(
         "--shared",
@@ -36,7 +36,7 @@ Shared = Annotated[
 ]
 
 
-def checked(shared: str) -> str | None:
+def check_shared(shared: str) -> str | None:
     """What ``ColonyPool(shared=...)`` makes of it; ``Failed`` if that is nothing."""
     if shared in (HOST, NONE):
         return None if shared == NONE else HOST
@@ -50,25 +50,25 @@ def checked(shared: str) -> str | None:
     return shared
 
 
-def opened(shared: str, base_url: str | None) -> tuple[Store, str]:
+def open_endpoint_store(shared: str, base_url: str | None) -> tuple[Store, str]:
     """The store of an API, and that API; nothing is read yet."""
     given = base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL
     try:
         api = check_base_url(given, allow_insecure=True)  # no key is sent there
     except ValueError as error:
         raise Failed(MISUSED, str(error).replace("base_url", "--base-url")) from None
-    store = open_store(checked(shared), api, timeout=_PATIENCE)
+    store = open_store(check_shared(shared), api, timeout=_PATIENCE)
     if store is None:
         raise Failed(MISUSED, f"--shared {NONE}: there is nothing to look at")
     return BoundedStore(store, Bounds.of_operator(), time.monotonic), api
 
 
-def place(shared: str) -> str:
+def describe_store(shared: str) -> str:
     """Name it without a password."""
     return _THIS_HOST if shared == HOST else shown(shared)
 
 
-def whose(place: str) -> str:
+def with_user(place: str) -> str:
     """Add to ``place`` whose record that is: each user of a host has one, and root is shown its own alone."""
     return f"{place} (user {_user()})" if place == _THIS_HOST else place
 

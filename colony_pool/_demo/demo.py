@@ -16,44 +16,44 @@ from rich.console import Console
 
 from ..prometheus._sidecar import serve_directory
 from ..testing import FakeColony, FakeColonyError
-from .hire import ALONE, ONE_DOOR, OWN_DOORS, DemoError
-from .run import LATENCY, SCALE, Plan
-from .side import Fate, Side
-from .view import View
+from .agents import LATENCY, SCALE, Schedule
+from .contestant import Contestant, Result
+from .processes import ALONE, ONE_DOOR, OWN_DOORS, DemoError
+from .screen import Screen
 
 _TICK = 0.1  # seconds
-_LEAD_IN = 0.2  # seconds until the plan's 0, in which every process hears of it
+_LEAD_IN = 0.2  # seconds until the schedule's 0, in which every process hears of it
 _LAST_WORD = 5.0  # seconds that the processes may take to count
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class DemoResult:
     """What became of each side, and how truly it was come by.
 
     Attributes:
         sides: those behind one door first, those on their own last; between them, with more than one process, those
             whose processes have a door each.
         processes: of each pooled side.
-        plan: when what happened.
+        schedule: when what happened.
         runtime: ``"gevent"`` or ``"threads"``.
         late: seconds by which a process was late at worst: all share one machine.
     """
 
-    sides: tuple[Fate, ...]
+    sides: tuple[Result, ...]
     processes: int
-    plan: Plan
+    schedule: Schedule
     runtime: str
     late: float
 
     @property
-    def ours(self) -> Fate:
+    def ours(self) -> Result:
         """The side that is to come out well."""
         return self.sides[0]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         names = {ONE_DOOR: "colony_pool", OWN_DOORS: "own_doors", ALONE: "alone"}
-        sides = {names[fate.kind]: fate.as_dict() for fate in self.sides}
+        sides = {names[side.kind]: side.as_dict() for side in self.sides}
         return {"runtime": self.runtime, "scale": SCALE, "processes": self.processes, **sides}
 
 
@@ -83,8 +83,8 @@ class Interrupt:
 
 def play(
     agents: int, runtime: str, console: Console, *, processes: int = 1, metrics_port: int | None = None,
-    plan: Plan | None = None,
-) -> Result:  # fmt: skip
+    schedule: Schedule | None = None,
+) -> DemoResult:  # fmt: skip
     """Play it, drawing on ``console``.
 
     Arguments:
@@ -93,13 +93,13 @@ def play(
         console: what to draw on.
         processes: that the pool's agents are dealt out to.
         metrics_port: where to serve the metrics of those processes together, 0 for any.
-        plan: when what happens.
+        schedule: when what happens.
 
     Raises:
         DemoError: this machine cannot play it.
         KeyboardInterrupt: Ctrl-C or SIGTERM; nothing that was started is left.
     """
-    plan = plan or Plan()
+    schedule = schedule or Schedule()
     with Interrupt() as interrupt, contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="colony-pool-demo-")))
         env = {"COLONY_POOL_STATE_DIR": str(folder / "state")}
@@ -109,12 +109,12 @@ def play(
         sides = []
         for kind in kinds:
             colony = stack.enter_context(_server())
-            side = Side(kind, colony, agents, 1 if kind == ALONE else processes, plan)
-            side.hire(stack, runtime, env, check=interrupt.check)
+            side = Contestant(kind, colony, agents, 1 if kind == ALONE else processes, schedule)
+            side.start_processes(stack, runtime, env, check=interrupt.check)
             sides.append(side)
         for side in sides:
             side.ready(interrupt.check)
-        with View(console, plan, sides) as view:
+        with Screen(console, schedule, sides) as view:
 
             def tick(at: float) -> None:
                 interrupt.check()
@@ -122,23 +122,23 @@ def play(
                     side.check()
                 view.step(at)
 
-            _direct(sides, plan, tick)
-        fates = tuple(side.fate() for side in sides)
-        return Result(fates, processes, plan, runtime, max(fate.late for fate in fates))
+            _direct(sides, schedule, tick)
+        results = tuple(side.result() for side in sides)
+        return DemoResult(results, processes, schedule, runtime, max(side.late for side in results))
 
 
-def _direct(sides: list[Side], plan: Plan, tick: Callable[[float], object]) -> None:
-    """Play from the first token to the last, or to the plan's end.
+def _direct(sides: list[Contestant], schedule: Schedule, tick: Callable[[float], object]) -> None:
+    """Play from the first token to the last, or to the schedule's end.
 
     ``tick`` is called with the seconds since the start, ten times a second; what it raises ends the play.
     """
     start = time.monotonic() + _LEAD_IN
     for side in sides:
         side.begin(start)
-    _pace(tick, start, plan.down_at, lambda: False)
+    _pace(tick, start, schedule.down_at, lambda: False)
     for side in sides:
-        side.trial.go_down()
-    _pace(tick, start, plan.end + _LAST_WORD, lambda: all(side.over for side in sides))
+        side.timeline.go_down()
+    _pace(tick, start, schedule.end + _LAST_WORD, lambda: all(side.over for side in sides))
 
 
 def _pace(tick: Callable[[float], object], start: float, until: float, over: Callable[[], bool]) -> None:

@@ -10,28 +10,28 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from .agents import SCALE, Schedule, capacity, some_agents
+from .contestant import Contestant
 from .lines import Lines
 from .panels import PHASES, Panels
-from .run import SCALE, Plan, capacity, some_agents
-from .side import Side
 
 _WIDEST = 120  # columns; beyond it bars get no clearer
 _EVERY = 2.0  # seconds between plain lines
 
 
-class View:
+class Screen:
     """Draws the sides. ``step`` is called a few times a second."""
 
-    def __init__(self, console: Console, plan: Plan, sides: Sequence[Side]) -> None:
-        self._console, self._plan, self._sides = console, plan, sides
+    def __init__(self, console: Console, schedule: Schedule, sides: Sequence[Contestant]) -> None:
+        self._console, self._schedule, self._sides = console, schedule, sides
         self._next_line = 0.0
         self._told: set[str] = set()
-        self._panels = Panels(plan, sides)
-        self._lines = Lines(plan, sides)
+        self._panels = Panels(schedule, sides)
+        self._lines = Lines(schedule, sides)
         live = console.is_terminal and not console.is_dumb_terminal and console.width >= 76 and console.height >= 18
         self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
 
-    def __enter__(self) -> View:
+    def __enter__(self) -> Screen:
         if self._live is not None:
             self._live.__enter__()
         else:
@@ -69,11 +69,11 @@ class View:
         return Group(*self._heading(at, width), grid, Text(foot, "dim"))
 
     def _heading(self, at: float, width: int) -> list[Text]:
-        phase = self._plan.phase(at)
+        phase = self._schedule.phase(at)
         n = self._sides[0].n
         told = {
             "healthy": "every agent fetches a token; the endpoint is about to go down",
-            "outage": f"502 to everyone: an hour in {self._plan.outage:.0f} s; the tokens run out one by one",
+            "outage": f"502 to everyone: an hour in {self._schedule.outage:.0f} s; the tokens run out one by one",
             "recovery": f"it bears {capacity(n):,.0f} requests/s; a herd knocks it over",
         }[phase]
         times = "twice" if len(self._sides) == 2 else "three times"

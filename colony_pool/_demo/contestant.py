@@ -1,4 +1,4 @@
-"""One side of the demo: a fleet of agents in its own processes, and its server; and at last its fate."""
+"""One side of the demo: a fleet of agents in its own processes, and its server; and at last its result."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..testing import FakeColony
-from .hire import ALONE, ONE_DOOR, DemoError, Job, Worker
-from .run import Plan
-from .trial import History, Outcome, Trial
+from .agents import Schedule
+from .processes import ALONE, ONE_DOOR, AgentProcess, Assignment, DemoError
+from .timeline import Counts, History, Timeline
 
 _STATES = ("half_open", "open", "closed")  # of several behind one door, the first that any is in
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class Result:
     """What became of one side.
 
     Attributes:
         kind: of its agents.
         name: of the side, in two lines.
-        outcome: of all its agents.
+        counts: of all its agents.
         probes: sent by each of its processes; none of agents on their own.
         deaths: what is to be told of processes that have died.
         undecided: whether a process had to do without what is shared.
@@ -31,7 +31,7 @@ class Fate:
 
     kind: str
     name: tuple[str, str]
-    outcome: Outcome
+    counts: Counts
     probes: tuple[int, ...]
     deaths: tuple[str, ...]
     undecided: bool
@@ -44,23 +44,23 @@ class Fate:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**self.outcome.as_dict(), "probes": list(self.probes), "late_s": round(self.late, 2)}
+        return {**self.counts.as_dict(), "probes": list(self.probes), "late_s": round(self.late, 2)}
 
 
-class Side:
+class Contestant:
     """A fleet of ``n`` agents in ``processes``."""
 
-    def __init__(self, kind: str, colony: FakeColony, n: int, processes: int, plan: Plan) -> None:
+    def __init__(self, kind: str, colony: FakeColony, n: int, processes: int, schedule: Schedule) -> None:
         self.kind, self.n, self.processes = kind, n, processes
         self.name = _name(kind, processes)
-        self._plan = plan
+        self._schedule = schedule
         self._colony = colony
-        self.trial = Trial(colony, n, plan)
+        self.timeline = Timeline(colony, n, schedule)
         self.history = History()
-        self.workers: list[Worker] = []
+        self.workers: list[AgentProcess] = []
         self._undecided = False
 
-    def hire(
+    def start_processes(
         self, stack: contextlib.ExitStack, runtime: str, env: Mapping[str, str], check: Callable[[], object]
     ) -> None:
         """Start the processes, to be ended by ``stack``; ``check`` may end it before that."""
@@ -68,8 +68,8 @@ class Side:
         for number in range(self.processes):
             check()
             url = self._colony.base_url
-            job = Job(self.kind, url, number, self.processes, self.n, runtime, exports, self._plan)
-            self.workers.append(stack.enter_context(Worker(job, env)))
+            assignment = Assignment(self.kind, url, number, self.processes, self.n, runtime, exports, self._schedule)
+            self.workers.append(stack.enter_context(AgentProcess(assignment, env)))
 
     def ready(self, check: Callable[[], object]) -> None:
         """Wait until all processes could start."""
@@ -79,7 +79,7 @@ class Side:
 
     def begin(self, start: float) -> None:
         """Let the agents start at that monotonic time."""
-        self.trial.begin(start)
+        self.timeline.begin(start)
         for worker in self.workers:
             worker.begin(start)
         self.history.watch(self._colony, start)
@@ -97,9 +97,9 @@ class Side:
         return all(worker.over for worker in self.workers)
 
     @property
-    def holding(self) -> int:
+    def with_token(self) -> int:
         """Agents with a valid token."""
-        return sum(worker.last.holding for worker in self._living)
+        return sum(worker.last.with_token for worker in self._living)
 
     @property
     def waiters(self) -> int:
@@ -109,7 +109,7 @@ class Side:
     @property
     def lost(self) -> int:
         """Agents that died at least once."""
-        return sum(len(w.job.numbers) if w.died else w.last.lost for w in self.workers)
+        return sum(len(w.assignment.numbers) if w.died else w.last.lost for w in self.workers)
 
     @property
     def state(self) -> str:
@@ -133,24 +133,24 @@ class Side:
         return sum(worker.last.probes for worker in self.workers)
 
     @property
-    def _living(self) -> list[Worker]:
+    def _living(self) -> list[AgentProcess]:
         return [worker for worker in self.workers if not worker.died]
 
     def deaths(self) -> list[str]:
         """What is to be told of processes that have died, a line each."""
         return [
-            f"process {w.job.number + 1} of {self.processes} ({titled(self.name)}; pid {w.pid}) {w.died}: "
-            f"its {len(w.job.numbers):,} agents are lost"
+            f"process {w.assignment.number + 1} of {self.processes} ({titled(self.name)}; pid {w.pid}) {w.died}: "
+            f"its {len(w.assignment.numbers):,} agents are lost"
             for w in self.workers
             if w.died
         ]
 
-    def fate(self) -> Fate:
+    def result(self) -> Result:
         """What became of it, counted."""
-        outcome = self.trial.outcome(self.kind, [worker.result() for worker in self.workers])
+        counts = self.timeline.counts(self.kind, [worker.result() for worker in self.workers])
         probes = () if self.kind == ALONE else tuple(worker.last.probes for worker in self.workers)
         late = max(worker.last.late for worker in self.workers)
-        return Fate(self.kind, self.name, outcome, probes, tuple(self.deaths()), self._undecided, late)
+        return Result(self.kind, self.name, counts, probes, tuple(self.deaths()), self._undecided, late)
 
 
 def _name(kind: str, processes: int) -> tuple[str, str]:

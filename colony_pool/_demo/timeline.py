@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..testing import FakeColony, FakeColonyError
-from .run import Plan, Tally, capacity
+from .agents import Schedule, Totals, capacity
 
 _SAMPLE = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Counts:
     """What became of one fleet."""
 
     client: str
@@ -40,16 +40,16 @@ class Outcome:
         return values
 
 
-class Trial:
+class Timeline:
     """An outage at ``colony``, for ``n`` agents. What only the server can know is asked of it."""
 
-    def __init__(self, colony: FakeColony, n: int, plan: Plan) -> None:
-        self._colony, self._n, self._plan = colony, n, plan
+    def __init__(self, colony: FakeColony, n: int, schedule: Schedule) -> None:
+        self._colony, self._n, self._schedule = colony, n, schedule
         self._origin = self._down = self._recovered = 0.0
 
     def begin(self, start: float) -> None:
-        """Tokens are short-lived from now on. ``start`` is the plan's 0 on the monotonic clock."""
-        self._colony.expires_in(self._plan.life)
+        """Tokens are short-lived from now on. ``start`` is the schedule's 0 on the monotonic clock."""
+        self._colony.expires_in(self._schedule.life)
         self._origin = self._colony.now() + start - time.monotonic()
 
     def go_down(self) -> None:
@@ -57,33 +57,33 @@ class Trial:
 
         It comes back with a capacity of N/4 requests a second, and can be knocked over.
         """
-        outage = self._plan.outage
+        outage = self._schedule.outage
         self._colony.schedule([(0.0, "status", {"status": 502, "html": True}), (outage, "healthy")])
         self._recovered = time.monotonic() + outage
         self._down = self._colony.now()
         self._colony.expires_in(86_400.0)
         self._colony.capacity(capacity(self._n))  # what is answered 502 does not count
 
-    def outcome(self, client: str, tallies: Iterable[Tally]) -> Outcome:
+    def counts(self, client: str, all_totals: Iterable[Totals]) -> Counts:
         """Count: the requests by the server, all else by those who looked after the agents."""
-        down, back = self._down, self._down + self._plan.outage
+        down, back = self._down, self._down + self._schedule.outage
         arrivals = sorted(r.at for r in self._colony.requests() if r.path.endswith("/auth/token"))
         after = [at for at in arrivals if at >= back]
-        told = list(tallies)
-        done = [at for tally in told for at in tally.back]
-        return Outcome(
+        told = list(all_totals)
+        done = [at for totals in told for at in totals.back]
+        return Counts(
             client=client,
             agents=self._n,
-            outage_s=round(self._plan.outage, 1),
+            outage_s=round(self._schedule.outage, 1),
             attempts_during_outage=sum(down <= at < back for at in arrivals),
             burst_per_100ms=burst(after, 0.1),
             requests_after=len(after),
             knocks=self._colony.stats().knocks,
-            agents_lost=sum(tally.lost for tally in told),
-            restarts=sum(tally.restarts for tally in told),
+            agents_lost=sum(totals.lost for totals in told),
+            restarts=sum(totals.restarts for totals in told),
             never_back=self._n - len(done),
             last_back_s=round(max(done, default=self._recovered) - self._recovered, 2),
-            errors=_summed(tally.errors for tally in told),
+            errors=_summed(totals.errors for totals in told),
             arrivals=tuple(round(at - self._origin, 3) for at in arrivals),
         )
 
