@@ -282,7 +282,7 @@ def test_g13_the_next_script_keeps_the_hold_that_the_last_one_was_told_of(
 ) -> None:
     colony.behave("status", status=429, headers={"Retry-After": "600"})
     assert 4 == cli(env, "token").returncode
-    assert_failed(cli(env, "token"), 4, "on hold for", "Come back in ", "the API key is fine")
+    assert_failed(cli(env, "token"), 4, "rate limited for", "Come back in ", "the API key is fine")
     assert 1 == colony.count("/auth/token")
     assert "HTTP 429" in status(env)["hold_cause"]
     assert 4 == cli(env, "token", "--shared", "none").returncode

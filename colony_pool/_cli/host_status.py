@@ -9,6 +9,7 @@ from .._core.answer import CHECK_BASE_URL
 from .._shared.store import Store
 from .._shell.token_cache import lives
 from .pool_sample import span
+from .store_option import shell_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def rows(told: HostStatus) -> list[tuple[str, str]]:
     state = told.state.replace("_", "-")
     breaker = state if told.since is None else f"{state} for {span(told.since)} ({told.cause})"
     if told.since is not None and not told.tokens:  # a wrong address looks like an outage
-        breaker += f"; {CHECK_BASE_URL.replace('base_url', '--base-url')}"
+        breaker += f"; {shell_names(CHECK_BASE_URL)}"
     if told.prober is not None:
         probe = f"out now, sent by {told.prober}, which is believed dead in {span(told.lease_for)}"
     elif told.next_probe_in is None:

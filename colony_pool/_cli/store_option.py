@@ -36,6 +36,34 @@ StoreOption = Annotated[
 ]
 
 
+# Messages of the library name its Python options. The shell has the same ones under names of its own.
+_NAMES = {"base_url": "--base-url", "max_wait": "--max-wait", "shared=": "--shared "}
+
+
+def shell_names(text: str) -> str:
+    """Return ``text`` with the names that a shell has for the library's options."""
+    for python, shell in _NAMES.items():
+        text = text.replace(python, shell)
+    return text
+
+
+def check_api(base_url: str | None, *, sends_key: bool) -> str:
+    """Return the address of the API, from the option, the environment or the default; ``Failed`` if it is none."""
+    given = base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL
+    try:
+        api = check_base_url(given, allow_insecure=True)
+    except ValueError as error:
+        raise Failed(MISUSED, shell_names(str(error))) from None
+    if sends_key:
+        try:
+            check_base_url(api, allow_insecure=False)
+        except ValueError:
+            raise Failed(
+                MISUSED, f"--base-url {api}: an API key would travel in clear text", hint="Use https://"
+            ) from None
+    return api
+
+
 def check_shared(shared: str) -> str | None:
     """What ``ColonyPool(shared=...)`` makes of it; ``Failed`` if that is nothing."""
     if shared in (HOST, NONE):
@@ -46,17 +74,13 @@ def check_shared(shared: str) -> str | None:
         )
     problem = problem_with(shared)
     if problem is not None:
-        raise Failed(MISUSED, str(problem).replace("shared=", "--shared ", 1))
+        raise Failed(MISUSED, shell_names(str(problem)))
     return shared
 
 
 def open_endpoint_store(shared: str, base_url: str | None) -> tuple[Store, str]:
     """The store of an API, and that API; nothing is read yet."""
-    given = base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL
-    try:
-        api = check_base_url(given, allow_insecure=True)  # no key is sent there
-    except ValueError as error:
-        raise Failed(MISUSED, str(error).replace("base_url", "--base-url")) from None
+    api = check_api(base_url, sends_key=False)
     store = open_store(check_shared(shared), api, timeout=_PATIENCE)
     if store is None:
         raise Failed(MISUSED, f"--shared {NONE}: there is nothing to look at")

@@ -23,7 +23,7 @@ from ..errors import (
     ColonyValidationError,
 )
 from .exit_codes import DENIED, INTERRUPTED, MISUSED, THROTTLED, UNAVAILABLE, Failed
-from .store_option import HOST, VARIABLE, BaseUrlOption, check_shared
+from .store_option import HOST, VARIABLE, BaseUrlOption, check_api, check_shared, shell_names
 
 HELP = """Print a JWT for an API key: for shell scripts and cron.
 
@@ -72,15 +72,15 @@ def command(
     key = _key(api_key_file)
     logging.getLogger("colony_pool").addHandler(logging.NullHandler())  # one line is all that stderr gets
     try:
-        jwt, expires = _fetch(key, base_url, max_wait, check_shared(shared))
+        jwt, expires = _fetch(key, check_api(base_url, sends_key=True), max_wait, check_shared(shared))
     except ValueError as error:
-        raise Failed(MISUSED, _in_shell_terms(str(error), key)) from None
+        raise Failed(MISUSED, shell_names(_without_key(str(error), key))) from None
     except ColonyAPIError as error:
         raise _explained(error, key) from None
     print(json.dumps({"token": jwt, "expires_at": expires}) if as_json else jwt)
 
 
-def _fetch(key: str, base_url: str | None, max_wait: float, shared: str | None) -> tuple[str, float | None]:
+def _fetch(key: str, base_url: str, max_wait: float, shared: str | None) -> tuple[str, float | None]:
     with ColonyPool(base_url, runtime="threads", registry=None, shared=shared) as pool:
         try:
             jwt = pool.agent(key).token(max_wait=max_wait)
@@ -111,29 +111,27 @@ def _key(path: Path | None) -> str:
 
 
 def _explained(error: ColonyAPIError, key: str) -> Failed:
-    """What happened, and when to come back."""
-    said = _in_shell_terms(str(error), key)
+    """What happened, what to do, and when to come back."""
+    message = _without_key(error.message, key)
+    hint = shell_names(_without_key(error.hint, key))
     after: float | None = getattr(error, "retry_after", None)
     when = "later" if after is None else f"in {max(1.0, after):.0f} s"
     if isinstance(error, ColonyTwoFactorRequiredError):
-        line = "denied: this account has 2FA, and the command line has no code for it; in Python, pass totp=..."
-        return Failed(DENIED, line, status=error.status)
+        message = "denied: this account has 2FA, and the command line has no code for it"
+        return Failed(DENIED, message, hint="In Python, pass totp=...", status=error.status)
     if isinstance(error, _REFUSALS):
-        return Failed(DENIED, f"denied: {said}; coming back helps only once that is put right", status=error.status)
+        return Failed(DENIED, f"denied: {message}", hint=hint, status=error.status)
     if isinstance(error, ColonyRateLimitError):
-        said = said.partition(" (the server counts")[0].partition(": the server is counting")[0]
-        line = f"throttled: {said}. Come back {when}, not sooner: trying prolongs it; the API key is fine"
-        return Failed(THROTTLED, line, status=error.status, retry_after=after)
+        hint = f"Come back {when}, not sooner: trying prolongs it; the API key is fine"
+        return Failed(THROTTLED, f"throttled: {message}", hint=hint, status=error.status, retry_after=after)
     if isinstance(error, CircuitOpenError):
-        line = f"unavailable: {said}. Come back {when}"
-        return Failed(UNAVAILABLE, line, status=error.status, retry_after=after)
-    line = f"unavailable: {said}. Come back in {after or _SOON:.0f} s"
-    return Failed(UNAVAILABLE, line, status=error.status or None, retry_after=after or _SOON)
+        hint = f"{hint}. Come back {when}"
+        return Failed(UNAVAILABLE, f"unavailable: {message}", hint=hint, status=error.status, retry_after=after)
+    after = after or _SOON
+    hint = f"{hint}. Come back in {after:.0f} s" if hint else f"Come back in {after:.0f} s"
+    return Failed(UNAVAILABLE, f"unavailable: {message}", hint=hint, status=error.status or None, retry_after=after)
 
 
-def _in_shell_terms(text: str, key: str) -> str:
-    """A message made for Python, with this command's own words for things, and without the key."""
-    text = text.replace(key, "col_...").replace(", or allow_insecure=True", "")
-    for option in ("max_wait", "base_url"):
-        text = text.replace(option, "--" + option.replace("_", "-"))
-    return text
+def _without_key(text: str, key: str) -> str:
+    """A server may quote the key."""
+    return text.replace(key, "col_...")

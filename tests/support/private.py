@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         held,
         no_code,
         overdue,
+        totp_hangs,
         unreadable,
     )
     from colony_pool._core.headers import Limit, Told, tells_time
