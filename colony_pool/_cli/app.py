@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import demo, metrics, reset, scraper, status, token
+from . import demo, metrics, reset, status, token
 from .exit_codes import BROKEN, INTERRUPTED, MISUSED, Failed
 
 app = typer.Typer(
@@ -26,7 +26,6 @@ app.command("token", help=token.HELP, epilog=token.EXIT_CODES)(token.command)
 app.command("status", help=status.HELP, epilog=status.EXIT_CODES)(status.command)
 app.command("reset", help=reset.HELP, epilog=reset.EXIT_CODES)(reset.command)
 app.command("demo", help=demo.HELP, epilog=demo.EXIT_CODES)(demo.command)
-app.command("top", help=scraper.HELP, epilog=scraper.EXIT_CODES)(scraper.command)
 app.add_typer(metrics.app)
 
 

@@ -1,35 +1,38 @@
-"""What ``colony-pool top`` knows of a pool at a glance, and what it says of it."""
+"""What a metrics endpoint says of one pool, as ``colony-pool status --url`` shows it."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..prometheus._reader import PoolNumbers
+from .render import Section, counted, span
 
 _FAILED = ("error", "error_retried", "fast_fail")
+_WAITING_FOR = {"probe": "for the next probe", "hold": "for the rate limit to end", "flight": "for their token"}
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSample:
-    """One pool at one address. Times in seconds, rates per second; ``None`` is "not known" or "does not apply".
+    """One pool at one address. Times in seconds, rates per second; ``None``: not known, or does not apply.
 
     Attributes:
         address: where it was read.
         pool: its name.
-        state: closed, half_open or open: the worst of all processes behind the address.
+        state: closed, half_open or open: the worst of all processes behind the address. gone: no process exports it.
         processes: breakers behind the address, and ``not_closed`` of them that are not closed.
-        since: how long the last change of a breaker is ago.
-        next_probe_in: until the next probe may leave.
-        hold_ends_in: until the present hold ends.
+        since: time since the last change of a breaker.
+        next_probe_in: until the next probe may start.
+        hold_ends_in: until the present rate limit ends.
         tokens: valid tokens held; ``expired`` ones beside them.
         first_ends_in: until the first valid token ends.
         waiting: calls that wait, by what they wait for.
-        denied: keys that rest.
-        window: attempts allowed in flight.
+        denied: keys that the server refuses.
+        window: attempts that may be in flight at once.
         budget, budget_limit: retries that are left, and out of how many.
-        attempts_per_s, retries_per_s: since the last look.
-        calls_ok: ratio of the calls since the last look that got a token.
+        attempts_per_s, retries_per_s: since the sample before.
+        calls_ok: ratio of the calls since the sample before that got a token.
     """
 
     address: str
@@ -61,6 +64,61 @@ class PoolSample:
         """Calls that wait, for whatever."""
         return sum(self.waiting.values())
 
+    def as_section(self) -> Section:
+        """What a person reads."""
+        limited = self.hold_ends_in
+        return Section(
+            title=f"{self.pool} at {urlsplit(self.address).netloc}",
+            state=self.state,
+            rate_limited_for=limited,
+            waiting=self.waiters,
+            refused=self.denied,
+            rows=[
+                ("breaker", self._breaker()),
+                ("probe", self._probe()),
+                ("rate limit", f"{span(limited)} more" if limited else "none"),
+                ("waiting", self._waiting()),
+                ("refused", counted(self.denied, "key", "keys")),
+                ("tokens", self._tokens()),
+                ("attempts", self._attempts()),
+                ("calls", "-" if self.calls_ok is None else f"{self.calls_ok:.1%} got a token"),
+                ("retries", self._retries()),
+            ],
+        )
+
+    def _breaker(self) -> str:
+        words = "no process exports it" if self.state == "gone" else self.state.replace("_", "-")
+        if self.not_closed and self.processes > 1:
+            words += f" in {self.not_closed} of {self.processes} processes"
+        return words if self.since is None else f"{words} for {span(self.since)}"
+
+    def _probe(self) -> str:
+        if self.state == "half_open":
+            return "out now"
+        if self.next_probe_in is not None:
+            return f"in {span(self.next_probe_in)}" if self.next_probe_in else "with the next call"
+        return "none is needed"
+
+    def _waiting(self) -> str:
+        kinds = [f"{count:,} {_WAITING_FOR[kind]}" for kind, count in self.waiting.items() if count]
+        total = counted(self.waiters, "call", "calls")
+        return f"{total}: {', '.join(kinds)}" if kinds else total
+
+    def _tokens(self) -> str:
+        words = f"{self.tokens:,} valid"
+        if self.first_ends_in is not None:
+            words += f", first ends in {span(self.first_ends_in)}"
+        return words + (f"; {self.expired:,} expired" if self.expired else "")
+
+    def _attempts(self) -> str:
+        rate = "-" if self.attempts_per_s is None else f"{self.attempts_per_s:.1f} per s"
+        if self.retries_per_s:
+            rate += f", of these {self.retries_per_s:.1f} retries"
+        return rate if self.window is None else f"{rate}; limit {max(1.0, self.window):.0f} at once"
+
+    def _retries(self) -> str:
+        return "-" if self.budget is None else f"{self.budget:.0f} of {self.budget_limit or 0:.0f} left"
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -74,7 +132,6 @@ def summarize(address: str, now: Sample, before: Sample | None) -> PoolSample:
     """Make sense of ``now``, and of what has changed since ``before``."""
     numbers = now.numbers
     states = {state: int(numbers.get("breaker_state", state=state) or 0) for state in ("open", "half_open", "closed")}
-    waiting = {kind: int(numbers.get("waiters", kind=kind) or 0) for kind in ("probe", "hold", "flight")}
     return PoolSample(
         address=address,
         pool=numbers.pool,
@@ -87,7 +144,7 @@ def summarize(address: str, now: Sample, before: Sample | None) -> PoolSample:
         tokens=int(sum(numbers.get("tokens", freshness=age) or 0 for age in ("fresh", "soft", "margin"))),
         expired=int(numbers.get("tokens", freshness="expired") or 0),
         first_ends_in=_until(now, "token_earliest_expiry_timestamp_seconds"),
-        waiting=waiting,
+        waiting={kind: int(numbers.get("waiters", kind=kind) or 0) for kind in _WAITING_FOR},
         denied=int(numbers.get("denied_keys") or 0),
         window=numbers.get("admission_window"),
         budget=numbers.get("retry_budget_tokens"),
@@ -109,7 +166,7 @@ def _until(now: Sample, metric: str) -> float | None:
 
 
 def _grown(now: Sample, before: Sample | None, metric: str, **labels: str) -> float | None:
-    """By how much a counter grew; one that went back has begun anew."""
+    """By how much a counter grew; one that went back was reset by a restart."""
     if before is None:
         return None
     new, old = now.numbers.total(metric, **labels), before.numbers.total(metric, **labels)
@@ -122,46 +179,7 @@ def _rate(now: Sample, before: Sample | None, metric: str) -> float | None:
 
 
 def _share_ok(now: Sample, before: Sample | None) -> float | None:
-    whole, gone = _grown(now, before, "calls_total"), _grown(now, before, "calls_total", outcome="cancelled")
+    total, gone = _grown(now, before, "calls_total"), _grown(now, before, "calls_total", outcome="cancelled")
     failed = sum(_grown(now, before, "calls_total", outcome=outcome) or 0.0 for outcome in _FAILED)
-    counted = (whole or 0.0) - (gone or 0.0)
-    return 1.0 - failed / counted if counted > 0 else None
-
-
-def advice(pools: list[PoolSample], silent: int) -> str:
-    """One line: how it stands, and what to do or not to do."""
-    troubled = [one for one in pools if one.not_closed]
-    if any(one.hold_ends_in for one in pools):
-        longest = max(one.hold_ends_in or 0.0 for one in pools)
-        return (
-            f"On hold: the server counts. It ends in {span(longest)} by itself; trying, or restarting, prolongs it."
-        )
-    if troubled:
-        waiting = sum(one.waiters for one in troubled)
-        calls = "1 call waits" if waiting == 1 else f"{waiting} calls wait"
-        return (
-            f"The endpoint does not answer for {len(troubled)} of {len(pools)} pools: call its owner. {calls}, "
-            "valid tokens are served. Do not restart the agents: that loses who waits, and the tokens."
-        )
-    if silent:
-        who = "1 address does" if silent == 1 else f"{silent} addresses do"
-        return f"{who} not answer: is the process up, and its metrics port the one that you named?"
-    if any(one.denied for one in pools):
-        count = sum(one.denied for one in pools)
-        who = "1 key is refused: put it" if count == 1 else f"{count} keys are refused: put them"
-        return f"{who} right; no other agent is affected."
-    return "All is well." if pools else "No pool is exported there."
-
-
-def span(seconds: float | None) -> str:
-    """``seconds`` in the largest units that matter: ``4.2 s``, ``3 min 20 s``, ``5 h 10 min``, ``2 d 3 h``."""
-    if seconds is None:
-        return "-"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    units = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
-    for size, name, small, small_name in units:
-        if seconds >= size:
-            rest = int(seconds % size // small)
-            return f"{int(seconds // size)} {name}" + (f" {rest} {small_name}" if rest else "")
-    return f"{seconds:.0f} s"
+    counted_calls = (total or 0.0) - (gone or 0.0)
+    return 1.0 - failed / counted_calls if counted_calls > 0 else None

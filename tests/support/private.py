@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from colony_pool._aio.door import Door as LoopDoor
     from colony_pool._aio.options import PoolOptions
     from colony_pool._cli.host_status import HostStatus
-    from colony_pool._cli.host_status import rows as status_rows
-    from colony_pool._cli.pool_sample import Sample, advice, span, summarize
+    from colony_pool._cli.pool_sample import Sample, summarize
+    from colony_pool._cli.render import Report, Section, advice, render, span
     from colony_pool._core import actions, events, fleet, headers, journal
     from colony_pool._core.account import Account, Flight, Permit, Waiter
     from colony_pool._core.answer import media_type
