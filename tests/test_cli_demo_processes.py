@@ -54,20 +54,20 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoResult, str]:
     return result, said.getvalue()
 
 
-def test_g1_processes_that_share_a_door_send_fewer_probes_than_those_with_a_door_each(
+def test_g1_processes_that_share_a_breaker_send_fewer_probes_than_those_with_a_breaker_each(
     played: tuple[DemoResult, str],
 ) -> None:
-    one_door, own_doors, alone = played[0].sides
-    assert 0 < sum(one_door.probes) < sum(own_doors.probes)
-    assert one_door.counts.attempts_during_outage < own_doors.counts.attempts_during_outage
-    assert own_doors.counts.attempts_during_outage < alone.counts.attempts_during_outage
-    assert all(probes > 0 for probes in own_doors.probes)
+    shared, separate, alone = played[0].sides
+    assert 0 < sum(shared.probes) < sum(separate.probes)
+    assert shared.counts.attempts_during_outage < separate.counts.attempts_during_outage
+    assert separate.counts.attempts_during_outage < alone.counts.attempts_during_outage
+    assert all(probes > 0 for probes in separate.probes)
     assert () == alone.probes
 
 
 def test_every_agent_of_every_process_is_counted(played: tuple[DemoResult, str]) -> None:
-    one_door, own_doors, _ = played[0].sides
-    for side in (one_door, own_doors):
+    shared, separate, _ = played[0].sides
+    for side in (shared, separate):
         assert PROCESSES == len(side.probes)
         assert (AGENTS, 0) == (side.counts.agents, side.counts.agents_lost)
         assert () == side.deaths
@@ -77,7 +77,7 @@ def test_the_table_the_page_and_the_json_tell_the_same(played: tuple[DemoResult,
     result, said = played
     values = json.loads(json.dumps(result.as_dict()))
     assert PROCESSES == values["processes"]
-    sides = [values["colony_pool"], values["own_doors"], values["alone"]]
+    sides = [values["colony_pool"], values["separate"], values["alone"]]
     told = {what: cells for what, *cells in rows(result)}
     assert [f"{side['attempts_during_outage']:,}" for side in sides] == told["requests during the outage"]
     assert [f"{sum(side['probes'])}" for side in sides[:2]] + ["-"] == told["half-open probes"]
@@ -88,7 +88,7 @@ def test_the_table_the_page_and_the_json_tell_the_same(played: tuple[DemoResult,
             assert f">{cell}" in html
     for note in notes(result):
         assert note.split(":")[0].replace("'", "&#x27;") in html
-    for phase in ("healthy", "outage", "recovery"):
+    for phase in ("HEALTHY", "OUTAGE", "RECOVERY"):
         assert phase in said
     assert max(len(line) for line in said.splitlines()) <= 100
 
@@ -99,12 +99,12 @@ def test_a_process_that_is_killed_is_told_of_and_ctrl_c_leaves_no_process_and_no
     process = start(env, "demo", "--agents", "8", "--processes", "2", "--runtime", "threads", "--metrics-port", "0")
     url = until(process, "metrics: ")
     assert re.fullmatch(r"metrics: http://127\.0\.0\.1:\d+/metrics\n", url)
-    until(process, "healthy")
+    until(process, "HEALTHY")
     found = workers(process.pid)
-    assert {"one_door 0", "one_door 1", "own_doors 0", "own_doors 1", "alone 0"} == set(found)
-    os.kill(found["one_door 1"], signal.SIGKILL)
+    assert {"shared 0", "shared 1", "separate 0", "separate 1", "alone 0"} == set(found)
+    os.kill(found["shared 1"], signal.SIGKILL)
     line = until(process, "process 2 of 2")
-    assert f"pid {found['one_door 1']}) was killed (SIGKILL): its 4 agents are lost" in line
+    assert f"pid {found['shared 1']}) was killed (SIGKILL): its 4 agents are lost" in line
     process.send_signal(signal.SIGINT)
     done = finish(process)
     assert (130, "colony-pool: interrupted\n") == (done.returncode, done.stderr)

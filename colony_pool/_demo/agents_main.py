@@ -1,7 +1,6 @@
-"""A worker: some of a fleet's agents in a process of their own, as ``python -m``; it says how they are doing.
+"""Some of a contestant's agents in a process of their own, run with ``python -m``; it reports their progress.
 
-Each fleet keeps to its own processes, since a thousand agents on their own keep a processor busy, and in one process
-the pool's agents would pay for that.
+Contestants share no process: a thousand agents alone keep a processor busy, and would slow down the pool's agents.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from typing import Any
 from .. import ColonyPool
 from .agents import AgentGroup, patch, spawner
 from .clients import alone, make_pool, maker_of
-from .processes import ALONE, ONE_DOOR, Assignment, Progress
+from .processes import ALONE, SHARED, Assignment, Progress
 
 _TICK = 0.1  # seconds
-_PROBES = ("success", "failure", "lost")  # one that was given back before it left was none
+_PROBES = ("success", "failure", "lost")  # a probe that was never sent does not count
 
 
 def main(assignment: Assignment) -> None:
-    """Play ``assignment``'s agents until somebody ends this process, or no longer listens to it."""
+    """Run ``assignment``'s agents until this process is ended, or until nobody reads its reports."""
     logger = logging.getLogger("colony_pool")
     logger.addHandler(logging.NullHandler())
-    logger.propagate = False  # the reports say what the log would tell
+    logger.propagate = False  # the reports replace the log
     allow_sockets(2 * len(assignment.numbers) + 256)
     with _pool(assignment) as pool:
         make = maker_of(pool) if pool is not None else alone(assignment.base_url)
@@ -36,7 +35,7 @@ def main(assignment: Assignment) -> None:
         _say(ready=True)
         line = sys.stdin.readline()
         if not line:
-            return  # whoever has started it is gone
+            return  # the demo is gone
         start = float(line)
         try:
             group.begin(spawner(assignment.runtime), start)
@@ -48,16 +47,16 @@ def main(assignment: Assignment) -> None:
 
 
 def stream_reports(group: AgentGroup, pool: ColonyPool | None, end: float) -> None:
-    late, told = 0.0, False
+    late, sent = 0.0, False
     while True:
         _say(report=asdict(_report(group, pool, late)))
         now = time.monotonic()
-        if not told and (group.all_back or now >= end):
+        if not sent and (group.all_back or now >= end):
             group.stop()
             _say(totals=asdict(group.totals()))
-            told = True
+            sent = True
         time.sleep(_TICK)
-        if not told:
+        if not sent:
             late = max(late, time.monotonic() - now - _TICK)
 
 
@@ -67,7 +66,7 @@ def _report(group: AgentGroup, pool: ColonyPool | None, late: float) -> Progress
     status = pool.status()
     probes = sum(pool.journal.count("breaker_probes_total", result) for result in _PROBES)
     return Progress(
-        group.with_token, group.lost, status.waiters, status.breaker.state, status.breaker.next_probe_in, probes,
+        group.with_token, group.lost, status.waiters, status.breaker.state, probes,
         status.shared, late,
     )  # fmt: skip
 
@@ -77,7 +76,7 @@ def _pool(assignment: Assignment) -> Iterator[ColonyPool | None]:
     if assignment.kind == ALONE:
         yield None
         return
-    shared = "host" if assignment.kind == ONE_DOOR and assignment.workers > 1 else None
+    shared = "host" if assignment.kind == SHARED and assignment.processes > 1 else None
     with make_pool(
         assignment.base_url, shared=shared, exports=assignment.exports, runtime=assignment.runtime
     ) as pool:
@@ -85,7 +84,7 @@ def _pool(assignment: Assignment) -> Iterator[ColonyPool | None]:
 
 
 def allow_sockets(wanted: int) -> None:
-    """Agents on their own take a socket each, and many systems allow 1,024 or fewer unless they are asked."""
+    """Raise the limit of open files: agents alone need a socket each, and many systems allow 1,024 by default."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -99,7 +98,7 @@ def allow_sockets(wanted: int) -> None:
 
 
 def _say(**facts: Any) -> None:
-    # When nobody listens any more, this raises, and so the process ends with the one that has started it.
+    # When nobody reads any more, this raises, and so the process ends with the demo that started it.
     print(json.dumps(facts), flush=True)
 
 
@@ -110,6 +109,6 @@ if __name__ == "__main__":
     try:
         main(assignment)
     except BrokenPipeError:
-        sys.stderr.close()  # nor is anybody interested in a last "Exception ignored"
-    except Exception as problem:  # noqa: BLE001 - whatever it was, it is told in one line
+        sys.stderr.close()  # nobody needs a last "Exception ignored" either
+    except Exception as problem:  # noqa: BLE001 - whatever it was, one line reports it
         _say(error=f"a process of the demo failed: {type(problem).__name__}: {problem}")

@@ -1,4 +1,4 @@
-"""One side of the demo: a fleet of agents in its own processes, and its server; and at last its result."""
+"""One contestant of the demo: agents in processes of their own, with a server of their own; at last its result."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 
 from ..testing import FakeColony
 from .agents import Schedule
-from .processes import ALONE, ONE_DOOR, AgentProcess, Assignment, DemoError
+from .processes import ALONE, SHARED, AgentProcess, Assignment, DemoError
 from .timeline import Counts, History, Timeline
 
-_STATES = ("half_open", "open", "closed")  # of several behind one door, the first that any is in
+_STATES = ("half_open", "open", "closed")  # of several breakers, the first of these that one of them is in
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one side.
+    """What became of one contestant.
 
     Attributes:
-        kind: of its agents.
-        name: of the side, in two lines.
-        counts: of all its agents.
-        probes: sent by each of its processes; none of agents on their own.
-        deaths: what is to be told of processes that have died.
-        undecided: whether a process had to do without what is shared.
+        kind: of its agents: see ``Assignment``.
+        name: of the contestant, in two lines.
+        counts: of all its agents and of its server.
+        probes: sent by each of its processes; empty for agents on their own.
+        deaths: a line for each process that died.
+        undecided: whether a process had to do without the shared record.
         late: seconds by which a process was late at worst.
     """
 
@@ -40,7 +40,7 @@ class Result:
     @property
     def title(self) -> str:
         """The name in one line."""
-        return titled(self.name)
+        return in_one_line(self.name)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -48,7 +48,7 @@ class Result:
 
 
 class Contestant:
-    """A fleet of ``n`` agents in ``processes``."""
+    """``n`` agents in ``processes``."""
 
     def __init__(self, kind: str, colony: FakeColony, n: int, processes: int, schedule: Schedule) -> None:
         self.kind, self.n, self.processes = kind, n, processes
@@ -57,99 +57,99 @@ class Contestant:
         self._colony = colony
         self.timeline = Timeline(colony, n, schedule)
         self.history = History()
-        self.workers: list[AgentProcess] = []
+        self.members: list[AgentProcess] = []
         self._undecided = False
 
     def start_processes(
         self, stack: contextlib.ExitStack, runtime: str, env: Mapping[str, str], check: Callable[[], object]
     ) -> None:
-        """Start the processes, to be ended by ``stack``; ``check`` may end it before that."""
-        exports = self.kind == ONE_DOOR and "PROMETHEUS_MULTIPROC_DIR" in env
+        """Start the processes; ``stack`` ends them. ``check`` may raise to end the demo before that."""
+        exports = self.kind == SHARED and "PROMETHEUS_MULTIPROC_DIR" in env
         for number in range(self.processes):
             check()
             url = self._colony.base_url
             assignment = Assignment(self.kind, url, number, self.processes, self.n, runtime, exports, self._schedule)
-            self.workers.append(stack.enter_context(AgentProcess(assignment, env)))
+            self.members.append(stack.enter_context(AgentProcess(assignment, env)))
 
     def ready(self, check: Callable[[], object]) -> None:
-        """Wait until all processes could start."""
-        for worker in self.workers:
+        """Wait until all processes are ready to start their agents."""
+        for process in self.members:
             check()
-            worker.ready()
+            process.ready()
 
     def begin(self, start: float) -> None:
         """Let the agents start at that monotonic time."""
         self.timeline.begin(start)
-        for worker in self.workers:
-            worker.begin(start)
+        for process in self.members:
+            process.begin(start)
         self.history.watch(self._colony, start)
 
     def check(self) -> None:
-        """Raise ``DemoError`` if a process could not do what it was to."""
-        for worker in self.workers:
-            if worker.error:
-                raise DemoError(worker.error)
-            self._undecided |= worker.last.shares == "unavailable"
+        """Raise ``DemoError`` if a process failed at its assignment."""
+        for process in self.members:
+            if process.error:
+                raise DemoError(process.error)
+            self._undecided |= process.last.shares == "unavailable"
 
     @property
     def over(self) -> bool:
-        """Whether all has become of its agents that will."""
-        return all(worker.over for worker in self.workers)
+        """Whether the results of all its agents are known."""
+        return all(process.over for process in self.members)
+
+    @property
+    def title(self) -> str:
+        """The name in one line."""
+        return in_one_line(self.name)
 
     @property
     def with_token(self) -> int:
         """Agents with a valid token."""
-        return sum(worker.last.with_token for worker in self._living)
+        return sum(process.last.with_token for process in self._living)
 
     @property
     def waiters(self) -> int:
-        """Calls that are parked."""
-        return sum(worker.last.waiters for worker in self._living)
+        """Calls that wait."""
+        return sum(process.last.waiters for process in self._living)
 
     @property
     def lost(self) -> int:
         """Agents that died at least once."""
-        return sum(len(w.assignment.numbers) if w.died else w.last.lost for w in self.workers)
+        return sum(len(one.assignment.numbers) if one.died else one.last.lost for one in self.members)
 
     @property
     def state(self) -> str:
-        """Of the breaker: the one that all processes share, or of ``processes`` breakers the worst."""
-        found = {worker.last.state for worker in self._living}
+        """Of the breaker that all processes share, or the worst of ``processes`` breakers."""
+        found = {process.last.state for process in self._living}
         return next((state for state in _STATES if state in found), "closed")
 
     @property
     def not_closed(self) -> int:
         """How many processes' breakers are open or half-open."""
-        return sum(worker.last.state != "closed" for worker in self._living)
-
-    @property
-    def next_probe_in(self) -> float | None:
-        """Seconds, ``None`` while the breaker is closed."""
-        return min((w.last.next_probe_in for w in self._living if w.last.next_probe_in is not None), default=None)
+        return sum(process.last.state != "closed" for process in self._living)
 
     @property
     def probes(self) -> int:
         """Sent so far."""
-        return sum(worker.last.probes for worker in self.workers)
+        return sum(process.last.probes for process in self.members)
 
     @property
     def _living(self) -> list[AgentProcess]:
-        return [worker for worker in self.workers if not worker.died]
+        return [process for process in self.members if not process.died]
 
     def deaths(self) -> list[str]:
-        """What is to be told of processes that have died, a line each."""
+        """A line for each process that died."""
         return [
-            f"process {w.assignment.number + 1} of {self.processes} ({titled(self.name)}; pid {w.pid}) {w.died}: "
-            f"its {len(w.assignment.numbers):,} agents are lost"
-            for w in self.workers
-            if w.died
+            f"process {one.assignment.number + 1} of {self.processes} ({self.title}; pid {one.pid}) "
+            f"{one.died}: its {len(one.assignment.numbers):,} agents are lost"
+            for one in self.members
+            if one.died
         ]
 
     def result(self) -> Result:
         """What became of it, counted."""
-        counts = self.timeline.counts(self.kind, [worker.result() for worker in self.workers])
-        probes = () if self.kind == ALONE else tuple(worker.last.probes for worker in self.workers)
-        late = max(worker.last.late for worker in self.workers)
+        counts = self.timeline.counts(self.kind, [process.result() for process in self.members])
+        probes = () if self.kind == ALONE else tuple(process.last.probes for process in self.members)
+        late = max(process.last.late for process in self.members)
         return Result(self.kind, self.name, counts, probes, tuple(self.deaths()), self._undecided, late)
 
 
@@ -158,9 +158,9 @@ def _name(kind: str, processes: int) -> tuple[str, str]:
         return "each agent", "alone"
     if processes == 1:
         return "one", "colony_pool"
-    return f"{processes} processes", "one door" if kind == ONE_DOOR else f"{processes} doors"
+    return f"{processes} processes", "one breaker" if kind == SHARED else f"{processes} breakers"
 
 
-def titled(name: tuple[str, str]) -> str:
-    """``one colony_pool``, ``4 processes, one door``."""
+def in_one_line(name: tuple[str, str]) -> str:
+    """``one colony_pool``, ``4 processes, one breaker``."""
     return (", " if name[0].endswith("processes") else " ").join(name)

@@ -1,4 +1,4 @@
-"""Plays the demo: all sides at the same time, each with its own server and its own processes."""
+"""Runs the demo: all contestants at the same time, each with its own server and its own processes."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from ..prometheus._sidecar import serve_directory
 from ..testing import FakeColony, FakeColonyError
 from .agents import LATENCY, SCALE, Schedule
 from .contestant import Contestant, Result
-from .processes import ALONE, ONE_DOOR, OWN_DOORS, DemoError
+from .processes import ALONE, SEPARATE, SHARED, DemoError
 from .screen import Screen
 
 _TICK = 0.1  # seconds
-_LEAD_IN = 0.2  # seconds until the schedule's 0, in which every process hears of it
-_LAST_WORD = 5.0  # seconds that the processes may take to count
+_LEAD_IN = 0.2  # seconds until the schedule's 0, so that every process knows it in time
+_GRACE = 5.0  # seconds that the processes have to send their totals
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What became of each side, and how truly it was come by.
+    """What became of each contestant, and how accurate that is.
 
     Attributes:
-        sides: those behind one door first, those on their own last; between them, with more than one process, those
-            whose processes have a door each.
-        processes: of each pooled side.
+        sides: the agents behind one breaker first, those on their own last; between them, with more than one
+            process, those whose processes have a breaker each.
+        processes: of each contestant with pools.
         schedule: when what happened.
         runtime: ``"gevent"`` or ``"threads"``.
-        late: seconds by which a process was late at worst: all share one machine.
+        late: seconds by which a process was late at worst: all of them share one machine.
     """
 
     sides: tuple[Result, ...]
@@ -47,18 +47,18 @@ class DemoResult:
 
     @property
     def ours(self) -> Result:
-        """The side that is to come out well."""
+        """The contestant with one breaker."""
         return self.sides[0]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        names = {ONE_DOOR: "colony_pool", OWN_DOORS: "own_doors", ALONE: "alone"}
+        names = {SHARED: "colony_pool", SEPARATE: "separate", ALONE: "alone"}
         sides = {names[side.kind]: side.as_dict() for side in self.sides}
         return {"runtime": self.runtime, "scale": SCALE, "processes": self.processes, **sides}
 
 
 class Interrupt:
-    """Ctrl-C or SIGTERM as a flag: an exception could strike between a process's start and the note to end it."""
+    """Ctrl-C or SIGTERM as a flag: an exception could be raised between a process's start and the note to end it."""
 
     def __init__(self) -> None:
         self._seen = False
@@ -68,7 +68,7 @@ class Interrupt:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        # Once is enough: a second one must not disturb what tidies up after the first.
+        # Once is enough: a second one must not disturb the clean-up after the first.
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_IGN if self._seen else handler)
 
@@ -76,7 +76,7 @@ class Interrupt:
         self._seen = True
 
     def check(self) -> None:
-        """Raise ``KeyboardInterrupt`` if there was one."""
+        """Raise ``KeyboardInterrupt`` after a signal."""
         if self._seen:
             raise KeyboardInterrupt
 
@@ -85,19 +85,19 @@ def play(
     agents: int, runtime: str, console: Console, *, processes: int = 1, metrics_port: int | None = None,
     schedule: Schedule | None = None,
 ) -> DemoResult:  # fmt: skip
-    """Play it, drawing on ``console``.
+    """Run the demo and show it on ``console``.
 
     Arguments:
-        agents: of each side.
+        agents: of each contestant.
         runtime: ``"gevent"`` or ``"threads"``.
-        console: what to draw on.
-        processes: that the pool's agents are dealt out to.
+        console: where to show it.
+        processes: number of processes with pools, among which the agents are divided.
         metrics_port: where to serve the metrics of those processes together, 0 for any.
         schedule: when what happens.
 
     Raises:
-        DemoError: this machine cannot play it.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; nothing that was started is left.
+        DemoError: this machine cannot run it.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; nothing that was started is left running.
     """
     schedule = schedule or Schedule()
     with Interrupt() as interrupt, contextlib.ExitStack() as stack:
@@ -105,40 +105,40 @@ def play(
         env = {"COLONY_POOL_STATE_DIR": str(folder / "state")}
         if metrics_port is not None:
             env["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(_metrics(folder / "metrics", metrics_port, console))
-        kinds = (ONE_DOOR, ALONE) if processes == 1 else (ONE_DOOR, OWN_DOORS, ALONE)
-        sides = []
+        kinds = (SHARED, ALONE) if processes == 1 else (SHARED, SEPARATE, ALONE)
+        contestants = []
         for kind in kinds:
             colony = stack.enter_context(_server())
-            side = Contestant(kind, colony, agents, 1 if kind == ALONE else processes, schedule)
-            side.start_processes(stack, runtime, env, check=interrupt.check)
-            sides.append(side)
-        for side in sides:
-            side.ready(interrupt.check)
-        with Screen(console, schedule, sides) as view:
+            contestant = Contestant(kind, colony, agents, 1 if kind == ALONE else processes, schedule)
+            contestant.start_processes(stack, runtime, env, check=interrupt.check)
+            contestants.append(contestant)
+        for contestant in contestants:
+            contestant.ready(interrupt.check)
+        with Screen(console, schedule, contestants) as screen:
 
             def tick(at: float) -> None:
                 interrupt.check()
-                for side in sides:
-                    side.check()
-                view.step(at)
+                for contestant in contestants:
+                    contestant.check()
+                screen.step(at)
 
-            _direct(sides, schedule, tick)
-        results = tuple(side.result() for side in sides)
+            _direct(contestants, schedule, tick)
+        results = tuple(contestant.result() for contestant in contestants)
         return DemoResult(results, processes, schedule, runtime, max(side.late for side in results))
 
 
-def _direct(sides: list[Contestant], schedule: Schedule, tick: Callable[[float], object]) -> None:
-    """Play from the first token to the last, or to the schedule's end.
+def _direct(contestants: list[Contestant], schedule: Schedule, tick: Callable[[float], object]) -> None:
+    """Run from the first token to the last, or to the schedule's end.
 
-    ``tick`` is called with the seconds since the start, ten times a second; what it raises ends the play.
+    ``tick`` is called with the seconds since the start, ten times a second; what it raises ends the demo.
     """
     start = time.monotonic() + _LEAD_IN
-    for side in sides:
-        side.begin(start)
+    for contestant in contestants:
+        contestant.begin(start)
     _pace(tick, start, schedule.down_at, lambda: False)
-    for side in sides:
-        side.timeline.go_down()
-    _pace(tick, start, schedule.end + _LAST_WORD, lambda: all(side.over for side in sides))
+    for contestant in contestants:
+        contestant.timeline.go_down()
+    _pace(tick, start, schedule.end + _GRACE, lambda: all(contestant.over for contestant in contestants))
 
 
 def _pace(tick: Callable[[float], object], start: float, until: float, over: Callable[[], bool]) -> None:
@@ -159,7 +159,7 @@ def _server() -> Iterator[FakeColony]:
 
 @contextlib.contextmanager
 def _metrics(directory: Path, port: int, console: Console) -> Iterator[str]:
-    """Serve together what the processes behind one door write to ``directory``."""
+    """Serve on one port what the processes with one breaker write to ``directory``."""
     directory.mkdir()
     try:
         server, thread = serve_directory(str(directory), port, "127.0.0.1")
@@ -172,4 +172,4 @@ def _metrics(directory: Path, port: int, console: Console) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(_LAST_WORD)
+        thread.join(_GRACE)

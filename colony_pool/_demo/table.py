@@ -1,4 +1,4 @@
-"""What the demo says at its end: the sides next to each other, and what the figures mean."""
+"""What the demo prints at its end: the contestants next to each other, and what the figures mean."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rich.text import Text
 from .agents import SCALE, capacity, some_agents
 from .clients import MAX_WAIT
 from .demo import DemoResult
-from .panels import COLOURS
+from .screen import COLOURS
 from .timeline import Counts
 
-_LATE = 0.25  # seconds; a scaled minute
+_LATE = 0.25  # seconds: a minute of real time
 
 
 def _back(counts: Counts) -> str:
@@ -31,7 +31,7 @@ def title(result: DemoResult) -> str:
 
 
 def rows(result: DemoResult) -> list[tuple[str, ...]]:
-    """The comparison: what, and then a cell for each side."""
+    """The comparison: a topic, then a cell for each contestant."""
     sides = [side.counts for side in result.sides]
     table = {"requests during the outage": [f"{o.attempts_during_outage:,}" for o in sides]}
     if result.processes > 1:
@@ -47,34 +47,34 @@ def rows(result: DemoResult) -> list[tuple[str, ...]]:
 
 
 def notes(result: DemoResult) -> list[str]:
-    """What one must know to judge the figures."""
+    """What a reader must know to judge the figures."""
     agents, schedule = result.ours.counts.agents, result.schedule
     rate = capacity(agents)
-    told = [death for side in result.sides for death in side.deaths]
+    lines = [death for side in result.sides for death in side.deaths]
     if result.ours.undecided:
-        told.append("What is shared was not to be had at times, and the processes decided alone meanwhile.")
-    told += [
-        f"An hour's outage in {schedule.outage:.0f} s: all schedules {SCALE:.0f} times as fast, network and "
-        "server at their own pace. The servers counted the requests, the agents their losses.",
-        f"It came back with room for {rate:,.0f} requests/s, so {agents / rate:.1f} s is the best there is; "
-        f"the curtain fell after {schedule.give_up:.0f} s.",
-        f"In life: pool with max_wait={MAX_WAIT:.0f}; alone, 7 attempts in 122 s, restarted a minute after a loss.",
+        lines.append("The shared record was not available at times; the processes decided alone meanwhile.")
+    lines += [
+        f"An hour's outage in {schedule.outage:.0f} s: all schedules run {SCALE:.0f} times as fast, network and "
+        "server at normal speed. The servers counted the requests, the agents their losses.",
+        f"The server came back with a capacity of {rate:,.0f} requests/s, so {agents / rate:.1f} s is the best "
+        f"possible; the demo ended {schedule.give_up:.0f} s after the outage.",
+        f"In real time: the pool has max_wait={MAX_WAIT:.0f}; an agent alone makes 7 attempts in 122 s, and is "
+        "restarted a minute after it is lost.",
     ]
     if result.processes > 1:
-        told.append(
-            f'One door: ColonyPool(shared="host") in all {result.processes} processes; '
-            f"{result.processes} doors: the same without it."
+        lines.append(
+            f'One breaker: ColonyPool(shared="host") in all {result.processes} processes; '
+            f"{result.processes} breakers: the same without it."
         )
     if result.late > _LATE:
-        told.append(
-            f"This machine was busy, up to {result.late:.1f} s late: with fewer --agents the figures get truer, "
-            "on all sides."
+        lines.append(
+            f"This machine was busy, up to {result.late:.1f} s late: fewer --agents give more accurate figures."
         )
-    return told
+    return lines
 
 
 def show(result: DemoResult, console: Console, report: Path | None = None) -> None:
-    """Print the table, its notes, and what to do next."""
+    """Print the table, its notes, and what to try next."""
     console.print(_table(result))
     for note in notes(result):
         console.print(Padding(Text(note, "dim"), (0, 1)))

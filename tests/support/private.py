@@ -69,8 +69,9 @@ if TYPE_CHECKING:
     from colony_pool._demo.agents import AgentGroup, Fetch, Maker, Schedule, capacity, spawner
     from colony_pool._demo.demo import DemoResult
     from colony_pool._demo.demo import play as play_demo
-    from colony_pool._demo.processes import Assignment
+    from colony_pool._demo.processes import ALONE, SEPARATE, SHARED, Assignment, Progress
     from colony_pool._demo.report import page as demo_page
+    from colony_pool._demo.screen import Screen
     from colony_pool._demo.table import notes as demo_notes
     from colony_pool._demo.table import rows as demo_rows
     from colony_pool._demo.timeline import Timeline, burst
