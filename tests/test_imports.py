@@ -32,6 +32,7 @@ SEES: dict[str, set[str]] = {
     "sdk": LEAVES | {"_aio", "_shell", "agent", "pool", "sdk"},
     "httpx": LEAVES | {"_aio", "_shell", "agent"},
     "requests": LEAVES | {"_shell", "agent"},
+    "types": {"_aio", "_runtime", "_shell"},
     "testing": LEAVES | {"testing", "_core", "_runtime", "_shared"},
 }
 TOP = {"__init__", "__main__", "cli", "_cli", "_demo"}  # these may see everything

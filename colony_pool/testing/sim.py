@@ -33,7 +33,9 @@ from typing import Any, TypeVar
 
 from ._sim_parts import SimDeadlock, SimEvent, SimKilled, SimLock, SimLockHeld, SimTask, SimThread, SimTimer, taken
 
-__all__ = ["SimDeadlock", "SimKilled", "SimLockHeld", "SimRuntime", "SimTask"]
+__all__ = [
+    "SimDeadlock", "SimEvent", "SimKilled", "SimLock", "SimLockHeld", "SimRuntime", "SimTask", "SimTimer",
+]  # fmt: skip
 
 T = TypeVar("T")
 _GRACE = 1.0  # real seconds for a task to come to its next switch when run is interrupted

@@ -114,7 +114,6 @@ if TYPE_CHECKING:
     from colony_pool.prometheus._reader import read as read_numbers
     from colony_pool.prometheus._sidecar import reap, serve_directory, shared_registry
     from colony_pool.sdk._seam import OPENERS, check_async, check_sync, sdk
-    from colony_pool.testing._sim_parts import SimEvent
     from colony_pool.testing._tokens import subject
 
 
