@@ -57,7 +57,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoResult, str]:
 def test_g1_processes_that_share_a_breaker_send_fewer_probes_than_those_with_a_breaker_each(
     played: tuple[DemoResult, str],
 ) -> None:
-    shared, separate, alone = played[0].sides
+    shared, separate, alone = played[0].results
     assert 0 < sum(shared.probes) < sum(separate.probes)
     assert shared.counts.attempts_during_outage < separate.counts.attempts_during_outage
     assert separate.counts.attempts_during_outage < alone.counts.attempts_during_outage
@@ -66,7 +66,7 @@ def test_g1_processes_that_share_a_breaker_send_fewer_probes_than_those_with_a_b
 
 
 def test_every_agent_of_every_process_is_counted(played: tuple[DemoResult, str]) -> None:
-    shared, separate, _ = played[0].sides
+    shared, separate, _ = played[0].results
     for side in (shared, separate):
         assert PROCESSES == len(side.probes)
         assert (AGENTS, 0) == (side.counts.agents, side.counts.agents_lost)

@@ -25,7 +25,7 @@ SECRET = "JBSWY3DPEHPK3PXP"
         (lambda c: c.behave("status", headers={"X": "\u20ac"}), "U[+]0000 to U[+]00FF"),
         (lambda c: c.behave("redirect", location="/\u20ac"), "U[+]0000 to U[+]00FF"),
         (lambda c: c.behave("status", body="\ud800"), "without surrogates"),
-        (lambda c: c.schedule([(0, "silence")], only="/auth/token"), "it comes before any request"),
+        (lambda c: c.schedule([(0, "silence")], only="/auth/token"), "it acts before any request"),
         (lambda c: c.schedule([(0, "status", {"status": 503}, "x")]), "must be .seconds, behaviour."),
         (lambda c: c.schedule([(0,)]), "must be .seconds, behaviour."),
         (lambda c: c.schedule([(0, "status", "x")]), "must be .seconds, behaviour."),

@@ -1,4 +1,4 @@
-"""``--shared`` and ``--base-url``: which record of an endpoint a command is about."""
+"""The options ``--shared`` and ``--base-url``: which record of which API a command is about."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .._shell.url import check_base_url
 from ..config import DEFAULT_BASE_URL
 from .exit_codes import MISUSED, Failed
 
-_PATIENCE = 5.0  # seconds; an operator may be far away from the server, which may be slow, and no agent waits for it
+_PATIENCE = 5.0  # seconds: an operator may be far from a slow server, and no agent waits here
 HOST, NONE = "host", "none"
 _THIS_HOST = "this host"
-VARIABLE = "COLONY_POOL_SHARED"  # a URL may hold a password, and a command line is read by every user of the host
+VARIABLE = "COLONY_POOL_SHARED"  # a URL may hold a password, and all users of a host can read a command line
 
 BaseUrlOption = Annotated[
     str | None,
@@ -31,7 +31,7 @@ StoreOption = Annotated[
         "--shared",
         metavar="host|URL",
         envvar=VARIABLE,
-        help=f"What this host knows, or what a Redis or Valkey does ({ALLOWED}).",
+        help=f"Read the record of this host, or of a Redis or Valkey ({ALLOWED}).",
     ),
 ]
 
@@ -48,7 +48,7 @@ def shell_names(text: str) -> str:
 
 
 def check_api(base_url: str | None, *, sends_key: bool) -> str:
-    """Return the address of the API, from the option, the environment or the default; ``Failed`` if it is none."""
+    """Return the API's address from the option, the environment or the default, or raise ``Failed``."""
     given = base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL
     try:
         api = check_base_url(given, allow_insecure=True)
@@ -65,7 +65,7 @@ def check_api(base_url: str | None, *, sends_key: bool) -> str:
 
 
 def check_shared(shared: str) -> str | None:
-    """What ``ColonyPool(shared=...)`` makes of it; ``Failed`` if that is nothing."""
+    """Return the value for ``ColonyPool(shared=...)``, or raise ``Failed``."""
     if shared in (HOST, NONE):
         return None if shared == NONE else HOST
     if shared.partition("://")[0] not in SCHEMES or "://" not in shared:
@@ -79,21 +79,21 @@ def check_shared(shared: str) -> str | None:
 
 
 def open_endpoint_store(shared: str, base_url: str | None) -> tuple[Store, str]:
-    """The store of an API, and that API; nothing is read yet."""
+    """Return the store of an API, and the API's address. Nothing is read yet."""
     api = check_api(base_url, sends_key=False)
     store = open_store(check_shared(shared), api, timeout=_PATIENCE)
     if store is None:
-        raise Failed(MISUSED, f"--shared {NONE}: there is nothing to look at")
+        raise Failed(MISUSED, f"--shared {NONE}: there is no record to read", hint="See status --url")
     return BoundedStore(store, Bounds.of_operator(), time.monotonic), api
 
 
 def describe_store(shared: str) -> str:
-    """Name it without a password."""
+    """Name the store without a password."""
     return _THIS_HOST if shared == HOST else shown(shared)
 
 
 def with_user(place: str) -> str:
-    """Add to ``place`` whose record that is: each user of a host has one, and root is shown its own alone."""
+    """Add the user to ``place``: each user of a host has a record, and root sees only its own."""
     return f"{place} (user {_user()})" if place == _THIS_HOST else place
 
 

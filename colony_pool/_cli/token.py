@@ -27,21 +27,21 @@ from .store_option import HOST, VARIABLE, BaseUrlOption, check_api, check_shared
 
 HELP = """Print a JWT for an API key: for shell scripts and cron.
 
-A token in the cache on disk (shared with colony-sdk) is printed at once; otherwise the server is asked, and while \
-it is down this waits for it, as one with all that share this host's door: cron jobs and shell scripts send one \
-probe among them, and one request for each key. The key comes from COLONY_API_KEY or from a file, never from the \
-command line, where every user of the host could read it.
+Prints a token from the cache on disk (shared with colony-sdk) at once, or else requests one. While the server is \
+down it waits. All cron jobs and shell scripts of a host share one breaker: together they send one probe, and one \
+request for each key. The key comes from COLONY_API_KEY or from a file, never from the command line, which every \
+user of the host can read.
 
 Example: curl -H "Authorization: Bearer $(colony-pool token)" https://thecolony.ai/api/v1/users/me
 """
 EXIT_CODES = (
-    "Exit codes: 0 ok, 2 misused (no key, bad option), 3 denied (this key was refused), 4 throttled (the server "
-    "counts requests), 5 unavailable (it is down, or there is no network), 130 Ctrl-C."
+    "Exit codes: 0 ok, 2 misused (no key, bad option), 3 denied (the API refused this key), 4 throttled (the server "
+    "limits the rate), 5 unavailable (the server is down, or there is no network), 130 Ctrl-C."
 )
 
 _REFUSALS = (ColonyAuthError, ColonyNotFoundError, ColonyConflictError, ColonyValidationError)
-_KEY_BYTES = 4096  # nobody's key is longer, and somebody will name a file of gigabytes
-_SOON = 60.0  # seconds until a new attempt makes sense when nobody has said
+_KEY_BYTES = 4096  # no key is longer, and a file may have gigabytes
+_SOON = 60.0  # seconds until another run makes sense, if the server did not say
 
 
 def command(
@@ -55,7 +55,7 @@ def command(
         typer.Option(
             metavar="SECONDS",
             min=0,
-            help="How long to wait while the API is down. 3600 rides out an hour, 0 never waits.",
+            help="How long to wait while the API is down: 3600 waits for an hour, 0 not at all.",
         ),
     ] = 122.0,
     shared: Annotated[
@@ -63,14 +63,14 @@ def command(
         typer.Option(
             metavar="none|host|URL",
             envvar=VARIABLE,
-            help="With whom it shares one door: nobody, this host, or all who use that Redis or Valkey.",
+            help="Who shares the breaker: no one, this host, or all users of a Redis or Valkey.",
         ),
     ] = HOST,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, on failure too.")] = False,
 ) -> None:
     """Carry out ``colony-pool token``; ``HELP`` says what it does."""
     key = _key(api_key_file)
-    logging.getLogger("colony_pool").addHandler(logging.NullHandler())  # one line is all that stderr gets
+    logging.getLogger("colony_pool").addHandler(logging.NullHandler())  # stderr gets one line only
     try:
         jwt, expires = _fetch(key, check_api(base_url, sends_key=True), max_wait, check_shared(shared))
     except ValueError as error:
@@ -91,11 +91,11 @@ def _fetch(key: str, base_url: str, max_wait: float, shared: str | None) -> tupl
 
 
 def _key(path: Path | None) -> str:
-    """The API key without whatever surrounds it; what is wrong with it is said without showing it."""
+    """Return the API key without white space around it. Messages never show it."""
     if path is None:
         key = os.environ.get("COLONY_API_KEY", "").strip()
         if not key:
-            raise Failed(MISUSED, "no API key: set COLONY_API_KEY, or name a file with --api-key-file")
+            raise Failed(MISUSED, "no API key", hint="Set COLONY_API_KEY, or name a file with --api-key-file")
         return key
     try:
         with path.open(encoding="utf-8") as file:
@@ -104,7 +104,7 @@ def _key(path: Path | None) -> str:
         reason = (error.strerror or "cannot be read").lower()
         raise Failed(MISUSED, f"--api-key-file {path}: {reason}") from None
     except UnicodeDecodeError:
-        raise Failed(MISUSED, f"--api-key-file {path}: holds no text") from None
+        raise Failed(MISUSED, f"--api-key-file {path}: must be a text file") from None
     if not key:
         raise Failed(MISUSED, f"--api-key-file {path}: is empty")
     return key
@@ -133,5 +133,5 @@ def _explained(error: ColonyAPIError, key: str) -> Failed:
 
 
 def _without_key(text: str, key: str) -> str:
-    """A server may quote the key."""
+    """Hide the key, which a server may quote."""
     return text.replace(key, "col_...")

@@ -31,7 +31,7 @@ class DemoResult:
     """What became of each contestant, and how accurate that is.
 
     Attributes:
-        sides: the agents behind one breaker first, those on their own last; between them, with more than one
+        results: the agents behind one breaker first, those on their own last; between them, with more than one
             process, those whose processes have a breaker each.
         processes: of each contestant with pools.
         schedule: when what happened.
@@ -39,7 +39,7 @@ class DemoResult:
         late: seconds by which a process was late at worst: all of them share one machine.
     """
 
-    sides: tuple[Result, ...]
+    results: tuple[Result, ...]
     processes: int
     schedule: Schedule
     runtime: str
@@ -48,12 +48,12 @@ class DemoResult:
     @property
     def ours(self) -> Result:
         """The contestant with one breaker."""
-        return self.sides[0]
+        return self.results[0]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         names = {SHARED: "colony_pool", SEPARATE: "separate", ALONE: "alone"}
-        sides = {names[side.kind]: side.as_dict() for side in self.sides}
+        sides = {names[side.kind]: side.as_dict() for side in self.results}
         return {"runtime": self.runtime, "scale": SCALE, "processes": self.processes, **sides}
 
 

@@ -45,7 +45,7 @@ _WORDS = {
 
 def page(result: DemoResult) -> str:
     """The whole page."""
-    schedule, sides = result.schedule, result.sides
+    schedule, sides = result.schedule, result.results
     top = max(count for side in sides for count in _per_step(side.counts, schedule)) / _STEP
     head = "".join(f"<th class={side.kind}>{escape(side.title)}" for side in sides)
     body = "\n".join(

@@ -26,17 +26,17 @@ def _back(counts: Counts) -> str:
 
 def title(result: DemoResult) -> str:
     """What was played."""
-    times = "twice" if len(result.sides) == 2 else "three times"
+    times = "twice" if len(result.results) == 2 else "three times"
     return f"{some_agents(result.ours.counts.agents)}, one outage, {times}"
 
 
 def rows(result: DemoResult) -> list[tuple[str, ...]]:
     """The comparison: a topic, then a cell for each contestant."""
-    sides = [side.counts for side in result.sides]
+    sides = [side.counts for side in result.results]
     table = {"requests during the outage": [f"{o.attempts_during_outage:,}" for o in sides]}
     if result.processes > 1:
-        table["half-open probes"] = [f"{sum(side.probes):,}" if side.probes else "-" for side in result.sides]
-        table["most by one process"] = [f"{max(side.probes):,}" if side.probes else "-" for side in result.sides]
+        table["half-open probes"] = [f"{sum(side.probes):,}" if side.probes else "-" for side in result.results]
+        table["most by one process"] = [f"{max(side.probes):,}" if side.probes else "-" for side in result.results]
     table |= {
         "burst at recovery (in 0.1 s)": [f"{o.burst_per_100ms:,}" for o in sides],
         "server knocked over": [f"{o.knocks:,} x" if o.knocks else "never" for o in sides],
@@ -50,7 +50,7 @@ def notes(result: DemoResult) -> list[str]:
     """What a reader must know to judge the figures."""
     agents, schedule = result.ours.counts.agents, result.schedule
     rate = capacity(agents)
-    lines = [death for side in result.sides for death in side.deaths]
+    lines = [death for side in result.results for death in side.deaths]
     if result.ours.undecided:
         lines.append("The shared record was not available at times; the processes decided alone meanwhile.")
     lines += [
@@ -94,7 +94,7 @@ def _table(result: DemoResult) -> Table:
     table = Table(title=title(result), title_style="bold", title_justify="left", header_style="bold")
     table.add_column("")
     between = " " if result.processes == 1 else "\n"
-    for side in result.sides:
+    for side in result.results:
         table.add_column(between.join(side.name), justify="right", style=COLOURS[side.kind])
     for row in rows(result):
         table.add_row(*row)

@@ -1,7 +1,8 @@
-"""FakeColony's side of HTTP/1.1: requests off the wire, answers onto it, well or badly.
+"""FakeColony's side of HTTP/1.1: it reads requests, and writes answers, correct or broken.
 
-A protocol, not streams: a plain answer is written in the very call that brought its request, with no task. An answer
-that takes time is played by a task, which ends with its connection: what is in flight is what has a client.
+It uses asyncio's protocols, not streams: a plain answer is written in the call that brought its request, without a
+task. An answer that takes time is written by a task, which ends with its connection. So every request that counts as
+in flight has a client.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _DRIP_STEPS = 100.0  # pieces a second at most; faster drips come in bigger piec
 
 
 class BadRequest(Exception):
-    """What came is no request that this server understands."""
+    """The bytes are no request that this server understands."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -53,13 +54,13 @@ class RequestRecord:
     connection: int
     at: float
     wall: float
-    reused: bool  # the connection has carried another before
+    reused: bool  # the connection has carried another request before
     who: str = ""
-    status: int = 0  # what was answered, once it was
+    status: int = 0  # of the answer; 0 until there is one
 
 
 class Handler(Protocol):
-    """What a connection needs of the server."""
+    """What a connection needs from the server."""
 
     at_work: set[ServerConnection]
 
@@ -77,7 +78,7 @@ class Handler(Protocol):
 
 
 def take_request(buffer: bytearray) -> ReceivedRequest | None:
-    """Cut the first whole request off ``buffer``; ``None`` if it has not all come yet."""
+    """Take the first whole request off ``buffer``; return ``None`` if it is not complete yet."""
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
         if len(buffer) > _MAX_HEAD:
@@ -124,7 +125,7 @@ class ServerConnection(asyncio.Protocol):
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self._buffer = bytearray()
-        self._playing: asyncio.Task[None] | None = None
+        self._answering: asyncio.Task[None] | None = None
         self._served = 0
         self._deaf = False
 
@@ -138,8 +139,8 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._handler.closed(self)
-        if self._playing is not None:
-            self._playing.cancel()
+        if self._answering is not None:
+            self._answering.cancel()
 
     def data_received(self, data: bytes) -> None:
         if not self._deaf:
@@ -151,17 +152,17 @@ class ServerConnection(asyncio.Protocol):
         return int(self._transport.get_extra_info("socket").fileno())
 
     def drop(self) -> None:
-        """Close now, whatever is going on."""
+        """Close now, even in the middle of an answer."""
         self._transport.abort()
 
     def close_if_idle(self) -> None:
-        """Close, unless a request is being answered or has half come."""
-        if self._playing is None and not self._buffer:
+        """Close, unless a request is being answered or is half read."""
+        if self._answering is None and not self._buffer:
             self._transport.close()
 
     def _advance(self) -> None:
         try:
-            while self._playing is None and not self._transport.is_closing():
+            while self._answering is None and not self._transport.is_closing():
                 request = take_request(self._buffer)
                 if request is None:
                     return
@@ -181,12 +182,12 @@ class ServerConnection(asyncio.Protocol):
             record.status = answer.status
             self._end(record)
         else:
-            self._playing = asyncio.get_running_loop().create_task(self._play(record, answer))
-            # Not in a finally: a task that is cancelled before its first step never comes to one.
-            self._playing.add_done_callback(lambda task: self._played(record))
+            self._answering = asyncio.get_running_loop().create_task(self._answer(record, answer))
+            # Not in a finally: a task that is cancelled before its first step never reaches one.
+            self._answering.add_done_callback(lambda task: self._answered(record))
 
-    def _played(self, record: RequestRecord) -> None:
-        self._playing = None
+    def _answered(self, record: RequestRecord) -> None:
+        self._answering = None
         self._end(record)
         self._advance()
 
@@ -194,7 +195,7 @@ class ServerConnection(asyncio.Protocol):
         self._handler.at_work.discard(self)
         self._handler.end(record, record.status)
 
-    async def _play(self, record: RequestRecord, answer: Answer) -> None:
+    async def _answer(self, record: RequestRecord, answer: Answer) -> None:
         await asyncio.sleep(answer.delay or 0.0)
         if answer.how == "hang":
             await asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""The process behind FakeColony: which answer a request gets, and a record of each.
+"""The process behind FakeColony: it chooses the answer to each request, and keeps a record of each.
 
 Started without the rest of the package (see ``_server_process``), so that it is up in a tenth of a second. It ends
 when its standard input closes or its parent changes: it cannot outlive the process that started it.
@@ -59,7 +59,7 @@ class Server:
         self._host = options["host"]
         self._place = _reusing(
             self._host, 0
-        )  # bound, never listening: the port stays ours while connections are refused
+        )  # bound, never listening: it keeps the port while connections are refused
         self.port = int(self._place.getsockname()[1])
 
     def now(self) -> float:
@@ -77,7 +77,7 @@ class Server:
             for connection in list(self.open):
                 connection.drop()
 
-    # -- what a connection asks -----------------------------------------------------------------------
+    # -- for connections ----------------------------------------------------------------------------
 
     def opened(self, connection: ServerConnection) -> int:
         self.connections += 1
@@ -99,7 +99,7 @@ class Server:
         return RequestRecord(request, connection, self.now(), time.time(), reused)
 
     def _hung_up(self) -> int:
-        """Count the requests whose client has closed: that news and a new request come in either order."""
+        """Count the requests whose client has closed: the end of a connection may be read after a newer request."""
         gone, poll = 0, select.poll()
         for connection in self.at_work:
             if (number := connection.fileno()) < 0:
@@ -128,7 +128,7 @@ class Server:
         )
 
     def answer(self, record: RequestRecord, address: str) -> Answer:
-        """Choose the answer. A ``status`` rule is a gateway's: the application never sees the request."""
+        """Choose the answer. A ``status`` rule plays a gateway: the application never sees the request."""
         request = record.request
         is_token = request.path == _TOKEN_PATH
         rule = self._rule(request.path)
@@ -232,7 +232,7 @@ async def _serve(options: dict[str, Any]) -> None:
     side = await asyncio.start_server(control.converse, "127.0.0.1", 0, limit=2**31)
     print(json.dumps({"port": server.port, "control": side.sockets[0].getsockname()[1]}), flush=True)
     await _parent_is_gone()
-    os._exit(0)  # no goodbyes: what is in flight was the parent's
+    os._exit(0)  # at once: the clients have gone with the parent
 
 
 def main() -> None:

@@ -24,18 +24,18 @@ class FakeColony:
     """A real HTTP server with ``/auth/token``, ``/users/me``, 2FA, rate limits, and a control side.
 
     Any key that starts with ``col_`` is accepted unless it was denied. ``/users/me``, and any other path below
-    ``base_url``, answers ``{"id", "username", "agent"}``, all three ``subject(api_key)``: whose token it was.
+    ``base_url``, answers ``{"id", "username", "agent"}``, all three the ``subject(api_key)`` of the token.
     ``/echo`` answers with the request, ``/status/404`` with 404.
 
     Works from threads and greenlets, under gevent's monkey patching and across forks: the server is another
     process, which ends with this one, however this one ends. Each call waits a moment for that process's answer.
 
-    Give the pool ``token_cache=None``, or tokens stay on disk under a port that a later FakeColony may have.
+    Give the pool ``token_cache=None``. Otherwise tokens stay on disk under a port that a later FakeColony may have.
 
     Arguments:
         expires_in: life of the tokens, seconds; ``None`` is a day.
         tell_expiry: put ``expires_in`` into the answer; otherwise only the JWT says.
-        seed: of ``flaky``'s dice.
+        seed: of the random numbers of ``flaky``.
         tls: ``(certificate file, key file)`` for https; ``base_url`` then says ``localhost``.
         host: IPv4 address to listen on; the control side stays on loopback.
 
@@ -89,28 +89,28 @@ class FakeColony:
         ``latency``               each answer takes ``seconds`` (1.0)
         ``hang``                  the request is read and never answered
         ``reset``                 the request is read, then RST
-        ``reset_handshake``       RST as soon as the connection stands (all paths alike)
-        ``silence``               the connection stands, and is ignored (all paths alike)
+        ``reset_handshake``       RST as soon as the connection is accepted (for all paths)
+        ``silence``               the connection is accepted, and ignored (for all paths)
         ``raw``                   the bytes ``data`` (U+0000 to U+00FF), ``then`` close, reset, hang or keep
         ``drip``                  ``bytes_per_s`` (10) for the ``headers`` (True) and the ``body`` (True)
         ``truncated``             Content-Length is twice the body
         ``close_idle``            the connection is closed after ``seconds`` (0) without a request
-        ``close_reused``          the connection is closed at its second request, as if in the same moment
+        ``close_reused``          the connection is closed at its second request, as if at the same moment
         ``html``                  200, and a gateway's page
         ``huge``, ``gzip_bomb``   200, and ``size`` bytes (10 million), or so many once unpacked (50 million)
         ``not_json``, ``not_utf8``, ``no_token``   200, and a body that is not what it should be
-        ``expired``               tokens that are over when they arrive
+        ``expired``               tokens that have expired when they arrive
         ``redirect``              ``status`` (302) to ``location``
         ========================  =====================================================================
 
-        With ``status`` (and a bad throw of ``flaky``, and where ``close_reused`` closes) the application never sees
-        the request: no token is issued, no code spent, and ``status`` and ``close_reused`` are also not counted by
-        capacity and rate limit. With all others it is carried out, whatever becomes of the answer.
+        With ``status`` (and when ``flaky`` fails, and where ``close_reused`` closes) the application never sees the
+        request: no token is issued and no code is used. Capacity and rate limit do not count ``status`` and
+        ``close_reused`` either. With all other behaviours the request is carried out, whatever happens to the answer.
 
         Arguments:
             name: see the table.
-            only: for the paths that end in it, the longest match winning; ``None`` is all paths, and forgets
-                what was said for some.
+            only: for the paths that end in it; the longest match wins. ``None`` is all paths, and removes the
+                behaviours of single paths.
             options: see the table.
         """
         rule = checked(name, options)
@@ -126,24 +126,24 @@ class FakeColony:
         every: float | None = None,
         only: str | None = None,
     ) -> None:
-        """Change behaviour by the server's own clock, until the next ``schedule``, or a ``behave`` that ends it.
+        """Change the behaviour by the server's own clock, until the next ``schedule`` or a ``behave`` ends that.
 
         Arguments:
             steps: ``(seconds from now, behaviour)`` or ``(seconds, behaviour, options)``, in order.
-            every: start over after so many seconds, for a server that flaps.
-            only: as in ``behave``; other paths keep what was said for them.
+            every: start over after this many seconds, for a server that flaps.
+            only: as in ``behave``; other paths keep their behaviours.
         """
         played = script(steps, every, only)
         self._process.ask("schedule", steps=played, every=every, only=only)
 
     def latency(self, seconds: float) -> None:
-        """Take so long for each answer, whatever it is. It stays until it is set to 0."""
+        """Delay every answer by ``seconds``, until it is set to 0."""
         self._process.ask("latency", seconds=between("latency", seconds, 0.0, 86_400.0))
 
     def capacity(
         self, rate: float | None, *, burst: float | None = None, max_in_flight: int = 64, knockout: float = 1.0
     ) -> None:
-        """Serve so many token requests a second and no more; ``None`` lifts it.
+        """Serve at most ``rate`` token requests a second; ``None`` removes the limit.
 
         The excess gets 503 after 5 ms. ``rate`` excess arrivals within a second knock the server over: 502 to
         every token request for ``knockout`` seconds. ``stats().knocks`` counts them.
@@ -163,7 +163,7 @@ class FakeColony:
         self._process.ask("capacity", rate=rate, burst=burst, max_in_flight=max_in_flight, knockout=knockout)
 
     def rate_limit(self, limit: int | None, window: float = 3600.0) -> None:
-        """Allow so many token requests per address and ``window`` seconds; ``None`` lifts it.
+        """Allow ``limit`` token requests per address and ``window`` seconds; ``None`` removes the limit.
 
         Every token answer carries ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` (unix time), and beyond
         the limit comes 429 with ``Retry-After``.
@@ -227,11 +227,11 @@ class FakeColony:
         self._process.ask("close_idle")
 
     def pause(self) -> None:
-        """Stop the process (SIGSTOP): the kernel accepts connections, nothing is answered, not even this object."""
+        """Stop the process (SIGSTOP): the kernel accepts connections, but nothing is answered, commands included."""
         self._process.pause(True)
 
     def resume(self) -> None:
-        """Let a paused process go on."""
+        """Let a paused process continue."""
         self._process.pause(False)
 
     # -- what it saw ----------------------------------------------------------------------------------
