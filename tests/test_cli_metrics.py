@@ -263,6 +263,7 @@ def test_a_narrow_terminal_cuts_nothing_off(width: int) -> None:
     assert "…" not in told
     assert max(map(len, told.splitlines())) <= width
     assert 3 == told.count("127.0.0.1:9464")
+    assert (width >= 50) == ("╭" in told), "a box is worth its columns only where there are many"
 
 
 def test_without_colour_there_is_none() -> None:
