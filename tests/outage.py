@@ -27,7 +27,7 @@ from typing import Any
 from colony_pool.testing import FakeColony, FakeRequest
 from tests.bench.peers import NAMES, client
 from tests.bench.space import resident
-from tests.support.private import Crew, Plan, Trial, capacity, spawner
+from tests.support.private import AgentGroup, Schedule, Timeline, capacity, spawner
 
 SCALE = 180.0
 LATENCY = 0.01  # what the server takes for an answer, seconds
@@ -37,12 +37,12 @@ GRACE = 5.0  # seconds that a call may take that began just before the agents st
 WATCHED = 0.9  # the part of the outage after which memory is looked at: by then every token has run out
 
 
-def plan(n: int, outage: float, give_up: float = 60.0) -> Plan:
+def plan(n: int, outage: float, give_up: float = 60.0) -> Schedule:
     """When what happens to ``n`` agents: a large fleet needs longer to start."""
     warm_up = max(4.0, n / STARTS)
     down_at = warm_up + 2.5
     # The first soft point, at 0.6 of a life, comes after the outage has begun.
-    return Plan(warm_up, life=max(12.0, down_at / 0.6), down_at=down_at, outage=outage, give_up=give_up)
+    return Schedule(warm_up, life=max(12.0, down_at / 0.6), down_at=down_at, outage=outage, give_up=give_up)
 
 
 def rate(n: int) -> float:
@@ -58,23 +58,23 @@ def play(
     with FakeColony() as colony:
         colony.latency(LATENCY)
         make, close = client(name, colony.base_url, SCALE, patience)
-        crew, trial = Crew(make, range(n), n, when, restart=60.0 / SCALE), Trial(colony, n, when)
+        group, timeline = AgentGroup(make, range(n), n, when, restart=60.0 / SCALE), Timeline(colony, n, when)
         small, worked = resident(), time.process_time()
         start = time.monotonic()
-        trial.begin(start)
-        joins = crew.begin(spawner(runtime), start)
+        timeline.begin(start)
+        joins = group.begin(spawner(runtime), start)
         _wait(when.down_at)
-        trial.go_down()
+        timeline.go_down()
         colony.capacity(rate(n))
         back = colony.now() + outage
         _wait(WATCHED * outage)
         large = resident()
         for join in joins:
             join(max(0.0, start + when.end + GRACE - time.monotonic()))
-        crew.stop()  # a client that lets one call in at a time would go on for minutes
+        group.stop()  # a client that lets one call in at a time would go on for minutes
         worked = time.process_time() - worked
         close()
-        row = trial.outcome(name, [crew.tally()]).as_dict()
+        row = timeline.counts(name, [group.totals()]).as_dict()
         return {
             **row,
             **_recovery(colony.requests(since=back - outage / 2), back, n, row["requests_after"]),

@@ -13,7 +13,7 @@ from colony_pool.testing import FakeColony
 from tests.support.private import import_line
 
 KEY = "col_" + "k" * 43
-FACTS = {"error", "message", "status", "retry_after", "exit_code"}
+FACTS = {"error", "message", "hint", "status", "retry_after", "exit_code"}
 Done = subprocess.CompletedProcess[str]
 
 
@@ -88,11 +88,13 @@ def assert_failed(done: Done, code: int, *words: str) -> None:
 
 
 def assert_told(done: Done, code: int, error: str) -> dict[str, Any]:
-    """With ``--json``: the same line, and one object of a fixed shape on stdout."""
+    """With ``--json``: the same line, and one object of a fixed shape on stdout: what happened, and what to do."""
     facts: dict[str, Any] = json.loads(done.stdout)
     assert set(facts) == FACTS
     assert (code, error, code) == (done.returncode, facts["error"], facts["exit_code"])
-    assert f"colony-pool: {facts['message']}\n" == done.stderr
+    assert done.stderr.startswith(f"colony-pool: {facts['message']}")
+    assert done.stderr.endswith(f"{facts['hint']}\n")
+    assert facts["hint"] not in facts["message"] or not facts["hint"]
     return facts
 
 

@@ -108,9 +108,12 @@ def test_a_failure_is_json_on_request(env: dict[str, str], colony: FakeColony) -
     colony.behave("status", status=429, headers={"Retry-After": "600"})
     facts = assert_told(cli(env, "token", "--json", "--shared", "none"), 4, "throttled")
     assert (facts["status"], facts["retry_after"]) == (429, 600)
+    assert "Come back in 600 s, not sooner: trying prolongs it; the API key is fine" == facts["hint"]
+    assert "Come back" not in facts["message"]
     colony.behave("status", status=502)
     facts = assert_told(cli(env, "token", "--json", "--max-wait", "0"), 5, "unavailable")
     assert (facts["status"], facts["retry_after"] > 0) == (502, True)
+    assert "--base-url" in facts["hint"], "the library's hint, with the shell's name of the option"
     colony.deny(KEY)
     colony.behave("healthy")
     facts = assert_told(cli(env, "token", "--json"), 3, "denied")
@@ -143,7 +146,7 @@ def test_a_key_that_cannot_be_one_is_misuse_and_is_not_shown(env: dict[str, str]
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("token", "--base-url", "http://example.com"), "--base-url"),
+        (("token", "--base-url", "http://example.com"), "--base-url http://example.com: an API key would travel"),
         (("token", "--max-wait", "-1"), "--max-wait"),
         (("token", "--max-wait", "nan"), "--max-wait"),
         (("token", "--key", "x"), "token --help"),

@@ -31,7 +31,7 @@ def test_the_demo_tells_the_same_in_all_its_forms(env: dict[str, str], tmp_path:
     ours, alone = result["colony_pool"], result["alone"]
     assert (ours["agents_lost"], ours["never_back"], ours["knocks"]) == (0, 0, 0)
     assert ours["attempts_during_outage"] <= 100 < alone["attempts_during_outage"]
-    for phase in ("healthy", "outage", "recovery"):
+    for phase in ("HEALTHY", "OUTAGE", "RECOVERY"):
         assert phase in done.stderr
     page = path.read_text(encoding="utf-8")
     for told in (page, done.stderr):
@@ -44,7 +44,7 @@ def test_the_demo_tells_the_same_in_all_its_forms(env: dict[str, str], tmp_path:
 
 
 @pytest.mark.parametrize("runtime", ["threads", "gevent"])
-@pytest.mark.parametrize("phase", ["healthy", "outage"])
+@pytest.mark.parametrize("phase", ["HEALTHY", "OUTAGE"])
 def test_ctrl_c_ends_the_demo_and_all_that_it_started(env: dict[str, str], runtime: str, phase: str) -> None:
     process = start(env, "demo", "--agents", "20", "--runtime", runtime)
     until(process, phase)
@@ -60,7 +60,7 @@ def test_ctrl_c_ends_the_demo_and_all_that_it_started(env: dict[str, str], runti
 def test_the_demo_serves_its_metrics_and_knows_a_taken_port(env: dict[str, str], tmp_path: Path) -> None:
     process = start({**env, "TMPDIR": str(tmp_path)}, "demo", "--agents", "2", "--metrics-port", "0")
     url = until(process, "metrics: ").split()[1]
-    until(process, "outage")  # its agents have been at it for seconds
+    until(process, "OUTAGE")  # its agents have been at it for seconds
     with urllib3.PoolManager(retries=False) as manager:
         text = manager.request("GET", url).data.decode()
     states = re.findall(r'colony_pool_breaker_state{pool="demo",state="\w+"} ([01])[.]0', text)

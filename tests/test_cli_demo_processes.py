@@ -13,15 +13,14 @@ import pytest
 from rich.console import Console
 
 from tests.shell import assert_failed, cli, environment, finish, patient, start, until
-from tests.support.private import DemoJob as Job
-from tests.support.private import Plan, Result
+from tests.support.private import Assignment, DemoResult, Schedule
 from tests.support.private import demo_notes as notes
 from tests.support.private import demo_page as page
 from tests.support.private import demo_rows as rows
 from tests.support.private import play_demo as play
 
 PROCESSES, AGENTS = 3, 24
-SHORT = Plan(warm_up=0.5, life=2.0, down_at=1.0, outage=6.0, give_up=8.0)
+SHORT = Schedule(warm_up=0.5, life=2.0, down_at=1.0, outage=6.0, give_up=8.0)
 
 
 @pytest.fixture
@@ -35,9 +34,9 @@ def workers(pid: int) -> dict[str, int]:
     found = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         words = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
-        if "colony_pool._demo.worker" in words:
-            job = Job.read(words[-2])
-            found[f"{job.kind} {job.number}"] = int(child)
+        if "colony_pool._demo.agents_main" in words:
+            assignment = Assignment.read(words[-2])
+            found[f"{assignment.kind} {assignment.number}"] = int(child)
     return found
 
 
@@ -46,39 +45,39 @@ def running(pids: list[int]) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str]:
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoResult, str]:
     """One short play, and what it said meanwhile."""
     folder, said = tmp_path_factory.mktemp("played"), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", patient({}, folder)["PYTHONPATH"])
-        result = play(AGENTS, "threads", Console(file=said, width=100), processes=PROCESSES, plan=SHORT)
+        patch.setenv("PYTHONPATH", patient(dict(os.environ), folder)["PYTHONPATH"])
+        result = play(AGENTS, "threads", Console(file=said, width=100), processes=PROCESSES, schedule=SHORT)
     return result, said.getvalue()
 
 
-def test_g1_processes_that_share_a_door_send_fewer_probes_than_those_with_a_door_each(
-    played: tuple[Result, str],
+def test_g1_processes_that_share_a_breaker_send_fewer_probes_than_those_with_a_breaker_each(
+    played: tuple[DemoResult, str],
 ) -> None:
-    one_door, own_doors, alone = played[0].sides
-    assert 0 < sum(one_door.probes) < sum(own_doors.probes)
-    assert one_door.outcome.attempts_during_outage < own_doors.outcome.attempts_during_outage
-    assert own_doors.outcome.attempts_during_outage < alone.outcome.attempts_during_outage
-    assert all(probes > 0 for probes in own_doors.probes)
+    shared, separate, alone = played[0].results
+    assert 0 < sum(shared.probes) < sum(separate.probes)
+    assert shared.counts.attempts_during_outage < separate.counts.attempts_during_outage
+    assert separate.counts.attempts_during_outage < alone.counts.attempts_during_outage
+    assert all(probes > 0 for probes in separate.probes)
     assert () == alone.probes
 
 
-def test_every_agent_of_every_process_is_counted(played: tuple[Result, str]) -> None:
-    one_door, own_doors, _ = played[0].sides
-    for side in (one_door, own_doors):
+def test_every_agent_of_every_process_is_counted(played: tuple[DemoResult, str]) -> None:
+    shared, separate, _ = played[0].results
+    for side in (shared, separate):
         assert PROCESSES == len(side.probes)
-        assert (AGENTS, 0) == (side.outcome.agents, side.outcome.agents_lost)
+        assert (AGENTS, 0) == (side.counts.agents, side.counts.agents_lost)
         assert () == side.deaths
 
 
-def test_the_table_the_page_and_the_json_tell_the_same(played: tuple[Result, str]) -> None:
+def test_the_table_the_page_and_the_json_tell_the_same(played: tuple[DemoResult, str]) -> None:
     result, said = played
     values = json.loads(json.dumps(result.as_dict()))
     assert PROCESSES == values["processes"]
-    sides = [values["colony_pool"], values["own_doors"], values["alone"]]
+    sides = [values["colony_pool"], values["separate"], values["alone"]]
     told = {what: cells for what, *cells in rows(result)}
     assert [f"{side['attempts_during_outage']:,}" for side in sides] == told["requests during the outage"]
     assert [f"{sum(side['probes'])}" for side in sides[:2]] + ["-"] == told["half-open probes"]
@@ -89,7 +88,7 @@ def test_the_table_the_page_and_the_json_tell_the_same(played: tuple[Result, str
             assert f">{cell}" in html
     for note in notes(result):
         assert note.split(":")[0].replace("'", "&#x27;") in html
-    for phase in ("healthy", "outage", "recovery"):
+    for phase in ("HEALTHY", "OUTAGE", "RECOVERY"):
         assert phase in said
     assert max(len(line) for line in said.splitlines()) <= 100
 
@@ -100,12 +99,12 @@ def test_a_process_that_is_killed_is_told_of_and_ctrl_c_leaves_no_process_and_no
     process = start(env, "demo", "--agents", "8", "--processes", "2", "--runtime", "threads", "--metrics-port", "0")
     url = until(process, "metrics: ")
     assert re.fullmatch(r"metrics: http://127\.0\.0\.1:\d+/metrics\n", url)
-    until(process, "healthy")
+    until(process, "HEALTHY")
     found = workers(process.pid)
-    assert {"one_door 0", "one_door 1", "own_doors 0", "own_doors 1", "alone 0"} == set(found)
-    os.kill(found["one_door 1"], signal.SIGKILL)
+    assert {"shared 0", "shared 1", "separate 0", "separate 1", "alone 0"} == set(found)
+    os.kill(found["shared 1"], signal.SIGKILL)
     line = until(process, "process 2 of 2")
-    assert f"pid {found['one_door 1']}) was killed (SIGKILL): its 4 agents are lost" in line
+    assert f"pid {found['shared 1']}) was killed (SIGKILL): its 4 agents are lost" in line
     process.send_signal(signal.SIGINT)
     done = finish(process)
     assert (130, "colony-pool: interrupted\n") == (done.returncode, done.stderr)

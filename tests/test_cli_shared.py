@@ -18,16 +18,17 @@ import pytest
 
 from colony_pool.testing import FakeColony
 from tests.support.private import (
+    HostStatus,
     HostStore,
-    Known,
     OpenState,
     RedisStore,
+    Report,
     SharedDenial,
     SharedState,
     Store,
     TokenCache,
+    advice,
 )
-from tests.support.private import status_rows as rows
 
 from .shell import KEY, Done, assert_failed, assert_told, cli, environment, finish, patient, start, without
 from .stores.servers import Server
@@ -67,8 +68,8 @@ def status(env: dict[str, str], *args: str) -> dict[str, Any]:
 def lines(done: Done) -> dict[str, str]:
     """What a person reads, by the word that it begins with."""
     assert (0, "") == (done.returncode, done.stderr)
-    told = (line.rstrip().split(maxsplit=1) for line in done.stdout.splitlines()[1:])
-    return dict(told)
+    told = (line.rstrip().partition("  ") for line in done.stdout.splitlines())
+    return {topic: words.strip() for topic, gap, words in told if gap}
 
 
 # -- status -----------------------------------------------------------------------------------------------
@@ -78,7 +79,7 @@ def test_status_of_a_host_where_nothing_has_happened(env: dict[str, str]) -> Non
     assert {
         "breaker": "closed",
         "probe": "none is needed",
-        "hold": "none",
+        "rate limit": "none",
         "waiting": "0 processes with calls that wait",
         "refused": "0 keys",
         "tokens": "none in this host's cache",
@@ -87,7 +88,9 @@ def test_status_of_a_host_where_nothing_has_happened(env: dict[str, str]) -> Non
 
 def test_status_says_whose_record_it_is(env: dict[str, str]) -> None:
     """Root, who has no agents, would else be told that all is well."""
-    assert cli(env, "status").stdout.startswith(f"{URL}, as this host (user {ME}) knows it\n")
+    assert ["All is well.", "", f"{URL}, as this host (user {ME}) knows it"] == [
+        line.rstrip() for line in cli(env, "status").stdout.splitlines()[:3]
+    ]
 
 
 def test_status_json_is_for_scripts(env: dict[str, str], store: HostStore) -> None:
@@ -161,7 +164,7 @@ def test_what_cannot_be_read_is_5(env: dict[str, str]) -> None:
     broken(env)
     assert_failed(cli(env, "status"), 5, "unavailable: ", "is open to others")
     assert "is open to others" in assert_told(cli(env, "status", "--json"), 5, "unavailable")["message"]
-    assert_failed(cli(env, "reset", "--yes"), 5, "is open to others", "nothing was reset")
+    assert_failed(cli(env, "reset", "--yes"), 5, "is open to others", "Nothing was reset")
 
 
 def test_status_watches_on_while_it_cannot_be_read(env: dict[str, str]) -> None:
@@ -206,10 +209,11 @@ def test_a_fleet_without_its_extra_says_what_to_install(env: dict[str, str], tmp
 
 
 def test_what_is_told_of_one_token_and_of_one_process() -> None:
-    told = Known(URL, "this host", "closed", None, "", None, None, None, 50.0, "HTTP 429", 1, 1, [90_061.0])
-    assert not told.calm
-    words = dict(rows(told))
-    assert ("50 s more (HTTP 429)", "1 process with calls that wait") == (words["hold"], words["waiting"])
+    told = HostStatus(URL, "this host", "closed", None, "", None, None, None, 50.0, "HTTP 429", 1, 1, [90_061.0])
+    section = told.as_section()
+    assert "The server limits the rate of requests for 50 s more." in advice(Report([section], {}))
+    words = dict(section.rows)
+    assert ("50 s more (HTTP 429)", "1 process with calls that wait") == (words["rate limit"], words["waiting"])
     assert ("1 key", "1 in this host's cache; it ends in 1 d 1 h") == (words["refused"], words["tokens"])
 
 
@@ -239,7 +243,7 @@ def test_reset_shows_what_there_is_asks_and_ends_it(env: dict[str, str], store: 
     store.hold(LONG, "HTTP 429")
     store.release_key("me", "k", denial=SharedDenial(LONG, 1, 401, None, "no"))
     done = answered(env, "y\n")
-    words = "a hold with 2 h 46 min to go was ended (HTTP 429)"
+    words = "a rate limit with 2 h 46 min to go was ended (HTTP 429)"
     assert (0, f"{URL}: reset for this host (user {ME}); {words}\n") == (done.returncode, done.stdout)
     assert "HTTP 502" in done.stderr
     assert "Reset it? [y/N] " in done.stderr
@@ -252,7 +256,7 @@ def test_reset_shows_what_there_is_asks_and_ends_it(env: dict[str, str], store: 
 def test_g13_reset_rate_limit_ends_the_hold_alone(env: dict[str, str], store: HostStore) -> None:
     opened = store.open("me", 0, DOWN)
     store.hold(LONG, "HTTP 429")
-    for ended in ("a hold with 2 h 46 min to go was ended (HTTP 429)", "there was no hold"):
+    for ended in ("a rate limit with 2 h 46 min to go was ended (HTTP 429)", "there was no rate limit"):
         done = cli(env, "reset", "--rate-limit", "--yes")
         words = f"{URL}: rate limit cleared for this host (user {ME}); {ended}\n"
         assert (0, words) == (done.returncode, done.stdout), done.stderr
@@ -291,7 +295,7 @@ def test_g13_the_next_script_keeps_the_hold_that_the_last_one_was_told_of(
 ) -> None:
     colony.behave("status", status=429, headers={"Retry-After": "600"})
     assert 4 == cli(env, "token").returncode
-    assert_failed(cli(env, "token"), 4, "on hold for", "Come back in ", "the API key is fine")
+    assert_failed(cli(env, "token"), 4, "rate limited for", "Come back in ", "the API key is fine")
     assert 1 == colony.count("/auth/token")
     assert "HTTP 429" in status(env)["hold_cause"]
     assert 4 == cli(env, "token", "--shared", "none").returncode

@@ -41,8 +41,8 @@ def test_g14_a_refusal_stands_until_its_time_is_over() -> None:
 
 def test_g14_its_words_are_those_of_the_answer() -> None:
     failure = desk().deny(Account(), REFUSED, Instant(0.0, 0.0)).failure
-    words = "/auth/token: HTTP 401: no (the API key was refused: check that it is the current one of this agent)"
-    assert (words, 401) == (failure.message, failure.status)
+    assert ("/auth/token: HTTP 401: no", 401) == (failure.message, failure.status)
+    assert "The API key was refused: check that it is the current one of this agent" == failure.hint
 
 
 def test_g14_a_refused_code_is_no_refused_key() -> None:

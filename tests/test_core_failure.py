@@ -36,6 +36,7 @@ from tests.support.private import (
     held,
     no_code,
     overdue,
+    totp_hangs,
 )
 
 BODY = {"detail": "no"}
@@ -45,48 +46,58 @@ def status(number: int, detail: str = "no", code: str | None = None, after: floa
     return from_status(number, detail, code, BODY, after, "POST /posts")
 
 
-MALFORMED = "the request was refused as malformed"
-REQUIRED = "this account has 2FA: pass totp= a callable that returns a fresh code. The key is fine"
-INVALID = "the one-time code was refused or is spent; the next one may work. The API key is fine"
+MALFORMED = "The request was refused as malformed"
+REQUIRED = "This account has 2FA: pass totp= a callable that returns a fresh code. The API key is fine"
+INVALID = "The one-time code was refused or is spent; the next one may work. The API key is fine"
+WRONG_KEY = "The API key was refused: check that it is the current one of this agent"
+NOTHING_THERE = "There is nothing at this address: check base_url"
+BLAMED = "The server is at fault: try again later"
+LATER = "Try again then, or pass a larger max_wait; the API key is fine"
 
 
 @pytest.mark.parametrize(
     ("number", "code", "error", "hint"),
     [
         (400, None, ColonyValidationError, MALFORMED),
-        (401, None, ColonyAuthError, "the API key was refused: check that it is the current one of this agent"),
+        (401, None, ColonyAuthError, WRONG_KEY),
         (401, "AUTH_2FA_REQUIRED", ColonyTwoFactorRequiredError, REQUIRED),
         (403, "AUTH_2FA_INVALID", ColonyTwoFactorInvalidError, INVALID),
         (400, "AUTH_2FA_INVALID", ColonyValidationError, INVALID),
-        (403, "OTHER", ColonyAuthError, "the account is not allowed to do this"),
-        (404, None, ColonyNotFoundError, "there is nothing at this address: check base_url"),
-        (409, None, ColonyConflictError, "it collides with what is there already"),
-        (410, None, ColonyAPIError, "not retried"),
+        (403, "OTHER", ColonyAuthError, "The account is not allowed to do this"),
+        (404, None, ColonyNotFoundError, NOTHING_THERE),
+        (409, None, ColonyConflictError, "The request conflicts with what already exists"),
+        (410, None, ColonyAPIError, "The request is not retried"),
         (422, None, ColonyValidationError, MALFORMED),
-        (499, None, ColonyAPIError, "not retried"),
-        (500, None, ColonyServerError, "the server's fault; try again later"),
-        (503, None, ColonyServerError, "the server's fault; try again later"),
+        (499, None, ColonyAPIError, "The request is not retried"),
+        (500, None, ColonyServerError, BLAMED),
+        (503, None, ColonyServerError, BLAMED),
     ],
 )
 def test_g11_every_status_has_its_error_and_says_what_to_do(
     number: int, code: str | None, error: type[ColonyAPIError], hint: str
 ) -> None:
     failure = status(number, code=code)
-    assert (error, f"POST /posts: HTTP {number}: no ({hint})") == (failure.error, failure.message)
+    assert (error, f"POST /posts: HTTP {number}: no", hint) == (failure.error, failure.message, failure.hint)
     assert (number, BODY, code, {}) == (failure.status, failure.response, failure.code, failure.extra)
 
 
-@pytest.mark.parametrize(("after", "when"), [(None, ""), (7.4, "; try again in 7 s")])
+@pytest.mark.parametrize(("after", "when"), [(None, "later"), (7.4, "in 7 s, not sooner")])
 def test_g13_a_429_says_when_to_come_back(after: float | None, when: str) -> None:
     failure = status(429, code="RATE", after=after)
-    words = f"POST /posts: HTTP 429: no (the server counts: do not try again before retry_after{when})"
+    words = "POST /posts: HTTP 429: no"
     assert (ColonyRateLimitError, words, 429) == (failure.error, failure.message, failure.status)
+    assert f"The server limits the rate of requests: try again {when}; the API key is fine" == failure.hint
     assert (BODY, "RATE", {"retry_after": after}) == (failure.response, failure.code, failure.extra)
 
 
 @pytest.mark.parametrize(("detail", "said"), [("", ""), ("HTTP 404", ""), ("x" * 400, ": " + "x" * 300)])
 def test_a_servers_words_are_quoted_within_reason(detail: str, said: str) -> None:
-    assert f"POST /posts: HTTP 404{said} (there is nothing" in status(404, detail).message
+    assert f"POST /posts: HTTP 404{said}" == status(404, detail).message
+
+
+def test_what_a_server_asks_for_is_told() -> None:
+    failure = status(503, after=7.4)
+    assert ("POST /posts: HTTP 503: no; the server asks to wait 7 s", BLAMED) == (failure.message, failure.hint)
 
 
 def test_a_failure_makes_a_fresh_exception_with_all_that_is_known() -> None:
@@ -94,8 +105,8 @@ def test_a_failure_makes_a_fresh_exception_with_all_that_is_known() -> None:
     first, second = failure.exception(), failure.exception()
     assert first is not second
     assert isinstance(first, ColonyRateLimitError)
-    assert (failure.message, 429, BODY, "RATE", 7.0) == (
-        str(first), first.status, first.response, first.code, first.retry_after,
+    assert (failure.message, failure.hint, 429, BODY, "RATE", 7.0) == (
+        first.message, first.hint, first.status, first.response, first.code, first.retry_after,
     )  # fmt: skip
 
 
@@ -150,7 +161,7 @@ def test_g2_what_cannot_be_copied_or_ends_a_task_is_the_cause_of_what_is_raised(
 
 def told(outcome: Outcome, tried: int = 1) -> tuple[Any, ...]:
     failure = from_outcome(outcome, tried)
-    return failure.error, failure.message, failure.status, failure.response, failure.code
+    return failure.error, failure.message, failure.status, failure.response, failure.code, failure.hint
 
 
 @pytest.mark.parametrize(
@@ -158,34 +169,30 @@ def told(outcome: Outcome, tried: int = 1) -> tuple[Any, ...]:
     [
         (
             Outcome(LOCAL, detail="no code at hand", code="AUTH_2FA_REQUIRED"),
-            (ColonyTwoFactorRequiredError, "/auth/token: no code at hand", 401, {}, "AUTH_2FA_REQUIRED"),
+            (ColonyTwoFactorRequiredError, "/auth/token: no code at hand", 401, {}, "AUTH_2FA_REQUIRED", ""),
+        ),
+        (
+            Outcome(LOCAL, detail="no thread"),
+            (ColonyNetworkError, "/auth/token: nothing was sent (no thread)", 0, {}, None,
+             "The problem is on this host; no key or token is at fault"),
         ),
         (
             Outcome(NETWORK, detail="refused"),
-            (
-                ColonyNetworkError,
-                "/auth/token: no answer (refused); check the network, or wait: no key or token is at fault",
-                0, {}, None,
-            ),
+            (ColonyNetworkError, "/auth/token: no answer (refused)", 0, {}, None,
+             "Check the network, or wait; no key or token is at fault"),
         ),
         (
             Outcome(DENIED, 404, "gone", "C", BODY),
-            (ColonyNotFoundError, "/auth/token: HTTP 404: gone (there is nothing at this address: check base_url)",
-             404, BODY, "C"),
+            (ColonyNotFoundError, "/auth/token: HTTP 404: gone", 404, BODY, "C", NOTHING_THERE),
         ),
         (
             Outcome(THROTTLED, 503, "busy", "C", BODY, 7.0),
-            (
-                ColonyRateLimitError,
-                "/auth/token: HTTP 503: busy (the server counts: do not try again before retry_after; "
-                "try again in 7 s)",
-                429, BODY, "C",
-            ),
+            (ColonyRateLimitError, "/auth/token: HTTP 503: busy", 429, BODY, "C",
+             "The server limits the rate of requests: try again in 7 s, not sooner; the API key is fine"),
         ),
         (
             Outcome(DOWN, 502, "HTTP 502", "C", BODY),
-            (ColonyServerError, "/auth/token: HTTP 502 (the server's fault: try again later; the API key is fine)",
-             502, BODY, "C"),
+            (ColonyServerError, "/auth/token: HTTP 502", 502, BODY, "C", f"{BLAMED}; the API key is fine"),
         ),
     ],
 )  # fmt: skip
@@ -195,8 +202,15 @@ def test_g11_what_the_waiters_are_told_of_an_outcome(outcome: Outcome, expected:
 
 @pytest.mark.parametrize(("tried", "words"), [(0, ""), (1, ""), (2, " in 2 attempts")])
 def test_g11_the_attempts_are_counted_when_there_were_several(tried: int, words: str) -> None:
-    message = f"/auth/token: HTTP 502{words} (the server's fault: try again later; the API key is fine)"
-    assert message == told(Outcome(DOWN, 502, "HTTP 502"), tried)[1]
+    assert f"/auth/token: HTTP 502{words}" == told(Outcome(DOWN, 502, "HTTP 502"), tried)[1]
+
+
+@pytest.mark.parametrize("kind", [DOWN, NETWORK])
+def test_while_an_address_never_gave_a_token_it_may_be_wrong(kind: str) -> None:
+    outcome = Outcome(kind, 502 if kind == DOWN else 0, "HTTP 502")
+    known, unknown = (from_outcome(outcome, known_good=good) for good in (True, False))
+    assert f"{known.hint}; if this address never gave a token, check base_url" == unknown.hint
+    assert known.message == unknown.message
 
 
 def test_one_attempt_is_what_it_takes_unless_it_is_said() -> None:
@@ -211,10 +225,8 @@ def test_the_address_is_the_callers() -> None:
 def test_g9_an_open_breaker_says_for_how_long_and_when_to_come_back(status: int, shown: int) -> None:
     failure = circuit_open("half_open", "HTTP 502", status, 61.4, 29.6, 3.0, 1e9)
     assert failure.error is CircuitOpenError
-    assert failure.message == (
-        "/auth/token has been down for 61 s (last: HTTP 502); waited 3 s, next probe in 30 s. "
-        "Try again then, or pass a larger max_wait; the API key is fine"
-    )
+    assert failure.message == ("/auth/token has been down for 61 s (last: HTTP 502); waited 3 s, next probe in 30 s")
+    assert LATER == failure.hint
     assert shown == failure.status
     assert failure.extra == {
         "state": "half-open", "cause": "HTTP 502", "opened_for": 61.4, "retry_after": 29.6, "waited": 3.0,
@@ -225,28 +237,41 @@ def test_g9_an_open_breaker_says_for_how_long_and_when_to_come_back(status: int,
 def test_g13_a_hold_says_why_and_when_it_ends() -> None:
     failure = held(29.6, "HTTP 429")
     assert (ColonyRateLimitError, 429, {"retry_after": 29.6}) == (failure.error, failure.status, failure.extra)
-    assert failure.message == (
-        "/auth/token is on hold for 30 s (HTTP 429): the server is counting, and trying would prolong it. "
-        "The API key is fine"
-    )
+    assert "/auth/token is rate limited for 30 s (HTTP 429)" == failure.message
+    assert "Do not try again sooner: that prolongs the rate limit; the API key is fine" == failure.hint
 
 
 def test_g15_a_spent_code_says_when_the_next_one_comes() -> None:
     failure = no_code(12.4)
     assert (ColonyTwoFactorRequiredError, 401, "AUTH_2FA_REQUIRED") == (failure.error, failure.status, failure.code)
-    assert failure.message == (
-        "/auth/token: the one-time code was sent before; the next one comes in 12 s. "
-        "Try again then, or pass a larger max_wait; the API key is fine"
-    )
+    assert "/auth/token: the one-time code was sent before; the next one comes in 12 s" == failure.message
+    assert LATER == failure.hint
+
+
+def test_g15_a_refused_code_says_what_the_server_said_and_when_the_next_one_is_sent() -> None:
+    refusal = status(401, code="AUTH_2FA_INVALID")
+    failure = no_code(12.4, refusal)
+    assert "POST /posts: HTTP 401: no; the next code is sent in 12 s" == failure.message
+    assert f"{INVALID}. To wait for it, pass a larger max_wait" == failure.hint
+
+
+def test_g15_a_callable_that_hangs_is_named() -> None:
+    failure = totp_hangs(12.4)
+    assert (ColonyTwoFactorRequiredError, "AUTH_2FA_REQUIRED") == (failure.error, failure.code)
+    assert "/auth/token: totp() was called 12 s ago and has not returned; nothing was sent" == failure.message
+    assert "Find out what totp() waits for, or pass a larger max_wait; the API key is fine" == failure.hint
 
 
 def test_g9_who_waited_in_vain_hears_of_the_last_failure_if_there_was_one() -> None:
     nobody = overdue(3.4, None, 0)
-    words = "/auth/token: waited 3 s for a turn and got none; try again, or pass a larger max_wait"
+    words = "/auth/token: waited 3 s for a turn and got none"
     assert (ColonyServerError, words, 503) == (nobody.error, nobody.message, nobody.status)
+    assert "Try again, or pass a larger max_wait" == nobody.hint
     last = Outcome(DOWN, 502, "HTTP 502")
     assert from_outcome(last, 3) == overdue(3.4, last, 3)
 
 
 def test_g26_a_closed_pool_says_so() -> None:
-    assert (PoolClosedError, "this ColonyPool is closed; make a new one") == (closed().error, closed().message)
+    failure = closed()
+    assert (PoolClosedError, "this ColonyPool is closed") == (failure.error, failure.message)
+    assert "Make a new one" == failure.hint

@@ -21,7 +21,7 @@ def test_g13_who_cannot_wait_for_the_end_of_a_hold_is_told_of_it() -> None:
     desk = Told()
     desk.ask()
     desk.later(0.5, COUNTING)
-    assert "on hold for 30 s (HTTP 429 from the rate limit)" in words(desk.ask(patience=10.0))
+    assert "rate limited for 30 s (HTTP 429 from the rate limit)" in words(desk.ask(patience=10.0))
 
 
 def test_g13_a_key_that_is_held_longer_is_told_why() -> None:
@@ -32,7 +32,7 @@ def test_g13_a_key_that_is_held_longer_is_told_why() -> None:
     desk.ask()
     desk.later(0.5, COUNTING)
     desk.at(33.0)
-    assert "on hold for 29 s (this key was refused just before)" in words(desk.ask(culprit, 10.0))
+    assert "rate limited for 29 s (this key was refused just before)" in words(desk.ask(culprit, 10.0))
 
 
 @pytest.mark.parametrize(("seconds", "factor"), [(59.5, 60.0), (60.0, 60.0), (60.5, 0.0)])

@@ -12,7 +12,7 @@ from tests.told import QUICK, Told, called, served
 
 def words(waiter: Waiter) -> str:
     assert waiter.failure is not None
-    return waiter.failure.message
+    return str(waiter.failure.exception())
 
 
 def test_the_seconds_that_calls_wait_are_booked_by_what_they_wait_for() -> None:
@@ -197,10 +197,10 @@ def test_g11_who_is_sent_away_is_told_of_what_happened() -> None:
     for failure in failures:
         desk.later(0.5, failure)
     told = [
-        "/auth/token: HTTP 500 (the server's fault: try again later; the API key is fine; "
-        "if this address never gave a token, check base_url)",
+        "/auth/token: HTTP 500. The server is at fault: try again later; the API key is fine; "
+        "if this address never gave a token, check base_url",
         "/auth/token: no code",
-        "/auth/token: HTTP 401: no (the API key was refused: check that it is the current one of this agent)",
+        "/auth/token: HTTP 401: no. The API key was refused: check that it is the current one of this agent",
     ]
     assert told == [words(waiter) for waiter in waiters]
 
@@ -249,7 +249,7 @@ def test_g12_whose_retry_the_budget_refuses_to_the_end_hears_of_its_failure() ->
     waiter = desk.ask(patience=10.0)
     desk.later(0.5, DOWN_502)
     desk.at(12.0)
-    assert words(waiter).startswith("/auth/token: HTTP 502 (")
+    assert words(waiter).startswith("/auth/token: HTTP 502. ")
 
 
 def test_g9_while_a_probe_is_out_the_next_one_may_leave_at_once() -> None:

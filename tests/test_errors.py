@@ -30,16 +30,39 @@ def test_an_error_rebuilt_from_its_args_is_the_same(cls: Any, status: int | None
     elif cls is CircuitOpenError:
         more = {"state": "half-open", "cause": "HTTP 502", "opened_for": 3.0, "retry_after": 7.5, "waited": 1.0}
         more["token_valid_until"] = 9.0
-    error = cls("what happened", status, {"detail": {"message": "m"}}, "CODE", **more)
-    assert ("what happened", f"{cls.__name__}('what happened')") == (str(error), repr(error))
+    error = cls("what happened", status, {"detail": {"message": "m"}}, "CODE", **more, hint="What to do")
+    told = "what happened. What to do"
+    assert (told, f"{cls.__name__}({told!r})") == (str(error), repr(error))
     for twin in twins(error):
-        assert (type(error), "what happened", vars(error)) == (type(twin), str(twin), vars(twin))
+        assert (type(error), told, vars(error)) == (type(twin), str(twin), vars(twin))
+        assert ("what happened", "What to do") == (twin.message, twin.hint)
+
+
+@pytest.mark.parametrize(
+    ("message", "hint", "told"),
+    [
+        ("it broke", "", "it broke"),
+        ("it broke", "Wait", "it broke. Wait"),
+        ("He said no.", "Wait", "He said no. Wait"),
+        ("", "Wait", "Wait"),
+    ],
+)
+def test_an_error_reads_as_its_message_and_then_its_hint(message: str, hint: str, told: str) -> None:
+    assert told == str(ColonyAPIError(message, hint=hint))
+
+
+def test_a_users_own_error_that_passes_nothing_on_reads_as_nothing() -> None:
+    class Mine(ColonyAPIError):
+        def __init__(self) -> None:
+            pass
+
+    assert ("", "") == (str(Mine()), Mine().hint)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_what_was_not_told_is_none_and_never_0(cls: Any) -> None:
     error = cls("words alone")
-    assert (None, {}) == (error.code, error.response)
+    assert (None, {}, "") == (error.code, error.response, error.hint)
     assert error.status in (None, 429, 503)
     assert None is getattr(error, "retry_after", None)
 
@@ -60,6 +83,7 @@ def test_the_errors_of_a_pool_survive_a_task_queue_that_speaks_json() -> None:
         found.append(opened.value)
     assert [401, 429, 429, 503] == [error.status for error in found]
     assert "AUTH_INVALID_KEY" == found[0].code
+    assert all(error.hint and error.hint not in error.message for error in found)
     for error in found:
         for twin in twins(error):
             assert (type(error), str(error), vars(error)) == (type(twin), str(twin), vars(twin))

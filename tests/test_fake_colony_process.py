@@ -96,7 +96,7 @@ def test_more_records_than_one_page_holds(client: Client) -> None:
         (lambda c: c.behave("status", status=42), "status=42: must be a whole number from 200 to 599"),
         (lambda c: c.behave("status", headers={"Retry-After": 5}), "must be a dict of strings"),
         (lambda c: c.behave("drip", bytes_per_s=0), "must be a number from"),
-        (lambda c: c.behave("reset_handshake", only="/x"), "comes before any request"),
+        (lambda c: c.behave("reset_handshake", only="/x"), "acts before any request"),
         (lambda c: c.schedule([(2.0, "healthy"), (1.0, "html")]), "in order"),
         (lambda c: c.schedule([(0.0, "healthy"), (1.0, "html")], every=1.0), "longer than"),
         (lambda c: c.capacity(0.0), "rate=0.0: must be from"),
@@ -152,7 +152,7 @@ def test_close_ends_the_process_even_a_paused_one_and_closed_is_said() -> None:
 
 def test_a_server_that_was_killed_is_reported() -> None:
     with FakeColony() as colony:
-        colony._link._process.kill()
+        colony._process._process.kill()
         with pytest.raises(FakeColonyError, match="has died"):
             colony.stats()
 

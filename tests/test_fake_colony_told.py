@@ -25,7 +25,7 @@ SECRET = "JBSWY3DPEHPK3PXP"
         (lambda c: c.behave("status", headers={"X": "\u20ac"}), "U[+]0000 to U[+]00FF"),
         (lambda c: c.behave("redirect", location="/\u20ac"), "U[+]0000 to U[+]00FF"),
         (lambda c: c.behave("status", body="\ud800"), "without surrogates"),
-        (lambda c: c.schedule([(0, "silence")], only="/auth/token"), "it comes before any request"),
+        (lambda c: c.schedule([(0, "silence")], only="/auth/token"), "it acts before any request"),
         (lambda c: c.schedule([(0, "status", {"status": 503}, "x")]), "must be .seconds, behaviour."),
         (lambda c: c.schedule([(0,)]), "must be .seconds, behaviour."),
         (lambda c: c.schedule([(0, "status", "x")]), "must be .seconds, behaviour."),
@@ -91,7 +91,7 @@ def test_a_key_that_is_no_text_is_answered(client: Client) -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_one_that_nobody_closed_ends_when_nobody_has_it() -> None:
     colony = FakeColony()
-    process = colony._link._process
+    process = colony._process._process
     del colony
     assert -9 == process.wait(timeout=30.0)
     for pipe in (process.stdin, process.stdout):

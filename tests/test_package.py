@@ -150,10 +150,10 @@ def test_g23_headers_cannot_be_split(colony: FakeColony) -> None:
 
 def test_every_error_pickles_and_copies_with_its_data() -> None:
     for name in errors.__all__:
-        error = getattr(errors, name)("words", 503, {"a": 1}, "CODE")
+        error = getattr(errors, name)("words", 503, {"a": 1}, "CODE", hint="advice")
         error.extra = 7
         for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
-            assert (type(twin), str(twin), vars(twin)) == (type(error), "words", vars(error))
+            assert (type(twin), str(twin), vars(twin)) == (type(error), "words. advice", vars(error))
         assert isinstance(error, errors.ColonyAPIError)
 
 

@@ -1,1 +1,1 @@
-"""The commands of ``colony-pool``, one file each; ``app`` knows them all, ``exits`` says how they end."""
+"""The commands of ``colony-pool``, one file each. ``app`` lists them, ``exit_codes`` says how they end."""

@@ -1,4 +1,4 @@
-"""``colony-pool demo``: what the pool is good for, in half a minute."""
+"""``colony-pool demo``: what the pool does for its agents, in half a minute."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 from rich.console import Console
 
-from .exits import BROKEN, MISUSED, Failed
+from .exit_codes import BROKEN, MISUSED, Failed
 
 if TYPE_CHECKING:
-    from .._demo.play import Result
+    from .._demo.demo import DemoResult
 
 HELP = """An hour's outage in 15 seconds: agents behind one pool, next to the same agents each alone.
 
-Starts a server on loopback for each side and as many real agents against each. The servers are healthy, then answer \
-502, then come back with room for a quarter of the agents a second. All schedules run 240 times as fast as in life; \
-the whole takes half a minute. Nothing leaves this machine.
+Starts two servers on loopback, and as many real agents for each. The servers are healthy, then answer 502, then \
+come back with a capacity of a quarter of the agents a second. All schedules run 240 times as fast as in real time, \
+so the demo takes half a minute. Nothing leaves this machine.
 
-With --processes 4 the agents behind the pool are dealt out to four real processes that share one door \
-(shared="host"), and a third side is played: the same four processes with a door each.
+With --processes 4 the agents behind the pool are divided among four real processes that share one breaker \
+(shared="host"), and there is a third contestant: the same four processes with a breaker each.
 """
 EXIT_CODES = (
-    "Exit codes: 0 ok, 1 an agent behind the pool was lost (only who kills a process may lose any), 2 misused, "
-    "130 Ctrl-C."
+    "Exit codes: 0 ok, 1 an agent behind the pool was lost (only if you kill its process), 2 misused, 130 Ctrl-C."
 )
-_MOST = 16  # processes of a side
+_MOST = 16  # processes
 
 
 def command(
-    agents: Annotated[int, typer.Option(metavar="N", min=1, max=5000, help="How many agents on each side.")] = 200,
+    agents: Annotated[
+        int, typer.Option(metavar="N", min=1, max=5000, help="How many agents each contestant has.")
+    ] = 200,
     processes: Annotated[
-        int, typer.Option(metavar="N", help=f"How many processes share the pool's door, 1 to {_MOST}.")
+        int, typer.Option(metavar="N", help=f"How many processes share the pool's breaker, 1 to {_MOST}.")
     ] = 1,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write one self-contained HTML page with the charts.", show_default=False),
+        typer.Option(metavar="FILE", help="Write a self-contained HTML page with charts.", show_default=False),
     ] = None,
     metrics_port: Annotated[
         int | None,
@@ -47,7 +48,7 @@ def command(
             metavar="PORT",
             min=0,
             max=65535,
-            help="Serve the pool's Prometheus metrics meanwhile, of all processes together; 0 picks a port.",
+            help="Serve the Prometheus metrics of all the pool's processes meanwhile; 0 picks a port.",
             show_default=False,
         ),
     ] = None,
@@ -55,7 +56,7 @@ def command(
         str, typer.Option(help="auto (gevent if installed), gevent or threads.", metavar="auto|gevent|threads")
     ] = "auto",
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON; the rest goes to stderr.")
+        bool, typer.Option("--json", help="Print the result as JSON; all else goes to stderr.")
     ] = False,
 ) -> None:
     """Carry out ``colony-pool demo``; ``HELP`` says what it does."""
@@ -63,20 +64,20 @@ def command(
     if report is not None:
         _check_writable(report)
     chosen = _runtime(runtime)
-    console = Console(file=_lenient(sys.stderr if as_json else sys.stdout))
+    console = Console(file=_with_replacements(sys.stderr if as_json else sys.stdout))
     result = _play(agents, chosen, console, processes, metrics_port, report)
     if as_json:
         print(json.dumps(result.as_dict()))
-    ours = result.ours.outcome
+    ours = result.ours.counts
     if ours.agents_lost or ours.never_back:
         raise typer.Exit(BROKEN)
 
 
 def _play(
     agents: int, runtime: str, console: Console, processes: int, metrics_port: int | None, report: Path | None
-) -> Result:
-    from .._demo.hire import DemoError
-    from .._demo.play import play
+) -> DemoResult:
+    from .._demo.demo import play
+    from .._demo.processes import DemoError
     from .._demo.report import page
     from .._demo.table import show
 
@@ -98,7 +99,7 @@ def _check_processes(processes: int, agents: int) -> None:
 
 
 def _check_writable(report: Path) -> None:
-    """Half a minute later would be a bad time to find out."""
+    """Find out now rather than in half a minute."""
     folder = report.parent
     if not folder.is_dir():
         raise Failed(MISUSED, f"--report {report}: there is no folder {folder}")
@@ -107,7 +108,7 @@ def _check_writable(report: Path) -> None:
 
 
 def _runtime(wanted: str) -> str:
-    """Which one the agents' processes are to use: greenlets, if there are any. This process needs none."""
+    """Which runtime the processes with agents use: gevent if it is installed. This process uses none."""
     from .._runtime.select import make_runtime
 
     if wanted not in ("auto", "gevent", "threads"):
@@ -122,8 +123,8 @@ def _runtime(wanted: str) -> str:
         raise Failed(MISUSED, str(error)) from None
 
 
-def _lenient(stream: TextIO) -> TextIO:
-    """A terminal that knows no block characters shows question marks; it must not end the demo."""
+def _with_replacements(stream: TextIO) -> TextIO:
+    """Show question marks for characters that the terminal does not know, rather than end the demo."""
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""``colony-pool metrics serve``: one page for many processes, and no ghosts on it."""
+"""``colony-pool metrics serve``: one metrics endpoint for many processes of a host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .exits import MISUSED, Failed
+from .exit_codes import MISUSED, Failed
 
 app = typer.Typer(
     name="metrics",
@@ -17,11 +17,11 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-HELP = """Serve what all processes of a host have counted, at /metrics.
+HELP = """Serve the metrics of all processes of a host on one port, at /metrics.
 
-For pre-fork servers (gunicorn, uwsgi): start them with PROMETHEUS_MULTIPROC_DIR set to an empty directory, and this \
-beside them with the same one. Counters of all workers add up; what a worker that died has said of its present state \
-is taken away with the next scrape.
+For pre-fork servers (gunicorn, uwsgi): start them with PROMETHEUS_MULTIPROC_DIR set to an empty directory, and run \
+this command beside them with the same directory. The counters of all workers add up; the gauges of a worker that \
+died disappear with the next scrape.
 
 Example: colony-pool metrics serve --dir /run/agents/metrics --port 9464
 """
@@ -33,11 +33,11 @@ def serve(
     directory: Annotated[
         Path,
         typer.Option(
-            "--dir", metavar="DIR", envvar="PROMETHEUS_MULTIPROC_DIR", help="Where the processes write.",
+            "--dir", metavar="DIR", envvar="PROMETHEUS_MULTIPROC_DIR", help="The directory of the processes' files.",
         ),
     ],
-    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0 picks a free one.")] = 9464,
-    addr: Annotated[str, typer.Option(metavar="ADDRESS", help="Whom to serve; 0.0.0.0 is everybody.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="The port; 0 picks a free one.")] = 9464,
+    addr: Annotated[str, typer.Option(metavar="ADDRESS", help="Listen here; 0.0.0.0 is all.")] = "127.0.0.1",
 ) -> None:  # fmt: skip
     """Carry out ``colony-pool metrics serve``; ``HELP`` says what it does."""
     from ..prometheus._sidecar import serve_directory

@@ -22,26 +22,26 @@ from ..errors import (
     ColonyTwoFactorRequiredError,
     ColonyValidationError,
 )
-from .exits import DENIED, INTERRUPTED, MISUSED, THROTTLED, UNAVAILABLE, Failed
-from .shared import HOST, VARIABLE, BaseUrl, checked
+from .exit_codes import DENIED, INTERRUPTED, MISUSED, THROTTLED, UNAVAILABLE, Failed
+from .store_option import HOST, VARIABLE, BaseUrlOption, check_api, check_shared, shell_names
 
 HELP = """Print a JWT for an API key: for shell scripts and cron.
 
-A token in the cache on disk (shared with colony-sdk) is printed at once; otherwise the server is asked, and while \
-it is down this waits for it, as one with all that share this host's door: cron jobs and shell scripts send one \
-probe among them, and one request for each key. The key comes from COLONY_API_KEY or from a file, never from the \
-command line, where every user of the host could read it.
+Prints a token from the cache on disk (shared with colony-sdk) at once, or else requests one. While the server is \
+down it waits. All cron jobs and shell scripts of a host share one breaker: together they send one probe, and one \
+request for each key. The key comes from COLONY_API_KEY or from a file, never from the command line, which every \
+user of the host can read.
 
 Example: curl -H "Authorization: Bearer $(colony-pool token)" https://thecolony.ai/api/v1/users/me
 """
 EXIT_CODES = (
-    "Exit codes: 0 ok, 2 misused (no key, bad option), 3 denied (this key was refused), 4 throttled (the server "
-    "counts requests), 5 unavailable (it is down, or there is no network), 130 Ctrl-C."
+    "Exit codes: 0 ok, 2 misused (no key, bad option), 3 denied (the API refused this key), 4 throttled (the server "
+    "limits the rate), 5 unavailable (the server is down, or there is no network), 130 Ctrl-C."
 )
 
 _REFUSALS = (ColonyAuthError, ColonyNotFoundError, ColonyConflictError, ColonyValidationError)
-_KEY_BYTES = 4096  # nobody's key is longer, and somebody will name a file of gigabytes
-_SOON = 60.0  # seconds until a new attempt makes sense when nobody has said
+_KEY_BYTES = 4096  # no key is longer, and a file may have gigabytes
+_SOON = 60.0  # seconds until another run makes sense, if the server did not say
 
 
 def command(
@@ -49,13 +49,13 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="File with the API key. Default: COLONY_API_KEY.", show_default=False),
     ] = None,
-    base_url: BaseUrl = None,
+    base_url: BaseUrlOption = None,
     max_wait: Annotated[
         float,
         typer.Option(
             metavar="SECONDS",
             min=0,
-            help="How long to wait while the API is down. 3600 rides out an hour, 0 never waits.",
+            help="How long to wait while the API is down: 3600 waits for an hour, 0 not at all.",
         ),
     ] = 122.0,
     shared: Annotated[
@@ -63,24 +63,24 @@ def command(
         typer.Option(
             metavar="none|host|URL",
             envvar=VARIABLE,
-            help="With whom it shares one door: nobody, this host, or all who use that Redis or Valkey.",
+            help="Who shares the breaker: no one, this host, or all users of a Redis or Valkey.",
         ),
     ] = HOST,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, on failure too.")] = False,
 ) -> None:
     """Carry out ``colony-pool token``; ``HELP`` says what it does."""
     key = _key(api_key_file)
-    logging.getLogger("colony_pool").addHandler(logging.NullHandler())  # one line is all that stderr gets
+    logging.getLogger("colony_pool").addHandler(logging.NullHandler())  # stderr gets one line only
     try:
-        jwt, expires = _fetch(key, base_url, max_wait, checked(shared))
+        jwt, expires = _fetch(key, check_api(base_url, sends_key=True), max_wait, check_shared(shared))
     except ValueError as error:
-        raise Failed(MISUSED, _in_shell_terms(str(error), key)) from None
+        raise Failed(MISUSED, shell_names(_without_key(str(error), key))) from None
     except ColonyAPIError as error:
         raise _explained(error, key) from None
     print(json.dumps({"token": jwt, "expires_at": expires}) if as_json else jwt)
 
 
-def _fetch(key: str, base_url: str | None, max_wait: float, shared: str | None) -> tuple[str, float | None]:
+def _fetch(key: str, base_url: str, max_wait: float, shared: str | None) -> tuple[str, float | None]:
     with ColonyPool(base_url, runtime="threads", registry=None, shared=shared) as pool:
         try:
             jwt = pool.agent(key).token(max_wait=max_wait)
@@ -91,11 +91,11 @@ def _fetch(key: str, base_url: str | None, max_wait: float, shared: str | None) 
 
 
 def _key(path: Path | None) -> str:
-    """The API key without whatever surrounds it; what is wrong with it is said without showing it."""
+    """Return the API key without white space around it. Messages never show it."""
     if path is None:
         key = os.environ.get("COLONY_API_KEY", "").strip()
         if not key:
-            raise Failed(MISUSED, "no API key: set COLONY_API_KEY, or name a file with --api-key-file")
+            raise Failed(MISUSED, "no API key", hint="Set COLONY_API_KEY, or name a file with --api-key-file")
         return key
     try:
         with path.open(encoding="utf-8") as file:
@@ -104,36 +104,34 @@ def _key(path: Path | None) -> str:
         reason = (error.strerror or "cannot be read").lower()
         raise Failed(MISUSED, f"--api-key-file {path}: {reason}") from None
     except UnicodeDecodeError:
-        raise Failed(MISUSED, f"--api-key-file {path}: holds no text") from None
+        raise Failed(MISUSED, f"--api-key-file {path}: must be a text file") from None
     if not key:
         raise Failed(MISUSED, f"--api-key-file {path}: is empty")
     return key
 
 
 def _explained(error: ColonyAPIError, key: str) -> Failed:
-    """What happened, and when to come back."""
-    said = _in_shell_terms(str(error), key)
+    """What happened, what to do, and when to come back."""
+    message = _without_key(error.message, key)
+    hint = shell_names(_without_key(error.hint, key))
     after: float | None = getattr(error, "retry_after", None)
     when = "later" if after is None else f"in {max(1.0, after):.0f} s"
     if isinstance(error, ColonyTwoFactorRequiredError):
-        line = "denied: this account has 2FA, and the command line has no code for it; in Python, pass totp=..."
-        return Failed(DENIED, line, status=error.status)
+        message = "denied: this account has 2FA, and the command line has no code for it"
+        return Failed(DENIED, message, hint="In Python, pass totp=...", status=error.status)
     if isinstance(error, _REFUSALS):
-        return Failed(DENIED, f"denied: {said}; coming back helps only once that is put right", status=error.status)
+        return Failed(DENIED, f"denied: {message}", hint=hint, status=error.status)
     if isinstance(error, ColonyRateLimitError):
-        said = said.partition(" (the server counts")[0].partition(": the server is counting")[0]
-        line = f"throttled: {said}. Come back {when}, not sooner: trying prolongs it; the API key is fine"
-        return Failed(THROTTLED, line, status=error.status, retry_after=after)
+        hint = f"Come back {when}, not sooner: trying prolongs it; the API key is fine"
+        return Failed(THROTTLED, f"throttled: {message}", hint=hint, status=error.status, retry_after=after)
     if isinstance(error, CircuitOpenError):
-        line = f"unavailable: {said}. Come back {when}"
-        return Failed(UNAVAILABLE, line, status=error.status, retry_after=after)
-    line = f"unavailable: {said}. Come back in {after or _SOON:.0f} s"
-    return Failed(UNAVAILABLE, line, status=error.status or None, retry_after=after or _SOON)
+        hint = f"{hint}. Come back {when}"
+        return Failed(UNAVAILABLE, f"unavailable: {message}", hint=hint, status=error.status, retry_after=after)
+    after = after or _SOON
+    hint = f"{hint}. Come back in {after:.0f} s" if hint else f"Come back in {after:.0f} s"
+    return Failed(UNAVAILABLE, f"unavailable: {message}", hint=hint, status=error.status or None, retry_after=after)
 
 
-def _in_shell_terms(text: str, key: str) -> str:
-    """A message made for Python, with this command's own words for things, and without the key."""
-    text = text.replace(key, "col_...").replace(", or allow_insecure=True", "")
-    for option in ("max_wait", "base_url"):
-        text = text.replace(option, "--" + option.replace("_", "-"))
-    return text
+def _without_key(text: str, key: str) -> str:
+    """Hide the key, which a server may quote."""
+    return text.replace(key, "col_...")

@@ -1,24 +1,24 @@
-"""The demo's report: one self-contained page without scripts or links to anywhere, light and dark."""
+"""The demo's report: one self-contained HTML page without scripts and links, light and dark."""
 
 from __future__ import annotations
 
 import math
 from html import escape
 
-from .hire import ALONE, ONE_DOOR, OWN_DOORS
-from .play import Result
-from .run import SCALE, Plan, capacity
+from .agents import SCALE, Schedule, capacity
+from .demo import DemoResult
+from .processes import ALONE, SEPARATE, SHARED
 from .table import notes, rows, title
-from .trial import Outcome
+from .timeline import Counts
 
 _W, _H, _LEFT, _RIGHT, _TOP, _BOTTOM = 900, 250, 56, 10, 26, 30
 _STEP = 0.25  # seconds to a bar
 _TICKS = (10, 100, 500, 1000, 2000, 5000, 10_000, 20_000)
 _STYLE = """
 :root { color-scheme:light dark; --bg:#fff; --fg:#1c2330; --dim:#5b6577; --line:#d7dce5;
-  --one_door:#0e7c98; --own_doors:#4a5bd0; --alone:#b321bd; --healthy:#e4f5e9; --outage:#fde3e3; --recovery:#fdf2cc }
+  --shared:#0e7c98; --separate:#4a5bd0; --alone:#b321bd; --healthy:#e4f5e9; --outage:#fde3e3; --recovery:#fdf2cc }
 @media (prefers-color-scheme: dark) { :root { --bg:#0f1420; --fg:#e6e9f0; --dim:#9aa5b8; --line:#2b3446;
-  --one_door:#22d3ee; --own_doors:#93a4ff; --alone:#e879f9; --healthy:#14291f; --outage:#3a1d26;
+  --shared:#22d3ee; --separate:#93a4ff; --alone:#e879f9; --healthy:#14291f; --outage:#3a1d26;
   --recovery:#33301c } }
 * { box-sizing:border-box }
 body { background:var(--bg); color:var(--fg); font:16px/1.5 system-ui,sans-serif; max-width:960px; margin:0 auto;
@@ -29,84 +29,84 @@ h2 span { color:var(--dim); font-weight:normal } .dim { color:var(--dim); font-s
 ul { padding-left:1.1rem } table { border-collapse:collapse; margin:1.3rem 0 0; width:100% }
 td,th { padding:.42rem 0; border-bottom:1px solid var(--line); text-align:left }
 td+td,th+th { text-align:right; font-variant-numeric:tabular-nums; font-weight:600 }
-.one_door { color:var(--one_door) } .own_doors { color:var(--own_doors) } .alone { color:var(--alone) }
+.shared { color:var(--shared) } .separate { color:var(--separate) } .alone { color:var(--alone) }
 svg { width:100%; height:auto; display:block }
 svg text { fill:var(--dim); font:12px system-ui,sans-serif }
-.bars.one_door { fill:var(--one_door) } .bars.own_doors { fill:var(--own_doors) } .bars.alone { fill:var(--alone) }
+.bars.shared { fill:var(--shared) } .bars.separate { fill:var(--separate) } .bars.alone { fill:var(--alone) }
 """
 
 
 _WORDS = {
-    ONE_DOOR: "asks one at a time while it is down, then at the pace that it bears",
-    OWN_DOORS: "each asks for itself, and afterwards each looks for the server's pace alone",
-    ALONE: "tries seven times, dies of it, is restarted, and tries again",
+    SHARED: "one request at a time while the server is down, then at the pace that it can serve",
+    SEPARATE: "each process probes for itself, and each finds the server's pace alone",
+    ALONE: "seven attempts, then the agent dies, is restarted, and tries again",
 }
 
 
-def page(result: Result) -> str:
+def page(result: DemoResult) -> str:
     """The whole page."""
-    plan, sides = result.plan, result.sides
-    top = max(count for fate in sides for count in _counts(fate.outcome, plan)) / _STEP
-    head = "".join(f"<th class={fate.kind}>{escape(fate.title)}" for fate in sides)
+    schedule, sides = result.schedule, result.results
+    top = max(count for side in sides for count in _per_step(side.counts, schedule)) / _STEP
+    head = "".join(f"<th class={side.kind}>{escape(side.title)}" for side in sides)
     body = "\n".join(
         f"<tr><td>{escape(what)}"
-        + "".join(f"<td class={fate.kind}>{escape(cell)}" for fate, cell in zip(sides, cells, strict=True))
+        + "".join(f"<td class={side.kind}>{escape(cell)}" for side, cell in zip(sides, cells, strict=True))
         for what, *cells in rows(result)
     )
     charts = "\n".join(
-        f"<h2 class={fate.kind}>{escape(fate.title[:1].upper() + fate.title[1:])} "
-        f"<span>{_WORDS[fate.kind]}</span></h2>\n{_chart(fate.outcome, plan, top, fate.kind)}"
-        for fate in sides
+        f"<h2 class={side.kind}>{escape(side.title[:1].upper() + side.title[1:])} "
+        f"<span>{_WORDS[side.kind]}</span></h2>\n{_chart(side.counts, schedule, top, side.kind)}"
+        for side in sides
     )
-    told = "\n".join(f"<li>{escape(note)}" for note in notes(result))
+    remarks = "\n".join(f"<li>{escape(note)}" for note in notes(result))
     return f"""<!doctype html>
 <html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">
 <title>colony_pool: {title(result)}</title>
 <style>{_STYLE}</style>
 <h1>{title(result)}</h1>
-<p>Every agent turns its API key into a token at <code>/auth/token</code>. The endpoint answers 502 for
-{plan.outage:.0f} seconds, an hour with all schedules {SCALE:.0f} times as fast, while the tokens run out one by one.
-Then it comes back with room for {capacity(result.ours.outcome.agents):,.0f} requests a second, and a herd knocks it
-over for a second.</p>
+<p>Every agent exchanges its API key for a token at <code>/auth/token</code>. The endpoint answers 502 for
+{schedule.outage:.0f} seconds, an hour with all schedules {SCALE:.0f} times as fast, while the tokens run out one by
+one. Then it comes back with a capacity of {capacity(result.ours.counts.agents):,.0f} requests a second, and more
+than that knock it over for a second.</p>
 <table><tr><th>{head}
 {body}
 </table>
 {charts}
-<p class=dim>Requests a second over time, on one scale, a square root's, so that single probes can be seen.
-Dashed: what the recovering server bears.</p>
+<p class=dim>Requests a second over time, on one square-root scale, so that single probes can be seen.
+Dashed: what the recovering server can serve.</p>
 <ul class=dim>
-{told}
+{remarks}
 <li>Made by <code>colony-pool demo --report</code>: real agents ({result.runtime}) and real servers, over loopback,
-all sides at the same time on one machine.
+all contestants at the same time on one machine.
 </ul>
 </html>
 """
 
 
-def _counts(outcome: Outcome, plan: Plan) -> list[int]:
-    counts = [0] * int((plan.end) / _STEP)
-    for at in outcome.arrivals:
-        if 0 <= (number := int(at / _STEP)) < len(counts):
-            counts[number] += 1
-    return counts
+def _per_step(counts: Counts, schedule: Schedule) -> list[int]:
+    steps = [0] * int((schedule.end) / _STEP)
+    for at in counts.arrivals:
+        if 0 <= (number := int(at / _STEP)) < len(steps):
+            steps[number] += 1
+    return steps
 
 
-def _chart(outcome: Outcome, plan: Plan, top: float, style: str) -> str:
-    scale = _Scale(plan.end, top)
+def _chart(counts: Counts, schedule: Schedule, top: float, style: str) -> str:
+    scale = _Scale(schedule.end, top)
     parts = [
         f'<svg viewBox="0 0 {_W} {_H}" role="img" aria-label="requests a second over time">',
-        *_background(scale, plan),
+        *_background(scale, schedule),
         f'<g class="bars {style}">',
-        *_bars(scale, _counts(outcome, plan)),
+        *_bars(scale, _per_step(counts, schedule)),
         "</g>",
-        *_bearable(scale, plan, capacity(outcome.agents)),
+        *_capacity_line(scale, schedule, capacity(counts.agents)),
         "</svg>",
     ]
     return "\n".join(parts)
 
 
 class _Scale:
-    """From seconds and requests a second to the picture's own units."""
+    """From seconds and requests a second to the units of the SVG."""
 
     def __init__(self, end: float, top: float) -> None:
         self.end, self.top = end, top
@@ -118,15 +118,15 @@ class _Scale:
         return _TOP + (_H - _TOP - _BOTTOM) * (1.0 - math.sqrt(rate / self.top))
 
 
-def _background(scale: _Scale, plan: Plan) -> list[str]:
+def _background(scale: _Scale, schedule: Schedule) -> list[str]:
     """The phases, the grid and the axes."""
     parts = []
     phases = (
         (0.0, "healthy", "healthy"),
-        (plan.down_at, "outage", "outage: 502"),
-        (plan.back_at, "recovery", "recovery"),
+        (schedule.down_at, "outage", "outage: 502"),
+        (schedule.back_at, "recovery", "recovery"),
     )
-    for (start, name, label), stop in zip(phases, (plan.down_at, plan.back_at, scale.end), strict=True):
+    for (start, name, label), stop in zip(phases, (schedule.down_at, schedule.back_at, scale.end), strict=True):
         left, right = scale.x(start), scale.x(stop)
         parts.append(
             f'<rect x="{left:.1f}" y="{_TOP}" width="{right - left:.1f}" height="{_H - _TOP - _BOTTOM}" '
@@ -167,12 +167,12 @@ def _bars(scale: _Scale, counts: list[int]) -> list[str]:
     return parts
 
 
-def _bearable(scale: _Scale, plan: Plan, rate: float) -> list[str]:
+def _capacity_line(scale: _Scale, schedule: Schedule, rate: float) -> list[str]:
     """A line where the recovering server's capacity ends."""
     if rate > scale.top:
         return []
     y = scale.y(rate)
     return [
-        f'<line x1="{scale.x(plan.back_at):.1f}" x2="{_W - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--fg)" '
-        f'stroke-dasharray="4 3"><title>what the server bears: {rate:,.0f} requests/s</title></line>'
+        f'<line x1="{scale.x(schedule.back_at):.1f}" x2="{_W - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--fg)" '
+        f'stroke-dasharray="4 3"><title>what the server can serve: {rate:,.0f} requests/s</title></line>'
     ]

@@ -1,4 +1,4 @@
-"""What the demo says at its end: the sides next to each other, and what the figures mean."""
+"""What the demo prints at its end: the contestants next to each other, and what the figures mean."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .fleets import MAX_WAIT
-from .panels import COLOURS
-from .play import Result
-from .run import SCALE, capacity, some_agents
-from .trial import Outcome
+from .agents import SCALE, capacity, some_agents
+from .clients import MAX_WAIT
+from .demo import DemoResult
+from .screen import COLOURS
+from .timeline import Counts
 
-_LATE = 0.25  # seconds; a scaled minute
-
-
-def _back(outcome: Outcome) -> str:
-    if outcome.never_back:
-        return f"{outcome.never_back:,} still out"
-    return f"{outcome.last_back_s:.1f} s"
+_LATE = 0.25  # seconds: a minute of real time
 
 
-def title(result: Result) -> str:
+def _back(counts: Counts) -> str:
+    if counts.never_back:
+        return f"{counts.never_back:,} still out"
+    return f"{counts.last_back_s:.1f} s"
+
+
+def title(result: DemoResult) -> str:
     """What was played."""
-    times = "twice" if len(result.sides) == 2 else "three times"
-    return f"{some_agents(result.ours.outcome.agents)}, one outage, {times}"
+    times = "twice" if len(result.results) == 2 else "three times"
+    return f"{some_agents(result.ours.counts.agents)}, one outage, {times}"
 
 
-def rows(result: Result) -> list[tuple[str, ...]]:
-    """The comparison: what, and then a cell for each side."""
-    sides = [fate.outcome for fate in result.sides]
+def rows(result: DemoResult) -> list[tuple[str, ...]]:
+    """The comparison: a topic, then a cell for each contestant."""
+    sides = [side.counts for side in result.results]
     table = {"requests during the outage": [f"{o.attempts_during_outage:,}" for o in sides]}
     if result.processes > 1:
-        table["half-open probes"] = [f"{sum(fate.probes):,}" if fate.probes else "-" for fate in result.sides]
-        table["most by one process"] = [f"{max(fate.probes):,}" if fate.probes else "-" for fate in result.sides]
+        table["half-open probes"] = [f"{sum(side.probes):,}" if side.probes else "-" for side in result.results]
+        table["most by one process"] = [f"{max(side.probes):,}" if side.probes else "-" for side in result.results]
     table |= {
         "burst at recovery (in 0.1 s)": [f"{o.burst_per_100ms:,}" for o in sides],
         "server knocked over": [f"{o.knocks:,} x" if o.knocks else "never" for o in sides],
@@ -46,35 +46,35 @@ def rows(result: Result) -> list[tuple[str, ...]]:
     return [(what, *cells) for what, cells in table.items()]
 
 
-def notes(result: Result) -> list[str]:
-    """What one must know to judge the figures."""
-    agents, plan = result.ours.outcome.agents, result.plan
+def notes(result: DemoResult) -> list[str]:
+    """What a reader must know to judge the figures."""
+    agents, schedule = result.ours.counts.agents, result.schedule
     rate = capacity(agents)
-    told = [death for fate in result.sides for death in fate.deaths]
+    lines = [death for side in result.results for death in side.deaths]
     if result.ours.undecided:
-        told.append("What is shared was not to be had at times, and the processes decided alone meanwhile.")
-    told += [
-        f"An hour's outage in {plan.outage:.0f} s: all schedules {SCALE:.0f} times as fast, network and "
-        "server at their own pace. The servers counted the requests, the agents their losses.",
-        f"It came back with room for {rate:,.0f} requests/s, so {agents / rate:.1f} s is the best there is; "
-        f"the curtain fell after {plan.give_up:.0f} s.",
-        f"In life: pool with max_wait={MAX_WAIT:.0f}; alone, 7 attempts in 122 s, restarted a minute after a loss.",
+        lines.append("The shared record was not available at times; the processes decided alone meanwhile.")
+    lines += [
+        f"An hour's outage in {schedule.outage:.0f} s: all schedules run {SCALE:.0f} times as fast, network and "
+        "server at normal speed. The servers counted the requests, the agents their losses.",
+        f"The server came back with a capacity of {rate:,.0f} requests/s, so {agents / rate:.1f} s is the best "
+        f"possible; the demo ended {schedule.give_up:.0f} s after the outage.",
+        f"In real time: the pool has max_wait={MAX_WAIT:.0f}; an agent alone makes 7 attempts in 122 s, and is "
+        "restarted a minute after it is lost.",
     ]
     if result.processes > 1:
-        told.append(
-            f'One door: ColonyPool(shared="host") in all {result.processes} processes; '
-            f"{result.processes} doors: the same without it."
+        lines.append(
+            f'One breaker: ColonyPool(shared="host") in all {result.processes} processes; '
+            f"{result.processes} breakers: the same without it."
         )
     if result.late > _LATE:
-        told.append(
-            f"This machine was busy, up to {result.late:.1f} s late: with fewer --agents the figures get truer, "
-            "on all sides."
+        lines.append(
+            f"This machine was busy, up to {result.late:.1f} s late: fewer --agents give more accurate figures."
         )
-    return told
+    return lines
 
 
-def show(result: Result, console: Console, report: Path | None = None) -> None:
-    """Print the table, its notes, and what to do next."""
+def show(result: DemoResult, console: Console, report: Path | None = None) -> None:
+    """Print the table, its notes, and what to try next."""
     console.print(_table(result))
     for note in notes(result):
         console.print(Padding(Text(note, "dim"), (0, 1)))
@@ -90,12 +90,12 @@ def show(result: Result, console: Console, report: Path | None = None) -> None:
         console.print(f" {step}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _table(result: Result) -> Table:
+def _table(result: DemoResult) -> Table:
     table = Table(title=title(result), title_style="bold", title_justify="left", header_style="bold")
     table.add_column("")
     between = " " if result.processes == 1 else "\n"
-    for fate in result.sides:
-        table.add_column(between.join(fate.name), justify="right", style=COLOURS[fate.kind])
+    for side in result.results:
+        table.add_column(between.join(side.name), justify="right", style=COLOURS[side.kind])
     for row in rows(result):
         table.add_row(*row)
     return table

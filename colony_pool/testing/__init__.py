@@ -1,8 +1,8 @@
-"""For tests of agents: a server that fails on request, virtual time for the real pool, a store that is shared."""
+"""For tests of your agents: a server that fails on request, virtual time for the real pool, a store in memory."""
 
 from .._shared.memory import MemoryStore
 from .fake_colony import FakeColony, FakeColonyError, FakeRequest, FakeStats, subject, totp_code
-from .sim import SimDeadlock, SimKilled, SimLockHeld, SimRuntime, SimTask
+from .sim import SimDeadlock, SimEvent, SimKilled, SimLock, SimLockHeld, SimRuntime, SimTask, SimTimer
 
 __all__ = [
     "FakeColony",
@@ -11,10 +11,13 @@ __all__ = [
     "FakeStats",
     "MemoryStore",
     "SimDeadlock",
+    "SimEvent",
     "SimKilled",
+    "SimLock",
     "SimLockHeld",
     "SimRuntime",
     "SimTask",
+    "SimTimer",
     "subject",
     "totp_code",
 ]

@@ -1,4 +1,4 @@
-"""What FakeColony is told, checked before it is sent: a wrong name or value is refused where it was written."""
+"""Checks of FakeColony's arguments, before they are sent: a wrong name or value fails in the test that wrote it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ._behaviour import AT_CONNECT, check
-from ._link import FakeColonyError
+from ._server_process import FakeColonyError
 
 Step = tuple[float, str] | tuple[float, str, Mapping[str, Any]]
 _STEP = "must be (seconds, behaviour) or (seconds, behaviour, options)"
 
 
 def checked(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the behaviour as it is sent."""
+    """Return the behaviour in the form in which it is sent."""
     try:
         return name, dict(check(name, options).options)
     except ValueError as problem:
@@ -21,13 +21,13 @@ def checked(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
 
 
 def everywhere_only(name: str, where: str) -> None:
-    """Refuse for some requests what comes before any."""
+    """Refuse a behaviour for some paths only, if it acts before the first request."""
     if name in AT_CONNECT:
-        raise FakeColonyError(f"behaviour {name!r}: not for {where}: it comes before any request")
+        raise FakeColonyError(f"behaviour {name!r}: not for {where}: it acts before any request")
 
 
 def between(name: str, value: float, low: float, high: float, *, whole: bool = False) -> float:
-    """Return the number, if it is one of these."""
+    """Return ``value`` if it is a number in the range, or raise ``FakeColonyError``."""
     is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not is_number or not low <= value <= high:
         raise FakeColonyError(f"{name}={value!r}: must be{' a whole number' * whole} from {low:g} to {high:g}")
@@ -35,14 +35,14 @@ def between(name: str, value: float, low: float, high: float, *, whole: bool = F
 
 
 def text(name: str, value: str) -> str:
-    """Return the string, if it is one. Keys are not shown."""
+    """Return ``value`` if it is a string, or raise ``FakeColonyError``, which does not show it: it may be a key."""
     if not isinstance(value, str):
         raise FakeColonyError(f"{name}: must be a string, not {type(value).__name__}")
     return value
 
 
 def script(steps: Iterable[Step], every: float | None, only: str | None) -> list[tuple[float, str, dict[str, Any]]]:
-    """Return the schedule as it is sent."""
+    """Return the schedule in the form in which it is sent."""
     played = [_step(step, only) for step in steps]
     times = [at for at, _, _ in played]
     if not played or times != sorted(times):

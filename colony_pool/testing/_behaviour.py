@@ -1,8 +1,7 @@
 """FakeColony's behaviours: their options, and what each makes of the healthy answer.
 
-A behaviour is a value, ``Rule``; ``shaped`` is a function of it and of the healthy answer. Which rule holds for a
-request is the server's to say. Both sides use this table: the client to refuse a misspelt name or option at once,
-with what is allowed, and the server to act.
+A behaviour is a value, ``Rule``; ``shaped`` applies it to the healthy answer. The server decides which rule holds for
+a request. Both sides use this table: the client to refuse a wrong name or option at once, and the server to act.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ __all__ = [
 
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1>nginx</body></html>"
 GATEWAY = "status"  # the one behaviour that answers before the application sees the request
-AT_CONNECT = ("reset_handshake", "silence")  # they come before any request, so they hold for all paths alike
+AT_CONNECT = ("reset_handshake", "silence")  # they act before any request, so they hold for all paths
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _played(how: str) -> Callable[[Answer, Mapping[str, Any]], Answer]:
     return lambda answer, options: replace(answer, how=how)
 
 
-def _told(answer: Answer, options: Mapping[str, Any]) -> Answer:
+def _scripted(answer: Answer, options: Mapping[str, Any]) -> Answer:
     html = options.get("html", False)
     default = HTML.decode() if html else '{"detail": "as told"}'
     kind = {"Content-Type": "text/html" if html else "application/json"}
@@ -164,7 +163,7 @@ def _closing(answer: Answer, options: Mapping[str, Any]) -> Answer:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """The options that a behaviour has, and what it makes of the healthy answer."""
+    """The options of a behaviour, and the function that applies it to the healthy answer."""
 
     options: dict[str, _Option]
     shape: Callable[[Answer, Mapping[str, Any]], Answer]
@@ -172,13 +171,13 @@ class Behaviour:
 
 BEHAVIOURS: dict[str, Behaviour] = {
     "healthy": Behaviour({}, _as_is),
-    "status": Behaviour({"status": _STATUS, "headers": _HEADERS, "html": _FLAG, "body": _TEXT}, _told),
+    "status": Behaviour({"status": _STATUS, "headers": _HEADERS, "html": _FLAG, "body": _TEXT}, _scripted),
     "latency": Behaviour({"seconds": _SECONDS}, _late),
-    "flaky": Behaviour({"ratio": _number(0, 1), "status": _STATUS}, _as_is),  # the server throws the dice
+    "flaky": Behaviour({"ratio": _number(0, 1), "status": _STATUS}, _as_is),  # the server draws the random number
     "hang": Behaviour({}, _played("hang")),
     "reset": Behaviour({}, _played("reset")),
-    "reset_handshake": Behaviour({}, _played("reset")),  # a connection that was open before is reset at its request
-    "silence": Behaviour({}, _played("hang")),  # on one that was open before, the request hangs
+    "reset_handshake": Behaviour({}, _played("reset")),  # an older connection is reset at its next request
+    "silence": Behaviour({}, _played("hang")),  # on an older connection, the request hangs
     "raw": Behaviour({"data": _LATIN, "then": _THEN}, _raw),
     "drip": Behaviour({"bytes_per_s": _number(0.001, 1e9), "headers": _FLAG, "body": _FLAG}, _dripped),
     "truncated": Behaviour({}, _played("truncated")),
@@ -187,11 +186,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "gzip_bomb": Behaviour({"size": _SIZE}, _gzip_bomb),
     "not_json": Behaviour({}, _with_body(b'{"access_token": "abc')),
     "not_utf8": Behaviour({}, _with_body(b'{"access_token": "\xff\xfe"}')),
-    "expired": Behaviour({}, _as_is),  # the desk issues a token that is over
+    "expired": Behaviour({}, _as_is),  # the server issues an expired token
     "no_token": Behaviour({}, _with_body(b'{"token_type": "bearer"}')),
     "redirect": Behaviour({"status": _number(300, 399, whole=True), "location": _LATIN}, _redirect),
     "close_idle": Behaviour({"seconds": _SECONDS}, _closing),
-    "close_reused": Behaviour({}, _as_is),  # only the server knows whether a connection is
+    "close_reused": Behaviour({}, _as_is),  # only the server knows whether a connection is reused
 }
 
 
@@ -209,5 +208,5 @@ def check(name: str, options: Mapping[str, Any]) -> Rule:
 
 
 def shaped(rule: Rule, healthy: Answer) -> Answer:
-    """Turn the healthy answer into what ``rule`` makes of it."""
+    """Apply ``rule`` to the healthy answer."""
     return BEHAVIOURS[rule.name].shape(healthy, rule.options)

@@ -1,6 +1,6 @@
 """FakeColony's control side: one JSON line in, one JSON line out, on a port of its own.
 
-So a command never queues behind the requests that the server is busy failing.
+On its own port a command never waits behind the requests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Control:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._script: asyncio.Task[None] | None = None
-        self._script_for = ""  # the end of the paths that it is about
+        self._script_for = ""  # the end of the paths for which it runs
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -40,7 +40,7 @@ class Control:
         try:
             value = getattr(self, "do_" + command.pop("do"))(**command)
             return {"value": await value if asyncio.iscoroutine(value) else value}
-        except Exception as error:  # noqa: BLE001 - the client is told
+        except Exception as error:  # noqa: BLE001 - the client raises it
             return {"error": f"{type(error).__name__}: {error}"}
 
     def do_behave(self, name: str, options: dict[str, Any], only: str | None) -> None:
@@ -59,7 +59,7 @@ class Control:
         self._script_for = only or ""
         rules = [(at, check(name, options)) for at, name, options in steps]
         if rules and rules[0][0] == 0.0:
-            self._server.rules[only or ""] = rules[0][1]  # holds when the command returns, not a turn later
+            self._server.rules[only or ""] = rules[0][1]  # in force when the command returns
         self._script = asyncio.get_running_loop().create_task(self._play(rules, every, only or ""))
 
     async def _play(self, rules: list[tuple[float, Rule]], every: float | None, only: str) -> None:

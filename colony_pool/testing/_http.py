@@ -1,7 +1,8 @@
-"""FakeColony's side of HTTP/1.1: requests off the wire, answers onto it, well or badly.
+"""FakeColony's side of HTTP/1.1: it reads requests, and writes answers, correct or broken.
 
-A protocol, not streams: a plain answer is written in the very call that brought its request, with no task. An answer
-that takes time is played by a task, which ends with its connection: what is in flight is what has a client.
+It uses asyncio's protocols, not streams: a plain answer is written in the call that brought its request, without a
+task. An answer that takes time is written by a task, which ends with its connection. So every request that counts as
+in flight has a client.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _DRIP_STEPS = 100.0  # pieces a second at most; faster drips come in bigger piec
 
 
 class BadRequest(Exception):
-    """What came is no request that this server understands."""
+    """The bytes are no request that this server understands."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -31,7 +32,7 @@ class BadRequest(Exception):
 
 
 @dataclass(frozen=True)
-class Request:
+class ReceivedRequest:
     """One request, read to its end."""
 
     method: str
@@ -46,38 +47,38 @@ class Request:
 
 
 @dataclass
-class Visit:
+class RequestRecord:
     """A request between its arrival and the end of its answer."""
 
-    request: Request
+    request: ReceivedRequest
     connection: int
     at: float
     wall: float
-    reused: bool  # the connection has carried another before
+    reused: bool  # the connection has carried another request before
     who: str = ""
-    status: int = 0  # what was answered, once it was
+    status: int = 0  # of the answer; 0 until there is one
 
 
-class Desk(Protocol):
-    """What a connection needs of the server."""
+class Handler(Protocol):
+    """What a connection needs from the server."""
 
-    at_work: set[Connection]
+    at_work: set[ServerConnection]
 
-    def opened(self, connection: Connection) -> int: ...
+    def opened(self, connection: ServerConnection) -> int: ...
 
     def at_connect(self) -> str: ...
 
-    def closed(self, connection: Connection) -> None: ...
+    def closed(self, connection: ServerConnection) -> None: ...
 
-    def begin(self, request: Request, connection: int, *, reused: bool) -> Visit: ...
+    def begin(self, request: ReceivedRequest, connection: int, *, reused: bool) -> RequestRecord: ...
 
-    def answer(self, visit: Visit, address: str) -> Answer: ...
+    def answer(self, record: RequestRecord, address: str) -> Answer: ...
 
-    def end(self, visit: Visit, status: int) -> None: ...
+    def end(self, record: RequestRecord, status: int) -> None: ...
 
 
-def take_request(buffer: bytearray) -> Request | None:
-    """Cut the first whole request off ``buffer``; ``None`` if it has not all come yet."""
+def take_request(buffer: bytearray) -> ReceivedRequest | None:
+    """Take the first whole request off ``buffer``; return ``None`` if it is not complete yet."""
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
         if len(buffer) > _MAX_HEAD:
@@ -95,12 +96,12 @@ def take_request(buffer: bytearray) -> Request | None:
     if len(buffer) < stop:
         return None
     last = headers.get("connection", "").lower() == "close" or parts[2] == "HTTP/1.0"
-    request = Request(parts[0], parts[1], headers, bytes(buffer[start:stop]), last)
+    request = ReceivedRequest(parts[0], parts[1], headers, bytes(buffer[start:stop]), last)
     del buffer[:stop]
     return request
 
 
-def _wire(answer: Answer, request: Request | None) -> tuple[bytes, bytes]:
+def _wire(answer: Answer, request: ReceivedRequest | None) -> tuple[bytes, bytes]:
     length = len(answer.body) * 2 if answer.how == "truncated" else len(answer.body)
     lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Status')}"]
     lines += [f"{name}: {value}" for name, value in answer.headers.items()]
@@ -116,30 +117,30 @@ def _pieces(data: bytes, bytes_per_s: float) -> Iterator[bytes]:
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
-class Connection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """One TCP connection: a request at a time, in the order in which they came."""
 
     _transport: asyncio.Transport
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
         self._buffer = bytearray()
-        self._playing: asyncio.Task[None] | None = None
+        self._answering: asyncio.Task[None] | None = None
         self._served = 0
         self._deaf = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._number = self._desk.opened(self)
-        manner = self._desk.at_connect()
+        self._number = self._handler.opened(self)
+        manner = self._handler.at_connect()
         self._deaf = manner == "silence"
         if manner == "reset_handshake":
             self._reset()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._desk.closed(self)
-        if self._playing is not None:
-            self._playing.cancel()
+        self._handler.closed(self)
+        if self._answering is not None:
+            self._answering.cancel()
 
     def data_received(self, data: bytes) -> None:
         if not self._deaf:
@@ -151,17 +152,17 @@ class Connection(asyncio.Protocol):
         return int(self._transport.get_extra_info("socket").fileno())
 
     def drop(self) -> None:
-        """Close now, whatever is going on."""
+        """Close now, even in the middle of an answer."""
         self._transport.abort()
 
     def close_if_idle(self) -> None:
-        """Close, unless a request is being answered or has half come."""
-        if self._playing is None and not self._buffer:
+        """Close, unless a request is being answered or is half read."""
+        if self._answering is None and not self._buffer:
             self._transport.close()
 
     def _advance(self) -> None:
         try:
-            while self._playing is None and not self._transport.is_closing():
+            while self._answering is None and not self._transport.is_closing():
                 request = take_request(self._buffer)
                 if request is None:
                     return
@@ -170,31 +171,31 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"".join(_wire(error(problem.status, str(problem)), None)))
             self._transport.close()
 
-    def _serve(self, request: Request) -> None:
-        self._desk.at_work.add(self)
-        visit = self._desk.begin(request, self._number, reused=self._served > 0)
+    def _serve(self, request: ReceivedRequest) -> None:
+        self._handler.at_work.add(self)
+        record = self._handler.begin(request, self._number, reused=self._served > 0)
         peer = self._transport.get_extra_info("peername")
-        answer = self._desk.answer(visit, str(peer[0]) if peer else "")
+        answer = self._handler.answer(record, str(peer[0]) if peer else "")
         self._served += 1
         if answer.how in ("plain", "truncated") and not answer.delay:
             self._write(request, answer)
-            visit.status = answer.status
-            self._end(visit)
+            record.status = answer.status
+            self._end(record)
         else:
-            self._playing = asyncio.get_running_loop().create_task(self._play(visit, answer))
-            # Not in a finally: a task that is cancelled before its first step never comes to one.
-            self._playing.add_done_callback(lambda task: self._played(visit))
+            self._answering = asyncio.get_running_loop().create_task(self._answer(record, answer))
+            # Not in a finally: a task that is cancelled before its first step never reaches one.
+            self._answering.add_done_callback(lambda task: self._answered(record))
 
-    def _played(self, visit: Visit) -> None:
-        self._playing = None
-        self._end(visit)
+    def _answered(self, record: RequestRecord) -> None:
+        self._answering = None
+        self._end(record)
         self._advance()
 
-    def _end(self, visit: Visit) -> None:
-        self._desk.at_work.discard(self)
-        self._desk.end(visit, visit.status)
+    def _end(self, record: RequestRecord) -> None:
+        self._handler.at_work.discard(self)
+        self._handler.end(record, record.status)
 
-    async def _play(self, visit: Visit, answer: Answer) -> None:
+    async def _answer(self, record: RequestRecord, answer: Answer) -> None:
         await asyncio.sleep(answer.delay or 0.0)
         if answer.how == "hang":
             await asyncio.get_running_loop().create_future()
@@ -203,8 +204,8 @@ class Connection(asyncio.Protocol):
         elif answer.how.startswith("raw_"):
             await self._say(answer)
         else:
-            await self._drip(visit.request, answer)
-            visit.status = answer.status
+            await self._drip(record.request, answer)
+            record.status = answer.status
 
     async def _say(self, answer: Answer) -> None:
         self._transport.write(answer.body)
@@ -215,7 +216,7 @@ class Connection(asyncio.Protocol):
         elif answer.how == "raw_hang":
             await asyncio.get_running_loop().create_future()
 
-    async def _drip(self, request: Request, answer: Answer) -> None:
+    async def _drip(self, request: ReceivedRequest, answer: Answer) -> None:
         if answer.how in ("plain", "truncated"):
             self._write(request, answer)
             return
@@ -228,11 +229,11 @@ class Connection(asyncio.Protocol):
                 await asyncio.sleep(len(piece) / answer.bytes_per_s)
         self._after(request, answer)
 
-    def _write(self, request: Request, answer: Answer) -> None:
+    def _write(self, request: ReceivedRequest, answer: Answer) -> None:
         self._transport.write(b"".join(_wire(answer, request)))
         self._after(request, answer)
 
-    def _after(self, request: Request, answer: Answer) -> None:
+    def _after(self, request: ReceivedRequest, answer: Answer) -> None:
         if request.last or answer.how == "truncated" or answer.idle == 0.0:
             self._transport.close()
         elif answer.idle is not None:

@@ -1,4 +1,4 @@
-"""What keeps FakeColony from answering all that comes: capacity, and the rate limit per address."""
+"""Why FakeColony refuses requests: its capacity, and the rate limit per address."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections import deque
 from ._behaviour import HTML, Answer, error
 
 _EXCESS_WINDOW = 1.0  # seconds
-_EXCESS_DELAY = 0.005  # an overloaded server still needs a moment to say no
+_EXCESS_DELAY = 0.005  # an overloaded server needs a moment even to refuse
 
 
 class Capacity:
-    """A server that can be overrun: a bucket, a bound on what is in flight, and a knock-out."""
+    """The capacity of a server: a token bucket, a bound on requests in flight, and a knock-out."""
 
     def __init__(self, rate: float, burst: float | None, max_in_flight: int, knockout: float) -> None:
         self.rate = rate
@@ -26,7 +26,7 @@ class Capacity:
         self._down_until = 0.0
 
     def admit(self, in_flight: int) -> Answer | None:
-        """Take one request in (``None``), or say how it is turned away."""
+        """Admit one request (``None``), or return the answer that refuses it."""
         now = time.monotonic()
         if now < self._down_until:
             return Answer(502, HTML, {"Content-Type": "text/html"})
@@ -46,7 +46,7 @@ class Capacity:
 
 
 class RateLimit:
-    """So many token requests per address, in fixed windows that begin with an address's first request."""
+    """A number of token requests per address, in fixed windows that begin with an address's first request."""
 
     def __init__(self, limit: int, window: float) -> None:
         self._limit = limit

@@ -1,4 +1,4 @@
-"""What FakeColony tells about the requests that it saw."""
+"""What FakeColony reports about the requests that it saw."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class FakeRequest:
         at: when it arrived, seconds on the server's clock (``FakeColony.now``).
         method: GET, POST, ...
         path: without the query.
-        status: what was answered; 0 if the client never had a whole answer.
+        status: of the answer; 0 if the client never got a whole answer.
         connection: number of the TCP connection.
-        agent: a short name of the key or token, which shows nothing of it (``subject``); empty if there was none.
+        agent: the short name of the key (``subject``); empty if there was none.
         idempotency_key: the header, or ``None``.
-        seconds: how long it was in the server.
+        seconds: how long the server took.
         wall: when it arrived, unix time in seconds.
     """
 
@@ -39,16 +39,16 @@ class FakeStats:
 
     Attributes:
         now: the server's clock, seconds since it started.
-        requests: how many have ended; those in flight are not in it.
-        in_flight: requests that are being answered at this moment.
-        max_in_flight: the most at once; a request whose client has hung up is none.
+        requests: how many have ended.
+        in_flight: requests that are being answered now.
+        max_in_flight: the most at once; a request whose client has closed does not count.
         connections: TCP connections accepted.
-        open_connections: those open at this moment.
+        open_connections: those open now.
         knocks: how often the server was knocked over (``FakeColony.capacity``).
         tokens_issued: the tokens that the server made, whether or not the answer arrived.
         codes_seen: one-time codes that came for keys with a second factor.
-        codes_refused: those of them that were wrong or came twice.
-        answers: how many requests by ``(path, status)``; status 0 is no whole answer.
+        codes_refused: those of them that were wrong or used twice.
+        answers: number of requests by ``(path, status)``; status 0 is no whole answer.
     """
 
     now: float

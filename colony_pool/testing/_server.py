@@ -1,7 +1,7 @@
-"""The process behind FakeColony: which answer a request gets, and a record of each.
+"""The process behind FakeColony: it chooses the answer to each request, and keeps a record of each.
 
-Started without the rest of the package (see ``_link``), so that it is up in a tenth of a second. It ends when its
-standard input closes or its parent changes: it cannot outlive the process that started it.
+Started without the rest of the package (see ``_server_process``), so that it is up in a tenth of a second. It ends
+when its standard input closes or its parent changes: it cannot outlive the process that started it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any
 
 from ._behaviour import AT_CONNECT, GATEWAY, Answer, Rule, error, json_answer, shaped
 from ._control import Control
-from ._http import Connection, Request, Visit
+from ._http import ReceivedRequest, RequestRecord, ServerConnection
 from ._limits import Capacity, RateLimit
-from ._tokens import Keys, Refusal
+from ._tokens import KeyRegistry, Refusal
 
 API = "/api/v1/"
 _TOKEN_PATH = API + "auth/token"
@@ -38,7 +38,7 @@ class Server:
     def __init__(self, options: dict[str, Any]) -> None:
         self.start = time.monotonic()
         self.dice = random.Random(options["seed"])  # noqa: S311 - a seeded fake
-        self.keys = Keys()
+        self.keys = KeyRegistry()
         self.keys.expires_in, self.keys.tell_expiry = options["expires_in"], options["tell_expiry"]
         self.rules: dict[str, Rule] = {"": Rule()}  # by the end of the path; "" is all
         self.latency = 0.0
@@ -49,8 +49,8 @@ class Server:
         self.answers: Counter[tuple[str, int]] = Counter()
         self.in_flight = self.max_in_flight = self.connections = self.knocks = 0
         self._serial = 0  # of connections; reset_stats leaves it alone
-        self.open: set[Connection] = set()
-        self.at_work: set[Connection] = set()  # those with a request that is being answered
+        self.open: set[ServerConnection] = set()
+        self.at_work: set[ServerConnection] = set()  # those with a request that is being answered
         self.tls: ssl.SSLContext | None = None
         if options["tls"]:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -59,7 +59,7 @@ class Server:
         self._host = options["host"]
         self._place = _reusing(
             self._host, 0
-        )  # bound, never listening: the port stays ours while connections are refused
+        )  # bound, never listening: it keeps the port while connections are refused
         self.port = int(self._place.getsockname()[1])
 
     def now(self) -> float:
@@ -69,7 +69,7 @@ class Server:
         if on and self._listener is None:
             loop = asyncio.get_running_loop()
             self._listener = await loop.create_server(
-                lambda: Connection(self), sock=_reusing(self._host, self.port), ssl=self.tls, backlog=4096
+                lambda: ServerConnection(self), sock=_reusing(self._host, self.port), ssl=self.tls, backlog=4096
             )
         elif not on and self._listener is not None:
             self._listener.close()
@@ -77,9 +77,9 @@ class Server:
             for connection in list(self.open):
                 connection.drop()
 
-    # -- what a connection asks -----------------------------------------------------------------------
+    # -- for connections ----------------------------------------------------------------------------
 
-    def opened(self, connection: Connection) -> int:
+    def opened(self, connection: ServerConnection) -> int:
         self.connections += 1
         self._serial += 1
         self.open.add(connection)
@@ -89,17 +89,17 @@ class Server:
         name = self.rules[""].name
         return name if name in AT_CONNECT else ""
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: ServerConnection) -> None:
         self.open.discard(connection)
 
-    def begin(self, request: Request, connection: int, *, reused: bool) -> Visit:
+    def begin(self, request: ReceivedRequest, connection: int, *, reused: bool) -> RequestRecord:
         self.in_flight += 1
         if self.in_flight > self.max_in_flight:
             self.max_in_flight = max(self.max_in_flight, self.in_flight - self._hung_up())
-        return Visit(request, connection, self.now(), time.time(), reused)
+        return RequestRecord(request, connection, self.now(), time.time(), reused)
 
     def _hung_up(self) -> int:
-        """Count the requests whose client has closed: that news and a new request come in either order."""
+        """Count the requests whose client has closed: the end of a connection may be read after a newer request."""
         gone, poll = 0, select.poll()
         for connection in self.at_work:
             if (number := connection.fileno()) < 0:
@@ -108,36 +108,36 @@ class Server:
                 poll.register(number, select.POLLRDHUP)
         return gone + len(poll.poll(0))
 
-    def end(self, visit: Visit, status: int) -> None:
+    def end(self, record: RequestRecord, status: int) -> None:
         self.in_flight -= 1
-        request = visit.request
+        request = record.request
         key = request.headers.get("idempotency-key")
         self.answers[request.path, status] += 1
         self.records.append(
             (
-                visit.at,
+                record.at,
                 request.method,
                 request.path,
                 status,
-                visit.connection,
-                visit.who,
+                record.connection,
+                record.who,
                 key,
-                self.now() - visit.at,
-                visit.wall,
+                self.now() - record.at,
+                record.wall,
             )
         )
 
-    def answer(self, visit: Visit, address: str) -> Answer:
-        """Choose the answer. A ``status`` rule is a gateway's: the application never sees the request."""
-        request = visit.request
+    def answer(self, record: RequestRecord, address: str) -> Answer:
+        """Choose the answer. A ``status`` rule plays a gateway: the application never sees the request."""
+        request = record.request
         is_token = request.path == _TOKEN_PATH
         rule = self._rule(request.path)
         if is_token:
-            visit.who = self.keys.asker(request.body)
-            rule = self.keys.settings.get(visit.who, {}).get("rule") or rule
+            record.who = self.keys.key_of(request.body)
+            rule = self.keys.settings.get(record.who, {}).get("rule") or rule
         else:
-            visit.who = self.keys.owner(request.headers.get("authorization", ""))
-        if rule.name == "close_reused" and visit.reused:
+            record.who = self.keys.token_owner(request.headers.get("authorization", ""))
+        if rule.name == "close_reused" and record.reused:
             return Answer(how="raw_close")
         extra: dict[str, str] = {}
         if is_token and rule.name != GATEWAY:
@@ -168,7 +168,7 @@ class Server:
 
     # -- the application ------------------------------------------------------------------------------
 
-    def _application(self, request: Request, *, expired: bool) -> Answer:
+    def _application(self, request: ReceivedRequest, *, expired: bool) -> Answer:
         try:
             if not request.path.startswith(API):
                 raise Refusal(404, "Not found.")
@@ -180,7 +180,7 @@ class Server:
         except Refusal as refusal:
             return error(refusal.status, refusal.message, refusal.code)
 
-    def _api(self, request: Request, who: str) -> Answer:
+    def _api(self, request: ReceivedRequest, who: str) -> Answer:
         """Answer an authorized call; a POST or PUT with an Idempotency-Key once."""
         key = request.headers.get("idempotency-key")
         if not key or request.method not in ("POST", "PUT"):
@@ -190,7 +190,7 @@ class Server:
             raise Refusal(409, "This Idempotency-Key was used with another body.", "CONFLICT")
         return first
 
-    def _resource(self, request: Request, who: str) -> Answer:
+    def _resource(self, request: ReceivedRequest, who: str) -> Answer:
         name = request.path.rpartition("/")[2]
         if name == "echo":
             shown = {header: value for header, value in request.headers.items() if header not in _SECRETS}
@@ -232,7 +232,7 @@ async def _serve(options: dict[str, Any]) -> None:
     side = await asyncio.start_server(control.converse, "127.0.0.1", 0, limit=2**31)
     print(json.dumps({"port": server.port, "control": side.sockets[0].getsockname()[1]}), flush=True)
     await _parent_is_gone()
-    os._exit(0)  # no goodbyes: what is in flight was the parent's
+    os._exit(0)  # at once: the clients have gone with the parent
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What FakeColony knows of keys: their tokens, denials, second factors and remembered answers."""
+"""FakeColony's API keys: their tokens, denials and second factors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STEP = 30.0  # RFC 6238's default time step, seconds
 
 
 def subject(key: str) -> str:
-    """Return the short name of an API key, which shows nothing of it; tokens carry it as ``sub``."""
+    """Return the short name of an API key, from which the key cannot be found; tokens carry it as ``sub``."""
     return "agent-" + hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
@@ -65,8 +65,8 @@ class Refusal(Exception):
         self.status, self.message, self.code = status, message, code
 
 
-class Keys:
-    """Who may have a token, and whose token is whose."""
+class KeyRegistry:
+    """Which keys get tokens, and which token belongs to which key."""
 
     def __init__(self) -> None:
         self.expires_in: float | None = 86_400.0
@@ -77,19 +77,19 @@ class Keys:
         self._tokens: dict[str, tuple[str, float]] = {}
         self._spent: set[tuple[str, int]] = set()
 
-    def asker(self, body: bytes) -> str:
-        """Say whose key a token request carries; empty if it carries none."""
+    def key_of(self, body: bytes) -> str:
+        """Return the short name of the key in a token request; empty if there is none."""
         try:
             return subject(json.loads(body)["api_key"])
         except (ValueError, TypeError, KeyError, AttributeError):
             return ""
 
-    def owner(self, authorization: str) -> str:
-        """Say whose token a request carries, valid or not; empty if it is none of ours."""
+    def token_owner(self, authorization: str) -> str:
+        """Return the short name of the key whose token a request carries, valid or not; empty if it is unknown."""
         return self._tokens.get(authorization.partition(" ")[2], ("", 0.0))[0]
 
     def exchange(self, body: bytes, *, expired: bool) -> dict[str, object]:
-        """Return what a token request is answered with, or raise a Refusal."""
+        """Return the answer to a token request, or raise a Refusal."""
         who, code = self._credentials(body)
         settings = self.settings.get(who, {})
         if refusal := settings.get("deny"):
@@ -120,7 +120,7 @@ class Keys:
             raise Refusal(401, "A one-time code is required.", "AUTH_2FA_REQUIRED")
         self.codes_seen += 1
         now = _window(time.time())
-        for window in (now, now - 1):  # RFC 6238 5.2: one step back, for a code that was long on its way
+        for window in (now, now - 1):  # RFC 6238 5.2: one step back, for a code that took long to arrive
             if code == _code(secret, window) and (who, window) not in self._spent:
                 self._spent.add((who, window))
                 return
@@ -128,7 +128,7 @@ class Keys:
         raise Refusal(401, "Invalid 2FA code.", "AUTH_2FA_INVALID")
 
     def authorized(self, authorization: str) -> str:
-        """Return whose valid token a request carries, or raise a Refusal."""
+        """Return the short name of the key whose valid token a request carries, or raise a Refusal."""
         scheme, _, jwt = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Refusal(403, "Use Authorization: Bearer.", "AUTH_FORBIDDEN")
@@ -138,5 +138,5 @@ class Keys:
         return who
 
     def revoke(self, who: str | None) -> None:
-        """Forget the tokens of one agent, or all."""
+        """Revoke the tokens of one agent, or of all."""
         self._tokens = {} if who is None else {jwt: row for jwt, row in self._tokens.items() if row[0] != who}

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ._arguments import between, checked, everywhere_only, script, text
-from ._link import FakeColonyError, Link
 from ._records import FakeRequest, FakeStats
+from ._server_process import FakeColonyError, ServerProcess
 from ._tokens import subject, totp_code
 
 __all__ = ["FakeColony", "FakeColonyError", "FakeRequest", "FakeStats", "subject", "totp_code"]
@@ -24,18 +24,18 @@ class FakeColony:
     """A real HTTP server with ``/auth/token``, ``/users/me``, 2FA, rate limits, and a control side.
 
     Any key that starts with ``col_`` is accepted unless it was denied. ``/users/me``, and any other path below
-    ``base_url``, answers ``{"id", "username", "agent"}``, all three ``subject(api_key)``: whose token it was.
+    ``base_url``, answers ``{"id", "username", "agent"}``, all three the ``subject(api_key)`` of the token.
     ``/echo`` answers with the request, ``/status/404`` with 404.
 
     Works from threads and greenlets, under gevent's monkey patching and across forks: the server is another
     process, which ends with this one, however this one ends. Each call waits a moment for that process's answer.
 
-    Give the pool ``token_cache=None``, or tokens stay on disk under a port that a later FakeColony may have.
+    Give the pool ``token_cache=None``. Otherwise tokens stay on disk under a port that a later FakeColony may have.
 
     Arguments:
         expires_in: life of the tokens, seconds; ``None`` is a day.
         tell_expiry: put ``expires_in`` into the answer; otherwise only the JWT says.
-        seed: of ``flaky``'s dice.
+        seed: of the random numbers of ``flaky``.
         tls: ``(certificate file, key file)`` for https; ``base_url`` then says ``localhost``.
         host: IPv4 address to listen on; the control side stays on loopback.
 
@@ -56,8 +56,8 @@ class FakeColony:
         if expires_in is not None:
             between("expires_in", expires_in, 0.0, _YEAR)
         options = {"expires_in": expires_in, "tell_expiry": tell_expiry, "seed": seed, "tls": tls, "host": host}
-        self._link = Link(options)
-        self.port = self._link.port
+        self._process = ServerProcess(options)
+        self.port = self._process.port
         self.base_url = f"{'https' if tls else 'http'}://{'localhost' if tls else host}:{self.port}/api/v1"
 
     def __enter__(self) -> FakeColony:
@@ -71,11 +71,11 @@ class FakeColony:
 
     def close(self) -> None:
         """End the server process. Any number of times; a forked child's ``close`` leaves it to the parent."""
-        self._link.end()
+        self._process.end()
 
     def __del__(self) -> None:
-        if hasattr(self, "_link"):
-            self._link.abandon()
+        if hasattr(self, "_process"):
+            self._process.abandon()
 
     # -- how it behaves -------------------------------------------------------------------------------
 
@@ -89,35 +89,35 @@ class FakeColony:
         ``latency``               each answer takes ``seconds`` (1.0)
         ``hang``                  the request is read and never answered
         ``reset``                 the request is read, then RST
-        ``reset_handshake``       RST as soon as the connection stands (all paths alike)
-        ``silence``               the connection stands, and is ignored (all paths alike)
+        ``reset_handshake``       RST as soon as the connection is accepted (for all paths)
+        ``silence``               the connection is accepted, and ignored (for all paths)
         ``raw``                   the bytes ``data`` (U+0000 to U+00FF), ``then`` close, reset, hang or keep
         ``drip``                  ``bytes_per_s`` (10) for the ``headers`` (True) and the ``body`` (True)
         ``truncated``             Content-Length is twice the body
         ``close_idle``            the connection is closed after ``seconds`` (0) without a request
-        ``close_reused``          the connection is closed at its second request, as if in the same moment
+        ``close_reused``          the connection is closed at its second request, as if at the same moment
         ``html``                  200, and a gateway's page
         ``huge``, ``gzip_bomb``   200, and ``size`` bytes (10 million), or so many once unpacked (50 million)
         ``not_json``, ``not_utf8``, ``no_token``   200, and a body that is not what it should be
-        ``expired``               tokens that are over when they arrive
+        ``expired``               tokens that have expired when they arrive
         ``redirect``              ``status`` (302) to ``location``
         ========================  =====================================================================
 
-        With ``status`` (and a bad throw of ``flaky``, and where ``close_reused`` closes) the application never sees
-        the request: no token is issued, no code spent, and ``status`` and ``close_reused`` are also not counted by
-        capacity and rate limit. With all others it is carried out, whatever becomes of the answer.
+        With ``status`` (and when ``flaky`` fails, and where ``close_reused`` closes) the application never sees the
+        request: no token is issued and no code is used. Capacity and rate limit do not count ``status`` and
+        ``close_reused`` either. With all other behaviours the request is carried out, whatever happens to the answer.
 
         Arguments:
             name: see the table.
-            only: for the paths that end in it, the longest match winning; ``None`` is all paths, and forgets
-                what was said for some.
+            only: for the paths that end in it; the longest match wins. ``None`` is all paths, and removes the
+                behaviours of single paths.
             options: see the table.
         """
         rule = checked(name, options)
         if only is not None:
             everywhere_only(name, "only=...")
             text("only", only)
-        self._link.ask("behave", name=rule[0], options=rule[1], only=only)
+        self._process.ask("behave", name=rule[0], options=rule[1], only=only)
 
     def schedule(
         self,
@@ -126,24 +126,24 @@ class FakeColony:
         every: float | None = None,
         only: str | None = None,
     ) -> None:
-        """Change behaviour by the server's own clock, until the next ``schedule``, or a ``behave`` that ends it.
+        """Change the behaviour by the server's own clock, until the next ``schedule`` or a ``behave`` ends that.
 
         Arguments:
             steps: ``(seconds from now, behaviour)`` or ``(seconds, behaviour, options)``, in order.
-            every: start over after so many seconds, for a server that flaps.
-            only: as in ``behave``; other paths keep what was said for them.
+            every: start over after this many seconds, for a server that flaps.
+            only: as in ``behave``; other paths keep their behaviours.
         """
         played = script(steps, every, only)
-        self._link.ask("schedule", steps=played, every=every, only=only)
+        self._process.ask("schedule", steps=played, every=every, only=only)
 
     def latency(self, seconds: float) -> None:
-        """Take so long for each answer, whatever it is. It stays until it is set to 0."""
-        self._link.ask("latency", seconds=between("latency", seconds, 0.0, 86_400.0))
+        """Delay every answer by ``seconds``, until it is set to 0."""
+        self._process.ask("latency", seconds=between("latency", seconds, 0.0, 86_400.0))
 
     def capacity(
         self, rate: float | None, *, burst: float | None = None, max_in_flight: int = 64, knockout: float = 1.0
     ) -> None:
-        """Serve so many token requests a second and no more; ``None`` lifts it.
+        """Serve at most ``rate`` token requests a second; ``None`` removes the limit.
 
         The excess gets 503 after 5 ms. ``rate`` excess arrivals within a second knock the server over: 502 to
         every token request for ``knockout`` seconds. ``stats().knocks`` counts them.
@@ -160,23 +160,23 @@ class FakeColony:
             between("burst", burst, 1.0, 1e9)
         between("max_in_flight", max_in_flight, 1, 1e9, whole=True)
         between("knockout", knockout, 0.0, 86_400.0)
-        self._link.ask("capacity", rate=rate, burst=burst, max_in_flight=max_in_flight, knockout=knockout)
+        self._process.ask("capacity", rate=rate, burst=burst, max_in_flight=max_in_flight, knockout=knockout)
 
     def rate_limit(self, limit: int | None, window: float = 3600.0) -> None:
-        """Allow so many token requests per address and ``window`` seconds; ``None`` lifts it.
+        """Allow ``limit`` token requests per address and ``window`` seconds; ``None`` removes the limit.
 
         Every token answer carries ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` (unix time), and beyond
         the limit comes 429 with ``Retry-After``.
         """
         if limit is not None:
             between("limit", limit, 0, 1e9, whole=True)
-        self._link.ask("rate_limit", limit=limit, window=between("window", window, 0.001, _YEAR))
+        self._process.ask("rate_limit", limit=limit, window=between("window", window, 0.001, _YEAR))
 
     def expires_in(self, seconds: float | None, *, tell: bool = True) -> None:
         """Give tokens issued from now on this life; ``tell=False`` leaves ``expires_in`` out of the answer."""
         if seconds is not None:
             between("expires_in", seconds, 0.0, _YEAR)
-        self._link.ask("expires_in", seconds=seconds, tell=tell)
+        self._process.ask("expires_in", seconds=seconds, tell=tell)
 
     def key(
         self, api_key: str, *, totp_secret: str | None = None, behaviour: str | None = None, **options: Any
@@ -191,48 +191,48 @@ class FakeColony:
                 totp_code(text("totp_secret", totp_secret))
             except ValueError:
                 raise FakeColonyError("totp_secret: must be base32, as RFC 6238 apps show it") from None
-            self._link.ask("key", who=who, settings={"totp_secret": totp_secret})
+            self._process.ask("key", who=who, settings={"totp_secret": totp_secret})
         if behaviour is not None:
             everywhere_only(behaviour, "one key")
             name, told = checked(behaviour, options)
-            self._link.ask("key_rule", who=who, name=name, options=told)
+            self._process.ask("key_rule", who=who, name=name, options=told)
         elif options:
             raise FakeColonyError(f"options {', '.join(options)}: they belong to a behaviour, and none was given")
 
     def deny(self, api_key: str, *, status: int = 401, code: str | None = "AUTH_INVALID_KEY") -> None:
         """Refuse this key from now on."""
         between("status", status, 400, 499, whole=True)
-        self._link.ask(
+        self._process.ask(
             "key", who=subject(text("api_key", api_key)), settings={"deny": {"status": status, "code": code}}
         )
 
     def allow(self, api_key: str) -> None:
         """Accept this key again."""
-        self._link.ask("key", who=subject(text("api_key", api_key)), settings={"deny": None})
+        self._process.ask("key", who=subject(text("api_key", api_key)), settings={"deny": None})
 
     def revoke_tokens(self, api_key: str | None = None) -> None:
         """Answer 401 to the tokens issued so far to this key, or to all."""
-        self._link.ask("revoke", who=None if api_key is None else subject(api_key))
+        self._process.ask("revoke", who=None if api_key is None else subject(api_key))
 
     def stop_listening(self) -> None:
         """Refuse connections, and drop the open ones. The port stays reserved."""
-        self._link.ask("listen", on=False)
+        self._process.ask("listen", on=False)
 
     def start_listening(self) -> None:
         """Accept connections again, on the same port."""
-        self._link.ask("listen", on=True)
+        self._process.ask("listen", on=True)
 
     def close_idle(self) -> None:
         """Close, once, the connections on which no request is being answered, as a gateway does."""
-        self._link.ask("close_idle")
+        self._process.ask("close_idle")
 
     def pause(self) -> None:
-        """Stop the process (SIGSTOP): the kernel accepts connections, nothing is answered, not even this object."""
-        self._link.pause(True)
+        """Stop the process (SIGSTOP): the kernel accepts connections, but nothing is answered, commands included."""
+        self._process.pause(True)
 
     def resume(self) -> None:
-        """Let a paused process go on."""
-        self._link.pause(False)
+        """Let a paused process continue."""
+        self._process.pause(False)
 
     # -- what it saw ----------------------------------------------------------------------------------
 
@@ -242,7 +242,7 @@ class FakeColony:
 
     def stats(self) -> FakeStats:
         """Return the counts."""
-        counts = self._link.ask("stats")
+        counts = self._process.ask("stats")
         answers = {(path, status): n for path, status, n in counts.pop("answers")}
         return FakeStats(**counts, answers=answers)
 
@@ -251,7 +251,7 @@ class FakeColony:
         rows: list[FakeRequest] = []
         start = 0
         while True:
-            stop, page = self._link.ask("requests", start=start, since=since)
+            stop, page = self._process.ask("requests", start=start, since=since)
             rows += [FakeRequest(*row) for row in page]
             if stop == start:
                 return rows
@@ -259,7 +259,7 @@ class FakeColony:
 
     def count(self, path: str | None = None, *, status: int | None = None, since: float = 0.0) -> int:
         """Count the ended requests that arrived from ``since`` on, path ending in ``path``, answered ``status``."""
-        return int(self._link.ask("count", path=path, status=status, since=since))
+        return int(self._process.ask("count", path=path, status=status, since=since))
 
     def timeline(self, bucket: float = 0.1, *, path: str = "/auth/token") -> list[tuple[float, dict[int, int]]]:
         """Count requests by status in steps of ``bucket`` seconds: ``[(start, {status: n}), ...]``, none empty."""
@@ -273,4 +273,4 @@ class FakeColony:
 
     def reset_stats(self) -> None:
         """Forget the requests and counts so far; keys, tokens and behaviours stay."""
-        self._link.ask("reset_stats")
+        self._process.ask("reset_stats")

@@ -1,15 +1,15 @@
 """SimRuntime: virtual time and seeded scheduling for the real pool, dispatcher and runner.
 
-Real production code runs on it, unchanged. Tasks are threads that pass one baton: a task gives it back
-when it sleeps, waits for an event, or is about to take a lock, and a seeded generator picks who goes on.
-When nobody can run, virtual time jumps to the next timer, so an hour costs milliseconds. When nobody can
-run and no timer is left, ``run`` reports a deadlock; a lock held across a switch is reported, too.
+Real production code runs on it unchanged. Tasks are threads, of which one runs at a time: a task lets another one run
+when it sleeps, waits for an event, or is about to take a lock, and a seeded generator picks which. When no task can
+run, virtual time jumps to the next timer, so an hour takes milliseconds. When no timer is left either, ``run`` raises
+``SimDeadlock``; a lock held across a switch raises ``SimLockHeld``.
 
-What waits for virtual time says so: ``sim.sleep``, ``sim.event``, and every call of the pool. ``time.sleep``, a
-lock of ``threading`` or a server that hangs is waited for in real time, in which everything else stands still. A
-FakeColony keeps real time: what it does after seconds of its own (``schedule``, ``rate_limit``, ``capacity``, the
-end of a token) does not come sooner. Let a task sleep and then tell it; where unix times meet
-(``X-RateLimit-Reset``, a JWT's ``exp``), start with ``wall=time.time()``.
+These wait in virtual time: ``sim.sleep``, ``sim.event``, and every call of the pool. ``time.sleep``, a lock of
+``threading`` and a server that hangs take real time, during which no other task runs. A FakeColony keeps real time:
+what it does after a number of seconds (``schedule``, ``rate_limit``, ``capacity``, the end of a token) does not
+happen sooner. Instead, let a task sleep and then command it. Where unix times are compared (``X-RateLimit-Reset``, a
+JWT's ``exp``), start with ``wall=time.time()``.
 
     >>> sim = SimRuntime(seed=1)
     >>> def nap():
@@ -31,9 +31,11 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
 
-from ._sim_parts import SimDeadlock, SimEvent, SimKilled, SimLock, SimLockHeld, SimTask, SimTimer, Worker, taken
+from ._sim_parts import SimDeadlock, SimEvent, SimKilled, SimLock, SimLockHeld, SimTask, SimThread, SimTimer, taken
 
-__all__ = ["SimDeadlock", "SimKilled", "SimLockHeld", "SimRuntime", "SimTask"]
+__all__ = [
+    "SimDeadlock", "SimEvent", "SimKilled", "SimLock", "SimLockHeld", "SimRuntime", "SimTask", "SimTimer",
+]  # fmt: skip
 
 T = TypeVar("T")
 _GRACE = 1.0  # real seconds for a task to come to its next switch when run is interrupted
@@ -43,7 +45,7 @@ class SimRuntime:
     """A ``Runtime`` in virtual time. Times are float seconds; it starts at 0 (monotonic) and ``wall``.
 
     Arguments:
-        seed: which of the possible schedules to play.
+        seed: which of the possible schedules to run.
         wall: unix time at the start. ``step_wall`` moves the wall clock alone, as NTP or a sleeping laptop does.
     """
 
@@ -58,12 +60,12 @@ class SimRuntime:
         self._serial = count()
         self._timers: list[tuple[float, int, SimTimer, Callable[[], object]]] = []
         self._runnable: list[SimTask] = []
-        self._workers: dict[SimTask, Worker] = {}
-        self._idle: list[Worker] = []
+        self._threads: dict[SimTask, SimThread] = {}
+        self._idle: list[SimThread] = []
         self._running: SimTask | None = None
         self._back = taken()
         self._held: str = ""
-        self._cut_for: int | None = None  # the thread whose run was interrupted: it closes what there is
+        self._cut_for: int | None = None  # the thread whose run was interrupted, and which may still close the pool
 
     # -- the Runtime ----------------------------------------------------------------------------------
 
@@ -80,11 +82,11 @@ class SimRuntime:
         return self.random_source.random()
 
     def home(self) -> Hashable | None:
-        """Tasks of a simulation have no home."""
+        """Tasks of a simulation have no home: ``None``."""
         return None
 
     def outside(self) -> Hashable | None:
-        """Nobody is outside of a simulation."""
+        """There is nothing outside a simulation: ``None``."""
         return None
 
     def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
@@ -92,7 +94,7 @@ class SimRuntime:
         self.task(lambda: fn(*args))
 
     def may_wait(self) -> bool:
-        """Any task can, and nobody else."""
+        """Tasks can wait, and nothing else."""
         return self._running is not None
 
     def unhurried(self, fn: Callable[[], object]) -> None:
@@ -138,7 +140,7 @@ class SimRuntime:
     def task(self, fn: Callable[[], Any], name: str = "") -> SimTask:
         """Start a task and return it. It runs when ``run`` does.
 
-        What ``fn`` raises is kept for ``SimTask.result``, and ends nothing else.
+        ``SimTask.result`` raises what ``fn`` raises; it does not end the simulation.
         """
         task = SimTask(self, fn, name or getattr(fn, "__name__", "task"))
         self._runnable.append(task)
@@ -166,8 +168,8 @@ class SimRuntime:
     def run(self, until: float = math.inf) -> None:
         """Run until no task can go on before virtual time ``until``.
 
-        Each task that waits then is a thread that waits. Those that wait for a pool end in one more ``run`` after it
-        was closed, any other when it is killed.
+        A task that still waits then is a thread that waits. One that waits for a pool ends in another ``run`` after
+        the pool was closed; any other ends when it is killed.
 
         Raises:
             SimDeadlock: tasks wait for something that cannot come.
@@ -175,7 +177,7 @@ class SimRuntime:
             RuntimeError: in a task; or an earlier ``run`` was interrupted, after which the pool can only be closed.
         """
         if self._running is not None:
-            raise RuntimeError("run() is for the thread outside the simulation")
+            raise RuntimeError("run() must be called from outside the simulation")
         if self._cut_for is not None:
             raise RuntimeError("this simulation was interrupted: make a new one")
         while not self._held:
@@ -192,9 +194,9 @@ class SimRuntime:
             raise SimLockHeld(self._held)
         if until < math.inf:
             self._time = max(self._time, until)
-        elif self._workers:
-            names = ", ".join(sorted({task.name for task in self._workers})[:10])
-            raise SimDeadlock(f"{len(self._workers)} tasks wait for ever at t={self._time:.3f}: {names}")
+        elif self._threads:
+            names = ", ".join(sorted({task.name for task in self._threads})[:10])
+            raise SimDeadlock(f"{len(self._threads)} tasks wait for ever at t={self._time:.3f}: {names}")
         while self._idle:
             self._idle.pop().end()
 
@@ -213,7 +215,7 @@ class SimRuntime:
             self._runnable.append(task)
 
     def _is_cut(self) -> bool:
-        """Say whether nothing can come any more that the current thread could wait for."""
+        """Say whether the current thread would wait for ever, because its ``run`` was interrupted."""
         return self._cut_for is not None and self._cut_for == threading.get_ident()
 
     def _current_task(self) -> SimTask:
@@ -222,17 +224,17 @@ class SimRuntime:
         return self._running
 
     def _resume(self, task: SimTask) -> None:
-        worker = self._workers.get(task)
-        if worker is None:
-            worker = self._idle.pop() if self._idle else Worker(self)
-            worker.task = task
-            self._workers[task] = worker
+        thread = self._threads.get(task)
+        if thread is None:
+            thread = self._idle.pop() if self._idle else SimThread(self)
+            thread.task = task
+            self._threads[task] = thread
         self._running = task
         self.switches += 1
         try:
-            worker.baton.release()
+            thread.baton.release()
             self._back.acquire()
-        except BaseException:  # Ctrl-C, or a test's timeout; what closes the pool next must not meet the task
+        except BaseException:  # Ctrl-C, or a test's timeout; the task must not run while somebody closes the pool
             self._cut_for = threading.get_ident()
             self._back.acquire(timeout=_GRACE)
             raise
@@ -242,15 +244,15 @@ class SimRuntime:
     def _switch(self, task: SimTask) -> None:
         if task._locks:
             self._held = f"task {task.name} holds {task._locks} lock(s) across a switch at t={self._time:.3f}"
-        worker = self._workers[task]
+        thread = self._threads[task]
         self._back.release()
-        worker.baton.acquire()
+        thread.baton.acquire()
         if task._kill:
             task._kill = False
             raise SimKilled(task.name)
 
-    def _retire(self, worker: Worker) -> None:
-        assert worker.task is not None  # noqa: S101 - it has just run one
-        del self._workers[worker.task]
-        self._idle.append(worker)
+    def _retire(self, thread: SimThread) -> None:
+        assert thread.task is not None  # noqa: S101 - it has just run one
+        del self._threads[thread.task]
+        self._idle.append(thread)
         self._back.release()

@@ -29,7 +29,7 @@ from tests.outage import LATENCY, plan, rate
 from tests.scale import networks
 from tests.scale.member import Orders
 from tests.stores.servers import Server
-from tests.support.private import Plan, burst
+from tests.support.private import Schedule, burst
 
 SHARED = ("none", "host", "redis")
 _JUST = 1.0  # seconds
@@ -81,7 +81,7 @@ def play(fleet: Fleet) -> dict[str, Any]:
         return {**_cost(requests, down, down + fleet.outage), "knocks": colony.stats().knocks, **_losses(told)}
 
 
-def _plan(fleet: Fleet) -> Plan:
+def _plan(fleet: Fleet) -> Schedule:
     """As ``tests.outage``'s, but a token runs out when the outage has just begun: nearly all of it is felt."""
     when = plan(fleet.total, fleet.outage)
     return replace(when, life=when.down_at + _JUST)
@@ -89,7 +89,7 @@ def _plan(fleet: Fleet) -> Plan:
 
 @contextmanager
 def _worker(
-    fleet: Fleet, number: int, base_url: str, shared: str | None, when: Plan, folder: Path
+    fleet: Fleet, number: int, base_url: str, shared: str | None, when: Schedule, folder: Path
 ) -> Iterator[subprocess.Popen[str]]:
     own = networks.address(number) if fleet.networks else ""
     agents = tuple(range(number, fleet.total, fleet.processes))

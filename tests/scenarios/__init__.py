@@ -176,7 +176,7 @@ class World:
             except OSError:
                 continue
         found -= 2 * len(self.loops.all) if self.loops is not None else 0  # with which a loop wakes itself
-        return found - sum(colony._link._idle.qsize() for colony in self.colonies)
+        return found - sum(colony._process._idle.qsize() for colony in self.colonies)
 
     def event(self) -> Any:
         if self.loops is not None:

@@ -137,7 +137,8 @@ def api_errors_have_the_sdks_classes(w: World) -> None:
     import colony_pool as cp
 
     agent = w.pool(retry=cp.RetryConfig(max_retries=0)).agent("col_a")
-    cases = {400: cp.ColonyValidationError, 403: cp.ColonyAuthError, 404: cp.ColonyNotFoundError}
+    cases: dict[int, type[cp.ColonyAPIError]] = {400: cp.ColonyValidationError, 403: cp.ColonyAuthError}
+    cases |= {404: cp.ColonyNotFoundError}
     cases |= {409: cp.ColonyConflictError, 422: cp.ColonyValidationError, 429: cp.ColonyRateLimitError}
     cases |= {500: cp.ColonyServerError, 418: cp.ColonyAPIError}
     for status, kind in cases.items():

@@ -91,7 +91,8 @@ def g15_a_code_that_another_process_has_spent_waits_for_the_next_window(w: World
     for _ in range(3):
         told: Any = error_of(agent.token, max_wait=0.0)
         assert type(told) is ColonyTwoFactorInvalidError
-        assert "The API key is fine); the next one is sent in" in str(told)
+        assert "; the next code is sent in" in told.message
+        assert "The API key is fine" in told.hint
     assert agent.token(max_wait=20.0)
     stats = w.colony.stats()
     assert (stats.requests, stats.codes_refused) == (3, 1)

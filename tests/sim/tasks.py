@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 from greenlet import getcurrent, greenlet
 
-from colony_pool.testing.sim import SimKilled, SimRuntime, SimTask
-from tests.support.private import SimEvent
+from colony_pool.testing import SimEvent, SimKilled, SimRuntime, SimTask
 
 # More switches than any scenario takes within so many seconds: somebody turns in circles.
 _LIVELOCK, _MOMENT = 20_000, 0.001

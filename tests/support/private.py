@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from colony_pool._aio.attempt import AttemptTransport
     from colony_pool._aio.client import LoopClient
     from colony_pool._aio.options import PoolOptions
-    from colony_pool._cli.glance import Look, advice, glance, span
-    from colony_pool._cli.known import Known
-    from colony_pool._cli.known import rows as status_rows
+    from colony_pool._cli.host_status import HostStatus
+    from colony_pool._cli.pool_sample import Sample, summarize
+    from colony_pool._cli.render import Report, Section, advice, render, span
     from colony_pool._core import actions, coordinator, events, headers, journal
     from colony_pool._core.account import Account
     from colony_pool._core.admission import Admission
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         held,
         no_code,
         overdue,
+        totp_hangs,
         unreadable,
     )
     from colony_pool._core.flight import Flight, Permit, Waiter
@@ -78,14 +79,15 @@ if TYPE_CHECKING:
     from colony_pool._core.track import TrackRecord
     from colony_pool._core.transitions import Transitions
     from colony_pool._core.waiters import Waiters
-    from colony_pool._demo.hire import Job as DemoJob
-    from colony_pool._demo.play import Result
-    from colony_pool._demo.play import play as play_demo
+    from colony_pool._demo.agents import AgentGroup, Fetch, Maker, Schedule, capacity, spawner
+    from colony_pool._demo.demo import DemoResult
+    from colony_pool._demo.demo import play as play_demo
+    from colony_pool._demo.processes import ALONE, SEPARATE, SHARED, Assignment, Progress
     from colony_pool._demo.report import page as demo_page
-    from colony_pool._demo.run import Crew, Fetch, Maker, Plan, capacity, spawner
+    from colony_pool._demo.screen import Screen
     from colony_pool._demo.table import notes as demo_notes
     from colony_pool._demo.table import rows as demo_rows
-    from colony_pool._demo.trial import Trial, burst
+    from colony_pool._demo.timeline import Timeline, burst
     from colony_pool._driver.agent_state import AgentState
     from colony_pool._driver.attempt import Attempt
     from colony_pool._driver.attempts import Attempts
@@ -135,7 +137,6 @@ if TYPE_CHECKING:
     from colony_pool.prometheus._sidecar import reap, serve_directory, shared_registry
     from colony_pool.sdk._compat import _OVERRIDDEN as OVERRIDDEN
     from colony_pool.sdk._compat import check_async, check_sync, sdk
-    from colony_pool.testing._sim_parts import SimEvent
     from colony_pool.testing._tokens import subject
 
 

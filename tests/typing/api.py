@@ -21,7 +21,8 @@ from colony_pool import (
     RetryConfig,
     Timeout,
 )
-from colony_pool.testing import FakeColony, SimRuntime
+from colony_pool.testing import FakeColony, SimEvent, SimLock, SimRuntime, SimTimer
+from colony_pool.types import AsyncTotp, Event, Lock, Runtime, Timer, Totp
 
 
 def everything(key: str) -> None:
@@ -95,3 +96,27 @@ def in_tests() -> None:
         pool.agent("col_x")
     sim = SimRuntime(seed=1)
     ColonyPool("http://127.0.0.1/api/v1", runtime=sim)
+    event: SimEvent = sim.event()
+    lock: SimLock = sim.lock()
+    timer: SimTimer = sim.call_later(1.0, event.set)
+    timer.cancel()
+    print(lock.acquire(blocking=False))
+
+
+def named_types(runtime: Runtime, totp: Totp, key: str) -> None:
+    pool = ColonyPool("http://127.0.0.1/api/v1", runtime=runtime)
+    pool.agent(key, totp=totp)
+    event: Event = runtime.event()
+    lock: Lock = runtime.lock()
+    timer: Timer = runtime.call_later(1.0, event.set)
+    timer.cancel()
+    simulated: Runtime = SimRuntime()
+    asynchronous: AsyncTotp = totp
+    AsyncColonyPool().agent(key, totp=asynchronous)
+    print(lock, simulated)
+
+
+def advised(error: ColonyAPIError) -> None:
+    message: str = error.message
+    hint: str = error.hint
+    print(message, hint)

@@ -1,4 +1,4 @@
-"""The plan of the demo, and the agents that go through it: those of one process."""
+"""The schedule of the demo, and the agents of one process that go through it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Spawn = Callable[..., Join]
 
 SCALE = 240.0  # an hour in fifteen seconds
 RESTART = 60.0 / SCALE  # a supervisor restarts a lost agent after a (scaled) minute
-LATENCY = 0.01  # what the demo's servers take for an answer, seconds
+LATENCY = 0.01  # seconds that the demo's servers take for an answer
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """When what happens, seconds from the start. Tokens run out during the first half of the outage.
+class Schedule:
+    """What happens when, in seconds from the start. Tokens run out during the first half of the outage.
 
     Attributes:
-        warm_up: over which the agents start, one by one.
-        life: of their first tokens.
-        down_at: when the server goes down: before the first soft point, 0.6 x ``life``.
+        warm_up: time over which the agents start, one by one.
+        life: lifetime of their first tokens.
+        down_at: when the server goes down: before the first early refresh, at 0.6 x ``life``.
         outage: how long it is down.
-        give_up: after its end, until the curtain falls.
+        give_up: time from the end of the outage to the end of the demo.
     """
 
     warm_up: float = 2.0
@@ -44,18 +44,18 @@ class Plan:
 
     @property
     def end(self) -> float:
-        """When the curtain falls."""
+        """When the demo ends."""
         return self.back_at + self.give_up
 
     def phase(self, at: float) -> str:
-        """What the server is doing at that time: ``healthy``, ``outage`` or ``recovery``."""
+        """The state of the server at that time: ``healthy``, ``outage`` or ``recovery``."""
         if at < self.down_at:
             return "healthy"
         return "outage" if at < self.back_at else "recovery"
 
 
 def capacity(agents: int) -> float:
-    """Token requests a second that the recovering server bears."""
+    """Token requests a second that the recovering server can serve."""
     return max(20.0, agents / 4)
 
 
@@ -65,15 +65,15 @@ def some_agents(n: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Totals:
     """What became of some agents.
 
     Attributes:
-        agents: how many they are.
-        lost: those that died at least once.
-        restarts: how often any was started anew.
-        errors: what they died of.
-        back: when each had its new token, on the monotonic clock, which all processes of a host read alike.
+        agents: their number.
+        lost: agents that died at least once.
+        restarts: how often one of them was restarted.
+        errors: how often they died of which exception.
+        back: when each had its new token, on the monotonic clock, which is the same for all processes of a host.
     """
 
     agents: int
@@ -83,29 +83,29 @@ class Tally:
     back: tuple[float, ...]
 
 
-class Crew:
+class AgentGroup:
     """The agents of one process.
 
     Arguments:
         make: gives an agent its two ways to fetch a token.
-        numbers: which of the fleet's agents they are.
-        of: how many agents the fleet has.
-        plan: when what happens.
-        restart: seconds until a lost agent is started anew.
+        numbers: which of the contestant's agents they are.
+        of: how many agents the contestant has.
+        schedule: what happens when.
+        restart: seconds until a lost agent is restarted.
     """
 
     def __init__(
-        self, make: Maker, numbers: Sequence[int], of: int, plan: Plan, *, restart: float = RESTART
+        self, make: Maker, numbers: Sequence[int], of: int, schedule: Schedule, *, restart: float = RESTART
     ) -> None:  # fmt: skip
         self._make, self._numbers, self._of = make, numbers, of
-        self._plan, self._restart = plan, restart
+        self._schedule, self._restart = schedule, restart
         self._counting = threading.Lock()  # guards the five below: `+=` is not atomic
         self._lost: set[int] = set()
         self._restarts = 0
         self._errors: dict[str, int] = {}
         self._done: list[float] = []
-        self.holding = 0
-        self._stopped = False  # no event: to wake a thousand threads at once takes a second
+        self.with_token = 0
+        self._stopped = False  # not an event: waking a thousand threads at once takes a second
         self._start = 0.0
 
     @property
@@ -119,44 +119,47 @@ class Crew:
         return len(self._done) == len(self._numbers)
 
     def begin(self, spawn: Spawn, start: float) -> list[Join]:
-        """Start all agents; return what waits for each. ``start`` is the plan's 0 on the monotonic clock."""
+        """Start all agents; return a function to wait for each.
+
+        ``start`` is the schedule's 0 on the monotonic clock.
+        """
         self._start = start
         return [spawn(self._agent, number) for number in self._numbers]
 
     def stop(self) -> None:
-        """Have every agent end as soon as its call returns."""
+        """Let every agent end as soon as its call returns."""
         self._stopped = True
 
-    def tally(self) -> Tally:
-        """Count."""
+    def totals(self) -> Totals:
+        """Count what became of them so far."""
         with self._counting:
-            return Tally(len(self._numbers), self.lost, self._restarts, dict(self._errors), tuple(self._done))
+            return Totals(len(self._numbers), self.lost, self._restarts, dict(self._errors), tuple(self._done))
 
     def _agent(self, number: int) -> None:
         first, again = self._make(f"col_agent_{number:05d}")
-        _sleep_until(self._start + self._plan.warm_up * number / self._of)
+        _sleep_until(self._start + self._schedule.warm_up * number / self._of)
         if not self._fetched(number, first):
             return
-        _sleep_until(time.monotonic() + self._plan.life + 0.01)
+        _sleep_until(time.monotonic() + self._schedule.life + 0.01)
         with self._counting:
-            self.holding -= 1
+            self.with_token -= 1
         if self._fetched(number, again):
             with self._counting:
                 self._done.append(time.monotonic())
 
     def _fetched(self, number: int, fetch: Fetch) -> bool:
-        """Fetch a token, with a supervisor that starts the agent anew each time that it dies of it."""
-        while not self._stopped and time.monotonic() < self._start + self._plan.end:
+        """Fetch a token, with a supervisor that restarts the agent each time that it dies."""
+        while not self._stopped and time.monotonic() < self._start + self._schedule.end:
             try:
                 fetch()
             except Exception as error:  # noqa: BLE001 - whatever the client raises, its agent is lost
                 if self._stopped:
-                    return False  # the curtain has fallen: it is the end that it met, not a failure
+                    return False  # the demo is over: that ended the call, not a failure
                 self._note_loss(number, type(error).__name__)
                 time.sleep(self._restart)
             else:
                 with self._counting:
-                    self.holding += 1
+                    self.with_token += 1
                 return True
         return False
 
@@ -172,7 +175,7 @@ def _sleep_until(at: float) -> None:
 
 
 def patch() -> None:
-    """Let sockets switch between greenlets; the demo has no use for TLS."""
+    """Let sockets switch between greenlets; the demo uses no TLS."""
     from gevent import monkey
 
     monkey.patch_all(ssl=False)

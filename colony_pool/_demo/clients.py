@@ -1,4 +1,4 @@
-"""The two kinds of agents: those on a pool, and those that each follow the SDK's schedule alone."""
+"""The two kinds of agents: those behind a pool, and those that each follow the SDK's schedule alone."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import urllib3
 from .. import ColonyPool
 from ..config import AUTH_TOKEN_RETRY, DeskConfig, RetryBudgetConfig, scaled
 from ..prometheus import CollectorRegistry
-from .run import SCALE, Fetch, Maker
+from .agents import SCALE, Fetch, Maker
 
-MAX_WAIT = 7200.0  # seconds in life: an agent of the pool may wait two hours
+MAX_WAIT = 7200.0  # seconds of real time: an agent of the pool may wait two hours
 
 
-def pooled(base_url: str, *, shared: str | None, exports: bool, runtime: str) -> ColonyPool:
-    """A pool whose schedules are ``SCALE`` times as fast; the network, and what is shared, keep their own pace."""
+def make_pool(base_url: str, *, shared: str | None, exports: bool, runtime: str) -> ColonyPool:
+    """A pool whose schedules are ``SCALE`` times as fast; the network and the shared record are not."""
     fast = scaled(DeskConfig(), SCALE)
     return ColonyPool(
         base_url,
         auth_token_retry=fast.retry,
         breaker=fast.breaker,
-        # The budget counts by the minute, like the server at its own pace; but a lone agent's retries of four hours
-        # fall into one, and 10 would stop it before its breaker opens.
+        # The budget counts by the real minute. A lone agent's retries of four hours fall into one, and a reserve of
+        # 10 would stop it before its breaker opens.
         retry_budget=RetryBudgetConfig(reserve=20),
         tokens=fast.token,
         denial=fast.denial,
@@ -37,7 +37,7 @@ def pooled(base_url: str, *, shared: str | None, exports: bool, runtime: str) ->
 
 
 def maker_of(pool: ColonyPool) -> Maker:
-    """Agents of ``pool``."""
+    """How to make agents of ``pool``."""
 
     def make(key: str) -> tuple[Fetch, Fetch]:
         agent = pool.agent(key)

@@ -1,8 +1,8 @@
-"""The test's side of FakeColony: its process, and the connections over which it is told what to do.
+"""The test's side of FakeColony: the server process, and the connections that carry commands to it.
 
-The process is started by path and under a name of its own, so that it imports neither the package nor site-packages.
-Nothing here waits without bound, and nothing is shared with a fork: a forked child opens links of its own, and its
-``end`` leaves the parent's server alone.
+The process is started by path and under another package name, so that it imports neither this package nor
+site-packages. Every wait has a bound. A forked child opens connections of its own, and its ``end`` leaves the
+parent's server running.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _BOOT = (
 
 
 class FakeColonyError(ValueError):
-    """The fake was asked for something that it does not know, is closed or paused, or has died."""
+    """A wrong name or value, or a FakeColony that is closed, paused or dead."""
 
 
 def _hub() -> object:
-    """Return the hub that sockets made here belong to, once gevent has patched them: no other may use them."""
+    """Return the gevent hub that sockets made here belong to, once gevent has patched them: no other may use them."""
     gevent = sys.modules.get("gevent")
     patched = sys.modules.get("gevent._socket3")
     if gevent is None or patched is None or socket.socket is not patched.socket:
@@ -40,8 +40,8 @@ def _hub() -> object:
     return hub
 
 
-class Link:
-    """The server process, from start to end."""
+class ServerProcess:
+    """The server process, from its start to its end."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         quiet = ["-B"] if sys.dont_write_bytecode else []
@@ -50,7 +50,7 @@ class Link:
             [sys.executable, "-I", "-S", *quiet, "-c", _BOOT, str(Path(__file__).parent), json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
+            start_new_session=True,  # the parent handles a Ctrl-C in the terminal
         )
         self._closing = threading.Lock()  # guards the end of _process
         self._idle: queue.LifoQueue[socket.socket] = queue.LifoQueue()
@@ -72,7 +72,7 @@ class Link:
             line: bytes = self._process.stdout.readline()
         finally:
             watch.cancel()
-            watch.join()  # no thread of ours is left for others to count
+            watch.join()  # leave no thread behind that a test could count
         if not line:
             raise FakeColonyError("the server process did not start; its error output says why")
         return line
@@ -84,7 +84,7 @@ class Link:
         os.kill(self._process.pid, signal.SIGSTOP if on else signal.SIGCONT)
 
     def end(self) -> None:
-        """Kill the process and close everything. Any number of times; in a fork, close the copies alone."""
+        """Kill the process and close everything, any number of times. In a fork, close only the copies."""
         with self._closing:
             if self._ended:
                 return
@@ -94,13 +94,13 @@ class Link:
                 if pipe is not None:
                     pipe.close()
             if os.getpid() == self._pid:
-                self._process.kill()  # a stopped process dies of it, too
+                self._process.kill()  # this also ends a stopped process
                 self._process.wait()
 
     def abandon(self) -> None:
-        """End the process of a FakeColony that nobody closed, without waiting: whoever collects garbage must not.
+        """Kill the process of a FakeColony that was not closed, without waiting: the garbage collector calls this.
 
-        ``subprocess`` warns of it, and would keep it.
+        ``subprocess`` would warn, and keep the process.
         """
         if not self._ended and os.getpid() == self._pid:
             self._process.kill()
@@ -111,7 +111,7 @@ class Link:
                 self._idle.get_nowait().close()
 
     def ask(self, do: str, **arguments: Any) -> Any:
-        """Have one command carried out, and return its value."""
+        """Send one command, and return its result."""
         self._check()
         try:
             reply = json.loads(self._exchange(json.dumps({"do": do, **arguments}).encode() + b"\n"))
@@ -119,7 +119,7 @@ class Link:
             self._check()  # it was closed meanwhile
             raise FakeColonyError(f"the server process has died or hangs ({problem or 'no answer'})") from problem
         if self._ended:
-            self._hang_up()  # it was closed while this link was out of the queue
+            self._hang_up()  # it was closed while this connection was not in the queue
         if "error" in reply:
             raise FakeColonyError(reply["error"])
         return reply["value"]
@@ -134,25 +134,25 @@ class Link:
         if os.getpid() != self._pid or _hub() is not self._hub:
             return self._converse(socket.create_connection(("127.0.0.1", self._control_port), _PATIENCE), line, None)
         try:
-            link = self._idle.get_nowait()
+            connection = self._idle.get_nowait()
         except queue.Empty:
-            link = socket.create_connection(("127.0.0.1", self._control_port), timeout=_PATIENCE)
-        return self._converse(link, line, self._idle)
+            connection = socket.create_connection(("127.0.0.1", self._control_port), timeout=_PATIENCE)
+        return self._converse(connection, line, self._idle)
 
     @staticmethod
-    def _converse(link: socket.socket, line: bytes, idle: queue.LifoQueue[socket.socket] | None) -> bytes:
+    def _converse(connection: socket.socket, line: bytes, idle: queue.LifoQueue[socket.socket] | None) -> bytes:
         pieces: list[bytes] = []
         try:
-            link.sendall(line)
+            connection.sendall(line)
             while not pieces or not pieces[-1].endswith(b"\n"):
-                pieces.append(link.recv(1 << 20))
+                pieces.append(connection.recv(1 << 20))
                 if not pieces[-1]:
-                    raise EOFError("it hung up")
+                    raise EOFError("it closed the connection")
         except BaseException:
-            link.close()
+            connection.close()
             raise
         if idle is None:
-            link.close()
+            connection.close()
         else:
-            idle.put(link)
+            idle.put(connection)
         return b"".join(pieces)

@@ -1,4 +1,4 @@
-"""What a fleet goes through: its server fails and comes back, counts the requests, and is asked what it counted."""
+"""What happens to a contestant's server: it fails, comes back, and counts the requests; and what it counted."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..testing import FakeColony, FakeColonyError
-from .run import Plan, Tally, capacity
+from .agents import Schedule, Totals, capacity
 
 _SAMPLE = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one fleet."""
+class Counts:
+    """What became of one contestant's agents, and what its server saw."""
 
     client: str
     agents: int
@@ -40,56 +40,56 @@ class Outcome:
         return values
 
 
-class Trial:
-    """An outage at ``colony``, for ``n`` agents. What only the server can know is asked of it."""
+class Timeline:
+    """An outage at ``colony``, for ``n`` agents. The server counts the requests."""
 
-    def __init__(self, colony: FakeColony, n: int, plan: Plan) -> None:
-        self._colony, self._n, self._plan = colony, n, plan
+    def __init__(self, colony: FakeColony, n: int, schedule: Schedule) -> None:
+        self._colony, self._n, self._schedule = colony, n, schedule
         self._origin = self._down = self._recovered = 0.0
 
     def begin(self, start: float) -> None:
-        """Tokens are short-lived from now on. ``start`` is the plan's 0 on the monotonic clock."""
-        self._colony.expires_in(self._plan.life)
+        """Give out short-lived tokens from now on. ``start`` is the schedule's 0 on the monotonic clock."""
+        self._colony.expires_in(self._schedule.life)
         self._origin = self._colony.now() + start - time.monotonic()
 
     def go_down(self) -> None:
-        """The outage begins, and the server ends it by its own clock: a herd would be slow to let it be told.
+        """Begin the outage. The server ends it by its own clock: under load a command would reach it late.
 
-        It comes back with a capacity of N/4 requests a second, and can be knocked over.
+        It comes back with a capacity of N/4 requests a second, and more than that knocks it over.
         """
-        outage = self._plan.outage
+        outage = self._schedule.outage
         self._colony.schedule([(0.0, "status", {"status": 502, "html": True}), (outage, "healthy")])
         self._recovered = time.monotonic() + outage
         self._down = self._colony.now()
         self._colony.expires_in(86_400.0)
-        self._colony.capacity(capacity(self._n))  # what is answered 502 does not count
+        self._colony.capacity(capacity(self._n))  # requests answered 502 do not count
 
-    def outcome(self, client: str, tallies: Iterable[Tally]) -> Outcome:
-        """Count: the requests by the server, all else by those who looked after the agents."""
-        down, back = self._down, self._down + self._plan.outage
+    def counts(self, client: str, all_totals: Iterable[Totals]) -> Counts:
+        """Sum up what the server and the processes with agents counted."""
+        down, back = self._down, self._down + self._schedule.outage
         arrivals = sorted(r.at for r in self._colony.requests() if r.path.endswith("/auth/token"))
         after = [at for at in arrivals if at >= back]
-        told = list(tallies)
-        done = [at for tally in told for at in tally.back]
-        return Outcome(
+        parts = list(all_totals)
+        done = [at for totals in parts for at in totals.back]
+        return Counts(
             client=client,
             agents=self._n,
-            outage_s=round(self._plan.outage, 1),
+            outage_s=round(self._schedule.outage, 1),
             attempts_during_outage=sum(down <= at < back for at in arrivals),
             burst_per_100ms=burst(after, 0.1),
             requests_after=len(after),
             knocks=self._colony.stats().knocks,
-            agents_lost=sum(tally.lost for tally in told),
-            restarts=sum(tally.restarts for tally in told),
+            agents_lost=sum(totals.lost for totals in parts),
+            restarts=sum(totals.restarts for totals in parts),
             never_back=self._n - len(done),
             last_back_s=round(max(done, default=self._recovered) - self._recovered, 2),
-            errors=_summed(tally.errors for tally in told),
+            errors=_summed(totals.errors for totals in parts),
             arrivals=tuple(round(at - self._origin, 3) for at in arrivals),
         )
 
 
 class History:
-    """How many requests a server had counted at which time of the run, and how often it was knocked over."""
+    """How many requests a server had counted at each time of the run, and how often it was knocked over."""
 
     def __init__(self) -> None:
         self._at = [0.0]
@@ -97,13 +97,13 @@ class History:
         self.knocks = 0
 
     def note(self, at: float, total: int, knocks: int) -> None:
-        """Add what the server says."""
+        """Add a reading of the server's counts."""
         self._at.append(at)
         self._total.append(total)
         self.knocks = knocks
 
     def watch(self, colony: FakeColony, start: float) -> None:
-        """Ask ``colony`` for its counts until it is closed, in a thread: a busy server is slow to tell."""
+        """Read the counts of ``colony`` until it is closed, in a thread: a busy server answers late."""
 
         def sample() -> None:
             while True:
