@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ._shell.api import Response
+from ._http.api import Response
 from ._version import __version__
 from .agent import Agent
 from .config import (

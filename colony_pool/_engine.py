@@ -15,7 +15,6 @@ from ._core import events as ev
 from ._core.dispatcher import Dispatcher
 from ._core.failure import closed
 from ._core.flight import Permit
-from ._core.journal import Journal
 from ._core.outcome import DENIED, Outcome
 from ._core.shared_state import HandledElsewhere
 from ._driver.agent_state import AgentState
@@ -28,15 +27,16 @@ from ._driver.notifier import Notifier
 from ._driver.token_cache import TokenCache
 from ._driver.tokens import TokenSource
 from ._driver.unsaved import Unsaved
+from ._fork import notice_fork
+from ._http.api import Api
 from ._http.transport import Transport
+from ._log import EventLog, Lines
+from ._metrics.counters import Journal
+from ._metrics.snapshot import Observer
+from ._runtime.once import Once
 from ._runtime.protocol import Runtime
 from ._runtime.select import gevent_has_patched, make_runtime
 from ._shared.option import Shared
-from ._shell.api import Api
-from ._shell.fork import notice_fork
-from ._shell.log import EventLog, Lines
-from ._shell.observe import Observer
-from ._shell.once import Once
 from ._weakset import ThreadSafeWeakSet
 from .config import DeskConfig, RetryConfig
 

@@ -9,8 +9,8 @@ from ._driver.agent_state import AgentState
 from ._driver.credential import Credential
 from ._driver.replays import Replays
 from ._engine import EngineHolder
-from ._shell.api import RequestOptions, Response, prepare
-from ._shell.fork import notice_fork
+from ._fork import notice_fork
+from ._http.api import RequestOptions, Response, prepare
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # type checkers have it; nobody else reads the annotation

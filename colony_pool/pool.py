@@ -12,21 +12,21 @@ from ._check import LARGEST
 from ._core import events as ev
 from ._core.actions import Action
 from ._core.instant import Instant
-from ._core.journal import Journal
 from ._driver.agent_state import AgentState
 from ._driver.credential import Credential, Totp
 from ._driver.handles import Handles
 from ._driver.token_cache import TokenCache
 from ._engine import Engine, EngineHolder, EngineOptions, Outlasting
+from ._fork import notice_fork, renew_in_children
 from ._http.transport import Transport
 from ._http.url import check_base_url
+from ._log import EventLog, Lines
+from ._metrics.counters import Journal
+from ._metrics.snapshot import check_name
+from ._metrics.source import MetricsSource
 from ._runtime.protocol import Runtime
 from ._shared.option import Shared
 from ._shared.store import Store
-from ._shell.fork import notice_fork, renew_in_children
-from ._shell.log import EventLog, Lines
-from ._shell.metrics_source import MetricsSource
-from ._shell.observe import check_name
 from ._version import __version__
 from .agent import Agent, state_of
 from .config import (

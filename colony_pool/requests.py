@@ -9,8 +9,8 @@ import requests
 from requests.auth import AuthBase
 from requests.utils import rewind_body
 
+from ._http.api import token_refused
 from ._http.url import belongs
-from ._shell.api import token_refused
 from .agent import Agent, engines_behind, replays_of
 
 __all__ = ["ColonyAuth"]

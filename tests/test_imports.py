@@ -67,7 +67,7 @@ DOORS = {
     "httpx": {"_aio/attempt.py", "_aio/auth.py", "_aio/client.py", "_aio/pool.py", "httpx.py", "sdk/_async.py"},
     "requests": {"requests.py"},
     "cryptography": {"_shared/keys.py"},
-    "gevent": {"_runtime/gevent.py", "_runtime/outside.py", "_demo/agents.py", "cli.py"},
+    "gevent": {"_runtime/gevent.py", "_runtime/hub_thread.py", "_demo/agents.py", "cli.py"},
 }  # fmt: skip
 WORLD = {"time", "threading", "random", "logging", "socket", "os", "asyncio", "select", "subprocess"}
 

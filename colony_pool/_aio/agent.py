@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from .._core.failure import closed
 from .._core.flight import Waiter
 from .._driver.tokens import recheck_after, result_or_raise
-from .._shell.api import Call, Response, Sent, prepare
-from .._shell.fork import notice_fork
+from .._fork import notice_fork
+from .._http.api import Call, Response, Sent, prepare
 from ..agent import Agent, engines_behind, state_of
 from ..pool import ColonyPool
 from .loop_event import LoopEvent, WaitingTasks, off_loop
@@ -24,7 +24,7 @@ from .loop_event import LoopEvent, WaitingTasks, off_loop
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # type checkers have it; nobody else reads the annotation
 
-    from .._shell.api import RequestOptions
+    from .._http.api import RequestOptions
 
 __all__ = ["AsyncAgent"]
 

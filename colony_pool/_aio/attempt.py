@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from .._core.failure import closed
+from .._http.api import MAX_BODY, Call
 from .._http.failures import BUSY, BadReply, NetworkFailure, describe, sought
 from .._http.slots import SlotRequest
 from .._runtime.descriptors import close_handle
-from .._shell.api import MAX_BODY, Call
 from ..config import Timeout
 from ..pool import ColonyPool, engines_of
 from .loop_event import SlotEvent, WaitingTasks

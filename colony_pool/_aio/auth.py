@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import httpx
 
 from .._core.failure import closed
-from .._shell.api import token_refused
+from .._http.api import token_refused
 from ..agent import replays_of
 from .agent import AsyncAgent
 

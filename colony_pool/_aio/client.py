@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from .._http.api import Call, Sent, scrubbed
 from .._http.failures import BadReply, NetworkFailure, RawResponse
 from .._http.transport import checked
-from .._shell.api import Call, Sent, scrubbed
 from .._weakset import ThreadSafeWeakSet
 from ..pool import ColonyPool, engines_of
 from .agent import AsyncAgent

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .._core.failure import closed
 from .._driver.credential import Totp
 from .._driver.handles import Handles
-from .._shell.fork import notice_fork, renew_in_children
+from .._fork import notice_fork, renew_in_children
 from ..agent import Agent, pool_of, state_of
 from ..pool import ColonyPool, engines_of
 from ..status import PoolStatus

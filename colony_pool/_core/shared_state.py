@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+# How the store that processes share does: there is none, nobody knows yet, it works, it fails; and how it fails.
+STORES = ("none", "unknown", "working", "unavailable")
+STORE_FAILURES = ("slow", "failed")
+
 
 @dataclass(frozen=True, slots=True)
 class OpenState:

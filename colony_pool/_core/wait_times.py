@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator
 
 from .breaker import CircuitBreaker
-from .catalog import WAITS
 from .events import CLOSED
 from .rate_limit import RateLimit
+
+WAITS = ("probe", "hold", "flight")
 
 
 class WaitTimes:

@@ -16,8 +16,8 @@ from .._http.cancel import CancelToken
 from .._http.failures import BUSY, EXHAUSTED, BadReply, NetworkFailure
 from .._http.scrub import without_secrets
 from .._http.transport import Transport
+from .._log import AT_ONCE, Lines
 from .._runtime.protocol import Runtime
-from .._shell.log import AT_ONCE, Lines
 from ..errors import ColonyAPIError
 from .attempts import Attempts
 from .credential import CodeSpent, Credential

@@ -24,9 +24,9 @@ from .._core.dispatcher import Dispatcher
 from .._core.flight import Permit, Waiter
 from .._core.instant import Instant
 from .._core.outcome import LOCAL, Outcome
+from .._log import Lines
 from .._runtime.protocol import Event, Runtime
 from .._runtime.turn import Turn
-from .._shell.log import Lines
 from .attempts import Attempts
 from .executor import BoundedExecutor
 from .inbox import Inbox, Step

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from .._log import AT_ONCE, Lines
 from .._runtime.protocol import Runtime
-from .._shell.log import AT_ONCE, Lines
 
 
 class BoundedExecutor:

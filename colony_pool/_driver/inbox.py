@@ -17,8 +17,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .._core.instant import Instant
+from .._log import Lines
 from .._runtime.protocol import Runtime
-from .._shell.log import Lines
 
 Step = Callable[[Instant], list[Any]]
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from .._core import actions as act
 from .._core.events import Event
+from .._log import Lines
 from .._runtime.protocol import Runtime
-from .._shell.log import Lines
 
 
 class Breaker(Protocol):

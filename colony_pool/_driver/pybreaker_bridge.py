@@ -24,8 +24,8 @@ except RuntimeError:  # it imports redis, if there is one, and redis cannot be i
 
 from .._core import actions as act
 from .._core.events import CLOSED, HALF_OPEN, OPEN
-from .._shell.fork import notice_fork
-from .._shell.log import log_raised
+from .._fork import notice_fork
+from .._log import log_raised
 from .delivery import DeliveryQueue
 
 # The dispatcher's monotonic clock decides when to probe; inf overflows pybreaker's arithmetic.

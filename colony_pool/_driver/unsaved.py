@@ -17,7 +17,7 @@ import threading
 import time
 
 from .._core.token import Token
-from .._shell.fork import notice_fork
+from .._fork import notice_fork
 from .._weakset import ThreadSafeWeakSet
 from .agent_state import AgentState
 from .token_cache import TokenCache

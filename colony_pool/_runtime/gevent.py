@@ -23,9 +23,9 @@ import gevent.hub
 import gevent.monkey
 from gevent._hub_local import get_hub_if_exists
 
-from .outside import Outside
+from .hub_thread import Outside
+from .thread_pool import Workers, whole_thread
 from .turn import Turn
-from .workers import Workers, whole_thread
 
 T = TypeVar("T")
 # A wait without a timer would let a hub with nothing else to do end in LoopExit, whatever native threads do.

@@ -14,8 +14,8 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
 
+from .thread_pool import LINGER, Job, Workers
 from .turn import Turn
-from .workers import LINGER, Job, Workers
 
 T = TypeVar("T")
 

@@ -20,9 +20,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from .._core.catalog import STORE_FAILURES, STORES
+from .._core.shared_state import STORE_FAILURES, STORES
+from .._log import AT_ONCE, Lines
 from .._runtime.protocol import Runtime
-from .._shell.log import AT_ONCE, Lines
 
 PATIENCE = 0.2  # seconds
 _SHARE = 0.5  # of what is left of it, for one question; the pace of a window may add as much again

@@ -23,8 +23,8 @@ from .._core.instant import Instant
 from .._core.life import claims_expiry
 from .._core.outcome import DENIED, OK, Outcome, is_token
 from .._core.shared_state import HandledElsewhere, SharedDenial, SharedState
+from .._log import AT_ONCE, Lines
 from .._runtime.protocol import Runtime
-from .._shell.log import AT_ONCE, Lines
 from .bounded import BoundedStore, Bounds
 from .calls import Call
 from .health import Health, Patience

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from .._core.dispatcher import Dispatcher
 from .._driver.token_cache import enabled
+from .._log import Lines
 from .._runtime.protocol import Runtime
-from .._shell.log import Lines
 from .choose import open_store
 from .keys import check_sealing
 from .link import Link

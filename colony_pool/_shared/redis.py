@@ -38,9 +38,9 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from .._fork import notice_fork, renew_in_children
 from .._runtime.select import gevent_has_patched
-from .._runtime.workers import at_the_end
-from .._shell.fork import notice_fork, renew_in_children
+from .._runtime.thread_pool import at_the_end
 from . import lua
 from .store import KeyState, OpenState, SharedDenial, SharedState, Store, StoreReport, StoreUnavailable
 

@@ -31,7 +31,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
 
-from .._shell.fork import drop_before_forks, notice_fork
+from .._fork import drop_before_forks, notice_fork
 from .boot import BootClock
 from .lock import SharedLock
 from .place import BUSY, host_file, identity, opening, put_aside

@@ -12,7 +12,7 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-from .._core.catalog import COUNTER, GAUGE, METRICS, PREFIX, Metric
+from .._metrics.catalog import COUNTER, GAUGE, METRICS, PREFIX, Metric
 from ._pools import Exporter, Row
 
 log = logging.getLogger("colony_pool")

@@ -36,11 +36,11 @@ from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram, values
 
-from .._core.catalog import COUNTER, GAUGE, MAX, METRICS, MIN, PREFIX
 from .._core.events import Event, HoldCleared, HoldStarted, StateChanged
-from .._core.journal import Series
-from .._shell.fork import drop_before_forks, notice_fork
-from .._shell.log import AT_ONCE, Lines
+from .._fork import drop_before_forks, notice_fork
+from .._log import AT_ONCE, Lines
+from .._metrics.catalog import COUNTER, GAUGE, MAX, METRICS, MIN, PREFIX
+from .._metrics.counters import Series
 from ._pools import Exporter, Row, Source
 
 _TICK = 1.0  # seconds

@@ -7,12 +7,12 @@ from _thread import RLock  # gevent's own is not for threads, and nobody who has
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .._core.catalog import MAX, METRICS, MIN
 from .._core.events import Event
-from .._core.journal import Journal, Series
-from .._shell.fork import notice_fork, renew_in_children
-from .._shell.log import Lines
-from .._shell.observe import Observation
+from .._fork import notice_fork, renew_in_children
+from .._log import Lines
+from .._metrics.catalog import MAX, METRICS, MIN
+from .._metrics.counters import Journal, Series
+from .._metrics.snapshot import Observation
 
 _MAX_NAMES = 64
 _OTHER = "_other"  # a name made of something without bound must not fill a Prometheus

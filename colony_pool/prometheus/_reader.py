@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from .._core.catalog import PREFIX
+from .._metrics.catalog import PREFIX
 
 
 @dataclass(slots=True)

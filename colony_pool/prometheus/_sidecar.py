@@ -20,7 +20,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from .._core.catalog import MAX, METRICS, MIN, PREFIX
+from .._metrics.catalog import MAX, METRICS, MIN, PREFIX
 
 log = logging.getLogger("colony_pool")
 

@@ -7,7 +7,7 @@ import math
 
 import colony_sdk
 
-from .._shell.api import token_refused
+from .._http.api import token_refused
 from ..errors import ColonyAPIError, ColonyRateLimitError, PoolClosedError
 from ._compat import sdk
 

@@ -22,13 +22,12 @@ if TYPE_CHECKING:
     from colony_pool._cli.host_status import HostStatus
     from colony_pool._cli.pool_sample import Sample, summarize
     from colony_pool._cli.render import Report, Section, advice, render, span
-    from colony_pool._core import actions, coordinator, events, headers, journal
+    from colony_pool._core import actions, coordinator, events, headers
     from colony_pool._core.account import Account
     from colony_pool._core.admission import Admission
     from colony_pool._core.answer import media_type
     from colony_pool._core.backoff import http_date, jittered
     from colony_pool._core.breaker import CircuitBreaker
-    from colony_pool._core.catalog import BY_NAME, COUNTER, GAUGE, HISTOGRAM, METRICS, PREFIX, Metric
     from colony_pool._core.coordinator import Coordinator
     from colony_pool._core.denials import DenialCache, next_window
     from colony_pool._core.dispatcher import Dispatcher
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
     from colony_pool._core.headers import read as read_headers
     from colony_pool._core.in_flight import InFlight
     from colony_pool._core.instant import Instant
-    from colony_pool._core.journal import Histogram, Journal, Series
     from colony_pool._core.life import MAX_LIFE, claims_expiry, seconds_left
     from colony_pool._core.limiter import ConcurrencyLimiter, _baseline, _LossStats
     from colony_pool._core.luck import Luck
@@ -101,15 +99,21 @@ if TYPE_CHECKING:
     from colony_pool._driver.tokens import TokenSource
     from colony_pool._driver.wakeup import WakeupTimer
     from colony_pool._engine import Engine
+    from colony_pool._http.api import prepare
     from colony_pool._http.cancel import CancelToken
     from colony_pool._http.connection import Connection
     from colony_pool._http.failures import BadReply, NetworkFailure, RawResponse
     from colony_pool._http.transport import Transport
+    from colony_pool._log import AT_ONCE, EventLog
+    from colony_pool._metrics import counters as journal
+    from colony_pool._metrics.catalog import BY_NAME, COUNTER, GAUGE, HISTOGRAM, METRICS, PREFIX, Metric
+    from colony_pool._metrics.counters import Histogram, Journal, Series
+    from colony_pool._metrics.snapshot import Observation
     from colony_pool._runtime import threads
     from colony_pool._runtime.gevent import GeventRuntime
     from colony_pool._runtime.protocol import Runtime
+    from colony_pool._runtime.thread_pool import Job, Workers
     from colony_pool._runtime.threads import ThreadRuntime
-    from colony_pool._runtime.workers import Job, Workers
     from colony_pool._shared import health, lock, place, redis, sqlite
     from colony_pool._shared.boot import BootClock
     from colony_pool._shared.bounded import BoundedStore, Bounds
@@ -125,9 +129,6 @@ if TYPE_CHECKING:
     from colony_pool._shared.redis import RedisStore
     from colony_pool._shared.sqlite import SCHEMA, HostStore
     from colony_pool._shared.store import KeyState, Store, StoreReport, StoreUnavailable
-    from colony_pool._shell.api import prepare
-    from colony_pool._shell.log import AT_ONCE, EventLog
-    from colony_pool._shell.observe import Observation
     from colony_pool._weakset import ThreadSafeWeakSet
     from colony_pool.agent import state_of
     from colony_pool.pool import metrics_of

@@ -15,9 +15,9 @@ import logging
 import os
 from typing import Protocol
 
-from .._weakset import ThreadSafeWeakSet
-from .log import log_raised
-from .once import Once
+from ._log import log_raised
+from ._runtime.once import Once
+from ._weakset import ThreadSafeWeakSet
 
 log = logging.getLogger("colony_pool")
 

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
-from . import events as ev
+from .._core import events as ev
 from .catalog import COUNTER, HISTOGRAM, METRICS
 
 Series = dict[tuple[str, ...], float]

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import islice
 
-from .._runtime.select import pause
+from .select import pause
 
 _STEP = 0.001  # seconds
 

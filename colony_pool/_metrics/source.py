@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from .._core.journal import Journal
+from .._log import Lines
 from .._runtime.protocol import Runtime
-from .log import Lines
-from .observe import Observation, Observer
+from .counters import Journal
+from .snapshot import Observation, Observer
 
 
 class _Engine(Protocol):

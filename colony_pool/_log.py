@@ -13,8 +13,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from .._core import events as ev
-from .._core.answer import CHECK_BASE_URL
+from ._core import events as ev
+from ._core.answer import CHECK_BASE_URL
 
 log = logging.getLogger("colony_pool")
 

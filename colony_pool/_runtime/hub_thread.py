@@ -14,7 +14,7 @@ import gevent.event
 import gevent.hub
 from gevent._hub_local import get_hub_if_exists
 
-from .workers import LINGER
+from .thread_pool import LINGER
 
 _CLOSING = 0.01
 

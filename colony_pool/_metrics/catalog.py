@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from .events import CLOSED, HALF_OPEN, OPEN, STATES
-from .outcome import DOWN, KINDS, NETWORK
+from .._core.events import CLOSED, HALF_OPEN, OPEN, STATES
+from .._core.outcome import DOWN, KINDS, NETWORK
+from .._core.shared_state import STORE_FAILURES, STORES
+from .._core.wait_times import WAITS
 
 PREFIX = "colony_pool_"
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
@@ -35,13 +37,10 @@ TRANSITIONS = (
 CALLS = ("ok", "ok_retried", "error", "error_retried", "fast_fail", "cancelled")
 PROBES = ("success", "failure", "cancelled", "lost")
 PARKED = ("resumed", "failed", "cancelled")
-WAITS = ("probe", "hold", "flight")
 SOURCES = ("flight", "coalesced", "disk", "margin", "refused")
 TRIGGERS = ("miss", "soft", "forced")
 RETRIES_DENIED = ("budget", "deadline", "outcome")
 HOLDS = ("throttled", "exhausted", "shared")
-STORES = ("none", "unknown", "working", "unavailable")
-STORE_FAILURES = ("slow", "failed")
 FRESHNESS = ("fresh", "soft", "margin", "expired")
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _WAIT = (0.005, 0.05, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 122.0, 300.0, 900.0, 3600.0)

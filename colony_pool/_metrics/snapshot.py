@@ -12,12 +12,13 @@ from typing import Protocol
 
 from .._core.account import Account
 from .._core.answer import CHECK_BASE_URL
-from .._core.catalog import STORES, WAITS
 from .._core.dispatcher import Dispatcher
 from .._core.events import CLOSED, STATES
 from .._core.instant import Instant
-from .._core.journal import Journal, Series
+from .._core.shared_state import STORES
+from .._core.wait_times import WAITS
 from ..status import BreakerStatus, PoolStatus, TokensStatus
+from .counters import Journal, Series
 
 _NAME_CHARS = 64
 

@@ -16,12 +16,12 @@ from .._core.backoff import jittered
 from .._core.failure import CODES_OF_2FA, Failure, closed, from_status, from_stranger, unreadable
 from .._core.headers import read
 from .._core.outcome import error_text
-from .._http.failures import BUSY, FORKED, BadReply, NetworkFailure, RawResponse, forked
-from .._http.scrub import without_secrets
-from .._http.transport import Transport
 from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
 from ..errors import ColonyAPIError, ColonyAuthError, ColonyNetworkError, ColonyNotFoundError, ColonyServerError
+from .failures import BUSY, FORKED, BadReply, NetworkFailure, RawResponse, forked
+from .scrub import without_secrets
+from .transport import Transport
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _REPEATABLE = ("GET", "HEAD")
