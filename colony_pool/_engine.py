@@ -36,7 +36,7 @@ from ._metrics.snapshot import Observer
 from ._runtime.once import Once
 from ._runtime.protocol import Runtime
 from ._runtime.select import gevent_has_patched, make_runtime
-from ._shared.option import Shared
+from ._store.option import StoreOption
 from ._weakset import ThreadSafeWeakSet
 from .config import DeskConfig, RetryConfig
 
@@ -52,7 +52,7 @@ class EngineOptions:
     config: DeskConfig
     api_retry: RetryConfig
     runtime: str | Runtime
-    shared: Shared
+    shared: StoreOption
     transport: Transport | None  # of the user's own
     on_disk: bool  # tokens are kept in the cache on disk
     transport_options: dict[str, Any] = field(default_factory=dict)

@@ -25,8 +25,8 @@ from ._metrics.counters import Journal
 from ._metrics.snapshot import check_name
 from ._metrics.source import MetricsSource
 from ._runtime.protocol import Runtime
-from ._shared.option import Shared
-from ._shared.store import Store
+from ._store.option import StoreOption
+from ._store.protocol import Store
 from ._version import __version__
 from .agent import Agent, state_of
 from .config import (
@@ -133,7 +133,7 @@ class ColonyPool:
             max_wait = auth_token_retry.patience
         elif max_wait == math.inf:
             max_wait = float(LARGEST)
-        store = Shared(shared, share_tokens=share_tokens, base_url=self.base_url)
+        store = StoreOption(shared, share_tokens=share_tokens, base_url=self.base_url)
         config = DeskConfig(
             retry=auth_token_retry, breaker=breaker, budget=_budget(retry_budget, auth_token_retry), window=window,
             token=tokens, denial=denial, timeout=timeout, max_wait=max_wait, probe_timeout=probe_timeout,

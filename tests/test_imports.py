@@ -62,11 +62,11 @@ DOORS = {
         "prometheus/__init__.py", "prometheus/_collector.py", "prometheus/_mirror.py", "prometheus/_reader.py",
         "prometheus/_server.py", "prometheus/_sidecar.py",
     },
-    "redis": {"_shared/redis.py"},
+    "redis": {"_store/redis.py"},
     "colony_sdk": {"sdk/_async.py", "sdk/_client.py", "sdk/_compat.py", "sdk/_errors.py"},
     "httpx": {"_aio/attempt.py", "_aio/auth.py", "_aio/client.py", "_aio/pool.py", "httpx.py", "sdk/_async.py"},
     "requests": {"requests.py"},
-    "cryptography": {"_shared/keys.py"},
+    "cryptography": {"_store/sealing.py"},
     "gevent": {"_runtime/gevent.py", "_runtime/hub_thread.py", "_demo/agents.py", "cli.py"},
 }  # fmt: skip
 WORLD = {"time", "threading", "random", "logging", "socket", "os", "asyncio", "select", "subprocess"}

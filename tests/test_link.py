@@ -14,17 +14,17 @@ from colony_pool import ColonyPool
 from colony_pool.testing import FakeColony, SimRuntime
 from tests.fleet.store import FaultyStore
 from tests.support.private import (
-    Calls,
     GeventRuntime,
-    Health,
     HostStore,
-    Lane,
+    LatencyBudget,
     MemoryStore,
-    Patience,
     Runtime,
     SharedState,
     Store,
+    StoreConnection,
+    StoreHealth,
     StoreUnavailable,
+    StoreWorker,
     ThreadRuntime,
     key_name,
     place,
@@ -50,7 +50,7 @@ def test_calls_are_made_one_after_the_other_in_a_native_thread_and_answered(runt
         seen.append(threading.get_ident())
         return len(seen)
 
-    calls = Calls(MemoryStore(), runtime, Health("p", runtime, Patience(runtime, lambda: NEVER)))
+    calls = StoreWorker(MemoryStore(), runtime, StoreHealth("p", runtime, LatencyBudget(runtime, lambda: NEVER)))
     begun = [calls.begin(verb) for _ in range(20)]
     for call in begun:
         assert call.done.wait(60.0)
@@ -61,8 +61,8 @@ def test_calls_are_made_one_after_the_other_in_a_native_thread_and_answered(runt
 def test_a_call_that_is_not_answered_in_time_is_given_up_and_one_behind_it_is_never_made(runtime: Runtime) -> None:
     go_on = threading.Event()
     made: list[int] = []
-    health = Health("p", runtime, Patience(runtime, lambda: NEVER))
-    calls = Calls(MemoryStore(), runtime, health)
+    health = StoreHealth("p", runtime, LatencyBudget(runtime, lambda: NEVER))
+    calls = StoreWorker(MemoryStore(), runtime, health)
     stuck = calls.begin(lambda store: go_on.wait(60.0))
     behind = calls.begin(lambda store: made.append(1))
     with pytest.raises(StoreUnavailable):
@@ -84,8 +84,8 @@ def on_time(sim: SimRuntime, store: FaultyStore, pauses: list[float], *, idle: b
 
     With ``idle`` there was a moment before each at which nobody waited.
     """
-    health = Health("p", sim, Patience(sim, lambda: sim.monotonic() if idle else NEVER))
-    calls = Calls(store, sim, health)
+    health = StoreHealth("p", sim, LatencyBudget(sim, lambda: sim.monotonic() if idle else NEVER))
+    calls = StoreWorker(store, sim, health)
     told = []
 
     def run() -> None:
@@ -135,8 +135,8 @@ def flapping(*, idle: bool) -> list[float]:
         sim.call_later(2.0, lambda: stand_still(0.001 if seconds > 0.001 else 5.0))
 
     sim.call_later(0.0, lambda: stand_still(5.0))
-    health = Health("p", sim, Patience(sim, lambda: sim.monotonic() if idle else NEVER))
-    calls = Calls(store, sim, health)
+    health = StoreHealth("p", sim, LatencyBudget(sim, lambda: sim.monotonic() if idle else NEVER))
+    calls = StoreWorker(store, sim, health)
     lost: list[float] = []
 
     def run() -> None:
@@ -166,7 +166,7 @@ def test_whoever_comes_later_has_lost_nothing_yet() -> None:
 def test_when_a_store_fails_all_who_wait_for_it_are_told_at_once() -> None:
     sim = SimRuntime()
     store = FaultyStore(sim.monotonic, sim.sleep, latency=5.0)
-    calls = Calls(store, sim, Health("p", sim, Patience(sim, lambda: NEVER)))
+    calls = StoreWorker(store, sim, StoreHealth("p", sim, LatencyBudget(sim, lambda: NEVER)))
     ended = []
 
     def run() -> None:
@@ -205,8 +205,8 @@ def test_a_store_that_is_far_away_is_back_after_it_has_failed() -> None:
     store = FaultyStore(sim.monotonic, sim.sleep, latency=0.06)
     store.failing = {"look", "join"}
     sim.call_later(1.5, store.failing.clear)
-    health = Health("p", sim, Patience(sim, lambda: NEVER))
-    lane, states = Lane(store, "me", sim, health, claims=True), []
+    health = StoreHealth("p", sim, LatencyBudget(sim, lambda: NEVER))
+    lane, states = StoreConnection(store, "me", sim, health, claims=True), []
 
     def run() -> None:
         for _ in range(8):
@@ -225,7 +225,7 @@ def test_g26_a_store_that_is_too_slow_is_closed_with_the_link_all_the_same() -> 
     sim, closed = SimRuntime(), []
     store = FaultyStore(sim.monotonic, sim.sleep, latency=0.15)
     store.close = lambda: closed.append(sim.monotonic())  # type: ignore[method-assign]
-    lane = Lane(store, "me", sim, Health("p", sim, Patience(sim, lambda: NEVER)), claims=True)
+    lane = StoreConnection(store, "me", sim, StoreHealth("p", sim, LatencyBudget(sim, lambda: NEVER)), claims=True)
 
     def run() -> None:
         with pytest.raises(StoreUnavailable):

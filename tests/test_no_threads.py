@@ -13,13 +13,13 @@ from tests.support.private import (
     SLOW,
     UNAVAILABLE,
     WORKING,
-    Calls,
     DeliveryQueue,
-    Health,
+    LatencyBudget,
     MemoryStore,
-    Patience,
     Store,
+    StoreHealth,
     StoreUnavailable,
+    StoreWorker,
 )
 
 # From 3.12 on no thread is granted once the main one has ended.
@@ -74,8 +74,8 @@ def test_g2_letters_that_no_thread_opens_are_bounded_and_counted() -> None:
 
 def test_a_store_that_no_thread_can_ask_counts_as_slow_until_one_can() -> None:
     runtime, made = StillRuntime(), list[str]()
-    health = Health("p", runtime, Patience(runtime, lambda: math.inf))
-    calls = Calls(MemoryStore(), runtime, health)
+    health = StoreHealth("p", runtime, LatencyBudget(runtime, lambda: math.inf))
+    calls = StoreWorker(MemoryStore(), runtime, health)
 
     def verb(store: Store) -> str:
         made.append("asked")

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from .._http.transport import Transport
 from .._runtime.protocol import Runtime
-from .._shared.store import Store
+from .._store.protocol import Store
 from ..config import (
     BreakerConfig,
     DenialConfig,

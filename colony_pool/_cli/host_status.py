@@ -8,7 +8,7 @@ from typing import Any
 
 from .._core.answer import CHECK_BASE_URL
 from .._driver.token_cache import lives
-from .._shared.store import Store
+from .._store.protocol import Store
 from .render import Report, Section, counted, span
 from .store_option import describe_store, shell_names, with_user
 

@@ -61,7 +61,7 @@ class PoolSample:
 
     @property
     def waiters(self) -> int:
-        """Calls that wait, for whatever."""
+        """StoreWorker that wait, for whatever."""
         return sum(self.waiting.values())
 
     def as_section(self) -> Section:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .._shared.store import StoreUnavailable
+from .._store.protocol import StoreUnavailable
 from .exit_codes import MISUSED, UNAVAILABLE, Failed
 from .host_status import HostStatus, read_host_status
 from .render import render, span

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from .._shared.store import Store, StoreUnavailable
+from .._store.protocol import Store, StoreUnavailable
 from .exit_codes import MISUSED, UNAVAILABLE, Failed
 from .host_status import read_host_status
 from .render import Report, render

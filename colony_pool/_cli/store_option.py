@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from .._http.url import check_base_url
-from .._shared.bounded import BoundedStore, Bounds
-from .._shared.choose import open_store
-from .._shared.redis import ALLOWED, SCHEMES, problem_with, shown
-from .._shared.store import Store
+from .._store.bounded import BoundedStore, Bounds
+from .._store.factory import open_store
+from .._store.protocol import Store
+from .._store.redis import ALLOWED, SCHEMES, problem_with, shown
 from ..config import DEFAULT_BASE_URL
 from .exit_codes import MISUSED, Failed
 

@@ -114,21 +114,23 @@ if TYPE_CHECKING:
     from colony_pool._runtime.protocol import Runtime
     from colony_pool._runtime.thread_pool import Job, Workers
     from colony_pool._runtime.threads import ThreadRuntime
-    from colony_pool._shared import health, lock, place, redis, sqlite
-    from colony_pool._shared.boot import BootClock
-    from colony_pool._shared.bounded import BoundedStore, Bounds
-    from colony_pool._shared.calls import Calls
-    from colony_pool._shared.choose import open_store
-    from colony_pool._shared.health import SLOW, UNAVAILABLE, WORKING, Health, Patience
-    from colony_pool._shared.keys import Sealer, key_name
-    from colony_pool._shared.lane import VERBS, Lane
-    from colony_pool._shared.memory import MemoryStore
-    from colony_pool._shared.place import host_file, state_directory
-    from colony_pool._shared.record import Door as SharedDoor
-    from colony_pool._shared.record import Key
-    from colony_pool._shared.redis import RedisStore
-    from colony_pool._shared.sqlite import SCHEMA, HostStore
-    from colony_pool._shared.store import KeyState, Store, StoreReport, StoreUnavailable
+    from colony_pool._store import contended_lock as lock
+    from colony_pool._store import health, redis, sqlite
+    from colony_pool._store import host_file as place
+    from colony_pool._store.boot_clock import BootClock
+    from colony_pool._store.bounded import BoundedStore, Bounds
+    from colony_pool._store.connection import VERBS, StoreConnection
+    from colony_pool._store.factory import open_store
+    from colony_pool._store.health import SLOW, UNAVAILABLE, WORKING, LatencyBudget, StoreHealth
+    from colony_pool._store.host_file import host_file, state_directory
+    from colony_pool._store.memory import MemoryStore
+    from colony_pool._store.protocol import KeyState, Store, StoreReport, StoreUnavailable
+    from colony_pool._store.record import EndpointRecord as SharedDoor
+    from colony_pool._store.record import Key
+    from colony_pool._store.redis import RedisStore
+    from colony_pool._store.sealing import Sealer, key_name
+    from colony_pool._store.sqlite import SCHEMA, HostStore
+    from colony_pool._store.worker import StoreWorker
     from colony_pool._weakset import ThreadSafeWeakSet
     from colony_pool.agent import state_of
     from colony_pool.pool import metrics_of

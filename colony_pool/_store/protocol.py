@@ -81,7 +81,7 @@ class Store(Protocol):
 
     While it fails its ``fallback`` is asked, if it has one: fewer share that, but nobody is alone.
 
-    ``owner`` names a process (and is another one after a fork). Keys are given as the keyed hash of an API key
+    ``owner`` names a process (and is another one after a fork). KeyTable are given as the keyed hash of an API key
     (``keys.key_name``), and tokens sealed (``keys.Sealer``): to a store they are mere text.
     """
 

@@ -32,7 +32,7 @@ _, UNKNOWN, WORKING, UNAVAILABLE = STORES
 SLOW, FAILED = STORE_FAILURES
 
 
-class Patience:
+class LatencyBudget:
     """What a call may still lose to stores that do not answer: to all that this process has, together.
 
     ``idle_at`` says when nobody waited in this process last: whoever waits since then has lost nothing yet.
@@ -45,11 +45,11 @@ class Patience:
         self._lost_at = float("-inf")
 
     @property
-    def share(self) -> float:
+    def remaining(self) -> float:
         """Seconds that a question in somebody's way may take now."""
         return _SHARE * max(0.0, PATIENCE - self._lost_by_now())
 
-    def lose(self, seconds: float) -> None:
+    def spend(self, seconds: float) -> None:
         """Somebody has waited in vain for so long."""
         self._lost, self._lost_at = self._lost_by_now() + seconds, self._runtime.monotonic()
 
@@ -57,7 +57,7 @@ class Patience:
         return self._lost if self._idle_at() <= self._lost_at else 0.0
 
 
-class Health:
+class StoreHealth:
     """Whether one store works: one line in the log when it breaks, one when it is back.
 
     Arguments:
@@ -71,7 +71,7 @@ class Health:
         self,
         pool: str,
         runtime: Runtime,
-        patience: Patience,
+        patience: LatencyBudget,
         *,
         what: str = "the shared store",
         meanwhile: str = "this process decides alone",
@@ -96,7 +96,7 @@ class Health:
     @property
     def patience(self) -> float:
         """Seconds that a question in somebody's way may take now."""
-        return self._patience.share
+        return self._patience.remaining
 
     @property
     def patience_aside(self) -> float:
@@ -118,7 +118,7 @@ class Health:
         """It has not; ``words`` say why, and somebody has waited in vain for ``lost`` seconds."""
         now = self._runtime.monotonic()
         if lost > 0.0:
-            self._patience.lose(lost)
+            self._patience.spend(lost)
         if self.resting:  # several waited for the same
             return
         self.failures[kind] += 1

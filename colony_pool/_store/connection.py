@@ -7,9 +7,9 @@ from typing import Any
 
 from .._core import actions as act
 from .._runtime.protocol import Runtime
-from .calls import Call, Calls
-from .health import Health
-from .store import Store
+from .health import StoreHealth
+from .protocol import Store
+from .worker import StoreOp, StoreWorker
 
 _LEADER = "lead"  # the name of what one process at a time has that goes on while everything fails; no key's
 
@@ -30,7 +30,7 @@ VERBS: dict[type, Callable[[Store, str, Any, float], Any]] = {
 }
 
 
-class Lane:
+class StoreConnection:
     """A store and the way to it.
 
     Arguments:
@@ -38,17 +38,17 @@ class Lane:
         claims: keys are claimed here before they are exchanged: the others can find what comes of it.
     """
 
-    def __init__(self, store: Store, owner: str, runtime: Runtime, health: Health, *, claims: bool) -> None:
+    def __init__(self, store: Store, owner: str, runtime: Runtime, health: StoreHealth, *, claims: bool) -> None:
         self.owner = owner
         self.health = health
         self._monotonic = runtime.monotonic
         # A member for no time at all: it changes nothing that counts, and has to be written.
-        self.calls = Calls(store, runtime, health, proof=lambda store: store.join(f"{owner}/proof", 0.0))
+        self.calls = StoreWorker(store, runtime, health, ping=lambda store: store.join(f"{owner}/ping", 0.0))
         self.claims = claims
         self.seals = store.carries_tokens
         self.fence: int | None = None  # of the lease that it gave last
 
-    def begin(self, action: act.ForStore) -> Call[Any]:
+    def begin(self, action: act.ForStore) -> StoreOp[Any]:
         """Have the store do what ``action`` wants of it; never waits."""
         # Whoever probes or leads waits for leave to; nobody waits for the rest.
         begin = (

@@ -42,7 +42,7 @@ from .._fork import notice_fork, renew_in_children
 from .._runtime.select import gevent_has_patched
 from .._runtime.thread_pool import at_the_end
 from . import lua
-from .store import KeyState, OpenState, SharedDenial, SharedState, Store, StoreReport, StoreUnavailable
+from .protocol import KeyState, OpenState, SharedDenial, SharedState, Store, StoreReport, StoreUnavailable
 
 SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
 ALLOWED = "redis://, rediss:// or valkey://"

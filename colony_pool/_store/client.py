@@ -26,11 +26,11 @@ from .._core.shared_state import HandledElsewhere, SharedDenial, SharedState
 from .._log import AT_ONCE, Lines
 from .._runtime.protocol import Runtime
 from .bounded import BoundedStore, Bounds
-from .calls import Call
-from .health import Health, Patience
-from .keys import Sealer, key_name
-from .lane import Lane
-from .store import KeyState, Store, StoreUnavailable
+from .connection import StoreConnection
+from .health import LatencyBudget, StoreHealth
+from .protocol import KeyState, Store, StoreUnavailable
+from .sealing import Sealer, key_name
+from .worker import StoreOp
 
 _CLAIM = 10.0  # seconds that others wait for an exchange of ours
 _ALIKE = 1.0  # tokens that end this close are one
@@ -39,7 +39,7 @@ Step = Callable[[Instant], list[act.Action]]
 Reply = Callable[[Step], object]
 
 
-class Link:
+class StoreClient:
     """One process at its store, and at the store's fallback while that fails.
 
     Arguments:
@@ -60,15 +60,15 @@ class Link:
         lines: Lines = AT_ONCE,
     ) -> None:  # fmt: skip
         self.owner = _owner()
-        self._lanes = _lanes(
+        self._connections = _connections(
             store, self.owner, desk, runtime, name, lines, claims=claims, on_host=on_disk is not None
         )
-        self._heard = self._lanes[0]  # the one whose answer was the last
-        self.health = self._lanes[0].health
+        self._heard = self._connections[0]  # the one whose answer was the last
+        self.health = self._connections[0].health
         self.claims = claims
         self._desk = desk
         self._runtime = runtime
-        self._claims: dict[Permit, Lane] = {}  # of attempts that are out: the store that allowed each
+        self._claims: dict[Permit, StoreConnection] = {}  # of attempts that are out: the store that allowed each
         self._base_url = base_url
         self._on_disk = on_disk
         self._owns_store = owns_store
@@ -77,29 +77,33 @@ class Link:
 
     def submit(self, action: act.ForStore, reply: Reply) -> None:
         """Have the store do ``action``, and put what it answers to ``reply``; never waits."""
-        lanes = self._lanes
+        connections = self._connections
         if isinstance(action, act.ReportProbe):  # a fence means nothing to another store than the one that gave it
-            lanes = [lane for lane in lanes if lane.fence == action.fence] or lanes[:1]
-        call = lanes[0].begin(action)
+            connections = [
+                connection for connection in connections if connection.fence == action.fence
+            ] or connections[:1]
+        call = connections[0].begin(action)
         with suppress(RuntimeError):  # no thread: the desk has a deadline of its own
-            self._runtime.spawn(self._bring_back, action, reply, lanes, call, home=self._runtime.home())
+            self._runtime.spawn(self._bring_back, action, reply, connections, call, home=self._runtime.home())
 
-    def _bring_back(self, action: act.ForStore, reply: Reply, lanes: list[Lane], first: Call[Any]) -> None:
+    def _bring_back(
+        self, action: act.ForStore, reply: Reply, connections: list[StoreConnection], first: StoreOp[Any]
+    ) -> None:
         desk = self._desk
-        for lane in lanes:
-            call = first if lane is lanes[0] else lane.begin(action)
+        for connection in connections:
+            call = first if connection is connections[0] else connection.begin(action)
             with suppress(StoreUnavailable):
-                self._answer(action, reply, lane, lane.calls.wait(call))
+                self._answer(action, reply, connection, connection.calls.wait(call))
                 return
         reply(lambda at: desk.unavailable(action, at))
         if isinstance(action, act.RequestProbeLease) and first.ended.wait(action.seconds) and first.answer:
-            self._answer_to(action, reply, lanes[0], *first.answer[0], late=True)
+            self._answer_to(action, reply, connections[0], *first.answer[0], late=True)
 
-    def _answer(self, action: act.ForStore, reply: Reply, lane: Lane, answer: Any) -> None:
+    def _answer(self, action: act.ForStore, reply: Reply, connection: StoreConnection, answer: Any) -> None:
         desk = self._desk
-        self._listen_to(lane, reply)
+        self._listen_to(connection, reply)
         if isinstance(action, act.RequestProbeLease):
-            self._answer_to(action, reply, lane, *answer)
+            self._answer_to(action, reply, connection, *answer)
         elif isinstance(action, act.RequestLeadership):
             state: KeyState = answer
             busy = state.busy_for > 0.0
@@ -109,21 +113,21 @@ class Link:
             reply(lambda at: desk.learn(view, action.asked, at))
 
     def _answer_to(
-        self, ask: act.RequestProbeLease, reply: Reply, lane: Lane, fence: int | None, view: SharedState, *,
-        late: bool = False,
+        self, ask: act.RequestProbeLease, reply: Reply, connection: StoreConnection, fence: int | None,
+        view: SharedState, *, late: bool = False,
     ) -> None:  # fmt: skip
         desk = self._desk
         if fence is not None:
-            lane.fence = fence
+            connection.fence = fence
             reply(lambda at: desk.granted(ask, fence, at))
         elif not late:
             reply(lambda at: desk.refused(ask, view, at))
 
-    def _listen_to(self, lane: Lane, reply: Reply) -> None:
-        """What follows is of the record in ``lane``."""
-        if lane is not self._heard:
-            self._heard = lane
-            desk, to_fallback = self._desk, lane is not self._lanes[0]
+    def _listen_to(self, connection: StoreConnection, reply: Reply) -> None:
+        """What follows is of the record in ``connection``."""
+        if connection is not self._heard:
+            self._heard = connection
+            desk, to_fallback = self._desk, connection is not self._connections[0]
             reply(lambda at: desk.moved(at, to_fallback=to_fallback))
 
     # -- one exchange per key -------------------------------------------------------------------------
@@ -138,16 +142,16 @@ class Link:
         key = permit.account.owner.credential.key
         name = key_name(key, self._base_url)
         beyond = self._beyond(permit.account)
-        for lane in self._lanes:
-            if not lane.claims:
+        for connection in self._connections:
+            if not connection.claims:
                 return None
             try:
-                state = lane.calls.wait(lane.calls.ask(partial(self._claim_key, key, name, beyond)))
+                state = connection.calls.wait(connection.calls.ask(partial(self._claim_key, key, name, beyond)))
             except StoreUnavailable:
                 continue
-            self._listen_to(lane, reply)
+            self._listen_to(connection, reply)
             if state.mine:
-                self._claims[permit] = lane
+                self._claims[permit] = connection
             found = self._found(permit, key, state)
             if found is not None and state.mine:
                 self.release(permit, None)
@@ -204,16 +208,18 @@ class Link:
         flight = self._desk.waiters.flights.get(account)
         if flight is not None and flight.permit is not None:  # its claim must not end
             return None
-        for lane in self._lanes:
-            if not (lane.claims and lane.seals):
+        for connection in self._connections:
+            if not (connection.claims and connection.seals):
                 continue
             try:
-                state = lane.calls.wait(lane.calls.ask(lambda store: store.claim_key(self.owner, name, _CLAIM)))
+                state = connection.calls.wait(
+                    connection.calls.ask(lambda store: store.claim_key(self.owner, name, _CLAIM))
+                )
             except StoreUnavailable:
                 continue
-            self._listen_to(lane, reply)
+            self._listen_to(connection, reply)
             if state.mine:
-                lane.calls.begin(lambda store: store.release_key(self.owner, name))
+                connection.calls.begin(lambda store: store.release_key(self.owner, name))
             return self._unsealed(account, state)
         return None
 
@@ -223,8 +229,8 @@ class Link:
 
     def release(self, permit: Permit, outcome: Outcome | None) -> None:
         """Give the claim of ``permit`` back, with what came of it; never waits."""
-        lane = self._claims.pop(permit, None)
-        if lane is None:
+        connection = self._claims.pop(permit, None)
+        if connection is None:
             return
         account = permit.account
         key = account.owner.credential.key
@@ -234,10 +240,10 @@ class Link:
         if outcome is not None and outcome.kind == DENIED and known is not None and not known.code_only:
             rest = known.until - self._runtime.monotonic()
             denial = SharedDenial(rest, known.times, outcome.status, outcome.code, outcome.detail)
-        elif lane.seals and outcome is not None and outcome.kind == OK and granted is not None:
+        elif connection.seals and outcome is not None and outcome.kind == OK and granted is not None:
             sealed = Sealer(key, self._base_url).seal(granted.jwt)
             token = (sealed, granted.ends - self._runtime.monotonic())
-        lane.calls.begin(lambda store: store.release_key(self.owner, name, denial=denial, token=token))
+        connection.calls.begin(lambda store: store.release_key(self.owner, name, denial=denial, token=token))
 
     def has_claim(self, permit: Permit) -> bool:
         """Whether the store has allowed this attempt."""
@@ -246,17 +252,17 @@ class Link:
     def forget(self, key: str) -> None:
         """Have the others forget what came of ``key`` the last time; never waits."""
         name = key_name(key, self._base_url)
-        for lane in self._lanes:
-            if lane.claims and (lane is self._lanes[0] or lane.calls.made):
-                lane.calls.begin(lambda store: store.forget_key(name))
+        for connection in self._connections:
+            if connection.claims and (connection is self._connections[0] or connection.calls.made):
+                connection.calls.begin(lambda store: store.forget_key(name))
 
     def close(self) -> None:
         """Leave."""
-        for lane in self._lanes:
-            lane.close(for_good=self._owns_store)
+        for connection in self._connections:
+            connection.close(for_good=self._owns_store)
 
 
-def _lanes(
+def _connections(
     store: Store,
     owner: str,
     desk: Dispatcher,
@@ -266,19 +272,23 @@ def _lanes(
     *,
     claims: bool,
     on_host: bool,
-) -> list[Lane]:
-    """The lane of ``store``, and of its fallback if it has one."""
+) -> list[StoreConnection]:
+    """The connection of ``store``, and of its fallback if it has one."""
     bounds = Bounds.of(desk.config)
     store = BoundedStore(store, bounds, runtime.monotonic)
-    patience = Patience(runtime, _idle_at(desk))
+    patience = LatencyBudget(runtime, _idle_at(desk))
     if (fallback := store.fallback) is None:
-        return [Lane(store, owner, runtime, Health(name, runtime, patience, lines=lines), claims=claims)]
-    first = Health(name, runtime, patience, meanwhile="the processes of this host go on together", lines=lines)
+        return [
+            StoreConnection(store, owner, runtime, StoreHealth(name, runtime, patience, lines=lines), claims=claims)
+        ]
+    first = StoreHealth(name, runtime, patience, meanwhile="the processes of this host go on together", lines=lines)
     fallback = BoundedStore(fallback, bounds, runtime.monotonic)
-    second = Health(name, runtime, patience, what="the record of this host, which stands in for it,", lines=lines)
+    second = StoreHealth(
+        name, runtime, patience, what="the record of this host, which stands in for it,", lines=lines
+    )
     return [
-        Lane(store, owner, runtime, first, claims=claims),
-        Lane(fallback, owner, runtime, second, claims=claims and (fallback.carries_tokens or on_host)),
+        StoreConnection(store, owner, runtime, first, claims=claims),
+        StoreConnection(fallback, owner, runtime, second, claims=claims and (fallback.carries_tokens or on_host)),
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 
-from .store import StoreUnavailable
+from .protocol import StoreUnavailable
 
 _STEP = 0.001
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from .._core.life import MAX_LIFE
 from ..config import DeskConfig
 from .plain import number, text, whole
-from .store import KeyState, OpenState, SharedDenial, SharedState, Store, StoreReport, StoreUnavailable
+from .protocol import KeyState, OpenState, SharedDenial, SharedState, Store, StoreReport, StoreUnavailable
 
 MAX_LEVEL = 60
 _MAX_CODE = 100

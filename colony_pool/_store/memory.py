@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .lock import SharedLock
-from .record import Books, Door, Key, RecordStore
+from .contended_lock import SharedLock
+from .record import EndpointRecord, Key, RecordStore, Transaction
 
 
 class MemoryStore(RecordStore):
@@ -26,18 +26,18 @@ class MemoryStore(RecordStore):
         self.carries_tokens = carries_tokens
         self._clock = clock
         self._lock = SharedLock(patience=60.0)  # guards _door and _keys
-        self._door = Door()
+        self._door = EndpointRecord()
         self._keys = _Keys()
 
     @contextmanager
-    def _reading(self) -> Iterator[tuple[float, Door]]:
+    def _reading(self) -> Iterator[tuple[float, EndpointRecord]]:
         with self._lock:
             yield self._clock(), self._door
 
     @contextmanager
-    def _writing(self) -> Iterator[Books]:
+    def _writing(self) -> Iterator[Transaction]:
         with self._lock:
-            yield Books(self._clock(), self._door, self._keys)
+            yield Transaction(self._clock(), self._door, self._keys)
 
 
 class _Keys:

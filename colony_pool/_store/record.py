@@ -1,7 +1,7 @@
 """The record of one endpoint and its verbs as plain data: what MemoryStore and HostStore have in common.
 
 ``now`` is the store's clock, and every time in a record is a point on it; a ``SharedState`` tells only durations.
-``Books`` is what a store lays open within one transaction, and ``RecordStore`` has the verbs; a store of this kind
+A ``Transaction`` is what a store lays open within one, and ``RecordStore`` has the verbs; a store of this kind
 adds where the books lie and how a transaction is made. RedisStore says the same in Lua, and one suite of tests holds
 them together.
 """
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from .plain import FAR, number, text, whole
-from .store import KeyState, OpenState, SharedDenial, SharedState, Store, StoreReport
+from .protocol import KeyState, OpenState, SharedDenial, SharedState, Store, StoreReport
 
 
 @dataclass(slots=True)
-class Door:
+class EndpointRecord:
     """Breaker, lease, hold and members. ``cause`` and ``status`` are of the opening.
 
     A store that can lose its record gives a new one the ``epoch`` of its clock's milliseconds, so that generations
@@ -44,7 +44,7 @@ class Door:
     members: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, record: object) -> Door:
+    def read(cls, record: object) -> EndpointRecord:
         """Return the door of what was written down; a field of another type has its lowest value.
 
         Raises:
@@ -186,7 +186,7 @@ class Key:
             self.token, self.token_until = None, 0.0
 
 
-class Keys(Protocol):
+class KeyTable(Protocol):
     """The keys of an endpoint."""
 
     def get(self, name: str) -> Key:
@@ -206,30 +206,30 @@ class Keys(Protocol):
 
 
 @dataclass(slots=True)
-class Books:
+class Transaction:
     """One endpoint within one transaction."""
 
     now: float
-    door: Door
-    keys: Keys
+    door: EndpointRecord
+    keys: KeyTable
 
 
 class RecordStore(abc.ABC):
-    """The verbs of ``Store`` over ``Books``."""
+    """The verbs of ``Store`` over ``Transaction``."""
 
     carries_tokens = False
     fallback: Store | None = None
 
     @abc.abstractmethod
-    def _reading(self) -> AbstractContextManager[tuple[float, Door]]:
+    def _reading(self) -> AbstractContextManager[tuple[float, EndpointRecord]]:
         """``(now, door)``, of which nothing is written back."""
 
     @abc.abstractmethod
-    def _writing(self) -> AbstractContextManager[Books]:
+    def _writing(self) -> AbstractContextManager[Transaction]:
         """Keep others out, and write back what was changed, all or nothing."""
 
     @contextmanager
-    def _changing(self) -> Iterator[tuple[float, Door]]:
+    def _changing(self) -> Iterator[tuple[float, EndpointRecord]]:
         with self._writing() as books:
             yield books.now, books.door
 

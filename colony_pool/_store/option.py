@@ -8,10 +8,10 @@ from .._core.dispatcher import Dispatcher
 from .._driver.token_cache import enabled
 from .._log import Lines
 from .._runtime.protocol import Runtime
-from .choose import open_store
-from .keys import check_sealing
-from .link import Link
-from .store import Store
+from .client import StoreClient
+from .factory import open_store
+from .protocol import Store
+from .sealing import check_sealing
 
 _LOOK_NEAR, _LOOK_FAR = 0.25, 1.0  # seconds between two looks: at a file or an object, over a network
 
@@ -23,7 +23,7 @@ class Cache(Protocol):
         """``(jwt, expiry in unix time)``."""
 
 
-class Shared:
+class StoreOption:
     """The options, checked.
 
     Raises:
@@ -43,14 +43,14 @@ class Shared:
 
     def link(
         self, desk: Dispatcher, runtime: Runtime, *, name: str, cache: Cache | None, lines: Lines
-    ) -> Link | None:
+    ) -> StoreClient | None:
         """Make the link of ``desk`` to a store of its own; ``None`` if nothing is shared."""
         store = self._open()
         if store is None:
             return None
         # Whoever is told "elsewhere" must be able to find there what came of it: a disk is one host's alone.
         on_host = cache is not None and enabled() and not self._is_far
-        return Link(
+        return StoreClient(
             store, desk, runtime, name=name, base_url=self._base_url, claims=store.carries_tokens or on_host,
             on_disk=None if cache is None or not enabled() else lambda key: cache.load(key, runtime.now()),
             owns_store=isinstance(self._shared, str), lines=lines,

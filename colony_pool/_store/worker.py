@@ -1,4 +1,4 @@
-"""Calls of a store: one after the other in a native thread, and nobody waits for long.
+"""StoreWorker of a store: one after the other in a native thread, and nobody waits for long.
 
 A store may block for as long as it likes; only its own thread stands still. A call that was given up and has not
 begun by then never will. How long anybody waits is said in ``health.py``.
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from .._runtime.protocol import Runtime
-from .health import FAILED, SLOW, UNAVAILABLE, Health
-from .store import Store, StoreUnavailable
+from .health import FAILED, SLOW, UNAVAILABLE, StoreHealth
+from .protocol import Store, StoreUnavailable
 
 T = TypeVar("T")
 
 
-class Call(Generic[T]):
+class StoreOp(Generic[T]):
     """One call: its answer, or why there is none."""
 
     def __init__(self, verb: Callable[[Store], T], runtime: Runtime, patience: float) -> None:
@@ -38,57 +38,57 @@ class Call(Generic[T]):
         self.ended.set()
 
 
-class Calls:
+class StoreWorker:
     """The calls of one process to its store.
 
     Arguments:
-        proof: all that is called of a store that has failed: it works once it has answered this in time.
+        ping: all that is called of a store that has failed: it works once it has answered this in time.
     """
 
     def __init__(
-        self, store: Store, runtime: Runtime, health: Health, *,
-        proof: Callable[[Store], object] = lambda store: store.look(),
+        self, store: Store, runtime: Runtime, health: StoreHealth, *,
+        ping: Callable[[Store], object] = lambda store: store.look(),
     ) -> None:  # fmt: skip
         self.made = False  # any call, whatever came of it
         self._store = store
-        self._proof = proof
+        self._ping = ping
         self._runtime = runtime
         self._health = health
-        self._waiting: deque[Call[Any]] = deque()
-        self._in_the_way: dict[Call[Any], None] = {}
-        self._trial: Call[Any] | None = None
+        self._waiting: deque[StoreOp[Any]] = deque()
+        self._in_the_way: dict[StoreOp[Any], None] = {}
+        self._ping_op: StoreOp[Any] | None = None
         self._free = deque([True])  # who takes it out is the one that calls; ``deque`` lets only one have it
 
-    def begin(self, verb: Callable[[Store], T]) -> Call[T]:
+    def begin(self, verb: Callable[[Store], T]) -> StoreOp[T]:
         """Have ``verb(store)`` called, in nobody's way; never waits."""
-        call = Call(verb, self._runtime, self._health.patience_aside)
+        call = StoreOp(verb, self._runtime, self._health.patience_aside)
         self._enter_if_it_works(call)
         return call
 
-    def ask(self, verb: Callable[[Store], T]) -> Call[T]:
+    def ask(self, verb: Callable[[Store], T]) -> StoreOp[T]:
         """Have ``verb(store)`` called, and somebody cannot go on before ``wait`` returns; never waits itself."""
-        call = Call(verb, self._runtime, self._health.patience)
+        call = StoreOp(verb, self._runtime, self._health.patience)
         if self._health.state != UNAVAILABLE:
             self._in_the_way[call] = None
         self._enter_if_it_works(call)
         return call
 
-    def _enter_if_it_works(self, call: Call[Any]) -> None:
+    def _enter_if_it_works(self, call: StoreOp[Any]) -> None:
         if self._health.state != UNAVAILABLE:
             self._enter(call)
             return
         call.end("it has not answered since it failed")
-        if not self._health.resting and (self._trial is None or self._trial.ended.is_set()):
-            self._trial = Call(self._proof, self._runtime, self._health.patience_aside)
-            self._enter(self._trial)
+        if not self._health.resting and (self._ping_op is None or self._ping_op.ended.is_set()):
+            self._ping_op = StoreOp(self._ping, self._runtime, self._health.patience_aside)
+            self._enter(self._ping_op)
 
     def close(self) -> None:
         """Have the store closed, though it may have failed; never waits."""
-        call: Call[Any] = Call(lambda store: store.close(), self._runtime, self._health.patience_aside)
+        call: StoreOp[Any] = StoreOp(lambda store: store.close(), self._runtime, self._health.patience_aside)
         call.is_last = True
         self._enter(call)
 
-    def wait(self, call: Call[T]) -> T:
+    def wait(self, call: StoreOp[T]) -> T:
         """Return the answer, or raise ``StoreUnavailable``."""
         if not call.done.wait(call.patience):
             self._fail(SLOW, f"no answer within {call.patience:.2g} s")
@@ -107,7 +107,7 @@ class Calls:
             self._in_the_way.pop(call, None)
             call.done.set()
 
-    def _enter(self, call: Call[Any]) -> None:
+    def _enter(self, call: StoreOp[Any]) -> None:
         self._waiting.append(call)
         try:
             self._free.pop()
@@ -133,7 +133,7 @@ class Calls:
                 return
         self._free.append(True)
 
-    def _carry_out(self, call: Call[Any]) -> None:
+    def _carry_out(self, call: StoreOp[Any]) -> None:
         problem = ""
         try:
             if call.given_up:

@@ -32,11 +32,11 @@ from dataclasses import asdict, astuple, fields
 from pathlib import Path
 
 from .._fork import drop_before_forks, notice_fork
-from .boot import BootClock
-from .lock import SharedLock
-from .place import BUSY, host_file, identity, opening, put_aside
-from .record import Books, Door, Key, RecordStore
-from .store import StoreUnavailable
+from .boot_clock import BootClock
+from .contended_lock import SharedLock
+from .host_file import BUSY, host_file, identity, opening, put_aside
+from .protocol import StoreUnavailable
+from .record import EndpointRecord, Key, RecordStore, Transaction
 
 SCHEMA = 1
 _COLUMNS = ", ".join(item.name for item in fields(Key))
@@ -98,14 +98,14 @@ class HostStore(RecordStore):
                 db.close()
 
     @contextmanager
-    def _reading(self) -> Iterator[tuple[float, Door]]:
+    def _reading(self) -> Iterator[tuple[float, EndpointRecord]]:
         with self._connected() as db:
             row = db.execute("SELECT boot, at, record FROM door").fetchone()
             now = self._clock.now()
             yield now, self._door(row, now) or self._new_door(now)
 
     @contextmanager
-    def _writing(self) -> Iterator[Books]:
+    def _writing(self) -> Iterator[Transaction]:
         with self._connected() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -115,7 +115,7 @@ class HostStore(RecordStore):
                 if door is None:
                     db.execute("DELETE FROM keys")
                     door = self._new_door(now)
-                yield Books(now, door, _Keys(db, now))
+                yield Transaction(now, door, _Keys(db, now))
                 record = json.dumps(asdict(door))
                 if row is None or row[2] != record or row[0] != self._clock.boot:
                     db.execute("INSERT OR REPLACE INTO door VALUES (1, ?, ?, ?)", (self._clock.boot, now, record))
@@ -125,17 +125,17 @@ class HostStore(RecordStore):
                     db.execute("ROLLBACK")
                 raise
 
-    def _door(self, row: tuple[str, float, str] | None, now: float) -> Door | None:
+    def _door(self, row: tuple[str, float, str] | None, now: float) -> EndpointRecord | None:
         """Return the record, ``None`` if there is none of this start of the host."""
         if row is None or row[0] != self._clock.boot:
             return None
         try:
-            return None if row[1] > now else Door.read(json.loads(row[2]))
+            return None if row[1] > now else EndpointRecord.read(json.loads(row[2]))
         except (ValueError, TypeError, RecursionError) as exc:
             raise sqlite3.DatabaseError("the record cannot be read") from exc
 
-    def _new_door(self, now: float) -> Door:
-        return Door(epoch=int(now * 1000))
+    def _new_door(self, now: float) -> EndpointRecord:
+        return EndpointRecord(epoch=int(now * 1000))
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

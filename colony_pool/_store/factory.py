@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .keys import check_sealing
+from .protocol import Store
 from .redis import ALLOWED, SCHEMES, RedisStore, problem_with, shown
+from .sealing import check_sealing
 from .sqlite import HostStore
-from .store import Store
 
 _ALLOWED = f"None, 'host', a URL that begins with {ALLOWED}, or a Store"
 

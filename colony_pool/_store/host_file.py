@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .store import StoreUnavailable
+from .protocol import StoreUnavailable
 
 try:
     import fcntl
