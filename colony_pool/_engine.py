@@ -23,12 +23,12 @@ from ._driver.attempts import Attempts
 from ._driver.delivery import DeliveryQueue
 from ._driver.driver import Driver
 from ._driver.hot_path import HotPath
-from ._driver.notifier import Notifier
+from ._driver.notifier import MirroringBreaker, Notifier
 from ._driver.token_cache import TokenCache
 from ._driver.tokens import TokenSource
 from ._driver.unsaved import Unsaved
 from ._fork import notice_fork
-from ._http.api import Api
+from ._http.api import ApiClient
 from ._http.transport import Transport
 from ._log import EventLog, Lines
 from ._metrics.counters import Journal
@@ -58,21 +58,6 @@ class EngineOptions:
     transport_options: dict[str, Any] = field(default_factory=dict)
 
 
-class Breaker(Protocol):
-    """pybreaker, as far as it is needed here."""
-
-    listener_errors: int
-
-    def mirror(self, what: str) -> None:
-        """Tell it what has been decided."""
-
-    def deliver(self) -> None:
-        """Have users' listeners told, in a task of their own."""
-
-    def begin_anew(self) -> None:
-        """Be closed, for another dispatcher."""
-
-
 class Endable(Protocol):
     """Something that ends with its pool."""
 
@@ -84,7 +69,7 @@ class Endable(Protocol):
 class Outlasting:
     """What a pool keeps from one engine to the next."""
 
-    breaker: Breaker
+    breaker: MirroringBreaker
     counters: Journal
     event_log: EventLog
     lines: Lines
@@ -143,7 +128,7 @@ class Engine:
         self.tokens = TokenSource(config, self.runtime, self.driver, hot_path, self._cache, self.store)
         self._hot_path = hot_path
         self.closing = self.runtime.event()
-        self.api = Api(self.transport, self.runtime, base_path, options.api_retry, self.closing)
+        self.api = ApiClient(self.transport, self.runtime, base_path, options.api_retry, self.closing)
         self.observer = Observer(
             self.dispatcher, self._counters, self.runtime.monotonic, self.runtime.now, self.transport.connections,
             lambda: [key.account for key in self._keys()], self.transport.opened,
@@ -228,7 +213,9 @@ class EngineHolder:
         may_turn: whether the engine follows when gevent patches the process.
     """
 
-    def __init__(self, make: Callable[[], Engine], breaker: Breaker, counters: Journal, *, may_turn: bool) -> None:
+    def __init__(
+        self, make: Callable[[], Engine], breaker: MirroringBreaker, counters: Journal, *, may_turn: bool
+    ) -> None:
         self._make = make
         self._breaker = breaker
         self._counters = counters

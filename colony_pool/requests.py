@@ -18,7 +18,7 @@ __all__ = ["ColonyAuth"]
 _BEARER = "Bearer "
 
 
-class ColonyAuth(AuthBase):
+class ColonyRequestsAuth(AuthBase):
     """Authenticates requests to the API of an agent's pool: ``requests.get(url, auth=ColonyAuth(agent))``.
 
     A request to any other address goes out without the token, and a redirect that leaves the API takes none along.
@@ -90,3 +90,6 @@ def _rewound(request: requests.PreparedRequest) -> bool:
     except requests.exceptions.UnrewindableBodyError:
         return False
     return True
+
+
+ColonyAuth = ColonyRequestsAuth  # as ``colony_pool.httpx`` calls its own

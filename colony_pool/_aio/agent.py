@@ -16,7 +16,7 @@ from .._core.failure import closed
 from .._core.flight import Waiter
 from .._driver.tokens import recheck_after, result_or_raise
 from .._fork import notice_fork
-from .._http.api import Call, Response, Sent, prepare
+from .._http.api import ApiRequest, Response, Sent, prepare
 from ..agent import Agent, engines_behind, state_of
 from ..pool import ColonyPool
 from .loop_event import LoopEvent, WaitingTasks, off_loop
@@ -34,7 +34,7 @@ T = TypeVar("T")
 class Sender(Protocol):
     """What makes the API calls of one event loop."""
 
-    async def send(self, call: Call, agent: AsyncAgent) -> Sent:
+    async def send(self, call: ApiRequest, agent: AsyncAgent) -> Sent:
         """Send ``call`` once, with a token of ``agent``, and again as long as a 401 asks for that."""
         ...
 

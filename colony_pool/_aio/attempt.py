@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from .._core.failure import closed
-from .._http.api import MAX_BODY, Call
+from .._http.api import MAX_BODY, ApiRequest
 from .._http.failures import BUSY, BadReply, NetworkFailure, describe, sought
 from .._http.slots import SlotRequest
 from .._runtime.descriptors import close_handle
@@ -70,7 +70,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Called by the client for each attempt. Raises ``NetworkFailure`` and ``BadReply``."""
-        call: Call = request.extensions[CALL]
+        call: ApiRequest = request.extensions[CALL]
         total = self._timeout.total if call.timeout is None else call.timeout
         until = self._loop.time() + total
         bulkhead, size = engines_of(self._pool).current.transport.bulkhead, self._maxsize
@@ -164,7 +164,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
     async def _exchange(self, request: httpx.Request, until: float) -> tuple[Answer, bool]:
         """What comes of it on one connection, and whether that one was dead before."""
         connections = self._connections
-        exchange = Exchange(self._pool, self._timeout, self._opened)
+        exchange = HttpxExchange(self._pool, self._timeout, self._opened)
         answer: Answer | None = None
         connections.users += 1
         try:
@@ -218,7 +218,7 @@ class _NobodysAnswer(Exception):
     """There was an answer before its request."""
 
 
-class Exchange:
+class HttpxExchange:
     """A request and its answer on one connection; its failures are those of the sync calls."""
 
     def __init__(self, pool: ColonyPool, timeout: Timeout, opened: Callable[[Any], object]) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from .._http.api import Call, Sent, scrubbed
+from .._http.api import ApiRequest, Sent, scrubbed
 from .._http.failures import BadReply, NetworkFailure, RawResponse
 from .._http.transport import checked
 from .._weakset import ThreadSafeWeakSet
@@ -123,7 +123,7 @@ class LoopClient:
         )
         self._ending: asyncio.Task[None] | None = None
 
-    async def send(self, call: Call, agent: AsyncAgent) -> Sent:
+    async def send(self, call: ApiRequest, agent: AsyncAgent) -> Sent:
         """Send ``call`` with a token of ``agent``, once, or again as long as a 401 asks for that.
 
         A failure is returned, so that no exception has it, and its frames, as context.

@@ -42,7 +42,7 @@ class DeliveryQueue:
         self._free = deque([True])  # who takes it out makes the calls; ``deque`` lets only one have it
         self._called_at = -math.inf  # when a task was called that has not begun yet
         self._pid = os.getpid()
-        _the_end.remember(self)
+        _at_exit.remember(self)
 
     @property
     def dropped(self) -> int:
@@ -135,7 +135,7 @@ class DeliveryQueue:
             self._lost(since)
 
 
-class _TheEnd:
+class _DeliverAtExit:
     """The end of the interpreter, which is the same for all queues. Nothing is set up before it is needed."""
 
     def __init__(self) -> None:
@@ -154,4 +154,4 @@ class _TheEnd:
             queue.end(_AT_THE_END)
 
 
-_the_end = _TheEnd()
+_at_exit = _DeliverAtExit()

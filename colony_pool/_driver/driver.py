@@ -48,7 +48,7 @@ class Wakeable(Protocol):
         """Wake it; from any task."""
 
 
-class Store(Protocol):
+class StoreGateway(Protocol):
     """The way to the store that processes share."""
 
     def submit(self, action: act.ForStore, reply: Callable[[Step], object]) -> None:
@@ -114,7 +114,7 @@ class Driver:
         ask_code: Callable[[Account], Outcome | None],
         token_changed: Callable[[act.TokenChanged], object],
         after: Callable[[Permit, Outcome], object] | None,
-        store: Store | None,
+        store: StoreGateway | None,
         lines: Lines,
     ) -> None:
         self.dispatcher = dispatcher

@@ -12,14 +12,19 @@ from .._log import Lines
 from .._runtime.protocol import Runtime
 
 
-class Breaker(Protocol):
-    """What is needed of pybreaker."""
+class MirroringBreaker(Protocol):
+    """pybreaker, as far as it is needed here."""
+
+    listener_errors: int
 
     def mirror(self, what: str) -> None:
         """Tell it what has been decided."""
 
     def deliver(self) -> None:
         """Have users' listeners told, in a task of their own."""
+
+    def begin_anew(self) -> None:
+        """Be closed, for another dispatcher."""
 
 
 class Notifier:
@@ -31,8 +36,9 @@ class Notifier:
     """
 
     def __init__(
-        self, runtime: Runtime, breaker: Breaker | None, listeners: list[Callable[[Event], object]], lines: Lines
-    ) -> None:
+        self, runtime: Runtime, breaker: MirroringBreaker | None,
+        listeners: list[Callable[[Event], object]], lines: Lines,
+    ) -> None:  # fmt: skip
         self._listeners = listeners
         self._lines = lines
         self._breaker = breaker

@@ -33,12 +33,12 @@ class Unsaved:
         self._cache = cache
         self._waiting: dict[str, tuple[AgentState, Token]] = {}
         self._writing: dict[str, object] = {}  # keys whose file is being written, and by whom
-        _the_end.has_come_for(self)
+        _at_exit.has_come_for(self)
 
     def note(self, key: AgentState, token: Token) -> None:
         """``token`` is to be saved."""
         self._waiting[key.credential.key] = (key, token)
-        if _the_end.has_come_for(self):
+        if _at_exit.has_come_for(self):
             self.save(key.credential.key)
 
     def save(self, key: str) -> None:
@@ -71,7 +71,7 @@ class Unsaved:
             time.sleep(_LOOK)
 
 
-class _TheEnd:
+class _SaveAtExit:
     """The end of the interpreter, which is the same for all pools. Nothing is set up before it is needed."""
 
     def __init__(self) -> None:
@@ -107,4 +107,4 @@ class _TheEnd:
             unsaved.save_all(until)
 
 
-_the_end = _TheEnd()
+_at_exit = _SaveAtExit()

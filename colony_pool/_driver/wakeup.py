@@ -13,7 +13,7 @@ from typing import Any
 from .._runtime.protocol import Runtime, Timer
 
 
-class _Timer:
+class _ArmedTimer:
     """A timer that was set, and whether it has fired. It may fire before ``arm`` has noted it."""
 
     __slots__ = ("at", "fired", "home", "timer")
@@ -32,7 +32,7 @@ class WakeupTimer:
         self.at = math.inf
         self._runtime = runtime
         self._wake = wake
-        self._timers: dict[int, _Timer] = {}  # by a home's id: keeps none alive
+        self._timers: dict[int, _ArmedTimer] = {}  # by a home's id: keeps none alive
 
     def arm(self) -> None:
         """Have a timer in this home that fires by ``at``."""
@@ -59,12 +59,12 @@ class WakeupTimer:
             if timer is not None:
                 timer.cancel()
 
-    def _set(self, at: float, home: Any, key: int) -> _Timer:
-        due = _Timer(at, weakref.ref(home) if home is not None else _nowhere)
+    def _set(self, at: float, home: Any, key: int) -> _ArmedTimer:
+        due = _ArmedTimer(at, weakref.ref(home) if home is not None else _nowhere)
         due.timer = self._runtime.call_later(max(0.0, at - self._runtime.monotonic()), lambda: self._fire(key, due))
         return due
 
-    def _fire(self, key: int, due: _Timer) -> None:
+    def _fire(self, key: int, due: _ArmedTimer) -> None:
         due.fired = True  # before the call: who arms in it sets a new timer
         if self._timers.get(key) is due:
             self._timers.pop(key, None)

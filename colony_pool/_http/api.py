@@ -72,7 +72,7 @@ class RequestOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiRequest:
     """One API call, checked and encoded."""
 
     method: str
@@ -100,7 +100,7 @@ def prepare(
     idempotency_key: str | None = None,
     timeout: float | None = None,
     max_wait: float | None = None,
-) -> Call:
+) -> ApiRequest:
     """Check and encode a call; ``ValueError`` names what is wrong."""
     verb = method.upper() if isinstance(method, str) else ""
     if verb not in METHODS:
@@ -127,7 +127,7 @@ def prepare(
         sent["Idempotency-Key"] = idempotency_key or sent.get("Idempotency-Key") or uuid.uuid4().hex
     elif idempotency_key is not None:
         raise ValueError(f"idempotency_key: is for {' and '.join(_KEYED)}, not for {verb}")
-    return Call(verb, path, target, sent, body, timeout, timeout if max_wait is None else max_wait)
+    return ApiRequest(verb, path, target, sent, body, timeout, timeout if max_wait is None else max_wait)
 
 
 def _check_path(path: object) -> None:
@@ -148,7 +148,7 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     return {_WRITTEN.get(name.lower(), name): value for name, value in headers.items()}
 
 
-def is_refused(call: Call, reply: Sent) -> bool:
+def is_refused(call: ApiRequest, reply: Sent) -> bool:
     """Whether the API refused the token: a gateway's own 401 says nothing of it."""
     return isinstance(reply, RawResponse) and token_refused(reply.status, reply.headers, reply.body, call.method)
 
@@ -180,7 +180,7 @@ def scrubbed(reply: RawResponse, jwt: str) -> RawResponse:
     return replace(reply, headers=headers, body=reply.body.replace(jwt.encode(), b"***"))
 
 
-class Replays(Protocol):
+class ReplayPolicy(Protocol):
     """Says whether a call whose token was refused is made again."""
 
     def worked(self, jwt: str) -> None:
@@ -190,7 +190,7 @@ class Replays(Protocol):
         """Seconds until the call is made again; ``None``: its 401 stands."""
 
 
-class Api:
+class ApiClient:
     """Makes API calls for agents."""
 
     def __init__(
@@ -202,7 +202,7 @@ class Api:
         self._retry = retry
         self._closing = closing
 
-    def perform(self, token: Callable[..., str], call: Call, replays: Replays) -> Response:
+    def perform(self, token: Callable[..., str], call: ApiRequest, replays: ReplayPolicy) -> Response:
         """Make ``call``; ``token(max_wait=...)`` returns the token for it, ``replays`` says what a 401 means."""
         tried = 0
         while True:
@@ -224,7 +224,7 @@ class Api:
             if self._closing.wait(answer):
                 raise closed().exception()
 
-    def judge(self, call: Call, reply: Sent, tried: int) -> Response | float:
+    def judge(self, call: ApiRequest, reply: Sent, tried: int) -> Response | float:
         """The answer to the caller, or seconds until ``call`` is sent again; raises what is neither."""
         if isinstance(reply, NetworkFailure):
             return self._after_network(call, reply, tried)
@@ -235,7 +235,7 @@ class Api:
             return Response(reply.status, reply.headers, reply.body)
         return self._after_status(call, reply, tried)
 
-    def send(self, call: Call, jwt: str) -> Sent:
+    def send(self, call: ApiRequest, jwt: str) -> Sent:
         """Send ``call`` once. A failure is returned, so that no exception has it, and its frames, as context."""
         headers = {**call.headers, "Authorization": f"Bearer {jwt}"}
         try:
@@ -251,7 +251,7 @@ class Api:
         finally:
             del headers, jwt
 
-    def _after_network(self, call: Call, failure: NetworkFailure, tried: int) -> float:
+    def _after_network(self, call: ApiRequest, failure: NetworkFailure, tried: int) -> float:
         """Seconds until the call is sent again; raises when it is not."""
         retry = self._retry
         if failure.kind == FORKED:
@@ -267,7 +267,7 @@ class Api:
         words = f"{call.method} {call.path}: no answer ({failure.kind}: {failure.detail})"
         raise ColonyNetworkError(f"{words}; check the network: no key or token is at fault", 0)
 
-    def _after_status(self, call: Call, reply: RawResponse, tried: int) -> float:
+    def _after_status(self, call: ApiRequest, reply: RawResponse, tried: int) -> float:
         retry = self._retry
         after = asked_to_wait(reply, self._runtime.now())
         may = reply.status in retry.retry_on and tried < retry.max_retries and call.repeatable
@@ -277,7 +277,7 @@ class Api:
         raise _error(call, reply, after).exception()
 
 
-def _error(call: Call, reply: RawResponse, after: float | None) -> Failure:
+def _error(call: ApiRequest, reply: RawResponse, after: float | None) -> Failure:
     try:
         response = _json.loads(reply.body)
     except (ValueError, RecursionError):

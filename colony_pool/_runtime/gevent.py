@@ -131,7 +131,7 @@ class _Event:
         return self._set
 
 
-class _Timer:
+class _HubTimer:
     __slots__ = ("_timer", "cancelled")
 
     def __init__(self) -> None:
@@ -165,7 +165,7 @@ class GeventRuntime:
         start = gevent.monkey.get_original("_thread", "start_new_thread")
         self._workers = Workers(lambda work: start(_end_with_its_hub, (work,)), self._new_lock)
         self._outside = Outside(lambda work: start(work, ()), self._is_busy, _forget_mailbox)
-        self._timers: set[_Timer] = set()  # in the hub of ``outside``
+        self._timers: set[_HubTimer] = set()  # in the hub of ``outside``
         self._closed = False
         self._greenlets: set[Any] = set()  # those at work: its verbs are atomic over threads
 
@@ -229,9 +229,9 @@ class GeventRuntime:
         """Greenlets need no thread; those that are not patched get none in the very end."""
         return sys.is_finalizing()
 
-    def call_later(self, delay: float, fn: Callable[[], object]) -> _Timer:
+    def call_later(self, delay: float, fn: Callable[[], object]) -> _HubTimer:
         """Run ``fn()`` in a greenlet of this hub after ``delay`` seconds."""
-        timer = _Timer()
+        timer = _HubTimer()
         watcher = gevent.hub.get_hub().loop.timer(max(0.0, delay), ref=False)
         timer._timer = watcher
         if self._outside.is_here():

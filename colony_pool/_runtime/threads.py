@@ -20,7 +20,7 @@ from .turn import Turn
 T = TypeVar("T")
 
 
-class _Timer:
+class _ThreadTimer:
     __slots__ = ("at", "cancelled", "fn")
 
     def __init__(self, at: float, fn: Callable[[], object]) -> None:
@@ -89,7 +89,9 @@ class ThreadRuntime:
         self._workers = Workers(self._start, threading.Lock)
         self._threads: set[threading.Thread] = set()
         # No lock: a finaliser may set a timer, or close the pool, in the middle of anything that is done here.
-        self._new: deque[_Timer | None] = deque()  # not yet seen by the scheduler; ``None``: forget all before it
+        self._new: deque[_ThreadTimer | None] = (
+            deque()
+        )  # not yet seen by the scheduler; ``None``: forget all before it
         self._free = deque([True])  # who takes it out runs the scheduler; ``deque`` lets only one have it
         self._looks_at = math.inf  # when the scheduler will look at the timers by itself
         self._earlier = _Flag()  # set to have it look now
@@ -155,9 +157,9 @@ class ThreadRuntime:
         """From 3.12 on no thread is granted once the main one has ended, though others may go on for long."""
         return sys.is_finalizing() or not threading.main_thread().is_alive()
 
-    def call_later(self, delay: float, fn: Callable[[], object]) -> _Timer:
+    def call_later(self, delay: float, fn: Callable[[], object]) -> _ThreadTimer:
         """Run ``fn()`` on a worker after ``delay`` seconds."""
-        timer = _Timer(self.monotonic() + delay, fn)
+        timer = _ThreadTimer(self.monotonic() + delay, fn)
         self._new.append(timer)
         if self._free:
             self._start(self._schedule, "colony_pool-timer")
@@ -207,7 +209,7 @@ class ThreadRuntime:
 
     def _keep_time(self) -> None:
         """Until there is no timer any more."""
-        timers: list[tuple[float, int, _Timer]] = []
+        timers: list[tuple[float, int, _ThreadTimer]] = []
         while True:
             earlier = self._earlier = _Flag()
             self._looks_at = math.inf  # who comes from now on, and is not taken in, sets the flag
@@ -222,7 +224,7 @@ class ThreadRuntime:
             else:
                 self._fire(heappop(timers)[2])
 
-    def _fire(self, timer: _Timer) -> None:
+    def _fire(self, timer: _ThreadTimer) -> None:
         if timer.cancelled:
             return
         try:
@@ -230,7 +232,7 @@ class ThreadRuntime:
         except RuntimeError:  # the system grants no thread: what a timer does is short
             Workers.run(timer.fn)
 
-    def _take_in(self, timers: list[tuple[float, int, _Timer]]) -> None:
+    def _take_in(self, timers: list[tuple[float, int, _ThreadTimer]]) -> None:
         """Take in what is new, and drop what is cancelled: re-arming at every input must not let the heap grow."""
         while self._new:
             timer = self._new.popleft()

@@ -27,7 +27,7 @@ class MemoryStore(RecordStore):
         self._clock = clock
         self._lock = SharedLock(patience=60.0)  # guards _door and _keys
         self._door = EndpointRecord()
-        self._keys = _Keys()
+        self._keys = _KeysInMemory()
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[float, EndpointRecord]]:
@@ -40,7 +40,7 @@ class MemoryStore(RecordStore):
             yield Transaction(self._clock(), self._door, self._keys)
 
 
-class _Keys:
+class _KeysInMemory:
     """One record for each API key that was ever exchanged."""
 
     def __init__(self) -> None:

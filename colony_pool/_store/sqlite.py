@@ -115,7 +115,7 @@ class HostStore(RecordStore):
                 if door is None:
                     db.execute("DELETE FROM keys")
                     door = self._new_door(now)
-                yield Transaction(now, door, _Keys(db, now))
+                yield Transaction(now, door, _KeysInTable(db, now))
                 record = json.dumps(asdict(door))
                 if row is None or row[2] != record or row[0] != self._clock.boot:
                     db.execute("INSERT OR REPLACE INTO door VALUES (1, ?, ?, ?)", (self._clock.boot, now, record))
@@ -171,7 +171,7 @@ class HostStore(RecordStore):
         return self._db
 
 
-class _Keys:
+class _KeysInTable:
     """The table of keys within a transaction."""
 
     def __init__(self, db: sqlite3.Connection, now: float) -> None:

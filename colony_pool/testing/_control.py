@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ._behaviour import Rule, check
-from ._limits import Capacity, RateLimit
+from ._limits import Capacity, FakeRateLimit
 
 if TYPE_CHECKING:
     from ._server import Server
@@ -82,7 +82,7 @@ class Control:
         self._server.capacity = None if rate is None else Capacity(rate, burst, max_in_flight, knockout)
 
     def do_rate_limit(self, limit: int | None, window: float) -> None:
-        self._server.limit = None if limit is None else RateLimit(limit, window)
+        self._server.limit = None if limit is None else FakeRateLimit(limit, window)
 
     def do_expires_in(self, seconds: float | None, tell: bool) -> None:
         self._server.keys.expires_in, self._server.keys.tell_expiry = seconds, tell

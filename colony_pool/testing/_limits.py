@@ -45,7 +45,7 @@ class Capacity:
         return Answer(503, b"overloaded", {"Content-Type": "text/plain"}, delay=_EXCESS_DELAY)
 
 
-class RateLimit:
+class FakeRateLimit:
     """A number of token requests per address, in fixed windows that begin with an address's first request."""
 
     def __init__(self, limit: int, window: float) -> None:

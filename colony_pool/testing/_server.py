@@ -24,7 +24,7 @@ from typing import Any
 from ._behaviour import AT_CONNECT, GATEWAY, Answer, Rule, error, json_answer, shaped
 from ._control import Control
 from ._http import ReceivedRequest, RequestRecord, ServerConnection
-from ._limits import Capacity, RateLimit
+from ._limits import Capacity, FakeRateLimit
 from ._tokens import KeyRegistry, Refusal
 
 API = "/api/v1/"
@@ -43,7 +43,7 @@ class Server:
         self.rules: dict[str, Rule] = {"": Rule()}  # by the end of the path; "" is all
         self.latency = 0.0
         self.capacity: Capacity | None = None
-        self.limit: RateLimit | None = None
+        self.limit: FakeRateLimit | None = None
         self.replies: dict[tuple[str, str], tuple[bytes, Answer]] = {}
         self.records: list[tuple[Any, ...]] = []
         self.answers: Counter[tuple[str, int]] = Counter()
