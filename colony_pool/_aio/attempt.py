@@ -175,7 +175,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
             # httpcore (1.0) may lose the connection of a request that is cancelled, or of a handshake that fails: it
             # stays in its pool, in use by nobody. And where one idle connection is dead others may be, too.
             failed = exchange.had_connection and not isinstance(answer, httpx.Response)
-            if connections.retired or failed or answer is None:
+            if connections.retired or failed:
                 self._retire(connections)
             if exchange.bare is not None:  # cut off in the middle of a handshake: httpcore knows nothing of it
                 self._aside(exchange.bare.aclose)
