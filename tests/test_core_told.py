@@ -114,7 +114,7 @@ def test_g9_who_cannot_wait_for_the_retry_leaves_with_the_failure() -> None:
         ev.RefreshFinished("miss", "failure", 0.5),
     ]  # fmt: skip
     assert hasty.failure is not None
-    assert hasty.failure.message.startswith("/auth/token: HTTP 502 (")
+    assert hasty.failure.message == "/auth/token: HTTP 502"
 
 
 def test_g9_who_leaves_after_a_retry_was_retried() -> None:
@@ -177,9 +177,7 @@ def test_g14_a_server_that_refuses_everybody_is_blamed() -> None:
         desk.later(0.5, Outcome("denied", 401, "no", "CODE"))
     assert [ev.ServerBlamed(5), ended("fault", 401, 0.5)] == desk.hear()[:2]
     assert waiter.failure is not None
-    assert waiter.failure.message.startswith(
-        "/auth/token: HTTP 401 for more than half of the keys that worked a minute ago ("
-    )
+    assert waiter.failure.message == ("/auth/token: HTTP 401 for more than half of the keys that worked a minute ago")
     assert waiter.failure.code is None
 
 

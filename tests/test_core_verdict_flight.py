@@ -217,7 +217,7 @@ def test_g11_a_fault_is_told_to_the_probes_caller_with_all_its_attempts() -> Non
     desk.at(3.5)
     desk.later(0.5, Outcome("fault", 500, "HTTP 500"))
     assert waiter.failure is not None
-    assert waiter.failure.message.startswith("/auth/token: HTTP 500 in 2 attempts (")
+    assert waiter.failure.message == "/auth/token: HTTP 500 in 2 attempts"
 
 
 def test_g15_a_probe_without_a_code_says_so() -> None:
