@@ -16,9 +16,9 @@ from .loop_event import LoopEvent, WaitingTasks, off_loop, running_loop
 from .totp import Ask, LoopTotp
 
 if TYPE_CHECKING:
-    import pybreaker
     from typing_extensions import Unpack  # type checkers have it; nobody else reads the annotation
 
+    from .._driver.pybreaker_bridge import PoolBreaker
     from .client import LoopClient
     from .options import PoolOptions
 
@@ -76,7 +76,7 @@ class AsyncColonyPool:
         return f"<AsyncColonyPool of {self.pool!r}>"
 
     @property
-    def breaker(self) -> pybreaker.CircuitBreaker:
+    def breaker(self) -> PoolBreaker:
         """The pool's breaker. Its verbs wait for its listeners: call them in a thread."""
         return self.pool.breaker
 

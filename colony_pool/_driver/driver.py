@@ -213,7 +213,7 @@ class Driver:
         for action in actions:
             kind = type(action)
             if kind is act.WakeAt:
-                self._wakeup.at = action.at  # type: ignore[union-attr]
+                self._wakeup.set(action.at)  # type: ignore[union-attr]
             elif kind in _FOR_DRIVER:
                 self._actions.append(action)  # type: ignore[arg-type]
             else:

@@ -34,6 +34,10 @@ class WakeupTimer:
         self._wake = wake
         self._timers: dict[int, _ArmedTimer] = {}  # by a home's id: keeps none alive
 
+    def set(self, at: float) -> None:
+        """Have ``wake`` called by ``at``; ``arm`` sees to it."""
+        self.at = at
+
     def arm(self) -> None:
         """Have a timer in this home that fires by ``at``."""
         home = self._runtime.home()

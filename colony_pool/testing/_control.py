@@ -9,14 +9,15 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
+import resource
+import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._behaviour import Rule, check
 from ._limits import Capacity, FakeRateLimit
-
-if TYPE_CHECKING:
-    from ._server import Server
+from ._server import Server
 
 _PAGE = 2000  # records in one answer
 
@@ -46,7 +47,7 @@ class Control:
     def do_behave(self, name: str, options: dict[str, Any], only: str | None) -> None:
         if only is None:
             self._end_script()
-            self._server.rules = {"": check(name, options)}
+            self._server.set_rules({"": check(name, options)})
         else:
             if only == self._script_for:
                 self._end_script()
@@ -76,16 +77,16 @@ class Control:
             self._script = None
 
     def do_latency(self, seconds: float) -> None:
-        self._server.latency = seconds
+        self._server.set_latency(seconds)
 
     def do_capacity(self, rate: float | None, burst: float | None, max_in_flight: int, knockout: float) -> None:
-        self._server.capacity = None if rate is None else Capacity(rate, burst, max_in_flight, knockout)
+        self._server.set_capacity(None if rate is None else Capacity(rate, burst, max_in_flight, knockout))
 
     def do_rate_limit(self, limit: int | None, window: float) -> None:
-        self._server.limit = None if limit is None else FakeRateLimit(limit, window)
+        self._server.set_limit(None if limit is None else FakeRateLimit(limit, window))
 
     def do_expires_in(self, seconds: float | None, tell: bool) -> None:
-        self._server.keys.expires_in, self._server.keys.tell_expiry = seconds, tell
+        self._server.keys.set_life(seconds, tell=tell)
 
     def do_key(self, who: str, settings: dict[str, Any]) -> None:
         self._server.keys.settings.setdefault(who, {}).update(settings)
@@ -137,9 +138,33 @@ class Control:
         )
 
     def do_reset_stats(self) -> None:
-        server, keys = self._server, self._server.keys
-        server.records.clear()
-        server.answers.clear()
-        server.max_in_flight = server.in_flight
-        server.connections = server.knocks = 0
-        keys.issued = keys.codes_seen = keys.codes_refused = 0
+        self._server.reset_stats()
+
+
+async def _parent_is_gone() -> None:
+    """Return when standard input ends, or when the parent dies while a fork of it holds the pipe."""
+    parent = os.getppid()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(0, ended.set)
+    while not ended.is_set() and os.getppid() == parent:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(ended.wait(), 1.0)
+
+
+async def _serve(options: dict[str, Any]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    server = Server(options)
+    await server.listen(True)
+    control = Control(server)
+    side = await asyncio.start_server(control.converse, "127.0.0.1", 0, limit=2**31)
+    print(json.dumps({"port": server.port, "control": side.sockets[0].getsockname()[1]}), flush=True)
+    await _parent_is_gone()
+    os._exit(0)  # at once: the clients have gone with the parent
+
+
+def main() -> None:
+    """Serve until the parent is gone; the options come as JSON in the last argument."""
+    asyncio.run(_serve(json.loads(sys.argv[-1])))

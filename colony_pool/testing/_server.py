@@ -7,22 +7,16 @@ when its standard input closes or its parent changes: it cannot outlive the proc
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
 import random
-import resource
 import select
 import socket
 import ssl
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from ._behaviour import AT_CONNECT, GATEWAY, Answer, Rule, error, json_answer, shaped
-from ._control import Control
 from ._http import ReceivedRequest, RequestRecord, ServerConnection
 from ._limits import Capacity, FakeRateLimit
 from ._tokens import KeyRegistry, Refusal
@@ -39,7 +33,7 @@ class Server:
         self.start = time.monotonic()
         self.dice = random.Random(options["seed"])  # noqa: S311 - a seeded fake
         self.keys = KeyRegistry()
-        self.keys.expires_in, self.keys.tell_expiry = options["expires_in"], options["tell_expiry"]
+        self.keys.set_life(options["expires_in"], tell=options["tell_expiry"])
         self.rules: dict[str, Rule] = {"": Rule()}  # by the end of the path; "" is all
         self.latency = 0.0
         self.capacity: Capacity | None = None
@@ -64,6 +58,27 @@ class Server:
 
     def now(self) -> float:
         return time.monotonic() - self.start
+
+    # -- for the control channel ----------------------------------------------------------------------
+
+    def set_rules(self, rules: dict[str, Rule]) -> None:
+        self.rules = rules
+
+    def set_latency(self, seconds: float) -> None:
+        self.latency = seconds
+
+    def set_capacity(self, capacity: Capacity | None) -> None:
+        self.capacity = capacity
+
+    def set_limit(self, limit: FakeRateLimit | None) -> None:
+        self.limit = limit
+
+    def reset_stats(self) -> None:
+        self.records.clear()
+        self.answers.clear()
+        self.max_in_flight = self.in_flight
+        self.connections = self.knocks = 0
+        self.keys.reset_stats()
 
     async def listen(self, on: bool) -> None:
         if on and self._listener is None:
@@ -209,32 +224,3 @@ def _reusing(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind((host, port))
     return sock
-
-
-async def _parent_is_gone() -> None:
-    """Return when standard input ends, or when the parent dies while a fork of it holds the pipe."""
-    parent = os.getppid()
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_reader(0, ended.set)
-    while not ended.is_set() and os.getppid() == parent:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(ended.wait(), 1.0)
-
-
-async def _serve(options: dict[str, Any]) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    server = Server(options)
-    await server.listen(True)
-    control = Control(server)
-    side = await asyncio.start_server(control.converse, "127.0.0.1", 0, limit=2**31)
-    print(json.dumps({"port": server.port, "control": side.sockets[0].getsockname()[1]}), flush=True)
-    await _parent_is_gone()
-    os._exit(0)  # at once: the clients have gone with the parent
-
-
-def main() -> None:
-    """Serve until the parent is gone; the options come as JSON in the last argument."""
-    asyncio.run(_serve(json.loads(sys.argv[-1])))

@@ -22,7 +22,7 @@ from typing import Any
 _PATIENCE = 30.0  # seconds
 _BOOT = (
     "import sys, types; fake = types.ModuleType('fake'); fake.__path__ = [sys.argv[1]]; sys.modules['fake'] = fake; "
-    "from fake._server import main; main()"
+    "from fake._control import main; main()"
 )
 
 

@@ -77,6 +77,12 @@ class KeyRegistry:
         self._tokens: dict[str, tuple[str, float]] = {}
         self._spent: set[tuple[str, int]] = set()
 
+    def set_life(self, seconds: float | None, *, tell: bool) -> None:
+        self.expires_in, self.tell_expiry = seconds, tell
+
+    def reset_stats(self) -> None:
+        self.issued = self.codes_seen = self.codes_refused = 0
+
     def key_of(self, body: bytes) -> str:
         """Return the short name of the key in a token request; empty if there is none."""
         try:
