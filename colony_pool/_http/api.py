@@ -31,8 +31,8 @@ _OURS = ("Accept", "Accept-Encoding", "Content-Type", "Idempotency-Key", "User-A
 _WRITTEN = {name.lower(): name for name in _OURS}
 _UNAUTHORIZED = 401
 _REFUSED = (
-    "it is the token that was refused, not the API key: a token that has worked is replaced at once, one that never "
-    "did once a minute; agent.invalidate() has the next call ask for another"
+    "The token was refused, not the API key: a token that has worked is replaced at once, one that never did once a "
+    "minute; agent.invalidate() has the next call ask for another"
 )
 MAX_BODY = 64 * 1024 * 1024
 Sent = RawResponse | NetworkFailure | BadReply
@@ -256,16 +256,17 @@ class ApiClient:
         retry = self._retry
         if failure.kind == FORKED:
             words = f"{call.method} {call.path}: {failure.detail}"
-            raise ColonyNetworkError(f"{words}; this process has sent nothing: call again if it is to do so, too")
+            hint = "This process has sent nothing: call again if it is to do so, too"
+            raise ColonyNetworkError(words, hint=hint)
         if self._closing.is_set() and not failure.sent:
             raise closed().exception()
         if retry.retry_network_errors and tried < retry.max_retries and (call.repeatable or not failure.sent):
             return jittered(retry.delay(tried + 1), retry.jitter, self._runtime.random())
         if failure.kind == BUSY:
             words = f"{call.method} {call.path}: not sent ({failure.detail})"
-            raise ColonyNetworkError(f"{words}; make fewer calls at once, or raise the pool's maxsize", 0)
+            raise ColonyNetworkError(words, 0, hint="Make fewer calls at once, or raise the pool's maxsize")
         words = f"{call.method} {call.path}: no answer ({failure.kind}: {failure.detail})"
-        raise ColonyNetworkError(f"{words}; check the network: no key or token is at fault", 0)
+        raise ColonyNetworkError(words, 0, hint="Check the network: no key or token is at fault")
 
     def _after_status(self, call: ApiRequest, reply: RawResponse, tried: int) -> float:
         retry = self._retry
@@ -291,10 +292,9 @@ def _error(call: ApiRequest, reply: RawResponse, after: float | None) -> Failure
     detail, code = error_text(response)
     if reply.status == 404:  # at the token endpoint it is base_url, here it is rather what was asked for
         said = f": {detail[:300]}" if detail else ""
-        words = f"{where}: HTTP 404{said} (there is no such thing: check the path, or base_url)"
-        return Failure(ColonyNotFoundError, words, 404, response, code)
+        words, hint = f"{where}: HTTP 404{said}", "There is no such thing: check the path, or base_url"
+        return Failure(ColonyNotFoundError, words, 404, response, code, hint=hint)
     if reply.status == 401 and code not in CODES_OF_2FA:
         said = f": {detail[:300]}" if detail else ""
-        words = f"{where}: HTTP 401{said} ({_REFUSED})"
-        return Failure(ColonyAuthError, words, 401, response, code)
+        return Failure(ColonyAuthError, f"{where}: HTTP 401{said}", 401, response, code, hint=_REFUSED)
     return from_status(reply.status, detail, code, response, after, where)

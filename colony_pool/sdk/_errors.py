@@ -28,7 +28,7 @@ def translated(error: ColonyAPIError) -> colony_sdk.ColonyAPIError:
         return wanted(f"{_NO_ANSWER}: {error}", 0, {})
     after = getattr(error, "retry_after", None)
     seconds = math.ceil(after) if isinstance(error, ColonyRateLimitError) and after is not None else None
-    built = sdk._build_api_error(error.status or 0, json.dumps(error.response), str(error), _WHERE, seconds)
+    built = sdk._build_api_error(error.status or 0, json.dumps(error.response), error.message, _WHERE, seconds)
     # The SDK goes by the status alone; the pool knows more: that a 200 was no answer, that no code was at hand.
     if type(built) is wanted:
         return built
