@@ -70,6 +70,7 @@ class LoopClients:
 
     def end(self) -> None:
         """The pool has closed: each loop closes its own connections, as soon as it gets to it. Any thread."""
+        self._waiting.end()  # first: a call that goes on must not meet a client that is closed
         for client in self._all.all():
             client.end()
             if not client.loop.is_running():

@@ -1,4 +1,4 @@
-"""``colony-sdk`` behind a pool's door: change one import, or ``adopt`` a client that there is already.
+"""``colony-sdk`` with a pool's tokens: change one import, or ``adopt`` a client that exists already.
 
 >>> from colony_pool.sdk import ColonyClient  # instead of: from colony_sdk import ColonyClient
 
