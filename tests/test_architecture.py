@@ -1,4 +1,4 @@
-"""The architecture, read from the source: who may import whom, who owns what, and that a name stands for one thing."""
+"""The architecture, read from the source: who may import whom, who owns what, and one thing for each name."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import pytest
 
 import colony_pool as cp
 from colony_pool.testing import FakeColony, SimRuntime
+from tests.support.private import agents_of
 
 MANY = 2_000
 
@@ -186,7 +187,7 @@ def test_status_counts_each_token_by_its_age(colony: FakeColony) -> None:
 def test_a_handle_is_found_by_its_key_and_an_unknown_key_is_not_told(colony: FakeColony) -> None:
     with pool_on(colony) as pool:
         agent = pool.agent("col_a")
-        assert (pool._agents["col_a"], len(pool._agents)) == (agent, 1)
+        assert (agents_of(pool)["col_a"], len(agents_of(pool))) == (agent, 1)
         with pytest.raises(KeyError) as told:
-            pool._agents["col_secret"]
+            agents_of(pool)["col_secret"]
         assert "secret" not in str(told.value)

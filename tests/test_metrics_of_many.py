@@ -19,7 +19,7 @@ from tests.support.private import reap, shared_registry
 HEAD = """
 import gc, logging, multiprocessing, os, shutil, signal, sys, threading, time, weakref
 from colony_pool import ColonyPool, Timeout
-from tests.support.private import shared_registry
+from tests.support.private import exporter_of, metrics_of, shared_registry
 from prometheus_client import CollectorRegistry, Counter, mmap_dict
 
 DIR = os.environ["PROMETHEUS_MULTIPROC_DIR"]
@@ -156,7 +156,7 @@ print(struck, sum(shown("other", "calls_total", outcome=each) for each in ("ok",
 
 
 @pytest.mark.parametrize(
-    ("counts", "held_up_for"), [("own.inc()", None), ("pool._exporter.write()", 0.5)], ids=["application", "pool"]
+    ("counts", "held_up_for"), [("own.inc()", None), ("exporter_of(pool).write()", 0.5)], ids=["application", "pool"]
 )
 def test_g24_a_child_does_not_inherit_the_lock_of_the_files(
     directory: Path, colony: FakeColony, counts: str, held_up_for: float | None
@@ -222,7 +222,7 @@ with made() as one, made(registry=CollectorRegistry()) as other:
         before = metrics_of(pool).journal.count("attempts_total")
         pool.agent(key).token()
         until(lambda: metrics_of(pool).journal.count("attempts_total") > before)
-        pool._exporter.write(1.0)
+        exporter_of(pool).write(1.0)
     print(shown(), shown(metric="breaker_state", state="closed"))
 """
     assert run(script, directory, colony)[0] == ["3.0", "2.0"]
@@ -253,7 +253,7 @@ own = Counter("own", "of the application")
 with made() as pool:
     pool.agent("col_a").token()
     pool.breaker.open()
-    pool._exporter.write(1.0)
+    exporter_of(pool).write(1.0)
     name = "colony_pool_breaker_opened_timestamp_seconds"
     before = shared_registry(DIR).get_sample_value(name, {"pool": "app"})
     read, wrote = os.pipe()

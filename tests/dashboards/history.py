@@ -19,7 +19,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from colony_pool import ColonyAPIError, ColonyPool
 from colony_pool.agent import Agent
 from colony_pool.testing.sim import SimKilled, SimRuntime, SimTask
-from tests.support.private import Event, listen, state_of
+from tests.support.private import Event, agents_of, listen, state_of
 
 from .endpoint import AFTERNOON, LENGTH, MINUTE, Endpoint
 
@@ -123,7 +123,7 @@ class World:
         """The server forgets every ``share``-th token that is in use."""
 
         def forget() -> None:
-            for agent in self.pool._agents.all()[::share]:
+            for agent in agents_of(self.pool).all()[::share]:
                 if (token := state_of(agent).account.token) is not None:
                     self.endpoint.revoked.add(token.jwt)
 
@@ -156,7 +156,7 @@ def play(seed: int = 1) -> History:
 
 
 def _end(world: World) -> None:
-    world.history.kept = sum(state_of(agent).account.token is not None for agent in world.pool._agents.all())
+    world.history.kept = sum(state_of(agent).account.token is not None for agent in agents_of(world.pool).all())
     for task in world.tasks:
         assert task.error is None or isinstance(task.error, SimKilled), (task.name, task.error)
         task.kill()

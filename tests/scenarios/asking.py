@@ -124,7 +124,7 @@ def g25_a_deed_that_may_have_been_done_is_not_done_again(w: World) -> None:
     other._account.token, other._jwt, other._fresh_until = (
         state_of(agent).account.token,
         state_of(agent).jwt,
-        agent._fresh_until,
+        state_of(agent).fresh_until,
     )
     call = w.spawn(other.delete, "/users/me")
     w.pause(0.2)

@@ -24,8 +24,8 @@ def _nothing_is_left(w: World, threads: int, sockets: int) -> None:
         from tests.support.private import GeventRuntime
 
         for pool in w.pools:
-            assert isinstance(pool._runtime, GeventRuntime)
-            w.until(partial(_has_no_greenlet, pool._runtime), "no greenlet is left")
+            assert isinstance(engine_of(pool).runtime, GeventRuntime)
+            w.until(partial(_has_no_greenlet, engine_of(pool).runtime), "no greenlet is left")
 
 
 @scenario()

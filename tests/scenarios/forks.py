@@ -148,7 +148,8 @@ def g24_a_connection_that_is_being_made_at_a_fork_is_the_parents_alone(w: World)
             other.setblocking(False)
             other.connect_ex(server.getsockname())
         pool = w.pool(f"http://127.0.0.1:{server.getsockname()[1]}")
-        parents, known = pool._runtime, engine_of(pool).transport._pools._known
+        parents: Any = engine_of(pool).runtime
+        known = engine_of(pool).transport._pools._known
         asks = w.spawn(pool.agent("col_a").token)
         w.until(lambda: any(conn.lever is not None for conn in known), "a connection is being made")
         copied = list(parents._greenlets)
@@ -212,7 +213,8 @@ def g24_a_handshake_that_is_under_way_at_a_fork_is_the_parents_alone(w: World) -
         asks = w.spawn(pool.agent("col_a").token)
         w.until(lambda: relay.has_begun, "the client has said hello")
 
-        copied = list(pool._runtime._greenlets)
+        runtime: Any = engine_of(pool).runtime
+        copied = list(runtime._greenlets)
 
         def child() -> None:
             relay.go_on()

@@ -7,7 +7,7 @@ import signal
 from functools import partial
 from typing import Any
 
-from tests.support.private import engine_of
+from tests.support.private import engine_of, pool_of
 
 from . import GEVENT, World, error_of, scenario
 
@@ -54,7 +54,7 @@ def g3_a_signal_handlers_exception_passes_through_an_api_call(w: World) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     assert type(error_of(agent.get, "/users/me", timeout=20.0)) is _TimeLimitError
     w.until(lambda: w.colony.count("/users/me") <= 1, "it is not sent again")
-    w.until(lambda: agent._pool.status().connections[0] == 0, "its slot comes back")
+    w.until(lambda: pool_of(agent).status().connections[0] == 0, "its slot comes back")
 
 
 @scenario(*GEVENT)
@@ -79,7 +79,7 @@ def g3_what_a_greenlet_is_killed_with_passes_through(w: World) -> None:
     w.until(lambda: w.colony.stats().in_flight == 1)
     task.kill(_TimeLimitError)
     assert type(task.join().error) is _TimeLimitError
-    w.until(lambda: agent._pool.status().connections[0] == 0, "its slot comes back")
+    w.until(lambda: pool_of(agent).status().connections[0] == 0, "its slot comes back")
 
 
 @scenario("gevent", "gevent-late")
@@ -94,7 +94,8 @@ def g3_an_attempt_whose_task_is_killed_is_made_again(w: World) -> None:
         before: int = w.colony.count("/auth/token")
         task = w.spawn(pool.agent("col_innocent").token)
         w.until(lambda: w.colony.stats().in_flight == 1)
-        gevent.killall(list(pool._runtime._greenlets), exception=kill, block=False)
+        runtime: Any = engine_of(pool).runtime
+        gevent.killall(list(runtime._greenlets), exception=kill, block=False)
         assert task.result()
         w.until(partial(_made, w, before + 2), "the killed one, and another")
 
@@ -104,14 +105,15 @@ def g3_an_attempt_whose_task_is_killed_before_it_begins_is_made(w: World) -> Non
     import gevent
 
     pool = w.pool()
-    started = pool._runtime._go
+    runtime: Any = engine_of(pool).runtime
+    started = runtime._go
 
     def go(fn: Any, args: Any) -> None:
         started(fn, args)
-        pool._runtime._go = started
-        gevent.killall(list(pool._runtime._greenlets), block=False)
+        runtime._go = started
+        gevent.killall(list(runtime._greenlets), block=False)
 
-    pool._runtime._go = go
+    runtime._go = go
     assert pool.agent("col_a").token(max_wait=5.0)
 
 

@@ -51,8 +51,9 @@ def _nothing_leaked(w: World, pool: Any) -> None:
     w.until(lambda: engine_of(pool).transport.bulkhead.in_use == 0, "slots come back")
     assert engine_of(pool).transport.bulkhead.waiting == 0
     assert engine_of(pool).dispatcher.in_flight.probe is None
-    assert w.colony.stats().max_in_flight <= pool._config.maxsize
-    w.until(lambda: w.colony.stats().open_connections <= pool._config.maxsize, "no socket is left open")
+    assert w.colony.stats().max_in_flight <= engine_of(pool).options.config.maxsize
+    maxsize = engine_of(pool).options.config.maxsize
+    w.until(lambda: w.colony.stats().open_connections <= maxsize, "no socket is left open")
     w.until(lambda: w.sockets() == pool.status().connections[1], "on our side there are but the idle ones")
     assert pool.agent("col_steady").get("/users/me").status == 200
     assert pool.agent("col_after").token()

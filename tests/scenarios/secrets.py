@@ -90,7 +90,7 @@ def g23_secrets_are_found_nowhere_on_the_way_to_a_token(w: World) -> None:
     for name, options in behaviours:
         w.colony.behave(name, **options)
         agent.invalidate()
-        agent._credential._spent.clear()
+        state_of(agent).credential._spent.clear()
         state_of(agent).account.next_code_at = float("-inf")
         engine_of(pool).dispatcher.rate_limit.paused_until = float("-inf")
         try:
@@ -104,7 +104,7 @@ def g23_secrets_are_found_nowhere_on_the_way_to_a_token(w: World) -> None:
             agent,
             pool,
             state_of(agent).account,
-            agent._credential,
+            state_of(agent).credential,
             metrics_of(pool).journal,
             pool.status(),
             events,

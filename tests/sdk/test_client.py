@@ -245,7 +245,8 @@ else:
     jobs = [gevent.spawn(ColonyClient(f"col_{n}").get_me) for n in range(20)]
     gevent.joinall(jobs, raise_error=True)
     assert 20 == len({job.value["username"] for job in jobs})
-    assert "gevent" == client.pool._runtime.name
+    from tests.support.private import engine_of
+    assert "gevent" == engine_of(client.pool).runtime.name
 client.get_me()
 """
 

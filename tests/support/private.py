@@ -132,7 +132,7 @@ if TYPE_CHECKING:
     from colony_pool._store.sqlite import SCHEMA, HostStore
     from colony_pool._store.worker import StoreWorker
     from colony_pool._weakset import ThreadSafeWeakSet
-    from colony_pool.agent import state_of
+    from colony_pool.agent import pool_of, state_of
     from colony_pool.pool import metrics_of
     from colony_pool.prometheus._collector import Collector
     from colony_pool.prometheus._reader import PoolNumbers
@@ -165,6 +165,16 @@ def import_line(name: str) -> str:
 def engine_of(pool: ColonyPool) -> "Engine":
     """What works behind ``pool`` at this moment."""
     return engines_of(pool).current
+
+
+def agents_of(pool: ColonyPool) -> Any:
+    """The handles that ``pool`` knows."""
+    return pool._agents
+
+
+def exporter_of(pool: ColonyPool) -> Any:
+    """What exports the metrics of ``pool``."""
+    return pool._exporter
 
 
 def listen(pool: ColonyPool, listener: Callable[[Any], object]) -> None:
