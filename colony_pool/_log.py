@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._core import events as ev
-from ._core.answer import CHECK_BASE_URL
+from ._core.outcome import CHECK_BASE_URL
 
 log = logging.getLogger("colony_pool")
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .._core.answer import CHECK_BASE_URL
+from .._core.outcome import CHECK_BASE_URL
 from .._driver.token_cache import lives
 from .._store.protocol import Store
 from .render import Report, Section, counted, span

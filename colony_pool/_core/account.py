@@ -11,8 +11,7 @@ from itertools import count
 from typing import Any
 
 from .failure import Failure
-from .token import Token
-from .track import TrackRecord
+from .token import Token, TrackRecord
 
 _serial = count(1)
 _SAME_END = 1.0  # seconds: tokens whose ends are this close are one

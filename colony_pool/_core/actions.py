@@ -11,6 +11,25 @@ from .flight import Permit, Waiter
 from .shared_state import OpenState
 from .token import Token
 
+
+class Outbox:
+    """A list of actions that grows while an input is decided, and is taken at its end."""
+
+    __slots__ = ("_actions",)
+
+    def __init__(self) -> None:
+        self._actions: list[Action] = []
+
+    def add(self, action: Action) -> None:
+        """Append one action."""
+        self._actions.append(action)
+
+    def take(self) -> list[Action]:
+        """Return what has been added since the last time."""
+        actions, self._actions = self._actions, []
+        return actions
+
+
 # What pybreaker can be told.
 SUCCESS, FAILURE, TO_OPEN, TO_HALF_OPEN, TO_CLOSED = "success", "failure", "open", "half_open", "close"
 

@@ -7,14 +7,13 @@ import math
 from ..config import DeskConfig
 from . import actions as act
 from . import events as ev
+from .actions import Outbox
 from .breaker import CircuitBreaker
 from .codes import CodeRequests
 from .coordinator import Coordinator, NullCoordinator
-from .flight import Flight, Permit
-from .in_flight import InFlight
+from .flight import Flight, InFlight, Permit
 from .instant import Instant
 from .limiter import ConcurrencyLimiter
-from .outbox import Outbox
 from .queue import Queue
 from .rate_limit import RateLimit
 from .results import Results
@@ -89,7 +88,7 @@ class Admission:
             flight = self._queue.take_for_probe()
             if flight is None:  # every candidate's code is being waited for
                 return math.inf
-            if not self._codes.needs(flight.account, now):
+            if not flight.account.totp or not self._codes.needs(flight.account, now):
                 break
             self._ask_code(flight, now)
         if self._breaker.state == ev.OPEN:
@@ -108,7 +107,7 @@ class Admission:
                 return start_at if start_at > now else math.inf
             if (allowed_at := self._coordinator.attempt_allowed_at(now)) > now:
                 return allowed_at
-            if self._codes.needs(flight.account, now):
+            if flight.account.totp and self._codes.needs(flight.account, now):
                 at_once = max(1, int(self._limiter.limit))
                 free_at = self._codes.free_at(at_once, now)
                 if free_at > now and self._codes.asked_at(flight.account) is None:
@@ -145,7 +144,8 @@ class Admission:
         flight.account.attempt_started(permit.started)
         flight.last_generation = permit.generation
         flight.attempts += 1
-        self._codes.used(flight.account)
+        if flight.account.totp:
+            self._codes.used(flight.account)
         self._in_flight.start(permit)
         retry_of = flight.last.kind if permit.is_retry and flight.last is not None else ""
         self._outbox.add(ev.AttemptStarted(retry_of, permit.is_probe))

@@ -31,12 +31,12 @@ from collections.abc import Callable
 
 from . import actions as act
 from . import events as ev
+from .actions import Outbox
 from .breaker import CircuitBreaker
-from .in_flight import InFlight
+from .flight import InFlight
 from .instant import Instant
 from .leadership import Leadership
 from .limiter import ConcurrencyLimiter
-from .outbox import Outbox
 from .probe_lease import ProbeLease
 from .rate_limit import RateLimit
 from .shared_state import SharedState

@@ -28,19 +28,17 @@ from ..config import DeskConfig
 from . import actions as act
 from . import events as ev
 from .account import Account
+from .actions import Outbox
 from .admission import Admission
 from .breaker import CircuitBreaker
 from .codes import CodeRequests
 from .coordinator import Coordinator, NullCoordinator
 from .denials import DenialCache, next_window
 from .failure import closed
-from .flight import Permit, Waiter
-from .history import EndpointHistory
-from .in_flight import InFlight
+from .flight import InFlight, Permit, Waiter
+from .history import EndpointHistory, Luck
 from .instant import Instant
 from .limiter import ConcurrencyLimiter
-from .luck import Luck
-from .outbox import Outbox
 from .outcome import Outcome
 from .queue import Queue
 from .rate_limit import RateLimit
@@ -52,8 +50,7 @@ from .tokens import Tokens
 from .transitions import Transitions
 from .waiters import Waiters
 
-# max_wait counts to within 1 %: the last retry of a schedule leaves just when the patience is used up. But never so
-# generously that one more would fit in.
+# max_wait counts to within 1 %, but never so generously that one more retry would fit in.
 _TOLERANCE = 0.01
 
 
@@ -81,6 +78,8 @@ class Dispatcher:
     ) -> None:
         self.config = config
         self._is_closed = False
+        # The last retry of a schedule leaves just when the patience is used up.
+        self._slack = config.retry.delay(config.retry.max_retries) / 2
         self._outbox = out = Outbox()
         # State with rules of its own: none of these knows another one.
         self.breaker = CircuitBreaker(config.breaker)
@@ -353,8 +352,7 @@ class Dispatcher:
             flight = self.waiters.open_flight(account, now)
             if waiter.max_wait > 0.0:
                 flight.not_before = account.spaced_until
-        retry = self.config.retry
-        patience = max_wait + min(max_wait * _TOLERANCE, retry.delay(retry.max_retries) / 2)
+        patience = max_wait + min(max_wait * _TOLERANCE, self._slack)
         rested = self.waiters.earliest_service(flight)
         if waiter.max_wait <= 0.0:
             blocked = self.waiters.is_blocked(now) and not self.admission.may_probe(now)
@@ -390,16 +388,19 @@ class Dispatcher:
     def _advance(self, at: Instant) -> list[act.Action]:
         now = at.monotonic
         self.results.expire_attempts(at)
-        self.coordinator.publish()
+        if self.transitions.changes:
+            self.coordinator.publish()
         self.queue.wake(at)
-        self.transitions.end_pause(now)
+        if self.rate_limit.has_ended(now):
+            self.transitions.end_pause(now)
         next_start = self.admission.start_what_may(at)
         for flight, waiters in self.queue.expired(max(now, self.waiters.blocked_until(now))):
             self.waiters.dismiss(flight, waiters, at)
         # While the store is asked whether a probe may leave nobody parks: the answer comes at once, or never.
         if self.waiters.is_blocked(now) and not self.coordinator.awaits_lease:
             self.waiters.dismiss_nonblocking(at)
-        self.coordinator.publish()
+        if self.transitions.changes:
+            self.coordinator.publish()
         self._outbox.add(act.WakeAt(self._next_wake(now, min(next_start, self.coordinator.poll(now)))))
         return self._outbox.take()
 

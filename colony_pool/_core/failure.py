@@ -24,8 +24,7 @@ from ..errors import (
     ColonyValidationError,
     PoolClosedError,
 )
-from .answer import CHECK_BASE_URL, described
-from .outcome import DENIED, LOCAL, NETWORK, THROTTLED, Outcome
+from .outcome import CHECK_BASE_URL, DENIED, LOCAL, NETWORK, THROTTLED, Outcome, described
 from .passed_on import own_copy
 
 _BY_CODE: dict[str | None, type[ColonyAPIError]] = {

@@ -26,8 +26,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_tz
 
-from .backoff import http_date
+# The three forms of RFC 9110 5.6.7. Elsewhere ``email`` would take much for a date, digits of other scripts, too.
+_ZONE = r"(GMT|UTC|UT|Z|[+-]\d{4})"
+_CLOCK = r"\d{2}:\d{2}:\d{2}"
+_DATE = re.compile(
+    rf"[a-z]{{3}}, \d{{1,2}} [a-z]{{3}} \d{{4}} {_CLOCK} {_ZONE}"
+    rf"|[a-z]{{6,9}}, \d{{2}}-[a-z]{{3}}-\d{{2}} {_CLOCK} {_ZONE}"
+    rf"|[a-z]{{3}} [a-z]{{3}} [ \d]\d {_CLOCK} \d{{4}}",
+    re.ASCII | re.IGNORECASE,
+)
+
 
 _YEAR = 31_536_000.0
 _TEN_YEARS = 10 * _YEAR
@@ -226,3 +237,18 @@ def _until(moments: tuple[float, ...], clocks: list[float]) -> float | None:
 
 def _longest(times: Iterator[float | None] | list[float | None]) -> float | None:
     return max((seconds for seconds in times if seconds is not None), default=None)
+
+
+def http_date(text: str | None) -> float | None:
+    """Unix time of an HTTP date, ``None`` when it is none."""
+    if not text or not _DATE.fullmatch(text.strip()):
+        return None
+    parts = parsedate_tz(text)
+    if parts is None:
+        return None
+    try:
+        # A leap second is a second like the one before.
+        moment = datetime(*parts[:5], min(parts[5], 59), tzinfo=timezone.utc)
+    except ValueError:
+        return None
+    return moment.timestamp() - (parts[9] or 0)

@@ -13,18 +13,16 @@ from ..config import DeskConfig
 from . import actions as act
 from . import events as ev
 from .account import QUICK_WITHIN, Account
+from .actions import Outbox
 from .backoff import jittered
 from .breaker import CircuitBreaker
 from .coordinator import Coordinator, NullCoordinator
 from .denials import CODE_REFUSED, DenialCache, next_window
 from .failure import Failure, from_outcome
-from .flight import Flight, Permit
-from .history import EndpointHistory
-from .in_flight import InFlight, rest_after
+from .flight import Flight, InFlight, Permit, rest_after
+from .history import EndpointHistory, Luck
 from .instant import Instant
 from .limiter import ConcurrencyLimiter
-from .luck import Luck
-from .outbox import Outbox
 from .outcome import DENIED, DOWN, FAULT, LOCAL, NETWORK, OK, THROTTLED, Outcome
 from .queue import Queue
 from .rate_limit import RateLimit
@@ -107,7 +105,7 @@ class Results:
 
     def _blame_server(self, account: Account, outcome: Outcome, now: float) -> Outcome:
         """A server that refuses most keys which worked a minute ago is at fault, and not the keys (G14)."""
-        if outcome.kind not in (OK, DENIED):
+        if outcome.kind not in (OK, DENIED) or not account.has_succeeded:
             return outcome
         refused = self._denials.tried(account, outcome.kind == DENIED, now)
         if not refused:

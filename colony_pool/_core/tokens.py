@@ -8,9 +8,9 @@ from ..config import TokenConfig
 from . import actions as act
 from . import events as ev
 from .account import Account
+from .actions import Outbox
 from .history import EndpointHistory
 from .instant import Instant
-from .outbox import Outbox
 from .outcome import Outcome
 from .token import Token, issue
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from ..config import BreakerConfig
 from . import actions as act
 from . import events as ev
+from .actions import Outbox
 from .breaker import CircuitBreaker
-from .history import EndpointHistory
+from .history import EndpointHistory, Luck
 from .instant import Instant
 from .limiter import ConcurrencyLimiter
-from .luck import Luck
-from .outbox import Outbox
 from .queue import Queue
 from .rate_limit import RateLimit
 from .shared_state import OpenState
@@ -63,13 +62,11 @@ class Transitions:
         self._history = history
         self._waiters = waiters
         self._rand = rand
-        self._changes: list[Change] = []
+        self.changes: list[Change] = []  # that other processes have still to hear of
 
     def take_changes(self) -> list[Change]:
         """Return what other processes are to hear of, each once."""
-        changes = self._changes
-        if changes:
-            self._changes = []
+        changes, self.changes = self.changes, []
         return changes
 
     # -- the breaker ----------------------------------------------------------------------------------
@@ -143,7 +140,7 @@ class Transitions:
         )  # fmt: skip
         if not learnt:
             opening = breaker.open_state(now) if is_open else None
-            self._changes.append(StateChange(breaker.state, breaker.generation, opening, by_operator))
+            self.changes.append(StateChange(breaker.state, breaker.generation, opening, by_operator))
 
     # -- the rate limit -------------------------------------------------------------------------------
 
@@ -163,12 +160,12 @@ class Transitions:
             self._outbox.add(ev.HoldStarted(paused.seconds, cause, reason, self._waiters.count))
         if paused.extended and not learnt:
             since = self._rate_limit.paused_since
-            self._changes.append(PauseExtended(self._breaker.generation, paused.seconds, cause, since))
+            self.changes.append(PauseExtended(self._breaker.generation, paused.seconds, cause, since))
         return paused.seconds
 
     def end_pause(self, now: float) -> None:
         """A pause that is over ends with one attempt, not with everybody; attempts that are out are history."""
-        if self._rate_limit.has_ended(now) and self._breaker.state == ev.CLOSED:
+        if self._breaker.state == ev.CLOSED:
             self._breaker.begin_generation()
             self._limiter.begin_again(now, self._rand)
 

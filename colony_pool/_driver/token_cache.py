@@ -20,8 +20,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from .._core.life import MAX_LIFE, claims_expiry
 from .._core.outcome import MAX_TOKEN_CHARS
+from .._core.token import MAX_LIFE, claims_expiry
 from .._log import AT_ONCE, Lines
 from .own_file import check_own_folder, is_own_file, read_own
 

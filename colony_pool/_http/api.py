@@ -11,11 +11,10 @@ from typing import Any, Protocol, TypedDict
 from urllib.parse import urlencode
 
 from .._check import LONGEST_TIMEOUT, is_number, patience, shown
-from .._core.answer import described, is_api_error, json_object, media_type
 from .._core.backoff import jittered
 from .._core.failure import CODES_OF_2FA, Failure, closed, from_status, from_stranger, unreadable
 from .._core.headers import read
-from .._core.outcome import error_text
+from .._core.outcome import described, error_text, is_api_error, json_object, media_type
 from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
 from ..errors import ColonyAPIError, ColonyAuthError, ColonyNetworkError, ColonyNotFoundError, ColonyServerError

@@ -18,7 +18,7 @@ from itertools import product
 from .._core.events import CLOSED, HALF_OPEN, OPEN, STATES
 from .._core.outcome import DOWN, KINDS, NETWORK
 from .._core.shared_state import STORE_FAILURES, STORES
-from .._core.wait_times import WAITS
+from .._core.waiters import WAITS
 
 PREFIX = "colony_pool_"
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"

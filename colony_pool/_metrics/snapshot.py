@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .._core.account import Account
-from .._core.answer import CHECK_BASE_URL
 from .._core.dispatcher import Dispatcher
 from .._core.events import CLOSED, STATES
 from .._core.instant import Instant
+from .._core.outcome import CHECK_BASE_URL
 from .._core.shared_state import STORES
-from .._core.wait_times import WAITS
+from .._core.waiters import WAITS
 from ..status import BreakerStatus, PoolStatus, TokensStatus
 from .counters import Journal, Series
 

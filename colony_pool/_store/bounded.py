@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .._core.life import MAX_LIFE
+from .._core.token import MAX_LIFE
 from ..config import DeskConfig
 from .plain import number, text, whole
 from .protocol import KeyState, OpenState, SharedDenial, SharedState, Store, StoreReport, StoreUnavailable

@@ -20,9 +20,9 @@ from .._core.account import Account
 from .._core.dispatcher import Dispatcher
 from .._core.flight import Permit
 from .._core.instant import Instant
-from .._core.life import claims_expiry
 from .._core.outcome import DENIED, OK, Outcome, is_token
 from .._core.shared_state import HandledElsewhere, SharedDenial, SharedState
+from .._core.token import claims_expiry
 from .._log import AT_ONCE, Lines
 from .._runtime.protocol import Runtime
 from .bounded import BoundedStore, Bounds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .._core.answer import one_line
+from .._core.outcome import one_line
 
 MAX_TEXT = 300
 MAX_COUNT = 10**14  # generations and fences begin at a clock's milliseconds, 1.8e12 in 2026

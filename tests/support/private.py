@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from colony_pool._core import actions, coordinator, events, headers
     from colony_pool._core.account import Account
     from colony_pool._core.admission import Admission
-    from colony_pool._core.answer import media_type
-    from colony_pool._core.backoff import http_date, jittered
+    from colony_pool._core.backoff import jittered
     from colony_pool._core.breaker import CircuitBreaker
     from colony_pool._core.coordinator import Coordinator
     from colony_pool._core.denials import DenialCache, next_window
@@ -45,14 +44,12 @@ if TYPE_CHECKING:
         totp_hangs,
         unreadable,
     )
-    from colony_pool._core.flight import Flight, Permit, Waiter
-    from colony_pool._core.headers import Limit, Told, tells_time
+    from colony_pool._core.flight import Flight, InFlight, Permit, Waiter
+    from colony_pool._core.headers import Limit, Told, http_date, tells_time
     from colony_pool._core.headers import read as read_headers
-    from colony_pool._core.in_flight import InFlight
+    from colony_pool._core.history import Luck
     from colony_pool._core.instant import Instant
-    from colony_pool._core.life import MAX_LIFE, claims_expiry, seconds_left
     from colony_pool._core.limiter import ConcurrencyLimiter, _baseline, _LossStats
-    from colony_pool._core.luck import Luck
     from colony_pool._core.outcome import (
         _MAX_CODE,
         DENIED,
@@ -67,14 +64,14 @@ if TYPE_CHECKING:
         Outcome,
         bad_answer,
         classify,
+        media_type,
     )
     from colony_pool._core.queue import Queue
     from colony_pool._core.rate_limit import Remaining
     from colony_pool._core.results import Results
     from colony_pool._core.retry_budget import RetryBudget
     from colony_pool._core.shared_state import HandledElsewhere, OpenState, SharedDenial, SharedState
-    from colony_pool._core.token import Token, issue
-    from colony_pool._core.track import TrackRecord
+    from colony_pool._core.token import MAX_LIFE, Token, TrackRecord, claims_expiry, issue, seconds_left
     from colony_pool._core.transitions import Transitions
     from colony_pool._core.waiters import Waiters
     from colony_pool._demo.agents import AgentGroup, Fetch, Maker, Schedule, capacity, spawner
