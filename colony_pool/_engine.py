@@ -17,20 +17,19 @@ from ._core.failure import closed
 from ._core.flight import Permit
 from ._core.outcome import DENIED, Outcome
 from ._core.shared_state import HandledElsewhere
-from ._driver.agent_state import AgentState
-from ._driver.attempt import Attempt
-from ._driver.attempts import Attempts
+from ._driver.attempt import Attempt, Attempts
+from ._driver.credential import AgentState
 from ._driver.delivery import DeliveryQueue
 from ._driver.driver import Driver
-from ._driver.hot_path import HotPath
+from ._driver.handles import Handles
 from ._driver.notifier import MirroringBreaker, Notifier
 from ._driver.token_cache import TokenCache
-from ._driver.tokens import TokenSource
+from ._driver.tokens import HotPath, TokenSource
 from ._driver.unsaved import Unsaved
 from ._fork import notice_fork
 from ._http.api import ApiClient
 from ._http.transport import Transport
-from ._log import EventLog, Lines
+from ._log import LOGGED, EventLog, Lines
 from ._metrics.counters import Journal
 from ._metrics.snapshot import Observer
 from ._runtime.once import Once
@@ -76,8 +75,8 @@ class Outlasting:
     cache: TokenCache | None
     keys: Callable[[], Iterable[AgentState]]
     state_of: Callable[[str], AgentState | None]
-    keep: Callable[[AgentState], object]
-    listener: Callable[[ev.Event], object]
+    handles: Handles[Any]
+    listener: Callable[[ev.Event], object] | None
 
 
 class Engine:
@@ -108,15 +107,22 @@ class Engine:
         self.store = options.shared.link(
             self.dispatcher, self.runtime, name=options.name, cache=self._cache, lines=outlasting.lines
         )
-        hot_path = HotPath(self.runtime, self._cache, self._unsaved, self.store, outlasting.keep)
+        hot_path = HotPath(self.runtime, self._cache, self._unsaved, self.store, outlasting.handles)
         attempt = Attempt(
-            self.transport, self.runtime, attempts, base_path + _TOKEN_PATH, config.timeout.total, self._claim,
+            self.transport, self.runtime, attempts, base_path + _TOKEN_PATH, config.timeout.total,
+            self._claim if self._cache is not None or self.store is not None else None,
             outlasting.lines,
         )  # fmt: skip
         self.driver = Driver(
             self.dispatcher,
             self.runtime,
-            Notifier(self.runtime, outlasting.breaker, [outlasting.listener], outlasting.lines),
+            Notifier(
+                self.runtime,
+                outlasting.breaker,
+                [self._counters.note, *([outlasting.listener] if outlasting.listener is not None else [])],
+                outlasting.lines,
+                dict.fromkeys(LOGGED, lambda event: outlasting.event_log.note(event, self.runtime.monotonic())),
+            ),
             attempts,
             attempt,
             ask_code=attempt.ask_code,

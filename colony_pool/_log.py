@@ -23,7 +23,7 @@ Post = Callable[[Callable[[], object]], object]
 _BURST = 10
 _MINUTE = 60.0
 
-_TOLD = frozenset({ev.StateChanged, ev.HoldStarted, ev.HoldCleared, ev.KeyDenied, ev.ServerBlamed, ev.StreakStarted})
+LOGGED = (ev.StateChanged, ev.HoldStarted, ev.HoldCleared, ev.KeyDenied, ev.ServerBlamed, ev.StreakStarted)
 
 _Line = tuple[int, str, dict[str, Any]]
 
@@ -64,8 +64,8 @@ class EventLog:
         self._write(logging.ERROR, words, {"event": "dropped", "notices": number}, AT_ONCE)
 
     def note(self, event: ev.Event, now: float) -> None:
-        """Write the line of ``event`` if it has one; ``now`` is monotonic seconds."""
-        if type(event) not in _TOLD:  # most are none: this runs several times for each token
+        """Write the line of ``event``, if it is one of ``LOGGED``; ``now`` is monotonic seconds."""
+        if not isinstance(event, LOGGED):
             return
         line = _line(event)
         if log.isEnabledFor(line[0]):
@@ -110,7 +110,7 @@ def _line(event: ev.Event) -> _Line:
         return logging.WARNING, f"{words}; {_calls(event.waiters, 'waits', 'wait')}, valid tokens are served", facts
     if isinstance(event, ev.HoldCleared):
         return _cleared_line(event)
-    assert isinstance(event, ev.KeyDenied)  # noqa: S101 - the last of _TOLD
+    assert isinstance(event, ev.KeyDenied)  # noqa: S101 - the last of LOGGED
     facts = {"event": "denied", "status": event.status, "code": event.code or "", "seconds": event.seconds}
     return logging.WARNING, _refused(event), facts
 

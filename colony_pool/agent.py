@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ._driver.agent_state import AgentState
-from ._driver.credential import Credential
+from ._driver.credential import AgentState, Credential
 from ._driver.replays import Replays
 from ._engine import EngineHolder
 from ._fork import notice_fork

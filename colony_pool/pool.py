@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from ._check import LARGEST
 from ._core import events as ev
 from ._core.actions import Action
 from ._core.instant import Instant
-from ._driver.agent_state import AgentState
-from ._driver.credential import Credential, Totp
+from ._driver.credential import AgentState, Credential, Totp
 from ._driver.handles import Handles
 from ._driver.token_cache import TokenCache
 from ._engine import Engine, EngineHolder, EngineOptions, Outlasting
@@ -168,8 +167,8 @@ class ColonyPool:
             cache=TokenCache(self.base_url, lines) if token_cache == "disk" else None,
             keys=lambda: [state_of(agent) for agent in self._agents.all()],
             state_of=self._key_of,
-            keep=self._keep,
-            listener=self._on_event,
+            handles=self._agents,
+            listener=self._on_event if registry is not None else None,
         )
         self._engines = EngineHolder(
             lambda: Engine(options, outlasting), self.breaker, self._counters, may_turn=runtime == "auto"
@@ -283,10 +282,6 @@ class ColonyPool:
         agent = self._agents.get(api_key)
         return state_of(agent) if agent is not None else None
 
-    def _keep(self, key: AgentState) -> None:
-        handle: Any = key.handle
-        self._agents.keep(key.credential.key, handle)
-
     def _post(self, write: Callable[[], object]) -> None:
         self._engines.current.delivery.post(write)
 
@@ -294,8 +289,6 @@ class ColonyPool:
         self._engines.current.force(state)
 
     def _on_event(self, event: ev.Event) -> None:
-        self._counters.note(event)
-        self._event_log.note(event, self._engines.current.runtime.monotonic())
         if self._exporter is not None:
             self._exporter.note(event, self._source)
 

@@ -31,12 +31,12 @@ def test_g15_the_next_window_begins_when_the_wall_clock_says_so(wall: float, at:
 
 def test_g14_a_refusal_stands_until_its_time_is_over() -> None:
     refusals, account = desk(), Account()
-    assert refusals.standing(account, 0.0) is None
+    assert account.refusal_at(0.0) is None
     denial = refusals.deny(account, REFUSED, Instant(10.0, 0.0))
     assert denial is account.denial
     assert (70.0, 1, False) == (denial.until, denial.times, denial.code_only)
-    assert refusals.standing(account, 69.9) is denial.failure
-    assert refusals.standing(account, 70.0) is None
+    assert account.refusal_at(69.9) is denial.failure
+    assert account.refusal_at(70.0) is None
 
 
 def test_g14_its_words_are_those_of_the_answer() -> None:
@@ -50,7 +50,7 @@ def test_g14_a_refused_code_is_no_refused_key() -> None:
     denial = refusals.deny(account, CODE, Instant(100.0, 1_000_000_000.0))
     assert (120.0, 0, True) == (denial.until, denial.times, denial.code_only)
     assert denial.failure.code == "AUTH_2FA_INVALID"
-    assert refusals.standing(account, 119.0) is denial.failure
+    assert account.refusal_at(119.0) is denial.failure
     assert refusals.deny(account, REFUSED, Instant(130.0, 0.0)).until == 190.0, "the first refusal of its key"
 
 

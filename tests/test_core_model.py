@@ -36,7 +36,6 @@ from tests.support.private import (
     Account,
     CircuitBreaker,
     ConcurrencyLimiter,
-    DenialCache,
     Dispatcher,
     Flight,
     Instant,
@@ -255,7 +254,7 @@ PLANTED: list[tuple[type, str, Callable[..., Any]]] = [
     (ConcurrencyLimiter, "next_start_at", lambda window, now: now),  # a window without a limit
     (CircuitBreaker, "failed", lambda circuit: False),  # a breaker that never opens
     (CircuitBreaker, "postpone", nothing),  # a Retry-After that no probe minds
-    (DenialCache, "standing", nothing),  # a refusal that is not remembered
+    (Account, "refusal_at", nothing),  # a refusal that is not remembered
     (Results, "expire_attempts", nothing),  # a lease without an end
     (Transitions, "end_pause", nothing),  # a hold that ends with everyone
     (Waiters, "serve", nothing),  # a token that is kept from those who wait

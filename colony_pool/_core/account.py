@@ -138,6 +138,10 @@ class Account:
         self._failures = 0
         self.has_succeeded = True
 
+    def refusal_at(self, now: float) -> Failure | None:
+        """What a call of a refused key is told at once; ``None`` when the key may be tried (G14)."""
+        return self.denial.failure if self.denial is not None and now < self.denial.until else None
+
     def forgive(self) -> None:
         """Forget that the key, or its code, was refused."""
         self.denial = self.code_refusal = None

@@ -29,11 +29,6 @@ class DenialCache:
         self._resting: dict[int, Account] = {}  # and those of these whose refusal is remembered
         self._last: tuple[float, Account] | None = None
 
-    def standing(self, account: Account, now: float) -> Failure | None:
-        """What a call of a refused key is told at once; ``None`` when the key may be tried."""
-        denial = account.denial
-        return denial.failure if denial is not None and now < denial.until else None
-
     def tried(self, account: Account, refused: bool, now: float) -> int:
         """Note one verdict on a key; how many good keys are refused, once that is the server's fault (else 0)."""
         if not account.has_succeeded:

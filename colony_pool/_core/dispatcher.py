@@ -329,7 +329,7 @@ class Dispatcher:
     def _seek(self, waiter: Waiter, at: Instant, max_wait: float) -> None:
         """Serve ``waiter`` at once if that is possible, or refuse it; else have it join its key's flight."""
         account, now = waiter.account, at.monotonic
-        refusal = closed() if self._is_closed else self.denials.standing(account, now)
+        refusal = closed() if self._is_closed else account.refusal_at(now)
         token = account.token if account.token is not None and account.token.is_valid(at) else None
         usable = token is not None and token.is_usable(at)
         unserved = refusal is not None or self.waiters.is_blocked(now) or account.renew_at > now
@@ -376,7 +376,7 @@ class Dispatcher:
             return  # somebody was faster
         if account in self.waiters.flights or now < max(account.refresh_not_before, account.renew_at):
             return
-        if self._is_closed or self.denials.standing(account, now) is not None:
+        if self._is_closed or account.refusal_at(now) is not None:
             return
         self.queue.put(self.waiters.open_flight(account, now, advisory=True), at)
 

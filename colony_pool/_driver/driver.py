@@ -27,7 +27,7 @@ from .._core.outcome import LOCAL, Outcome
 from .._log import Lines
 from .._runtime.protocol import Event, Runtime
 from .._runtime.turn import Turn
-from .attempts import Attempts
+from .attempt import Attempts
 from .executor import BoundedExecutor
 from .inbox import Inbox, Step
 from .notifier import Notifier

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from .._core import actions as act
@@ -33,13 +34,16 @@ class Notifier:
     Arguments:
         breaker: pybreaker, if there is one to tell.
         listeners: told of each event.
+        by_kind: told of the events of one class.
     """
 
     def __init__(
         self, runtime: Runtime, breaker: MirroringBreaker | None,
         listeners: list[Callable[[Event], object]], lines: Lines,
+        by_kind: Mapping[type, Callable[[Event], object]] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         self._listeners = listeners
+        self._by_kind = by_kind
         self._lines = lines
         self._breaker = breaker
         self._items: deque[act.MirrorToPybreaker | Event] = deque()
@@ -69,10 +73,12 @@ class Notifier:
         """Tell nothing any more: in a forked child, where a greenlet that was copied along would tell it twice."""
         self._items.clear()
         self._listeners = []
+        self._by_kind = {}
         self._breaker = None
 
     def _tell(self, event: Event) -> None:
-        for listener in tuple(self._listeners):
+        special = self._by_kind.get(type(event))
+        for listener in (*self._listeners, *((special,) if special is not None else ())):
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001 - a listener's own fault

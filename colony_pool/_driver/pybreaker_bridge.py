@@ -175,7 +175,8 @@ class PoolBreaker(pybreaker.CircuitBreaker):
     def deliver(self) -> None:
         """Have users' listeners told what has happened."""
         self._catch_up()
-        self._queue().flush()
+        if self.listeners:
+            self._queue().flush()
 
     def _put(self, callback: Callable[[], object]) -> None:
         """Note what a listener is to be told: under pybreaker's lock, and so in order."""

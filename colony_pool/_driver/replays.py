@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .agent_state import AgentState
+from .credential import AgentState
 from .tokens import Submit, TokenSource
 
 _REPLAYS = 8  # of one API call, whatever its answers of 401 say

@@ -19,7 +19,7 @@ import time
 from .._core.token import Token
 from .._fork import notice_fork
 from .._weakset import ThreadSafeWeakSet
-from .agent_state import AgentState
+from .credential import AgentState
 from .token_cache import TokenCache
 
 _AT_THE_END = 2.0  # seconds that the interpreter's end waits for another thread's write: the disk may hang

@@ -24,7 +24,6 @@ from tests.support.private import (
     CircuitBreaker,
     ConcurrencyLimiter,
     Credential,
-    DenialCache,
     Dispatcher,
     Driver,
     Flight,
@@ -205,7 +204,7 @@ def a_refused_key_counts_as_a_failure_of_the_server() -> Iterator[None]:
 @breaks("a refused key rests (G14)")
 def a_refused_key_is_tried_again_at_once() -> Iterator[None]:
     """Nobody remembers the refusal."""
-    with mock.patch.object(DenialCache, "standing", return_value=None):
+    with mock.patch.object(Account, "refusal_at", return_value=None):
         yield
 
 
