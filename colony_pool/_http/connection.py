@@ -112,11 +112,11 @@ class _Guarded:
         if self.use is not use:
             self.use, use.reused = use, self.sock is not None
             use.cancel.watch(self.cut)
-        use.seconds_left()
         return use
 
     def connect(self) -> None:
         use = self._begin()
+        use.seconds_left()
         use.reused, self.pid = False, os.getpid()
         use.opened(self)
         try:

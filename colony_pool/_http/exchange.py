@@ -26,7 +26,7 @@ _CHUNK = 65_536
 _NO_RETRIES = Retry(False, redirect=False)  # what ``retries=False`` means; urllib3 would make one for each request
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """What is sent, and within which bounds. ``deadline`` is monotonic seconds."""
 
