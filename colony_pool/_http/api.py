@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as _json
 import os
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ _REFUSED = (
     "The token was refused, not the API key: a token that has worked is replaced at once, one that never did once a "
     "minute; agent.invalidate() has the next call ask for another"
 )
+_NOT_OF_A_PATH = re.compile(r"[^!-~]|#")
 MAX_BODY = 64 * 1024 * 1024
 Sent = RawResponse | NetworkFailure | BadReply
 
@@ -112,7 +114,7 @@ def prepare(
     if max_wait is not None:
         patience(max_wait)
     given = {name: value for name, value in dict(params or {}).items() if value is not None}
-    query = urlencode(given, doseq=True)
+    query = urlencode(given, doseq=True) if given else ""
     target = f"{path}{'&' if '?' in path else '?'}{query}" if query else path
     sent = {"Accept": "application/json"}
     body = None
@@ -132,7 +134,7 @@ def prepare(
 def _check_path(path: object) -> None:
     if not isinstance(path, str) or not path.startswith("/") or path.startswith("//") or "\\" in path:
         raise ValueError("path: must start with one '/' (it is taken relative to base_url; no other host is asked)")
-    if any(ord(c) <= 32 or ord(c) >= 127 or c == "#" for c in path):
+    if _NOT_OF_A_PATH.search(path):
         raise ValueError("path: must be ASCII without spaces, '#' or control characters; percent-encode the rest")
     if any(part in (".", "..") for part in path.partition("?")[0].replace("%2e", ".").replace("%2E", ".").split("/")):
         raise ValueError("path: must have no '.' or '..' segments")

@@ -32,7 +32,7 @@ class CancelToken:
     @property
     def cancelled(self) -> bool:
         """Whether ``cancel`` was called, or the request is the parent's."""
-        return self._cancelled or self.left_behind
+        return self._cancelled or os.getpid() != self._pid
 
     @property
     def left_behind(self) -> bool:

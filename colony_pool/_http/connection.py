@@ -87,22 +87,36 @@ class _Guarded:
     descriptor = -1  # of that
     _wire: Any = None  # what to shut down afterwards: http.client forgets ``sock`` before the last body is read
     _answering = False
+    _unsent: bytearray | None = None  # what waits to be sent in one piece
 
     @property
     def is_connected(self) -> bool:
         """Whether an idle connection is still good for what is to be sent now."""
-        return self.sock is not None and not current.get().fresh and _at_rest(self.sock)
+        if self.sock is None or current.get().fresh:
+            return False
+        if hasattr(self.sock, "pending") and self.sock.pending():
+            return False  # the rest of a TLS record, which the socket below shows no more
+        greens = getattr(self.sock, "_sock", None)
+        if greens is None:
+            return bool(super().is_connected)  # type: ignore[misc] # a mixin
+        try:  # urllib3's poll would switch greenlets, and one that is killed just then takes the socket along
+            _socket.socket.recv(greens, 1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def _begin(self) -> Use:
         use = current.get()
         if self.use is not use:
             self.use, use.reused = use, self.sock is not None
             use.cancel.watch(self.cut)
-        use.seconds_left()
         return use
 
     def connect(self) -> None:
         use = self._begin()
+        use.seconds_left()
         use.reused, self.pid = False, os.getpid()
         use.opened(self)
         try:
@@ -161,7 +175,26 @@ class _Guarded:
         if body is not None and len(body) > _PIECE:
             sent["Content-Length"] = str(len(body))
             body = self._in_pieces(use, body)
-        super().request(method, url, body, sent, **options)  # type: ignore[misc] # a mixin
+        self._unsent = bytearray()
+        try:
+            super().request(method, url, body, sent, **options)  # type: ignore[misc] # a mixin
+            self._flush()
+        finally:
+            self._unsent = None
+
+    def send(self, data: Any) -> None:
+        """Head and body of a small request leave in one piece: one packet, one wake-up of the server."""
+        if self._unsent is None:
+            super().send(data)  # type: ignore[misc] # a mixin
+            return
+        self._unsent += data
+        if len(self._unsent) >= _PIECE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._unsent:
+            super().send(bytes(self._unsent))  # type: ignore[misc] # a mixin
+            self._unsent.clear()
 
     def _in_pieces(self, use: Use, body: bytes) -> Iterator[bytes]:
         """Each piece has a timeout of its own, so that a large body is not cut off while it moves."""
@@ -178,6 +211,7 @@ class _Guarded:
 
     def getresponse(self) -> Any:
         self._answering = True
+        self.timeout = current.get().seconds_left()
         try:
             return super().getresponse()  # type: ignore[misc] # a mixin
         finally:
@@ -265,7 +299,8 @@ class _Incoming(io.RawIOBase):
         if self.at_end:
             return 0
         use = self.use
-        self._sock.settimeout(use.seconds_left())
+        if use.heard:  # else it has its timeout already
+            self._sock.settimeout(use.seconds_left())
         count: int = self._file.readinto(buffer)
         use.heard += count
         if self.in_head:
@@ -318,19 +353,3 @@ def _addresses(host: str, port: int) -> Any:
         return _socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
     except OSError:
         return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-
-
-def _at_rest(sock: Any) -> bool:
-    """Whether nothing has come, neither bytes nor the end, on a connection where nothing is due."""
-    if hasattr(sock, "pending") and sock.pending():
-        return False  # the rest of a TLS record, which the socket below shows no more
-    native = getattr(sock, "_sock", sock)  # below gevent's, and below TLS
-    try:
-        if native.gettimeout() != 0.0:
-            native.settimeout(0.0)
-        _socket.socket.recv(native, 1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return True
-    except (OSError, TypeError):  # TLS within TLS is no socket: urllib3 would not know either
-        return not isinstance(native, _socket.socket)
-    return False

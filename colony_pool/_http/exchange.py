@@ -12,6 +12,7 @@ from http.client import HTTPException
 from time import monotonic
 from typing import Any
 
+from urllib3 import Retry
 from urllib3 import exceptions as u3
 
 from .._runtime.protocol import Timer
@@ -22,9 +23,10 @@ from .failures import BadReply, NetworkFailure, RawResponse, describe, forked, s
 from .pools import Pools
 
 _CHUNK = 65_536
+_NO_RETRIES = Retry(False, redirect=False)  # what ``retries=False`` means; urllib3 would make one for each request
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """What is sent, and within which bounds. ``deadline`` is monotonic seconds."""
 
@@ -86,9 +88,10 @@ class Exchange:
         )  # fmt: skip
         mark = current.set(use)
         response: Any = None
+        answer: RawResponse | None = None
         try:
             response = pool.urlopen(
-                request.method, self._target(pool, request.path), headers={}, retries=False, redirect=False,
+                request.method, self._target(pool, request.path), headers={}, retries=_NO_RETRIES, redirect=False,
                 assert_same_host=False, preload_content=False, decode_content=False,
             )  # fmt: skip
             answer = _whole(response, request.max_body)
@@ -103,7 +106,7 @@ class Exchange:
             return None if dead and not request.once else mapped
         finally:
             current.reset(mark)
-            if response is not None:
+            if response is not None and answer is None:
                 response.close()
             self._cancel.let_go()
             if self._timer is not None:
