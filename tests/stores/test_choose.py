@@ -73,7 +73,7 @@ def test_a_bad_url_is_in_no_local_of_the_store_either() -> None:
 
 def locals_of_ours(exc: BaseException) -> str:
     told = traceback.TracebackException.from_exception(exc, capture_locals=True)
-    ours = [frame for frame in told.stack if "colony_pool/_shared" in frame.filename]
+    ours = [frame for frame in told.stack if "colony_pool/_store" in frame.filename]
     assert ours
     return str([frame.locals for frame in ours])
 
