@@ -8,12 +8,10 @@ from .agent import Agent
 from .config import (
     AUTH_TOKEN_RETRY,
     BreakerConfig,
-    DenialConfig,
+    PolicyConfig,
     RetryBudgetConfig,
     RetryConfig,
     Timeout,
-    TokenConfig,
-    WindowConfig,
 )
 from .errors import (
     CircuitOpenError,
@@ -55,16 +53,14 @@ __all__ = [
     "ColonyTwoFactorInvalidError",
     "ColonyTwoFactorRequiredError",
     "ColonyValidationError",
-    "DenialConfig",
+    "PolicyConfig",
     "PoolClosedError",
     "PoolStatus",
     "Response",
     "RetryBudgetConfig",
     "RetryConfig",
     "Timeout",
-    "TokenConfig",
     "TokensStatus",
-    "WindowConfig",
     "__version__",
 ]
 

@@ -37,7 +37,7 @@ from ._runtime.protocol import Runtime
 from ._runtime.select import gevent_has_patched, make_runtime
 from ._store.option import StoreOption
 from ._weakset import ThreadSafeWeakSet
-from .config import DeskConfig, RetryConfig
+from .config import DispatcherConfig, RetryConfig
 
 _TOKEN_PATH = "/auth/token"
 
@@ -48,7 +48,7 @@ class EngineOptions:
 
     name: str
     base_url: str
-    config: DeskConfig
+    config: DispatcherConfig
     api_retry: RetryConfig
     runtime: str | Runtime
     shared: StoreOption

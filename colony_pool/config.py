@@ -15,12 +15,10 @@ from ._check import LARGEST, LONGEST_TIMEOUT, flag, number, ordered, statuses, w
 __all__ = [
     "AUTH_TOKEN_RETRY",
     "BreakerConfig",
-    "DenialConfig",
+    "PolicyConfig",
     "RetryBudgetConfig",
     "RetryConfig",
     "Timeout",
-    "TokenConfig",
-    "WindowConfig",
 ]
 
 DEFAULT_BASE_URL = "https://thecolony.ai/api/v1"
@@ -79,7 +77,8 @@ class RetryConfig:
         return min(math.fsum([*delays, constant]), float(LARGEST))
 
 
-#: The SDK's schedule for ``/auth/token``: 2, 4, 8, 16, 32, 60 seconds, 122 in all. No 429: there the server counts.
+#: The SDK's schedule for ``/auth/token``: 2, 4, 8, 16, 32, 60 seconds, 122 in all.
+#: Not after a 429: a server that limits the rate is left alone.
 AUTH_TOKEN_RETRY = RetryConfig(max_retries=6, base_delay=2.0, max_delay=60.0, retry_on=_AUTH_RETRY_STATUSES)
 
 
@@ -95,7 +94,7 @@ class BreakerConfig:
         jitter: share of the delay, 0..1, taken off at random.
         retry_after_max: longest ``Retry-After`` of a 503, seconds, that postpones a probe.
         reset_after: successes in one closed period after which ``open_delay`` starts anew.
-        quiet: seconds without any success before the last of ``fail_max`` failures counts, unless so few
+        min_failure_time: seconds without any success before the last of ``fail_max`` failures counts, unless so few
             attempts failed before that it cannot be chance. Behind a balancer with more than half of its servers
             broken, sixteen failures in a row happen within a moment by chance; two seconds without a success do
             not. 0 trips by the count alone.
@@ -107,7 +106,7 @@ class BreakerConfig:
     jitter: float = 0.2
     retry_after_max: float = 900.0
     reset_after: int = 10
-    quiet: float = 2.0
+    min_failure_time: float = 2.0
 
     def __post_init__(self) -> None:
         whole(self, "fail_max", 1)
@@ -116,7 +115,7 @@ class BreakerConfig:
         number(self, "open_delay_max", 0.001)
         number(self, "jitter", 0.0, 1.0)
         number(self, "retry_after_max", 0.0)
-        number(self, "quiet", 0.0)
+        number(self, "min_failure_time", 0.0)
         ordered(self, "open_delay", "open_delay_max")
 
 
@@ -161,120 +160,100 @@ class Timeout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WindowConfig:
-    """The admission window: attempts in flight at once (G8).
+class PolicyConfig:
+    """What few ever change: spacing of attempts, ages of tokens, and for how long the refused are left alone.
 
     Arguments:
-        gap_max: longest time between two starts, seconds, whatever fails.
-        gap_shed: the same while the server answers 503, "too much": it may be able to serve a few a second only.
-        busy: a success younger than this, seconds, means that the server lives and failures are bad luck.
-    """
-
-    gap_max: float = 0.1
-    gap_shed: float = 0.25
-    busy: float = 5.0
-
-    def __post_init__(self) -> None:
-        number(self, "gap_max", 0.0)
-        number(self, "gap_shed", 0.0)
-        number(self, "busy", 0.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenConfig:
-    """The ages of a token (G17 to G20).
-
-    Arguments:
-        life: seconds assumed when neither ``expires_in`` nor the JWT's ``exp`` says.
-        soft_min: earliest soft point, as a ratio of the life; past it one background attempt refreshes.
-        soft_spread: how far, as a ratio of the life, the key's hash spreads soft points.
-        margin: seconds before expiry in which callers wait for a new token.
-        rest_min: shortest rest after a failed background refresh, seconds.
-        rest_max: longest rest.
-        forced_interval: seconds between two refreshes that a 401 forces for a token that never worked, per key.
-        known_after: seconds after its issue within which a 401 may mean that the API does not know a token yet: the
-            call is made again with it, up to three times. 0 replaces such a token at once.
+        max_spacing: longest time between two starts, seconds, whatever fails (G8).
+        overload_spacing: the same while the server answers 503, "too much": it may be able to serve a few a second
+            only.
+        recent_success: a success younger than this, seconds, means that the server lives and failures are bad luck.
+        token_life: seconds assumed when neither ``expires_in`` nor the JWT's ``exp`` says (G17 to G20).
+        refresh_after: earliest advisory refresh, as a ratio of the life: one attempt in the background, for which
+            nobody waits.
+        refresh_jitter: how far, as a ratio of the life, the key's hash spreads advisory refreshes.
+        mandatory_margin: seconds before expiry in which callers wait for a new token.
+        retry_refresh_min: shortest time from a failed advisory refresh to the next, seconds.
+        retry_refresh_max: longest time.
+        forced_refresh_interval: seconds between two refreshes that a 401 forces for a token that never worked, per
+            key.
+        new_token_grace: seconds after its issue within which a 401 may mean that the API does not know a token yet:
+            the call is made again with it, up to three times. 0 replaces such a token at once.
         renew_interval: seconds between two exchanges of a key, if all that is wrong with the token is that it ended;
             doubles while tokens live for less than that.
         renew_interval_max: its cap.
+        rejection_delay: seconds for which a rejected key is not tried; doubles with each further rejection (G13).
+        rejection_delay_max: its cap.
+        totp_window: seconds of one TOTP window.
+        server_fault_keys: this many keys that worked before must have been tried ...
+        server_fault_ratio: ... and more than this ratio of them rejected ...
+        server_fault_window: ... within this many seconds to blame the server instead of the keys.
+        rate_limit_default: seconds of a pause whose 429 says nothing of its end (G14).
+        rate_limit_max: longest pause believed, seconds.
     """
 
-    life: float = 86_400.0
-    soft_min: float = 0.6
-    soft_spread: float = 0.2
-    margin: float = 60.0
-    rest_min: float = 300.0
-    rest_max: float = 600.0
-    forced_interval: float = 60.0
-    known_after: float = 2.2
+    max_spacing: float = 0.1
+    overload_spacing: float = 0.25
+    recent_success: float = 5.0
+    token_life: float = 86_400.0
+    refresh_after: float = 0.6
+    refresh_jitter: float = 0.2
+    mandatory_margin: float = 60.0
+    retry_refresh_min: float = 300.0
+    retry_refresh_max: float = 600.0
+    forced_refresh_interval: float = 60.0
+    new_token_grace: float = 2.2
     renew_interval: float = 5.0
     renew_interval_max: float = 60.0
-
-    def __post_init__(self) -> None:
-        number(self, "life", 0.001, _LONGEST_LIFE)
-        number(self, "soft_min", 0.0, 1.0)
-        number(self, "soft_spread", 0.0, 1.0)
-        for name in ("margin", "rest_min", "rest_max", "forced_interval", "known_after"):
-            number(self, name, 0.0)
-        number(self, "renew_interval", 0.0)
-        number(self, "renew_interval_max", 0.0)
-        ordered(self, "rest_min", "rest_max")
-        ordered(self, "renew_interval", "renew_interval_max")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DenialConfig:
-    """How long a refused key, and a whole refused or throttled pool, rests (G13, G14).
-
-    Arguments:
-        delay: seconds for which a refused key is remembered; doubles with each further refusal.
-        delay_max: its cap.
-        totp_window: seconds of one TOTP window.
-        fault_keys: this many keys that worked before must have been tried ...
-        fault_ratio: ... and more than this ratio of them refused ...
-        fault_window: ... within this many seconds to blame the server instead of the keys.
-        hold: seconds of a hold whose 429 says nothing of its end.
-        hold_max: longest hold believed, seconds.
-    """
-
-    delay: float = 60.0
-    delay_max: float = 3600.0
+    rejection_delay: float = 60.0
+    rejection_delay_max: float = 3600.0
     totp_window: float = 30.0
-    fault_keys: int = 5
-    fault_ratio: float = 0.5
-    fault_window: float = 60.0
-    hold: float = 60.0
-    hold_max: float = 86_400.0
+    server_fault_keys: int = 5
+    server_fault_ratio: float = 0.5
+    server_fault_window: float = 60.0
+    rate_limit_default: float = 60.0
+    rate_limit_max: float = 86_400.0
 
     def __post_init__(self) -> None:
-        for name in ("delay", "delay_max", "totp_window", "fault_window", "hold", "hold_max"):
+        for name in ("max_spacing", "overload_spacing", "recent_success"):
+            number(self, name, 0.0)
+        number(self, "token_life", 0.001, _LONGEST_LIFE)
+        number(self, "refresh_after", 0.0, 1.0)
+        number(self, "refresh_jitter", 0.0, 1.0)
+        for name in ("mandatory_margin", "retry_refresh_min", "retry_refresh_max", "forced_refresh_interval"):
+            number(self, name, 0.0)
+        for name in ("new_token_grace", "renew_interval", "renew_interval_max"):
+            number(self, name, 0.0)
+        for name in ("rejection_delay", "rejection_delay_max", "totp_window", "server_fault_window"):
             number(self, name, 0.001)
-        whole(self, "fault_keys", 1)
-        number(self, "fault_ratio", 0.0, 1.0)
-        ordered(self, "delay", "delay_max")
+        for name in ("rate_limit_default", "rate_limit_max"):
+            number(self, name, 0.001)
+        whole(self, "server_fault_keys", 1)
+        number(self, "server_fault_ratio", 0.0, 1.0)
+        ordered(self, "retry_refresh_min", "retry_refresh_max")
+        ordered(self, "renew_interval", "renew_interval_max")
+        ordered(self, "rejection_delay", "rejection_delay_max")
 
-    def rest(self, times: int) -> float:
-        """Seconds for which a key rests that was refused so many ``times`` in a row."""
-        return float(min(self.delay * 2.0 ** min(times - 1, 60), self.delay_max))
+    def rejected_for(self, times: int) -> float:
+        """Seconds for which a key is not tried that was rejected so many ``times`` in a row."""
+        return float(min(self.rejection_delay * 2.0 ** min(times - 1, _DOUBLINGS), self.rejection_delay_max))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeskConfig:
+class DispatcherConfig:
     """All that the dispatcher needs to know, in one value; the pool builds it."""
 
     CALLED: ClassVar[str] = "ColonyPool"  # whose options these are to whoever reads that one is wrong
 
     retry: RetryConfig = AUTH_TOKEN_RETRY
     breaker: BreakerConfig = field(default_factory=BreakerConfig)
-    budget: RetryBudgetConfig = field(default_factory=RetryBudgetConfig)
-    window: WindowConfig = field(default_factory=WindowConfig)
-    token: TokenConfig = field(default_factory=TokenConfig)
-    denial: DenialConfig = field(default_factory=DenialConfig)
+    retry_budget: RetryBudgetConfig = field(default_factory=RetryBudgetConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
     timeout: Timeout = field(default_factory=Timeout)
     max_wait: float = AUTH_TOKEN_RETRY.patience
     probe_timeout: float = 5.0
     maxsize: int = 64
-    look: float | None = None  # seconds between two looks at the store that processes share, if there is one
+    store_poll_interval: float | None = None  # seconds; None if no store is shared
 
     def __post_init__(self) -> None:
         number(self, "max_wait", 0.0)
@@ -285,13 +264,13 @@ class DeskConfig:
 def scaled(config: Any, divisor: float) -> Any:
     """Return ``config`` with every schedule in it divided by ``divisor``: the same policy, an hour in seconds.
 
-    For demos and benchmarks. What belongs to the network and the server stays: timeouts, the pace of the
-    window, the budget; they do not get faster when the plan is played faster.
+    For demos and benchmarks. What belongs to the network and the server stays: timeouts, spacing of attempts, the
+    budget; they do not get faster when the plan is played faster.
     """
     changes = {}
     for item in fields(config):
         value = getattr(config, item.name)
-        if isinstance(value, (RetryConfig, BreakerConfig, TokenConfig, DenialConfig)):
+        if isinstance(value, (RetryConfig, BreakerConfig, PolicyConfig)):
             changes[item.name] = scaled(value, divisor)
         elif item.type == "float" and item.name not in _UNSCALED:
             changes[item.name] = value / divisor
@@ -300,13 +279,18 @@ def scaled(config: Any, divisor: float) -> Any:
     return type(config)(**changes)
 
 
-_UNSCALED = frozenset({"jitter", "quiet", "soft_min", "soft_spread", "fault_ratio", "probe_timeout"})
+_UNSCALED = frozenset(
+    {
+        "jitter", "min_failure_time", "max_spacing", "overload_spacing", "recent_success", "refresh_after",
+        "refresh_jitter", "server_fault_ratio", "probe_timeout",
+    }
+)  # fmt: skip
 
 
 _KINDS: dict[str, type] = {
-    "retry": RetryConfig, "auth_token_retry": RetryConfig, "breaker": BreakerConfig, "tokens": TokenConfig,
-    "timeout": Timeout, "retry_budget": RetryBudgetConfig, "window": WindowConfig, "denial": DenialConfig,
-    "allow_insecure": bool, "share_tokens": bool,
+    "retry": RetryConfig, "auth_token_retry": RetryConfig, "breaker": BreakerConfig,
+    "timeout": Timeout, "retry_budget": RetryBudgetConfig, "policy": PolicyConfig, "allow_insecure": bool,
+    "share_tokens": bool,
 }  # fmt: skip
 
 

@@ -32,13 +32,11 @@ from .config import (
     AUTH_TOKEN_RETRY,
     DEFAULT_BASE_URL,
     BreakerConfig,
-    DenialConfig,
-    DeskConfig,
+    DispatcherConfig,
+    PolicyConfig,
     RetryBudgetConfig,
     RetryConfig,
     Timeout,
-    TokenConfig,
-    WindowConfig,
     check_kinds,
 )
 from .prometheus import REGISTRY, CollectorRegistry, Exporter, MetricsServers, watch
@@ -82,9 +80,7 @@ class ColonyPool:
         user_agent: the ``User-Agent`` header.
         name: the pool's name in metrics and logs; default: the API's host.
         allow_insecure: accept ``http://`` to a host that is not this one.
-        tokens: the ages of a token.
-        window: the admission window.
-        denial: how long refused keys and throttled pools rest.
+        policy: what few ever change: spacing of attempts, ages of tokens, how long the refused are left alone.
         transport: something that sends, instead of the network; for tests.
         shared: who stands behind one door: ``"host"`` all processes of this user on this host, a ``redis://`` or
             ``valkey://`` URL all that use that server (and while it fails, all processes of the host that do), a
@@ -113,16 +109,14 @@ class ColonyPool:
         user_agent: str | None = None,
         name: str | None = None,
         allow_insecure: bool = False,
-        tokens: TokenConfig = TokenConfig(),
-        window: WindowConfig = WindowConfig(),
-        denial: DenialConfig = DenialConfig(),
+        policy: PolicyConfig = PolicyConfig(),
         transport: Transport | None = None,
         shared: str | Store | None = None,
         share_tokens: bool = False,
     ) -> None:
         check_kinds(
-            retry=retry, auth_token_retry=auth_token_retry, breaker=breaker, retry_budget=retry_budget, tokens=tokens,
-            timeout=timeout, window=window, denial=denial, allow_insecure=allow_insecure, share_tokens=share_tokens,
+            retry=retry, auth_token_retry=auth_token_retry, breaker=breaker, retry_budget=retry_budget,
+            timeout=timeout, policy=policy, allow_insecure=allow_insecure, share_tokens=share_tokens,
         )  # fmt: skip
         given = base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL
         self.base_url = check_base_url(given, allow_insecure=allow_insecure)
@@ -133,10 +127,10 @@ class ColonyPool:
         elif max_wait == math.inf:
             max_wait = float(LARGEST)
         store = StoreOption(shared, share_tokens=share_tokens, base_url=self.base_url)
-        config = DeskConfig(
-            retry=auth_token_retry, breaker=breaker, budget=_budget(retry_budget, auth_token_retry), window=window,
-            token=tokens, denial=denial, timeout=timeout, max_wait=max_wait, probe_timeout=probe_timeout,
-            maxsize=maxsize, look=store.look,
+        config = DispatcherConfig(
+            retry=auth_token_retry, breaker=breaker, retry_budget=_budget(retry_budget, auth_token_retry),
+            policy=policy, timeout=timeout, max_wait=max_wait, probe_timeout=probe_timeout, maxsize=maxsize,
+            store_poll_interval=store.look,
         )  # fmt: skip
         self.name = check_name(name) if name is not None else urlsplit(self.base_url).netloc
         self._is_over = False  # nothing is left to close

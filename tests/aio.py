@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import colony_pool as cp
-from colony_pool.config import DeskConfig, scaled
+from colony_pool.config import DispatcherConfig, scaled
 from colony_pool.testing import FakeColony
 from tests.support.private import engine_of
 
 
 def fast(colony: FakeColony, **options: Any) -> cp.AsyncColonyPool:
     """A pool whose schedules are a hundred times as fast."""
-    quick = scaled(DeskConfig(), 100.0)
+    quick = scaled(DispatcherConfig(), 100.0)
     mine: dict[str, Any] = {"auth_token_retry": quick.retry, "breaker": quick.breaker, "max_wait": 3600.0}
     mine |= {"token_cache": None, "registry": None}
     return cp.AsyncColonyPool(colony.base_url, **{**mine, **options})

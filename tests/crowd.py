@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from colony_pool.config import BreakerConfig, DeskConfig, RetryConfig
+from colony_pool.config import BreakerConfig, DispatcherConfig, RetryConfig
 from tests.support.private import DENIED, DOWN, OK, THROTTLED, Account, Dispatcher, Instant, Outcome, Permit, Waiter
 from tests.support.private import actions as act
 
@@ -24,7 +24,7 @@ class Crowd:
     """A dispatcher and the attempts that it has out."""
 
     def __init__(self, **options: Any) -> None:
-        self.desk = Dispatcher(DeskConfig(**options), random.Random(1).random)
+        self.desk = Dispatcher(DispatcherConfig(**options), random.Random(1).random)
         self.now, self.wake = 0.0, float("inf")
         self.out: deque[Permit] = deque()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from colony_pool.config import DeskConfig
+from colony_pool.config import DispatcherConfig
 from tests.support.private import (
     DENIED,
     DOWN,
@@ -40,7 +40,7 @@ class Desk:
         self.rand = random.Random(seed).random  # a test may put another one in its place
         self.not_begun: set[Permit] = set()  # attempts that wait for something of this host
         self.desk = Dispatcher(
-            DeskConfig(**options), self._draw, has_begun=lambda permit: permit not in self.not_begun
+            DispatcherConfig(**options), self._draw, has_begun=lambda permit: permit not in self.not_begun
         )
         self.now = 0.0
         self.wake = float("inf")

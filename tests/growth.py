@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 
-from colony_pool.config import DenialConfig
+from colony_pool.config import PolicyConfig
 from tests.crowd import (
     BAD,
     COUNTING,
@@ -142,7 +142,7 @@ def _(n: int) -> Measured:
 def _(n: int) -> Measured:
     # Of a hundred refusals the latter half is blamed on the server, however many keys it has served.
     refusals = min(n, STORM)
-    crowd = Crowd(denial=DenialConfig(fault_ratio=refusals / 2 / n))
+    crowd = Crowd(policy=PolicyConfig(server_fault_ratio=refusals / 2 / n))
     accounts = keys(n)
     for account in accounts:
         account.has_succeeded = True  # it worked once; now that it works again, a refusal will be judged by it
@@ -226,7 +226,7 @@ def _(n: int) -> Measured:
     crowd, accounts = Crowd(), keys(n + MANY)
     crowd.now = 80_000.0  # past all soft points, and before the margins
     for account in accounts:
-        account.token = issue("jwt", 86_400.0, 0.0, 0.0, START, crowd.desk.config.token)
+        account.token = issue("jwt", 86_400.0, 0.0, 0.0, START, crowd.desk.config.policy)
     for account in accounts[:n]:
         crowd.feed(crowd.desk.refresh(account, Instant(crowd.now, WALL + crowd.now)))
 

@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import replace
 
-from colony_pool.config import DeskConfig
+from colony_pool.config import DispatcherConfig
 from tests.law_world import World
 from tests.sim.capacity import Capacity
 from tests.support.private import Account
@@ -25,7 +25,7 @@ def recovery(
     n: int, latency: float, seed: int, loss: float = 0.0, rate: float | None = None
 ) -> tuple[float, int, int]:
     """Outage of 60 s with ``n`` agents, then capacity: ``(drain / ideal, knocks, served)``."""
-    world = World(seed, latency, replace(DeskConfig(), max_wait=3600.0))
+    world = World(seed, latency, replace(DispatcherConfig(), max_wait=3600.0))
     rate = max(20.0, n / 4) if rate is None else rate
     over = 60.0
     world.server.script = lambda now: 502 if now < over else None

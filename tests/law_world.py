@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from colony_pool.config import DeskConfig
+from colony_pool.config import DispatcherConfig
 from colony_pool.testing.sim import SimRuntime
 from tests.sim.capacity import Capacity
 from tests.support.private import (
@@ -95,7 +95,7 @@ class World:
 
     seed: int
     latency: float = 0.02
-    config: DeskConfig = field(default_factory=DeskConfig)
+    config: DispatcherConfig = field(default_factory=DispatcherConfig)
 
     def __post_init__(self) -> None:
         self.sim = SimRuntime(self.seed)

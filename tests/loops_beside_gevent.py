@@ -17,7 +17,7 @@ from colony_pool import AsyncColonyPool, BreakerConfig, ColonyPool
 from colony_pool.testing import FakeColony
 
 EACH = 30
-BREAKER = BreakerConfig(fail_max=1, open_delay=0.2, open_delay_max=0.3, quiet=0.0)
+BREAKER = BreakerConfig(fail_max=1, open_delay=0.2, open_delay_max=0.3, min_failure_time=0.0)
 
 
 def until(condition: object) -> None:

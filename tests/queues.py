@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from colony_pool.config import TokenConfig
+from colony_pool.config import PolicyConfig
 from tests.desk import START
 from tests.support.private import Account, Flight, Queue, Waiter, issue
 
@@ -28,7 +28,7 @@ def queue_of(*flights: Flight) -> Queue:
 
 
 def holder() -> Flight:
-    return flight(1.0, token=issue("j", 3600.0, 0.0, 0.0, START, TokenConfig()))
+    return flight(1.0, token=issue("j", 3600.0, 0.0, 0.0, START, PolicyConfig()))
 
 
 def drain(queue: Queue) -> list[Flight]:

@@ -55,8 +55,7 @@ GUARANTEES = {
 }
 _SHOWN = 2  # proofs named per guarantee
 CONFIGS = (
-    cp.RetryConfig, cp.BreakerConfig, cp.RetryBudgetConfig, cp.Timeout, cp.TokenConfig, cp.DenialConfig,
-    cp.WindowConfig,
+    cp.RetryConfig, cp.BreakerConfig, cp.RetryBudgetConfig, cp.Timeout, cp.PolicyConfig,
 )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def ask(pool: ColonyPool, runtime: str, keys: list[str]) -> Counter[str]:
 
 
 def main(runtime: str, url: str, shared: str, *keys: str) -> None:
-    breaker = BreakerConfig(fail_max=4, quiet=0.0, open_delay=INTERVAL, open_delay_max=INTERVAL)
+    breaker = BreakerConfig(fail_max=4, min_failure_time=0.0, open_delay=INTERVAL, open_delay_max=INTERVAL)
     with ColonyPool(
         url, runtime=runtime, shared=shared, share_tokens=True, breaker=breaker, probe_timeout=LEASE, max_wait=600.0,
         registry=None, token_cache=None, auth_token_retry=RETRY,

@@ -148,7 +148,7 @@ PLAYS: dict[str, Callable[[StruckDesk], None]] = {"blip": _blip, "outage": _outa
 
 
 def _new(at: int, line: int) -> StruckDesk:
-    return StruckDesk(at, line, breaker=BreakerConfig(fail_max=3, quiet=0.0), retry=RetryConfig(), seed=1)
+    return StruckDesk(at, line, breaker=BreakerConfig(fail_max=3, min_failure_time=0.0), retry=RetryConfig(), seed=1)
 
 
 def _end_well(desk: StruckDesk) -> str:

@@ -119,7 +119,7 @@ def test_g12_an_attempt_without_an_unspent_code_deposits_nothing() -> None:
     desk = Desk()
     desk.ask(Account(totp=True))
     desk.answer(desk.out[0], Outcome(LOCAL, code_wait=True))
-    assert desk.desk.retry_budget.balance(desk.now) == desk.desk.config.budget.reserve
+    assert desk.desk.retry_budget.balance(desk.now) == desk.desk.config.retry_budget.reserve
 
 
 def test_g12_first_attempts_count_for_a_little_less_than_a_window() -> None:
@@ -138,7 +138,7 @@ def test_g12_a_million_attempts_cost_sixty_numbers() -> None:
 
 
 def test_g12_g8_who_failed_as_the_outage_began_does_not_queue_for_the_reserve_when_it_is_over() -> None:
-    desk = Desk(budget=RetryBudgetConfig(ratio=0.0, reserve=2))
+    desk = Desk(retry_budget=RetryBudgetConfig(ratio=0.0, reserve=2))
     waiters = [desk.ask(patience=36_000.0) for _ in range(30)]
     while not all(
         flight.failures for flight in desk.desk.waiters.flights.values()

@@ -197,7 +197,7 @@ def test_g8_a_success_that_ends_a_short_outage_forgives_those_who_sleep() -> Non
 
 def test_a_lone_agents_schedule_goes_on_while_the_breaker_is_open() -> None:
     retry = RetryConfig(max_retries=30, base_delay=0.5, max_delay=0.5)
-    desk = Desk(retry=retry, budget=RetryBudgetConfig(reserve=30))
+    desk = Desk(retry=retry, retry_budget=RetryBudgetConfig(reserve=30))
     waiter = desk.ask(patience=15.0)
     times = []
     while not waiter.done:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool.config import DenialConfig
+from colony_pool.config import PolicyConfig
 from tests.support.private import DENIED, Account, DenialCache, Instant, Outcome, next_window
 
 REFUSED = Outcome(DENIED, 401, "no")
@@ -19,7 +19,7 @@ def good(count: int) -> list[Account]:
 
 
 def desk(**options: float) -> DenialCache:
-    return DenialCache(DenialConfig(**options))  # type: ignore[arg-type]
+    return DenialCache(PolicyConfig(**options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

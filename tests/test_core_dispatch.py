@@ -139,7 +139,7 @@ def test_g5_a_late_success_in_an_open_period_does_not_shorten_the_delay() -> Non
 
 
 def test_g6_a_probe_waits_for_the_later_of_the_delay_and_its_own_backoff() -> None:
-    desk = Desk(breaker=BreakerConfig(fail_max=1, quiet=0.0, jitter=0.0, open_delay=1.0))
+    desk = Desk(breaker=BreakerConfig(fail_max=1, min_failure_time=0.0, jitter=0.0, open_delay=1.0))
     desk.ask(patience=FOREVER)
     desk.answer(desk.out[0], DOWN_502)
     assert desk.to_probe().started == 2.0, "the flight's own 2 s, not the breaker's 1 s"

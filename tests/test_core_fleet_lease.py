@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from colony_pool.config import DenialConfig
+from colony_pool.config import PolicyConfig
 from tests.desk import DOWN_502, MINE, START
 from tests.fleet.desk import OPENING, FleetDesk, opened
 from tests.support.private import SharedState
@@ -150,7 +150,7 @@ def test_g6_refused_since_the_delay_is_not_over_it_comes_back_when_it_is() -> No
 
 
 def test_g13_a_hold_that_is_longer_than_this_process_would_hold_is_not_asked_against() -> None:
-    desk = FleetDesk(denial=DenialConfig(hold_max=60.0))
+    desk = FleetDesk(policy=PolicyConfig(rate_limit_max=60.0))
     desk.feed(desk.desk.force("open", START))
     desk.at(3.0)
     desk.ask(patience=1000.0)

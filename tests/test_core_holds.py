@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from colony_pool.config import DenialConfig, RetryConfig
+from colony_pool.config import PolicyConfig, RetryConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, nothing_left
 from tests.support.private import Account, Outcome, Waiter
 from tests.told import Told, served
@@ -159,14 +159,14 @@ def test_g13_without_a_hold_the_first_attempt_is_of_the_first_generation() -> No
 
 
 def test_g13_no_hold_is_believed_to_last_for_ever() -> None:
-    desk = Told(denial=DenialConfig(hold_max=100.0))
+    desk = Told(policy=PolicyConfig(rate_limit_max=100.0))
     desk.ask()
     desk.later(0.5, Outcome("throttled", 429, retry_after=1e6))
     assert desk.desk.rate_limit.paused_until == desk.now + 100.0
 
 
 def test_g13_a_429_that_says_nothing_holds_for_a_minute() -> None:
-    desk = Told(denial=DenialConfig(hold=60.0))
+    desk = Told(policy=PolicyConfig(rate_limit_default=60.0))
     desk.ask()
     desk.later(0.5, Outcome("throttled", 429))
     assert desk.desk.rate_limit.paused_until == desk.now + 60.0

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from colony_pool.config import TokenConfig
+from colony_pool.config import PolicyConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, Desk
 from tests.support.private import Account, Outcome, issue
 
@@ -25,7 +25,7 @@ def hungry(since: float) -> Account:
 
 def with_token(desk: Desk, life: float, age: float = 0.0) -> Account:
     account = Account()
-    account.token = issue("jwt", life, age, 0.0, desk.moment, TokenConfig())
+    account.token = issue("jwt", life, age, 0.0, desk.moment, PolicyConfig())
     return account
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from colony_pool.config import BreakerConfig, DeskConfig, RetryBudgetConfig
+from colony_pool.config import BreakerConfig, DispatcherConfig, RetryBudgetConfig
 from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, SILENCE, WALL
 from tests.support.private import DOWN, FAULT, LOCAL, OK, Account, Dispatcher, Instant, Outcome, Permit, Waiter
 from tests.support.private import actions as act
@@ -23,15 +23,17 @@ OUTCOMES = [
 ]  # fmt: skip
 SHORT = Outcome(OK, 200, jwt="y", life=100.0)
 KINDS = ("demand",) * 6 + ("result",) * 8 + ("cancel", "cancel", "time", "time", "time") + ("rare",)
-SMALL = DeskConfig(
-    maxsize=5, breaker=BreakerConfig(fail_max=4, quiet=0.2), budget=RetryBudgetConfig(ratio=0.5, reserve=3)
+SMALL = DispatcherConfig(
+    maxsize=5,
+    breaker=BreakerConfig(fail_max=4, min_failure_time=0.2),
+    retry_budget=RetryBudgetConfig(ratio=0.5, reserve=3),
 )
 
 
 class Driver:
     """Holds the desk to its invariants after every input."""
 
-    def __init__(self, seed: int, config: DeskConfig) -> None:
+    def __init__(self, seed: int, config: DispatcherConfig) -> None:
         self.dice = random.Random(seed)
         self.desk = Dispatcher(config, self.dice.random)
         self.config = config
@@ -82,7 +84,7 @@ class Driver:
             self.starts.append((self.now, permit.is_retry))
             retries = sum(retry for t, retry in self.starts if t > self.now - 60.0)
             firsts = sum(not retry for t, retry in self.starts if t > self.now - 60.0)
-            assert retries <= self.config.budget.ratio * firsts + self.config.budget.reserve
+            assert retries <= self.config.retry_budget.ratio * firsts + self.config.retry_budget.reserve
 
     def check(self) -> None:
         core = self.desk
@@ -175,9 +177,9 @@ class Driver:
         assert all(w.done for w in self.waiters)
 
 
-@pytest.mark.parametrize("config", [DeskConfig(), SMALL], ids=["defaults", "small"])
+@pytest.mark.parametrize("config", [DispatcherConfig(), SMALL], ids=["defaults", "small"])
 @pytest.mark.parametrize("block", range(10))
-def test_g1_g3_g5_g12_g13_whatever_happens_in_whatever_order(block: int, config: DeskConfig) -> None:
+def test_g1_g3_g5_g12_g13_whatever_happens_in_whatever_order(block: int, config: DispatcherConfig) -> None:
     for seed in range(block * 30, block * 30 + 30):
         driver = Driver(seed, config)
         for _ in range(250):

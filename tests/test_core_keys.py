@@ -24,7 +24,7 @@ from tests.support.private import FAULT, LOCAL, Account, Flight, Outcome, Waiter
 
 
 def test_g12_a_given_back_retry_costs_nothing() -> None:
-    desk = Desk(budget=RetryBudgetConfig(ratio=0.0, reserve=1))
+    desk = Desk(retry_budget=RetryBudgetConfig(ratio=0.0, reserve=1))
     account = Account(totp=True)
     desk.ask(account, FOREVER)
     desk.answer(desk.out[0], DOWN_502)

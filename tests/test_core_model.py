@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from colony_pool.config import BreakerConfig, DeskConfig, RetryBudgetConfig, TokenConfig
+from colony_pool.config import BreakerConfig, DispatcherConfig, PolicyConfig, RetryBudgetConfig
 from tests import core_world as ref
 from tests.core_model import Model
 from tests.desk import WALL
@@ -50,10 +50,12 @@ from tests.support.private import (
 )
 from tests.support.private import actions as act
 
-CONFIG = DeskConfig(
+CONFIG = DispatcherConfig(
     maxsize=ref.MAXSIZE,
-    breaker=BreakerConfig(fail_max=ref.FAIL_MAX, quiet=0.0),
-    token=TokenConfig(soft_min=1.0, soft_spread=0.0),  # no refresh ahead of time, but in a token's last minutes
+    breaker=BreakerConfig(fail_max=ref.FAIL_MAX, min_failure_time=0.0),
+    policy=PolicyConfig(
+        refresh_after=1.0, refresh_jitter=0.0
+    ),  # no refresh ahead of time, but in a token's last minutes
 )
 KEYS = range(4)  # fewer than it takes to blame a server for refusals
 PATIENCE = [0.0, 3.0, 40.0, 122.0, 3600.0]
@@ -84,7 +86,7 @@ class DeskBesideModel(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 1000), reserve=st.sampled_from([1, 50]), past=st.sampled_from(PASTS))
     def begin(self, seed: int, reserve: int, past: str) -> None:
         budget = RetryBudgetConfig(ratio=ref.RATIO, reserve=reserve)
-        self.desk = Dispatcher(replace(CONFIG, budget=budget), random.Random(seed).random)
+        self.desk = Dispatcher(replace(CONFIG, retry_budget=budget), random.Random(seed).random)
         self.model = Model(reserve, keys=[ref.Key() for _ in KEYS])
         self.accounts = [Account() for _ in KEYS]
         self.numbers = {account: number for number, account in enumerate(self.accounts)}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colony_pool.config import WindowConfig
+from colony_pool.config import PolicyConfig
 from tests.support.private import ConcurrencyLimiter, _baseline, _LossStats
 
 MAXSIZE = 8
@@ -24,7 +24,7 @@ class Shop:
     """A window and the attempts that are out."""
 
     def __init__(self, maxsize: int = 64) -> None:
-        self.window = ConcurrencyLimiter(WindowConfig(), maxsize)
+        self.window = ConcurrencyLimiter(PolicyConfig(), maxsize)
         self.now = 0.0
         self.out: list[tuple[int, int, float]] = []
 
@@ -271,7 +271,7 @@ def test_g8_a_level_joins_the_baseline_if_it_fails_no_more_than_those_below(
 
 
 def test_g8_without_a_floor_it_is_one_at_a_time_as_fast_as_answers_come() -> None:
-    window = ConcurrencyLimiter(WindowConfig(gap_max=0.0, gap_shed=0.0), 8)
+    window = ConcurrencyLimiter(PolicyConfig(max_spacing=0.0, overload_spacing=0.0), 8)
     for i in range(20):
         level, started_round = window.start(float(i))
         window.failed(level, started_round, float(i), i + 0.9, shed=i % 2 == 0)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from colony_pool.config import TokenConfig
+from colony_pool.config import PolicyConfig
 from tests.desk import START
 from tests.queues import WALL, drain, flight, holder, queue_of
 from tests.support.private import Instant, Permit, Queue, Waiter, issue
@@ -52,7 +52,7 @@ def test_g8_the_order_changes_back_and_whoever_was_taken_stays_away() -> None:
 
 
 def test_g17_refreshes_leave_in_the_order_in_which_their_tokens_end() -> None:
-    later, sooner = (flight(token=issue("j", life, 0.0, 0.0, START, TokenConfig())) for life in (7200.0, 3600.0))
+    later, sooner = (flight(token=issue("j", life, 0.0, 0.0, START, PolicyConfig())) for life in (7200.0, 3600.0))
     assert [sooner, later] == drain(queue_of(later, sooner))
 
 

@@ -245,7 +245,7 @@ def test_g9_what_is_over_this_very_moment_is_no_reason_any_more() -> None:
 
 
 def test_g12_whose_retry_the_budget_refuses_to_the_end_hears_of_its_failure() -> None:
-    desk = Told(budget=RetryBudgetConfig(ratio=0.0, reserve=0))
+    desk = Told(retry_budget=RetryBudgetConfig(ratio=0.0, reserve=0))
     waiter = desk.ask(patience=10.0)
     desk.later(0.5, DOWN_502)
     desk.at(12.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool.config import TokenConfig
+from colony_pool.config import PolicyConfig
 from tests.desk import START
 from tests.support.private import Instant, Token, issue
 
@@ -12,7 +12,7 @@ WALL = 1_000_000_000.0
 
 
 def token(life: float = 1000.0, age: float = 0.0, spread: float = 0.5, now: float = 0.0) -> Token:
-    return issue("j", life, age, spread, Instant(now, WALL + now), TokenConfig())
+    return issue("j", life, age, spread, Instant(now, WALL + now), PolicyConfig())
 
 
 def test_g17_the_ages_of_a_token_on_both_clocks() -> None:
@@ -57,6 +57,6 @@ def test_g18_the_margin_is_a_minute_or_a_fifth_of_a_short_life() -> None:
 def test_g17_a_soft_point_is_never_later_than_the_margin() -> None:
     short = token(life=10.0, age=990.0)
     assert short.refresh_at == -290.0
-    config = TokenConfig(soft_min=1.0, soft_spread=0.2)
+    config = PolicyConfig(refresh_after=1.0, refresh_jitter=0.2)
     made = issue("j", 1000.0, 0.0, 0.5, START, config)
     assert made.refresh_at == made.mandatory_at == 940.0

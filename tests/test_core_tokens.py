@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from colony_pool.config import TokenConfig
+from colony_pool.config import PolicyConfig
 from tests.desk import GOOD, REFUSED, WALL, Desk
 from tests.support.private import (
     DENIED,
@@ -26,7 +26,7 @@ from tests.support.private import (
     seconds_left,
 )
 
-CONFIG = TokenConfig()
+CONFIG = PolicyConfig()
 SPENT = Outcome(DENIED, 401, "no", "AUTH_2FA_INVALID", code_burnt=True, code_again=True)
 SHORT = Outcome(OK, 200, jwt="short", life=3.0)
 
@@ -246,7 +246,7 @@ def test_g19_an_invalidation_ends_the_pause_of_who_waits() -> None:
 def test_g15_each_code_that_is_refused_in_a_row_waits_twice_as_many_windows() -> None:
     desk, account = Desk(), Account(totp=True)
     waiter, now = desk.ask(account, 3600.0), 0.0
-    window = desk.desk.config.denial.totp_window
+    window = desk.desk.config.policy.totp_window
     first = window - WALL % window
     for windows in (0, 1, 3, 7):
         give_code(desk, account)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool.config import RetryBudgetConfig, TokenConfig
+from colony_pool.config import PolicyConfig, RetryBudgetConfig
 from tests.desk import DOWN_502, FOREVER, GOOD, MINE, REFUSED, SILENCE, WALL, cancel
 from tests.support.private import FAULT, LOCAL, Account, Instant, Outcome, Waiter, issue
 from tests.support.private import events as ev
@@ -69,7 +69,7 @@ def test_g12_a_retry_says_what_it_is_a_retry_of() -> None:
 
 
 def test_g12_a_retry_that_the_budget_refuses_is_told_once() -> None:
-    desk = Told(budget=RetryBudgetConfig(ratio=0.0, reserve=0))
+    desk = Told(retry_budget=RetryBudgetConfig(ratio=0.0, reserve=0))
     desk.ask(patience=FOREVER)
     desk.later(0.5, DOWN_502)
     desk.at(3.5)
@@ -82,7 +82,7 @@ def test_g12_a_retry_that_the_budget_refuses_is_told_once() -> None:
 
 
 def test_g12_a_refill_that_rounding_puts_at_this_very_moment_is_asked_for_a_moment_later() -> None:
-    desk = Told(budget=RetryBudgetConfig(ratio=0.0, reserve=1, window=21.0))
+    desk = Told(retry_budget=RetryBudgetConfig(ratio=0.0, reserve=1, window=21.0))
     desk.desk.retry_budget.withdraw(desk.now)
     desk.ask(patience=FOREVER)
     desk.later(0.5, DOWN_502)
@@ -96,7 +96,7 @@ def test_g12_a_refill_that_rounding_puts_at_this_very_moment_is_asked_for_a_mome
 
 
 def test_g12_each_flight_that_the_budget_refuses_is_told() -> None:
-    desk = Told(budget=RetryBudgetConfig(ratio=0.0, reserve=0))
+    desk = Told(retry_budget=RetryBudgetConfig(ratio=0.0, reserve=0))
     for _ in range(2):
         desk.ask(patience=FOREVER)
         desk.later(0.5, DOWN_502)
@@ -228,7 +228,7 @@ def test_a_token_from_the_disk_serves_who_waits_in_the_queue() -> None:
     desk.ask()
     waiter = desk.ask(account)
     desk.hear()
-    found = issue("disk", 3600.0, 0.0, 0.0, desk.moment, TokenConfig())
+    found = issue("disk", 3600.0, 0.0, 0.0, desk.moment, PolicyConfig())
     desk.feed(desk.desk.adopt(account, found, desk.moment))
     assert [ev.TokenAsked("disk"), called("ok", 0.0), ev.RefreshFinished("miss", "success", 0.0)] == desk.hear()
     assert waiter.token is account.token is found
@@ -242,7 +242,7 @@ def test_a_token_from_the_disk_that_is_in_its_margin_ends_no_waiting() -> None:
     desk.ask()
     waiter = desk.ask(account)
     account.forced = True
-    short = issue("disk", 10.0, 3600.0, 0.0, desk.moment, TokenConfig())
+    short = issue("disk", 10.0, 3600.0, 0.0, desk.moment, PolicyConfig())
     desk.feed(desk.desk.adopt(account, short, desk.moment))
     assert (False, False) == (waiter.done, account.forced)
 
@@ -250,7 +250,7 @@ def test_a_token_from_the_disk_that_is_in_its_margin_ends_no_waiting() -> None:
 def test_a_token_from_the_disk_leaves_an_attempt_that_is_out_alone() -> None:
     desk, account = Told(), Account()
     waiter = desk.ask(account)
-    found = issue("disk", 3600.0, 0.0, 0.0, desk.moment, TokenConfig())
+    found = issue("disk", 3600.0, 0.0, 0.0, desk.moment, PolicyConfig())
     desk.feed(desk.desk.adopt(account, found, desk.moment))
     assert not waiter.done
     desk.later(0.5, GOOD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool.config import BreakerConfig, RetryConfig, TokenConfig
+from colony_pool.config import BreakerConfig, PolicyConfig, RetryConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, WALL
 from tests.support.private import DOWN, LOCAL, Account, Instant, Luck, Outcome, _LossStats, issue
 from tests.told import QUICK, Told, served
@@ -18,7 +18,7 @@ def test_every_input_of_a_call_books_the_time_since_the_last_one(step: str) -> N
     desk, account = Told(), Account()
     waiter = desk.ask(account)
     desk.now, at = 3.0, Instant(3.0, WALL + 500.0)
-    token = issue("disk", 10.0, 0.0, 0.0, at, TokenConfig())
+    token = issue("disk", 10.0, 0.0, 0.0, at, PolicyConfig())
     core = desk.desk
     steps = {
         "demand": lambda: core.demand(type(waiter)(account, 5.0), at),
@@ -77,7 +77,7 @@ def test_g10_when_the_endpoint_last_lived_is_known(outcome: Outcome, probe: bool
 
 @pytest.mark.parametrize(("after", "state"), [(1.5, "closed"), (2.0, "open"), (9.0, "open")])
 def test_g10_the_last_failure_counts_after_two_seconds_without_a_success(after: float, state: str) -> None:
-    desk = Told(breaker=BreakerConfig(fail_max=1, quiet=2.0))
+    desk = Told(breaker=BreakerConfig(fail_max=1, min_failure_time=2.0))
     desk.ask()
     desk.later(0.0, GOOD)
     desk.ask()
@@ -86,7 +86,7 @@ def test_g10_the_last_failure_counts_after_two_seconds_without_a_success(after: 
 
 
 def test_g10_or_at_once_if_chance_is_out_of_the_question() -> None:
-    desk = Told(breaker=BreakerConfig(fail_max=16, quiet=2.0))
+    desk = Told(breaker=BreakerConfig(fail_max=16, min_failure_time=2.0))
     desk.ask()
     desk.later(0.0, GOOD)
     desk.desk.limiter._overall = _LossStats(64.0, 0.0)
@@ -97,7 +97,7 @@ def test_g10_or_at_once_if_chance_is_out_of_the_question() -> None:
 
 
 def test_g10_a_failure_that_is_not_the_last_one_counts_at_once() -> None:
-    desk = Told(breaker=BreakerConfig(fail_max=3, quiet=2.0))
+    desk = Told(breaker=BreakerConfig(fail_max=3, min_failure_time=2.0))
     desk.ask()
     desk.later(0.0, GOOD)
     for failures in (1, 2, 2, 2):

@@ -158,7 +158,7 @@ def test_g8_of_its_own_successes_a_key_alone_learns_nothing(fails: int, rest: fl
 
 
 def test_g6_a_failure_while_open_rests_by_its_own_backoff() -> None:
-    desk, _ = served(breaker=BreakerConfig(fail_max=1, quiet=0.0, jitter=0.0))
+    desk, _ = served(breaker=BreakerConfig(fail_max=1, min_failure_time=0.0, jitter=0.0))
     assert again(desk, DOWN_502) == 2.0
 
 

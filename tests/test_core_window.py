@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from colony_pool.config import WindowConfig
+from colony_pool.config import PolicyConfig
 from tests.support.private import ConcurrencyLimiter, _LossStats
 from tests.windows import RTT, fill, window
 
@@ -42,7 +42,7 @@ def test_a_tally_tolerates_two_sigma_more_than_its_ratio(
 
 
 def test_the_first_round_trip_is_believed_and_later_ones_by_a_fifth() -> None:
-    made = ConcurrencyLimiter(WindowConfig(), 8)
+    made = ConcurrencyLimiter(PolicyConfig(), 8)
     assert made.rtt == 0.05
     made.record_rtt(0.1)
     assert made.rtt == 0.1
@@ -60,7 +60,7 @@ def test_each_octave_above_the_floor_is_a_level(size: float, level: int) -> None
 
 
 def test_a_new_window_is_one_slot_and_knows_nothing() -> None:
-    made = ConcurrencyLimiter(WindowConfig(), 8)
+    made = ConcurrencyLimiter(PolicyConfig(), 8)
     assert (1.0, 0, 1, 0.0) == (made.limit, made.active, made.round, made.next_start_at(0.0))
     assert (1.0, -math.inf, 0) == (made.chance(16), made._last_start, made._peak)
     assert [0.0] * 24 == [level.seen for level in made._levels]
@@ -126,7 +126,7 @@ def test_who_leaves_long_after_the_last_one_left_alone(pause: float, alone: bool
 
 
 def test_without_a_gap_whoever_leaves_when_nobody_is_out_leaves_alone() -> None:
-    made = ConcurrencyLimiter(WindowConfig(gap_shed=0.0), 8)
+    made = ConcurrencyLimiter(PolicyConfig(overload_spacing=0.0), 8)
     made.start(10.0)
     made.release()
     assert made.start(10.0)[0] == -1

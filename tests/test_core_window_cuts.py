@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from colony_pool.config import WindowConfig
+from colony_pool.config import PolicyConfig
 from tests.support.private import ConcurrencyLimiter, _LossStats
 from tests.windows import RTT, fill, floor_knows, window
 
@@ -230,7 +230,7 @@ def test_restart_forgets_the_window_and_not_the_round_trip() -> None:
 
 
 def test_g8_without_a_gap_the_floor_is_one() -> None:
-    made = ConcurrencyLimiter(WindowConfig(gap_max=0.0, gap_shed=0.0), 8)
+    made = ConcurrencyLimiter(PolicyConfig(max_spacing=0.0, overload_spacing=0.0), 8)
     assert (1.0, 0.5) == (made._floor(0.0), made._floor(0.1))
     made.record_rtt(1.0)
     assert made._floor(0.1) == 1.0

@@ -187,7 +187,7 @@ def test_g10_sixteen_failures_in_a_row_open_it() -> None:
 
 
 def test_g10_a_success_between_starts_the_count_anew() -> None:
-    desk = Desk(breaker=BreakerConfig(fail_max=3, quiet=0.0))
+    desk = Desk(breaker=BreakerConfig(fail_max=3, min_failure_time=0.0))
     for outcome in (DOWN_502, DOWN_502, GOOD, DOWN_502, DOWN_502):
         desk.ask(patience=0.0)
         desk.answer(desk.out[0], outcome)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from colony_pool.config import RetryBudgetConfig, TokenConfig
+from colony_pool.config import PolicyConfig, RetryBudgetConfig
 from colony_pool.errors import ColonyRateLimitError, ColonyServerError
 from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, START, WALL, Desk
 from tests.support.private import DENIED, LOCAL, Account, Instant, Outcome, Remaining, issue
@@ -40,7 +40,7 @@ def test_g3_when_all_callers_are_gone_the_token_is_kept_and_nothing_leaks() -> N
 
 
 def test_g12_a_refused_retry_waits_its_turn() -> None:
-    desk = Desk(budget=None or RetryBudgetConfig(ratio=0.0, reserve=2))
+    desk = Desk(retry_budget=RetryBudgetConfig(ratio=0.0, reserve=2))
     desk.ask()
     desk.answer(desk.out[0], GOOD)
     times = []
@@ -151,7 +151,7 @@ def test_g15_a_spent_code_waits_for_the_next_window_within_the_patience() -> Non
 
 
 def test_g17_the_soft_point_is_spread_by_the_key_and_survives_a_restart() -> None:
-    config = TokenConfig()
+    config = PolicyConfig()
     early = issue("j", 86_400, 0.0, 0.0, START, config)
     late = issue("j", 86_400, 0.0, 0.999, START, config)
     assert early.refresh_at == pytest.approx(0.6 * 86_400)
@@ -189,7 +189,7 @@ def test_g18_in_its_last_minute_a_token_is_served_when_no_new_one_can_be_had() -
 
 @pytest.mark.parametrize(("step", "usable"), [(-3600.0, True), (3600.0 * 24, False)])
 def test_g20_either_clock_ends_a_token_and_neither_prolongs_it(step: float, usable: bool) -> None:
-    token = issue("j", 3600.0, 0.0, 0.0, START, TokenConfig())
+    token = issue("j", 3600.0, 0.0, 0.0, START, PolicyConfig())
     assert token.is_usable(Instant(100.0, WALL + 100.0 + step)) is usable
     assert not token.is_valid(Instant(3600.0, WALL + 3600.0 - 7200.0)), "a clock set back prolongs nothing"
     assert not token.is_valid(Instant(10.0, WALL + 7200.0)), "a laptop that slept: only the wall clock went on"
@@ -201,7 +201,7 @@ def test_g19_only_the_rejected_token_is_dropped() -> None:
     desk.answer(desk.out[0], GOOD)
     newer = account.token
     assert newer is not None
-    older = issue("other", 10.0, 0.0, 0.0, START, TokenConfig())
+    older = issue("other", 10.0, 0.0, 0.0, START, PolicyConfig())
     desk.feed(desk.desk.token_refused(account, older, desk.moment))
     assert account.token is newer
     desk.feed(desk.desk.token_refused(account, newer, desk.moment))
@@ -219,7 +219,7 @@ def test_g26_close_tells_everybody() -> None:
 
 def test_g18_a_refused_key_is_served_its_valid_token_in_the_margin() -> None:
     desk, account = Desk(), Account()
-    account.token = issue("jwt", 30.0, 3570.0, 0.0, desk.moment, TokenConfig())
+    account.token = issue("jwt", 30.0, 3570.0, 0.0, desk.moment, PolicyConfig())
     assert "margin" == account.token.age(desk.moment)
     desk.ask(account)
     desk.answer(desk.out[0], REFUSED)

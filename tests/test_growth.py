@@ -20,7 +20,7 @@ import pytest
 
 import colony_pool._core
 import tests.crowd
-from colony_pool.config import BreakerConfig, DeskConfig
+from colony_pool.config import BreakerConfig, DispatcherConfig
 from tests.crowd import Crowd, backing_off, behind_open, callers, half_open, keys, queued
 from tests.growth import CASES
 from tests.law_world import World
@@ -161,7 +161,7 @@ def test_what_a_waiter_took_is_given_back(name: str) -> None:
 
 def _attempts(n: int, seed: int, *, jitter: float) -> int:
     """Requests of ``n`` agents that ask within two seconds and wait through an hour's outage."""
-    world = World(seed, config=DeskConfig(breaker=BreakerConfig(jitter=jitter)))
+    world = World(seed, config=DispatcherConfig(breaker=BreakerConfig(jitter=jitter)))
     world.server.script = lambda now: 502
     for _ in range(n):
         world.arrive(world.sim.random() * 2.0, patience=36_000.0)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colony_pool import ColonyAPIError, ColonyPool, ColonyRateLimitError
-from colony_pool.config import DenialConfig
+from colony_pool.config import PolicyConfig
 from colony_pool.testing import SimRuntime
 from tests.support.private import CancelToken, RawResponse
 from tests.test_core_headers import DATE, IN_30, VALUES, WALL
@@ -130,7 +130,7 @@ def test_g11_too_slow_and_too_early_refuse_no_key(status: int) -> None:
     st.sampled_from([200, 400, 401, 403, 408, 425, 429, 502, 503]), st.dictionaries(st.sampled_from(NAMES), VALUES)
 )
 def test_g13_no_header_breaks_a_call_or_holds_beyond_the_bound(status: int, headers: dict[str, str]) -> None:
-    caller = Caller(status, headers, denial=DenialConfig(hold_max=500.0))
+    caller = Caller(status, headers, policy=PolicyConfig(rate_limit_max=500.0))
     for key in ("col_first", "col_second"):
         told = caller.call(key)
         assert isinstance(told, (str, ColonyAPIError))

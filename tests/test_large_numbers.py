@@ -18,8 +18,7 @@ import colony_pool as cp
 from colony_pool.testing import FakeColony, SimRuntime
 
 CONFIGS = (
-    cp.RetryConfig, cp.BreakerConfig, cp.RetryBudgetConfig, cp.Timeout, cp.WindowConfig, cp.TokenConfig,
-    cp.DenialConfig,
+    cp.RetryConfig, cp.BreakerConfig, cp.RetryBudgetConfig, cp.Timeout, cp.PolicyConfig,
 )  # fmt: skip
 BAD = (
     math.inf, -math.inf, math.nan, 1e300, 1e12, 10**400, -(10**400), 10**5000, True, False, Decimal(1), Fraction(1),
@@ -69,15 +68,32 @@ LARGEST: dict[str, Any] = {
     "probe_timeout": 1e6,
     "max_wait": math.inf,
     "breaker": cp.BreakerConfig(
-        fail_max=10**9, open_delay=1e-3, open_delay_max=1e9, retry_after_max=1e9, reset_after=10**9, quiet=1e9
+        fail_max=10**9,
+        open_delay=1e-3,
+        open_delay_max=1e9,
+        retry_after_max=1e9,
+        reset_after=10**9,
+        min_failure_time=1e9,
     ),
     "retry": cp.RetryConfig(max_retries=10**6, base_delay=1e9, max_delay=1e9, max_retry_after=1e9),
     "auth_token_retry": cp.RetryConfig(max_retries=10**6, base_delay=1e9, max_delay=1e9, max_retry_after=1e9),
     "retry_budget": cp.RetryBudgetConfig(ratio=1e9, reserve=10**9, window=1e9),
-    "window": cp.WindowConfig(gap_max=1e9, gap_shed=1e9, busy=1e9),
-    "tokens": cp.TokenConfig(life=3e8, margin=1e9, rest_min=1e9, rest_max=1e9, forced_interval=1e9),
-    "denial": cp.DenialConfig(
-        delay=1e9, delay_max=1e9, totp_window=1e9, fault_keys=10**9, fault_window=1e9, hold=1e9, hold_max=1e9
+    "policy": cp.PolicyConfig(
+        max_spacing=1e9,
+        overload_spacing=1e9,
+        recent_success=1e9,
+        token_life=3e8,
+        mandatory_margin=1e9,
+        retry_refresh_min=1e9,
+        retry_refresh_max=1e9,
+        forced_refresh_interval=1e9,
+        rejection_delay=1e9,
+        rejection_delay_max=1e9,
+        totp_window=1e9,
+        server_fault_keys=10**9,
+        server_fault_window=1e9,
+        rate_limit_default=1e9,
+        rate_limit_max=1e9,
     ),
 }
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colony_pool import CircuitOpenError, ColonyAuthError, ColonyPool, ColonyRateLimitError, ColonyValidationError
-from colony_pool.config import DeskConfig
+from colony_pool.config import DispatcherConfig
 from colony_pool.testing import FakeColony, MemoryStore
 from tests.support.private import (
     BoundedStore,
@@ -82,7 +82,7 @@ class Clock:
 
 
 def bounded(store: Store, clock: Clock | None = None) -> BoundedStore:
-    return BoundedStore(store, Bounds.of(DeskConfig()), clock or Clock())
+    return BoundedStore(store, Bounds.of(DispatcherConfig()), clock or Clock())
 
 
 def assert_within(view: SharedState) -> None:

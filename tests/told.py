@@ -12,7 +12,7 @@ from tests.support.private import Account, Outcome, Permit, Token
 from tests.support.private import actions as act
 from tests.support.private import events as ev
 
-QUICK = BreakerConfig(fail_max=1, quiet=0.0, jitter=0.0)  # one failure opens it, for exactly two seconds
+QUICK = BreakerConfig(fail_max=1, min_failure_time=0.0, jitter=0.0)  # one failure opens it, for exactly two seconds
 
 
 class Told(Desk):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from colony_pool.config import WindowConfig
+from colony_pool.config import PolicyConfig
 from tests.support.private import ConcurrencyLimiter, _LossStats
 
 RTT = 0.02
@@ -10,7 +10,7 @@ RTT = 0.02
 
 def window(size: float = 1.0, maxsize: int = 64, **facts: object) -> ConcurrencyLimiter:
     """A window whose round trip is known."""
-    made = ConcurrencyLimiter(WindowConfig(), maxsize)
+    made = ConcurrencyLimiter(PolicyConfig(), maxsize)
     made.record_rtt(RTT)
     made.limit = size
     for name, value in facts.items():

@@ -9,12 +9,10 @@ from .._runtime.protocol import Runtime
 from .._store.protocol import Store
 from ..config import (
     BreakerConfig,
-    DenialConfig,
+    PolicyConfig,
     RetryBudgetConfig,
     RetryConfig,
     Timeout,
-    TokenConfig,
-    WindowConfig,
 )
 from ..prometheus import CollectorRegistry
 
@@ -40,9 +38,7 @@ class PoolOptions(TypedDict, total=False):
     user_agent: str | None
     name: str | None
     allow_insecure: bool
-    tokens: TokenConfig
-    window: WindowConfig
-    denial: DenialConfig
+    policy: PolicyConfig
     transport: Transport | None
     shared: str | Store | None
     share_tokens: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..config import DeskConfig
+from ..config import DispatcherConfig
 from . import actions as act
 from . import events as ev
 from .actions import Outbox
@@ -29,7 +29,7 @@ class Admission:
     """The gate through which every attempt leaves."""
 
     def __init__(
-        self, config: DeskConfig, outbox: Outbox, breaker: CircuitBreaker, limiter: ConcurrencyLimiter,
+        self, config: DispatcherConfig, outbox: Outbox, breaker: CircuitBreaker, limiter: ConcurrencyLimiter,
         budget: RetryBudget, rate_limit: RateLimit, codes: CodeRequests, queue: Queue, in_flight: InFlight,
         waiters: Waiters, transitions: Transitions, coordinator: Coordinator | NullCoordinator, results: Results,
     ) -> None:  # fmt: skip

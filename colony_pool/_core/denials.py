@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..config import DenialConfig
+from ..config import PolicyConfig
 from .account import Account, Denial
 from .failure import Failure, from_outcome, from_status
 from .instant import Instant
@@ -22,7 +22,7 @@ class DenialCache:
 
     __slots__ = ("_config", "_last", "_recent", "_refused", "_resting")
 
-    def __init__(self, config: DenialConfig) -> None:
+    def __init__(self, config: PolicyConfig) -> None:
         self._config = config
         self._recent: dict[int, float] = {}  # keys that worked: when tried last, oldest first
         self._refused: set[int] = set()  # those of them that were refused then
@@ -40,10 +40,10 @@ class DenialCache:
         else:
             self._refused.discard(account.serial)
             self._resting.pop(account.serial, None)
-        self._forget(now - self._config.fault_window)
-        if not refused or len(self._recent) < self._config.fault_keys:
+        self._forget(now - self._config.server_fault_window)
+        if not refused or len(self._recent) < self._config.server_fault_keys:
             return 0
-        if len(self._refused) <= self._config.fault_ratio * len(self._recent):
+        if len(self._refused) <= self._config.server_fault_ratio * len(self._recent):
             return 0
         for innocent in self._resting.values():
             innocent.denial = None
@@ -57,7 +57,7 @@ class DenialCache:
     def take_last(self, now: float) -> Account | None:
         """Return the key that was refused last, if that is not long ago: a 429 of now is blamed on it, once."""
         last = self._last
-        if last is None or now - last[0] > self._config.fault_window:
+        if last is None or now - last[0] > self._config.server_fault_window:
             return None
         self._last = None
         return last[1]
@@ -85,6 +85,6 @@ class DenialCache:
             account.denial = Denial(until, 0, failure, code_only=True)
             return account.denial
         times = account.denial.times + 1 if account.denial is not None else 1
-        delay = self._config.rest(times)
+        delay = self._config.rejected_for(times)
         account.denial = Denial(at.monotonic + delay, times, failure, code_only=False)
         return account.denial

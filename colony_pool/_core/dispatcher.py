@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container, Iterable
 
-from ..config import DeskConfig
+from ..config import DispatcherConfig
 from . import actions as act
 from . import events as ev
 from .account import Account
@@ -70,7 +70,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        config: DeskConfig,
+        config: DispatcherConfig,
         rand: Callable[[], float],
         *,
         known_good: bool = False,
@@ -83,27 +83,27 @@ class Dispatcher:
         self._outbox = out = Outbox()
         # State with rules of its own: none of these knows another one.
         self.breaker = CircuitBreaker(config.breaker)
-        self.limiter = ConcurrencyLimiter(config.window, config.maxsize)
-        self.retry_budget = RetryBudget(config.budget)
+        self.limiter = ConcurrencyLimiter(config.policy, config.maxsize)
+        self.retry_budget = RetryBudget(config.retry_budget)
         self.luck = Luck()
-        self.rate_limit = RateLimit(config.denial)
-        self.denials = DenialCache(config.denial)
+        self.rate_limit = RateLimit(config.policy)
+        self.denials = DenialCache(config.policy)
         self.codes = CodeRequests()
         self.queue = Queue()
         self.history = EndpointHistory(known_good=known_good)
         self.in_flight = InFlight()
         # Rules: each knows what stands above it.
-        self.tokens = Tokens(config.token, out, self.history)
+        self.tokens = Tokens(config.policy, out, self.history)
         self.waiters = Waiters(config, out, self.breaker, self.rate_limit, self.codes, self.queue, self.history)
         self.transitions = Transitions(
             config.breaker, out, self.breaker, self.limiter, self.luck, self.rate_limit, self.queue, self.history,
             self.waiters, rand,
         )  # fmt: skip
         self.coordinator: Coordinator | NullCoordinator = NullCoordinator(self.transitions)
-        if config.look is not None:
+        if config.store_poll_interval is not None:
             self.coordinator = Coordinator(
-                config.look, out, self.breaker, self.limiter, self.rate_limit, self.in_flight, self.waiters,
-                self.transitions, rand,
+                config.store_poll_interval, out, self.breaker, self.limiter, self.rate_limit, self.in_flight,
+                self.waiters, self.transitions, rand,
             )  # fmt: skip
         self.results = Results(
             config, out, self.breaker, self.limiter, self.retry_budget, self.luck, self.rate_limit, self.denials,
@@ -155,7 +155,7 @@ class Dispatcher:
     def code_given(self, account: Account, at: Instant) -> list[act.Action]:
         """The key's callable has returned a code, which is at hand for the next attempt."""
         self._enter(at)
-        self.codes.given(account, at.monotonic, next_window(at, self.config.denial.totp_window))
+        self.codes.given(account, at.monotonic, next_window(at, self.config.policy.totp_window))
         self._requeue(account, at)
         return self._advance(at)
 
@@ -184,7 +184,7 @@ class Dispatcher:
         self._enter(at)
         if account.token is not None and account.token.jwt == token.jwt:
             account.record.doubt(token)
-            if account.record.may_be_replaced(token, at.monotonic, self.config.token):
+            if account.record.may_be_replaced(token, at.monotonic, self.config.policy):
                 self.tokens.drop(account, at, forced=True)
                 self._requeue(account, at)
         return self._advance(at)

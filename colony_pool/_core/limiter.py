@@ -53,7 +53,7 @@ import math
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 
-from ..config import WindowConfig
+from ..config import PolicyConfig
 
 _LEVELS = 24
 _FIRST_RTT = 0.05
@@ -117,7 +117,7 @@ class ConcurrencyLimiter:
     )  # fmt: skip
     _peak: int  # most slots taken at once in this round
 
-    def __init__(self, config: WindowConfig, maxsize: int) -> None:
+    def __init__(self, config: PolicyConfig, maxsize: int) -> None:
         self._config = config
         self._max = float(maxsize)
         self._peers = 1
@@ -157,7 +157,7 @@ class ConcurrencyLimiter:
     @property
     def level(self) -> int:
         """0 for the floor, one more for each doubling of the limit above it."""
-        octaves = math.log2(self.limit / max(1e-9, self._floor(self._config.gap_max)))
+        octaves = math.log2(self.limit / max(1e-9, self._floor(self._config.max_spacing)))
         return min(_LEVELS - 1, max(0, int(octaves + 1e-6)))
 
     def next_start_at(self, now: float) -> float:
@@ -174,14 +174,14 @@ class ConcurrencyLimiter:
     def _gap(self) -> float:
         """Between two starts while the limit is below 1."""
         # No longer than at the floor, though: the round trip may have grown since the limit was lowered.
-        longest = max(self._config.gap_max, self._config.gap_shed)
+        longest = max(self._config.max_spacing, self._config.overload_spacing)
         return min(self.rtt / self.limit, max(longest, min(longest / self._peer_share, _GAP_SHARED)))
 
     def start(self, now: float) -> tuple[int, int]:
         """Take a slot and return the permit's ``(level, round)``; level -1 left alone, and cannot be too much."""
         pause = now - self._last_start
         # 1 % of slack: the pace of the floor itself must count, whatever its clock rounds to.
-        alone = self.active == 0 and self._config.gap_shed <= pause * self._peer_share * 1.01 < math.inf
+        alone = self.active == 0 and self._config.overload_spacing <= pause * self._peer_share * 1.01 < math.inf
         if self.active == 0 and _IDLE < pause < math.inf and self.limit > 1.0:
             self.limit = max(1.0, self.limit * 0.5**pause)
             self._slow_start = True
@@ -267,12 +267,12 @@ class ConcurrencyLimiter:
         if shed and self._overloads > self._solo.tolerates(attempts):
             # An overloaded server serves some. One that serves nobody is down, and at four starts a second that
             # would take the breaker too long to see.
-            gap = self._config.gap_shed if self._streak <= _SHED_STREAK else self._config.gap_max
+            gap = self._config.overload_spacing if self._streak <= _SHED_STREAK else self._config.max_spacing
             return self._lower_to(max(self._floor(gap), self.limit * self._factor()))
         if lost and self.level and self._random_losses > _baseline(self._levels[: self.level]).tolerates(attempts):
             self._decreases += 1
             self._age_baselines()
-            floor = self._floor(self._config.gap_max)
+            floor = self._floor(self._config.max_spacing)
             ignorant = self._decreases > 1 and self._served and self._levels[0].seen < _ENOUGH
             return self._lower_to(floor if ignorant else max(floor, self.limit * self._factor()))
         if self._seen >= attempts:

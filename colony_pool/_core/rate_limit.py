@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ..config import DenialConfig
+from ..config import PolicyConfig
 from .account import Account
 
 _SHORTEST = 1.0  # seconds of a pause
@@ -65,7 +65,7 @@ class Remaining:
 class RateLimit:
     """Whether, until when and why nothing may start. Times are monotonic seconds."""
 
-    def __init__(self, config: DenialConfig) -> None:
+    def __init__(self, config: PolicyConfig) -> None:
         self._config = config
         self.remaining = Remaining()
         self.paused_until = -math.inf
@@ -87,7 +87,7 @@ class RateLimit:
 
     def pause(self, seconds: float, cause: str, now: float, *, since: float | None = None) -> Paused:
         """Let nothing start for ``seconds``, unless a pause of now lasts longer."""
-        seconds = min(seconds, self._config.hold_max)
+        seconds = min(seconds, self._config.rate_limit_max)
         began = not self.is_paused(now)
         if now + seconds <= max(self.paused_until, now):
             return Paused(self.left(now), began=False, extended=False)
@@ -102,7 +102,7 @@ class RateLimit:
 
         A 429 that says "now" pauses for a second, and twice as long each time while that repeats.
         """
-        longest = self._config.hold
+        longest = self._config.rate_limit_default
         asked = longest if asked is None else asked
         if asked >= _SHORTEST:
             return asked

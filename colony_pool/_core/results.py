@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..config import DeskConfig
+from ..config import DispatcherConfig
 from . import actions as act
 from . import events as ev
 from .account import QUICK_WITHIN, Account
@@ -42,7 +42,7 @@ class Results:
     """The judge of results."""
 
     def __init__(
-        self, config: DeskConfig, outbox: Outbox, breaker: CircuitBreaker, limiter: ConcurrencyLimiter,
+        self, config: DispatcherConfig, outbox: Outbox, breaker: CircuitBreaker, limiter: ConcurrencyLimiter,
         budget: RetryBudget, luck: Luck, rate_limit: RateLimit, denials: DenialCache, queue: Queue,
         history: EndpointHistory, in_flight: InFlight, tokens: Tokens, waiters: Waiters, transitions: Transitions,
         coordinator: Coordinator | NullCoordinator, rand: Callable[[], float], has_begun: Callable[[Permit], bool],
@@ -147,8 +147,9 @@ class Results:
             self._outbox.add(ev.WindowCut(limiter.limit))
         # And sixteen in a row within a moment happen at 60 % of random failures: unless so little was lost
         # before that chance is out of the question, the last one counts after two seconds without a success.
-        quiet = now - self._luck.last_success >= config.quiet or limiter.chance(config.fail_max) < _TRIP_CHANCE
-        if (lowered or fresh) and (quiet or not breaker.one_failure_left):
+        failed_long = now - self._luck.last_success >= config.min_failure_time
+        counts = failed_long or limiter.chance(config.fail_max) < _TRIP_CHANCE
+        if (lowered or fresh) and (counts or not breaker.one_failure_left):
             self._outbox.add(act.MirrorToPybreaker(act.FAILURE))
             if breaker.failed():
                 alone = self._luck.lone == permit.account.serial
@@ -188,7 +189,7 @@ class Results:
     # -- the key and its flight -----------------------------------------------------------------------
 
     def _finish_flight(self, permit: Permit, flight: Flight, outcome: Outcome, at: Instant) -> None:
-        account, now, denial = flight.account, at.monotonic, self._config.denial
+        account, now, denial = flight.account, at.monotonic, self._config.policy
         if outcome.code_burnt:
             account.next_code_at = next_window(at, denial.totp_window)
         void = permit.is_void and outcome.kind in (OK, DENIED)
@@ -200,7 +201,7 @@ class Results:
             self._rate_limit.served()
         if outcome.left is not None:
             left, seconds = outcome.left
-            self._rate_limit.remaining.update(left, min(seconds, denial.hold_max), now)
+            self._rate_limit.remaining.update(left, min(seconds, denial.rate_limit_max), now)
         if outcome.exhausted_for is not None:
             self._transitions.pause(outcome.exhausted_for, "the rate limit is used up", "exhausted", now)
         if void:
@@ -232,8 +233,8 @@ class Results:
     def _come_back(self, permit: Permit, flight: Flight, outcome: Outcome, at: Instant) -> None:
         """A flight comes back without a token."""
         if flight.has_no_waiters and not outcome.code_wait and outcome.elsewhere is None:
-            config = self._config.token
-            rest = config.rest_min + (config.rest_max - config.rest_min) * self._rand()
+            config = self._config.policy
+            rest = config.retry_refresh_min + (config.retry_refresh_max - config.retry_refresh_min) * self._rand()
             flight.account.refresh_not_before = at.monotonic + rest
         if _is_of_the_code(outcome):
             self._ask_again(flight, at)
@@ -250,8 +251,8 @@ class Results:
         The second in a row is probably wrong, not spent. Servers count wrong codes: so each further one waits twice
         as many windows.
         """
-        rules = self._config.denial
-        more = min(rules.totp_window * (2.0 ** min(account.code_refusals, 30) - 1.0), rules.delay_max)
+        rules = self._config.policy
+        more = min(rules.totp_window * (2.0 ** min(account.code_refusals, 30) - 1.0), rules.rejection_delay_max)
         account.next_code_at = next_window(at, rules.totp_window) + more
         account.code_refusals += 1
         account.code_refusal = from_outcome(outcome)
@@ -312,7 +313,7 @@ class Results:
     def without_code(self, flight: Flight, outcome: Outcome, at: Instant) -> None:
         """A local end: what passes is waited for within the callers' patience, anything else ends their calls."""
         if outcome.code_wait:
-            flight.account.next_code_at = next_window(at, self._config.denial.totp_window)
+            flight.account.next_code_at = next_window(at, self._config.policy.totp_window)
             self._requeue(flight, flight.account.next_code_at, outcome, at)
         elif outcome.passing and _is_still_wanted(flight):
             self._requeue(flight, at.monotonic + _deferral(flight), outcome, at)
@@ -359,7 +360,7 @@ class Results:
 
     def _note_failure(self, outcome: Outcome, next_in: float | None, now: float) -> None:
         """Remember what the endpoint says, and tell the first failure that no recent success precedes."""
-        quiet = now - self._luck.last_success > self._config.window.busy
+        quiet = now - self._luck.last_success > self._config.policy.recent_success
         if not self._history.last_failure and quiet and self._breaker.state == ev.CLOSED:
             known_good = self._history.known_good
             self._outbox.add(ev.StreakStarted(outcome.detail, next_in, self._waiters.count, known_good))
@@ -377,7 +378,7 @@ class Results:
         """Seconds before so many a retry of a flight; a schedule that is over goes on no faster than the limiter."""
         retry = self._config.retry
         if step > retry.max_retries:
-            return max(retry.delay(step), self._config.window.gap_max)
+            return max(retry.delay(step), self._config.policy.max_spacing)
         return jittered(retry.delay(step), retry.jitter, self._rand())
 
     def keeps_time(self, flight: Flight) -> bool:
@@ -385,19 +386,19 @@ class Results:
         return len(self._waiters.flights) == 1 and 0 < flight.steps <= self._config.retry.max_retries
 
     def _not_before(self, flight: Flight, outcome: Outcome, now: float) -> float:
-        account, window = flight.account, self._config.window
+        account, window = flight.account, self._config.policy
         due = max(flight.due(), now + min(outcome.postpones, self._config.breaker.retry_after_max))
         if self._config.retry.delay(flight.steps) <= QUICK_WITHIN:  # the schedule itself is quick
             return due
         account.space_attempts()
-        lively = now - self._luck.others_succeeded(account.serial) <= window.busy
+        lively = now - self._luck.others_succeeded(account.serial) <= window.recent_success
         failures = account.failures_in(self._breaker.period)
         # One retry more than that would be in the way of the scheduled attempt.
         fits = account.has_room_at(due)
         if self._breaker.state == ev.CLOSED and lively and fits and self._luck.excuses(failures):
             # One more failure may be the load, too: then the same key at once again would only fail again.
             rtt = self._limiter.rtt
-            due = min(due, now + (rtt if failures <= 1 else max(rtt, window.gap_shed)))
+            due = min(due, now + (rtt if failures <= 1 else max(rtt, window.overload_spacing)))
         return max(due, account.spaced_until)
 
     def _requeue(self, flight: Flight, not_before: float, outcome: Outcome, at: Instant) -> None:

@@ -18,7 +18,7 @@ a number            in the past, by both clocks         not at all: it has ended
 a number            in the past, by one of two clocks   as the other one says: one of them is wrong
 a number            in the past, and there is one only  as ``expires_in`` says: it may be wrong
 none                in the past                         not at all
-none                none                                ``TokenConfig.life``
+none                none                                ``PolicyConfig.life``
 =================== =================================== ==========================================================
 
 ``exp`` is read against the answer's ``Date``, the clock of the server; without one, against this host's. A number may
@@ -30,11 +30,11 @@ a life of more than ten years says nothing.
 *A 401.* A token that an API call has worked with, and that is refused later, was revoked: it is replaced at once,
 however often that happens. A token that never worked may be as good as the next one, and the 401 is of something
 else: an account that is blocked, a path that refuses everybody. Such a one is replaced once in
-``TokenConfig.forced_interval``. It stays of that kind even if another path takes it: else an API with one path for
+``PolicyConfig.forced_interval``. It stays of that kind even if another path takes it: else an API with one path for
 everybody and one for nobody would cost an exchange for each call.
 
 *A token that is not known yet.* Behind some APIs it takes a second until every server knows a new token. So a 401
-within ``TokenConfig.known_after`` of its issue means nothing yet: the call is made again, with the same token.
+within ``PolicyConfig.known_after`` of its issue means nothing yet: the call is made again, with the same token.
 
 *A token that ends at once.* A server whose tokens live for three seconds must not be asked every three seconds.
 Between two exchanges of which the second has no other reason than that the token ended lie ``renew_interval``
@@ -52,7 +52,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..config import TokenConfig
+from ..config import PolicyConfig
 from .instant import Instant
 
 _REPLAYS = (0.15, 0.5, 1.0)  # when a call is made again, as shares of ``known_after``
@@ -80,7 +80,7 @@ class TrackRecord:
         self.life = math.inf  # what the last exchange's token had to live when it was issued, seconds
         self.renew_at = _NEVER  # no exchange before, if all that is wrong with the last token is that it ended
 
-    def exchanged(self, life: float, now: float, config: TokenConfig, *, cut: bool) -> None:
+    def exchanged(self, life: float, now: float, config: PolicyConfig, *, cut: bool) -> None:
         """A new token has come from the server, to live for ``life`` seconds; ``cut``: by its ``exp`` far longer."""
         pause = config.renew_interval
         if life < pause or (cut and life < config.renew_interval_max):
@@ -110,9 +110,9 @@ class TrackRecord:
         """Whether it is not known yet if ``token`` works."""
         return token is not self._proven and token is not self._doubted
 
-    def may_be_replaced(self, token: Token, now: float, config: TokenConfig) -> bool:
+    def may_be_replaced(self, token: Token, now: float, config: PolicyConfig) -> bool:
         """Whether the server may be asked for another token in place of ``token``, which was refused."""
-        return self.has_worked(token) or now >= self.forced_at + config.forced_interval
+        return self.has_worked(token) or now >= self.forced_at + config.forced_refresh_interval
 
     def doubt(self, token: Token) -> None:
         """``token`` was refused, and it is not too young to be known."""
@@ -247,14 +247,14 @@ class Token:
         return at.monotonic >= self.refresh_at or at.wall >= self.ends_wall - (self.ends - self.refresh_at)
 
 
-def issue(jwt: str, life: float, age: float, jitter_hash: float, at: Instant, config: TokenConfig) -> Token:
+def issue(jwt: str, life: float, age: float, jitter_hash: float, at: Instant, config: PolicyConfig) -> Token:
     """Return the token that has ``life`` seconds left after ``age`` seconds.
 
     ``jitter_hash`` in [0, 1) comes from the key's hash: the advisory point is the same after a restart, so that a
     fleet never refreshes in step (G17).
     """
     whole = life + age
-    margin = min(config.margin, whole * _MARGIN_RATIO)
-    refresh_at = at.monotonic + whole * (config.soft_min + config.soft_spread * jitter_hash) - age
+    margin = min(config.mandatory_margin, whole * _MARGIN_RATIO)
+    refresh_at = at.monotonic + whole * (config.refresh_after + config.refresh_jitter * jitter_hash) - age
     mandatory_at = at.monotonic + life - margin
     return Token(jwt, min(refresh_at, mandatory_at), mandatory_at, at.monotonic + life, at.wall + life, margin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..config import TokenConfig
+from ..config import PolicyConfig
 from . import actions as act
 from . import events as ev
 from .account import Account
@@ -18,14 +18,14 @@ from .token import Token, issue
 class Tokens:
     """The tokens of all accounts. Who waits for one is none of its business."""
 
-    def __init__(self, config: TokenConfig, outbox: Outbox, history: EndpointHistory) -> None:
+    def __init__(self, config: PolicyConfig, outbox: Outbox, history: EndpointHistory) -> None:
         self._config = config
         self._outbox = outbox
         self._history = history
 
     def exchanged(self, account: Account, outcome: Outcome, at: Instant) -> None:
         """The server has given ``account`` a token."""
-        life = self._config.life if outcome.life is None else outcome.life
+        life = self._config.token_life if outcome.life is None else outcome.life
         account.take_token(issue(outcome.jwt, life, 0.0, account.jitter_hash, at, self._config))
         account.record.exchanged(life, at.monotonic, self._config, cut=outcome.life_cut)
         account.forgive()
@@ -35,7 +35,7 @@ class Tokens:
 
     def received(self, account: Account, jwt: str, life: float, at: Instant) -> None:
         """Another process was given a token for the attempt that this one did not make."""
-        age = max(0.0, self._config.life - life)
+        age = max(0.0, self._config.token_life - life)
         account.take_token(issue(jwt, life, age, account.jitter_hash, at, self._config))
         account.record.found(at.monotonic)
         account.forgive()

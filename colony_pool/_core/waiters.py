@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterable, Iterator
 
-from ..config import DeskConfig
+from ..config import DispatcherConfig
 from . import actions as act
 from . import events as ev
 from .account import Account
@@ -69,8 +69,8 @@ class Waiters:
     """The flights, and the calls in them."""
 
     def __init__(
-        self, config: DeskConfig, outbox: Outbox, breaker: CircuitBreaker, rate_limit: RateLimit, codes: CodeRequests,
-        queue: Queue, history: EndpointHistory,
+        self, config: DispatcherConfig, outbox: Outbox, breaker: CircuitBreaker, rate_limit: RateLimit,
+        codes: CodeRequests, queue: Queue, history: EndpointHistory,
     ) -> None:  # fmt: skip
         self._config = config
         self._outbox = outbox

@@ -7,7 +7,7 @@ import time
 import urllib3
 
 from .. import ColonyPool
-from ..config import AUTH_TOKEN_RETRY, DeskConfig, RetryBudgetConfig, scaled
+from ..config import AUTH_TOKEN_RETRY, DispatcherConfig, RetryBudgetConfig, scaled
 from ..prometheus import CollectorRegistry
 from .agents import SCALE, Fetch, Maker
 
@@ -16,7 +16,7 @@ MAX_WAIT = 7200.0  # seconds of real time: an agent of the pool may wait two hou
 
 def make_pool(base_url: str, *, shared: str | None, exports: bool, runtime: str) -> ColonyPool:
     """A pool whose schedules are ``SCALE`` times as fast; the network and the shared record are not."""
-    fast = scaled(DeskConfig(), SCALE)
+    fast = scaled(DispatcherConfig(), SCALE)
     return ColonyPool(
         base_url,
         auth_token_retry=fast.retry,
@@ -24,8 +24,7 @@ def make_pool(base_url: str, *, shared: str | None, exports: bool, runtime: str)
         # The budget counts by the real minute. A lone agent's retries of four hours fall into one, and a reserve of
         # 10 would stop it before its breaker opens.
         retry_budget=RetryBudgetConfig(reserve=20),
-        tokens=fast.token,
-        denial=fast.denial,
+        policy=fast.policy,
         probe_timeout=1.0,
         max_wait=MAX_WAIT / SCALE,
         token_cache=None,

@@ -12,7 +12,7 @@ from .._core.flight import Waiter
 from .._core.instant import Instant
 from .._core.token import Token, issue
 from .._runtime.protocol import Runtime
-from ..config import DeskConfig
+from ..config import DispatcherConfig
 from ..errors import ColonyTwoFactorInvalidError, ColonyTwoFactorRequiredError
 from .credential import AgentState, Totp
 from .driver import Driver, Wakeable
@@ -123,7 +123,7 @@ class TokenSource:
     """The tokens of all keys of one pool, for threads, greenlets and tasks of event loops alike."""
 
     def __init__(
-        self, config: DeskConfig, runtime: Runtime, driver: Driver, hot_path: HotPath, cache: TokenCache | None,
+        self, config: DispatcherConfig, runtime: Runtime, driver: Driver, hot_path: HotPath, cache: TokenCache | None,
         store: SharedTokens | None,
     ) -> None:  # fmt: skip
         self._config = config
@@ -189,7 +189,7 @@ class TokenSource:
         account, at = key.account, self._now()
         denial, token = account.denial, account.token
         # A refusal is remembered for twice its time: the next one of the key then lasts twice as long.
-        refused = denial is not None and at.monotonic < denial.until + self._config.denial.rest(denial.times)
+        refused = denial is not None and at.monotonic < denial.until + self._config.policy.rejected_for(denial.times)
         return refused or self._has_flight(account) or (token is not None and token.is_valid(at))
 
     def _now(self) -> Instant:
@@ -211,7 +211,7 @@ class TokenSource:
         if self._cache is None or not key.account.never_asked:
             return 0.0
         seconds = self._cache.seconds_since_expiry(key.credential.key, self._runtime.now())
-        return min(seconds, self._config.token.life)
+        return min(seconds, self._config.policy.token_life)
 
     def _read_disk(self, key: AgentState, at: Instant) -> Token | None:
         """A usable token on disk, asked for once a second at most."""
@@ -229,8 +229,8 @@ class TokenSource:
 
     def _issued(self, account: Account, jwt: str, ends_wall: float, at: Instant) -> Token:
         """The token ``jwt`` that another process has left, as old as it seems to be."""
-        life, config = ends_wall - at.wall, self._config.token
-        return issue(jwt, life, max(0.0, config.life - life), account.jitter_hash, at, config)
+        life, config = ends_wall - at.wall, self._config.policy
+        return issue(jwt, life, max(0.0, config.token_life - life), account.jitter_hash, at, config)
 
     # -- what a user says -----------------------------------------------------------------------------
 
@@ -294,7 +294,7 @@ class TokenSource:
         token = key.account.token
         if token is None or token.jwt != refused:
             return 0.0
-        now, known_after = self._runtime.monotonic(), self._config.token.known_after
+        now, known_after = self._runtime.monotonic(), self._config.policy.new_token_grace
         return key.account.record.replay_in(token, now, known_after, once=once)
 
     def on_401(self, key: AgentState, refused: str) -> bool:
@@ -302,6 +302,6 @@ class TokenSource:
         account, token = key.account, key.account.token
         if token is None or token.jwt != refused:
             return True
-        may = account.record.may_be_replaced(token, self._runtime.monotonic(), self._config.token)
+        may = account.record.may_be_replaced(token, self._runtime.monotonic(), self._config.policy)
         self._driver.submit_and_wait(lambda at: self._dispatcher.token_refused(account, token, at))
         return may

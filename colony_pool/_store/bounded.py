@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .._core.token import MAX_LIFE
-from ..config import DeskConfig
+from ..config import DispatcherConfig
 from .plain import number, text, whole
 from .protocol import KeyState, OpenState, SharedDenial, SharedState, Store, StoreReport, StoreUnavailable
 
@@ -51,13 +51,13 @@ class Bounds:
         return cls(_AGE, _AGE, _AGE, _AGE)
 
     @classmethod
-    def of(cls, config: DeskConfig) -> Bounds:
+    def of(cls, config: DispatcherConfig) -> Bounds:
         """Return those of ``config``."""
         return cls(
             probe=max(config.breaker.open_delay_max, config.breaker.retry_after_max),
             lease=max(config.timeout.total, config.probe_timeout) + _REPORT,
-            hold=config.denial.hold_max,
-            denial=config.denial.delay_max,
+            hold=config.policy.rate_limit_max,
+            denial=config.policy.rejection_delay_max,
         )
 
 

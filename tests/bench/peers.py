@@ -33,12 +33,12 @@ class Refused(Exception):
 def colony_pool(base_url: str, scale: float, patience: float | None = None) -> tuple[Maker, Close]:
     """The pool; without ``patience`` its calls wait as long as its schedule says: 122 s, scaled."""
     from colony_pool import ColonyPool
-    from colony_pool.config import DeskConfig, scaled
+    from colony_pool.config import DispatcherConfig, scaled
 
-    fast = scaled(DeskConfig(), scale)
+    fast = scaled(DispatcherConfig(), scale)
     pool = ColonyPool(
-        base_url, auth_token_retry=fast.retry, breaker=fast.breaker, retry_budget=fast.budget, window=fast.window,
-        tokens=fast.token, denial=fast.denial, probe_timeout=1.0, max_wait=patience, maxsize=MAXSIZE,
+        base_url, auth_token_retry=fast.retry, breaker=fast.breaker, retry_budget=fast.retry_budget,
+        policy=fast.policy, probe_timeout=1.0, max_wait=patience, maxsize=MAXSIZE,
         token_cache=None, registry=None,
     )  # fmt: skip
 

@@ -33,7 +33,7 @@ def live() -> Iterator[int]:
     registry = CollectorRegistry()
     with FakeColony() as colony, cp.ColonyPool(
         colony.base_url, registry=registry, token_cache=None, name="live",
-        breaker=cp.BreakerConfig(fail_max=1, quiet=0),
+        breaker=cp.BreakerConfig(fail_max=1, min_failure_time=0),
     ) as pool:  # fmt: skip
         pool.agent("col_first").token()
         colony.behave("status", status=502, only="/auth/token")

@@ -18,7 +18,7 @@ class FleetDesk(Desk):
     def __init__(self, seed: int = 0, **options: Any) -> None:
         self.told: list[act.ForStore] = []
         self._led = 0
-        super().__init__(seed, look=0.25, **options)
+        super().__init__(seed, store_poll_interval=0.25, **options)
 
     def feed(self, actions: list[act.Action]) -> None:
         self.told += [action for action in actions if isinstance(action, act.ForStore)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import cast
 
-from colony_pool.config import DeskConfig
+from colony_pool.config import DispatcherConfig
 from tests.sim.capacity import Capacity
 from tests.support.private import (
     DOWN,
@@ -111,7 +111,7 @@ class Host:
     def __init__(self, sky: Sky, number: int) -> None:
         self._sky = sky
         self._owner = f"host{number}"
-        self._desk = Dispatcher(DeskConfig(look=sky.plan.look), sky.dice.random)
+        self._desk = Dispatcher(DispatcherConfig(store_poll_interval=sky.plan.look), sky.dice.random)
         self._alarm = float("inf")
 
     def demand(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from colony_pool.config import Timeout, TokenConfig
+from colony_pool.config import PolicyConfig, Timeout
 from colony_pool.errors import ColonyAPIError
 from tests.support.private import (
     KINDS,
@@ -75,7 +75,7 @@ def check_token(jwt: str, life: float | None) -> None:
     assert 0 < len(jwt) <= MAX_TOKEN_CHARS
     assert all("!" <= letter <= "~" for letter in jwt)
     assert life is None or 0.0 < life <= MAX_LIFE, life
-    token = issue(jwt, 86_400.0 if life is None else life, 0.0, 0.5, Instant(NOW, WALL), TokenConfig())
+    token = issue(jwt, 86_400.0 if life is None else life, 0.0, 0.5, Instant(NOW, WALL), PolicyConfig())
     assert NOW <= token.refresh_at <= token.mandatory_at <= token.ends < math.inf
     assert token.is_valid(Instant(NOW, WALL)) or (life is not None and life < 1e-6)
     assert not token.is_valid(Instant(token.ends, WALL))

@@ -78,8 +78,8 @@ SURVIVORS: tuple[Survivor, ...] = (
     *because(_FALSE, RUNNER, "Driver.__init__", "self._disowned = False", "self._disowned = None"),
     *because(
         _CAPPED, CORE + "denial.py", "DenialCache.deny",
-        "delay = min(self._config.delay * 2.0 ** min(times - 1, 60), self._config.delay_max)",
-        "delay = min(self._config.delay * 2.0 ** min(times - 1, 61), self._config.delay_max)",
+        "delay = min(self._config.delay * 2.0 ** min(times - 1, 60), self._config.rejection_delay_max)",
+        "delay = min(self._config.delay * 2.0 ** min(times - 1, 61), self._config.rejection_delay_max)",
     ),
     *because(
         _CAPPED, CORE + "circuit.py", "CircuitBreaker.open",

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from colony_pool import ColonyPool
-from colony_pool.config import DeskConfig, scaled
+from colony_pool.config import DispatcherConfig, scaled
 from tests.outage import SCALE
 from tests.scale.networks import join_network
 from tests.support.private import engine_of, spawner
@@ -95,10 +95,10 @@ def _sleep_until(at: float) -> None:
 
 def pool_of(orders: Orders) -> ColonyPool:
     """A pool whose schedules are ``SCALE`` times as fast; network, server and store keep their own pace."""
-    fast = scaled(DeskConfig(), SCALE)
+    fast = scaled(DispatcherConfig(), SCALE)
     return ColonyPool(
-        orders.base_url, auth_token_retry=fast.retry, breaker=fast.breaker, retry_budget=fast.budget,
-        window=fast.window, tokens=fast.token, denial=fast.denial, max_wait=PATIENCE, shared=orders.shared,
+        orders.base_url, auth_token_retry=fast.retry, breaker=fast.breaker, retry_budget=fast.retry_budget,
+        policy=fast.policy, max_wait=PATIENCE, shared=orders.shared,
         registry=None, allow_insecure=True,
     )  # fmt: skip
 

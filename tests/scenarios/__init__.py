@@ -120,10 +120,10 @@ class World:
 
     def fast(self, divisor: float = 100.0, **options: Any) -> Any:
         """A pool whose schedules are ``divisor`` times as fast."""
-        from colony_pool.config import DeskConfig, scaled
+        from colony_pool.config import DispatcherConfig, scaled
 
-        fast = scaled(DeskConfig(), divisor)
-        mine = {"auth_token_retry": fast.retry, "breaker": fast.breaker, "denial": fast.denial, "tokens": fast.token}
+        fast = scaled(DispatcherConfig(), divisor)
+        mine = {"auth_token_retry": fast.retry, "breaker": fast.breaker, "policy": fast.policy}
         return self.pool(**{**mine, **options})
 
     def spawn(self, fn: Callable[..., Any], *args: Any) -> Task:

@@ -55,7 +55,7 @@ def g26_close_in_an_outage_with_a_thousand_parked(w: World) -> None:
 
     n = 300 if w.kind == "threads" else 1000
     threads, sockets = w.threads(), w.sockets()
-    pool = w.pool(breaker=BreakerConfig(fail_max=1, open_delay=60.0, quiet=0.0), max_wait=3600.0)
+    pool = w.pool(breaker=BreakerConfig(fail_max=1, open_delay=60.0, min_failure_time=0.0), max_wait=3600.0)
     w.colony.behave("status", status=502)
     tasks = [w.spawn(pool.agent(f"col_{i}").token) for i in range(n)]
     w.until(lambda: pool.status().waiters == n and pool.status().breaker.state == "open")

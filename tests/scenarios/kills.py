@@ -240,7 +240,7 @@ def g3_an_exception_thrown_into_a_waiting_thread_leaks_nothing(w: World) -> None
 
     from colony_pool import BreakerConfig
 
-    pool = w.fast(breaker=BreakerConfig(fail_max=1, open_delay=0.1, open_delay_max=0.2, quiet=0.0))
+    pool = w.fast(breaker=BreakerConfig(fail_max=1, open_delay=0.1, open_delay_max=0.2, min_failure_time=0.0))
     w.colony.behave("status", status=502)
     idents: list[int] = []
 

@@ -96,7 +96,7 @@ def g14_a_server_that_refuses_everybody_is_at_fault_itself(w: World) -> None:
 @scenario()
 def g15_no_code_is_sent_twice(w: World) -> None:
     """The callable gives the same code until the next window; the pool's own windows are short here."""
-    from colony_pool import DenialConfig
+    from colony_pool import PolicyConfig
     from colony_pool.testing import totp_code
 
     w.colony.key("col_2fa", totp_secret=SECRET)
@@ -109,7 +109,7 @@ def g15_no_code_is_sent_twice(w: World) -> None:
         asked.append(spent if len(asked) < 3 else fresh)
         return asked[-1]
 
-    agent = w.pool(denial=DenialConfig(totp_window=0.3)).agent("col_2fa", totp=code)
+    agent = w.pool(policy=PolicyConfig(totp_window=0.3)).agent("col_2fa", totp=code)
     first = agent.token()
     assert asked == [spent]
     agent.invalidate()
@@ -126,10 +126,10 @@ def g15_no_code_is_sent_twice(w: World) -> None:
 @scenario()
 def g15_a_code_stays_spent_whoever_gives_it(w: World) -> None:
     """``pool.agent(key, totp=lambda: ...)`` at each call is a new callable each time."""
-    from colony_pool import ColonyTwoFactorInvalidError, DenialConfig
+    from colony_pool import ColonyTwoFactorInvalidError, PolicyConfig
 
     w.colony.key("col_2fa", totp_secret=SECRET)
-    pool = w.pool(denial=DenialConfig(totp_window=0.3))
+    pool = w.pool(policy=PolicyConfig(totp_window=0.3))
     for _ in range(3):
         error_of(pool.agent("col_2fa", totp=lambda: "000000").token, max_wait=0.7)
     assert w.colony.stats().codes_seen == 1
@@ -151,10 +151,10 @@ def g14_a_refused_key_is_not_asked_for_again_for_each_new_callable(w: World) -> 
 
 @scenario()
 def g15_a_missing_or_a_fixed_code_that_is_spent(w: World) -> None:
-    from colony_pool import ColonyTwoFactorInvalidError, ColonyTwoFactorRequiredError, DenialConfig
+    from colony_pool import ColonyTwoFactorInvalidError, ColonyTwoFactorRequiredError, PolicyConfig
 
     w.colony.key("col_2fa", totp_secret=SECRET)
-    pool = w.pool(denial=DenialConfig(totp_window=0.3))
+    pool = w.pool(policy=PolicyConfig(totp_window=0.3))
     missing: Any = error_of(pool.agent("col_2fa").token)
     assert type(missing) is ColonyTwoFactorRequiredError
     fixed = pool.agent("col_2fa", totp="000000")

@@ -39,7 +39,7 @@ def lost_and_late_packets_cost_time_and_a_cut_wire_costs_a_documented_error(w: W
         retry = RetryConfig(
             max_retries=99, base_delay=0.1, max_delay=0.2, retry_on=frozenset({502}), retry_network_errors=True
         )
-        breaker = BreakerConfig(fail_max=3, open_delay=0.1, open_delay_max=0.2, quiet=0.0)
+        breaker = BreakerConfig(fail_max=3, open_delay=0.1, open_delay_max=0.2, min_failure_time=0.0)
         options: dict[str, Any] = {"auth_token_retry": retry, "breaker": breaker, "timeout": brief}
         parking = w.pool(far.base_url, allow_insecure=True, max_wait=3600.0, **options)
         parked = [w.spawn(parking.agent(key(f"parked_{i}")).token) for i in range(10)]

@@ -23,7 +23,7 @@ def _parking(w: World) -> Any:
     retry = RetryConfig(
         max_retries=99, base_delay=0.05, max_delay=0.2, retry_on=frozenset({502, 503}), retry_network_errors=True
     )
-    breaker = BreakerConfig(fail_max=2, open_delay=0.1, open_delay_max=0.3, quiet=0.0)
+    breaker = BreakerConfig(fail_max=2, open_delay=0.1, open_delay_max=0.3, min_failure_time=0.0)
     timeout = Timeout(connect=1.0, read=1.0, total=1.5)
     return w.pool(auth_token_retry=retry, breaker=breaker, timeout=timeout, probe_timeout=0.4, max_wait=3600.0)
 

@@ -82,12 +82,12 @@ def g19_an_invalidation_during_an_exchange_is_not_lost(w: World) -> None:
 
 @scenario()
 def g15_a_code_that_another_process_has_spent_waits_for_the_next_window(w: World) -> None:
-    from colony_pool import ColonyTwoFactorInvalidError, DenialConfig
+    from colony_pool import ColonyTwoFactorInvalidError, PolicyConfig
 
     spent, fresh = _two_codes(w)
     assert w.pool().agent("col_2fa", totp=lambda: spent).token()
     codes = iter([spent, fresh, fresh])
-    agent = w.pool(denial=DenialConfig(totp_window=2.0)).agent("col_2fa", totp=lambda: next(codes))
+    agent = w.pool(policy=PolicyConfig(totp_window=2.0)).agent("col_2fa", totp=lambda: next(codes))
     for _ in range(3):
         told: Any = error_of(agent.token, max_wait=0.0)
         assert type(told) is ColonyTwoFactorInvalidError
@@ -101,13 +101,13 @@ def g15_a_code_that_another_process_has_spent_waits_for_the_next_window(w: World
 @scenario()
 def g15_a_code_is_not_sent_if_another_process_has_left_its_token(w: World) -> None:
     """The second one waits for the next window, and finds the token of the first, which was faster."""
-    from colony_pool import DenialConfig
+    from colony_pool import PolicyConfig
 
     spent, fresh = _two_codes(w)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["COLONY_SDK_TOKEN_CACHE_DIR"] = folder
         codes = iter([spent, "000000"])
-        pool = w.pool(token_cache="disk", denial=DenialConfig(totp_window=1.0))
+        pool = w.pool(token_cache="disk", policy=PolicyConfig(totp_window=1.0))
         second = pool.agent("col_2fa", totp=lambda: next(codes))
         first = w.pool(token_cache="disk").agent("col_2fa", totp=lambda: fresh)
         assert w.pool().agent("col_2fa", totp=lambda: spent).token(), "the code is spent, and nobody can know"

@@ -39,7 +39,7 @@ def g1_one_probe_on_the_wire_whoever_waits(w: World) -> None:
 def g1_one_key_with_200_callers_makes_one_request_after_recovery(w: World) -> None:
     from colony_pool import BreakerConfig
 
-    pool = w.fast(breaker=BreakerConfig(fail_max=1, open_delay=0.2, open_delay_max=0.3, quiet=0.0))
+    pool = w.fast(breaker=BreakerConfig(fail_max=1, open_delay=0.2, open_delay_max=0.3, min_failure_time=0.0))
     agent = pool.agent("col_one")
     w.colony.behave("status", status=502)
     tasks = [w.spawn(lambda: agent.token(max_wait=3600.0)) for _ in range(200)]
@@ -87,7 +87,7 @@ def g4_a_slow_server_is_found_alive_by_doubled_leases(w: World) -> None:
 def g1_ten_thousand_parked_callers_send_one_probe(w: World) -> None:
     from colony_pool import BreakerConfig
 
-    breaker = BreakerConfig(fail_max=1, open_delay=0.3, open_delay_max=0.3, jitter=0.0, quiet=0.0)
+    breaker = BreakerConfig(fail_max=1, open_delay=0.3, open_delay_max=0.3, jitter=0.0, min_failure_time=0.0)
     pool = w.fast(breaker=breaker)
     w.colony.behave("status", status=502)
     w.colony.latency(0.1)
@@ -113,7 +113,7 @@ def g1_ten_thousand_parked_callers_send_one_probe(w: World) -> None:
 def g9_who_cannot_wait_for_the_next_probe_leaves_at_once(w: World) -> None:
     from colony_pool import BreakerConfig, CircuitOpenError
 
-    pool = w.pool(breaker=BreakerConfig(fail_max=1, open_delay=30.0, quiet=0.0))
+    pool = w.pool(breaker=BreakerConfig(fail_max=1, open_delay=30.0, min_failure_time=0.0))
     w.colony.behave("status", status=502)
     w.colony.latency(0.3)  # both are there when the first attempt fails: one alone keeps its schedule
     waiting = [w.spawn(pool.agent(f"col_patient_{number}").token) for number in range(2)]

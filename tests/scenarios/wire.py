@@ -171,7 +171,7 @@ def g4_a_black_hole_costs_each_attempt_its_connect_timeout(w: World) -> None:
     patient = RetryConfig(
         max_retries=50, base_delay=0.05, max_delay=0.2, retry_on=frozenset({502}), retry_network_errors=True
     )
-    breaker = BreakerConfig(fail_max=4, open_delay=0.1, open_delay_max=0.3, quiet=0.0)
+    breaker = BreakerConfig(fail_max=4, open_delay=0.1, open_delay_max=0.3, min_failure_time=0.0)
     options: dict[str, Any] = {"timeout": Timeout(connect=0.3, read=1.0, total=1.5), "breaker": breaker}
     pool, parking = w.pool(**options), w.pool(auth_token_retry=patient, probe_timeout=0.4, **options)
     w.colony.stop_listening()

@@ -111,7 +111,7 @@ def _(w: Witness, attempt: Attempt) -> str | None:
 
 @promise("start", "within the budget (G12)")
 def _(w: Witness, attempt: Attempt) -> str | None:
-    budget = w.desk.config.budget
+    budget = w.desk.config.retry_budget
     if attempt.retry and len(w.retries) > budget.ratio * len(w.firsts) + budget.reserve:
         return f"{len(w.retries)} retries in a minute that saw {len(w.firsts)} first attempts"
     return None

@@ -146,7 +146,7 @@ class Witness(Ledger):
         key = number(account)
         token, record = self.tokens.get(key), account.record
         # One that never worked is replaced once in a while only, and the call that met the 401 is told of it.
-        rests = at.monotonic < record.forced_at + self.desk.config.token.forced_interval
+        rests = at.monotonic < record.forced_at + self.desk.config.policy.forced_refresh_interval
         if token is not None and token.jwt == refused.jwt and (record.has_worked(refused) or not rests):
             self.note("invalidate", f"key {key} after a 401")
             token.dropped = at.monotonic
