@@ -271,7 +271,9 @@ class EngineHolder:
 
     def _turn_to_gevent(self) -> None:
         """gunicorn patches in its workers, after an application that it has preloaded made its pool."""
-        make_runtime("gevent").home()  # what gevent imports for its first hub, it imports while other threads wait
+        make_runtime(
+            "gevent"
+        ).current_context()  # what gevent imports for its first hub, it imports while other threads wait
         self._current.transport.close()
         self._current.save()
         self._counters.grow(self._current.observer.running())

@@ -90,10 +90,10 @@ class StillRuntime:
     def random(self) -> float:
         return 0.0
 
-    def home(self) -> Hashable | None:
+    def current_context(self) -> Hashable | None:
         return self.here
 
-    def outside(self) -> Hashable | None:
+    def external_context(self) -> Hashable | None:
         return None
 
     def is_ending(self) -> bool:
@@ -102,16 +102,16 @@ class StillRuntime:
     def may_wait(self) -> bool:
         return True
 
-    def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
+    def spawn(self, fn: Callable[..., object], *args: Any, context: Hashable | None = None) -> None:
         if self.no_threads:
             raise RuntimeError("can't start new thread")
-        self.tasks.append((fn, args, home))
+        self.tasks.append((fn, args, context))
 
     def run_one(self) -> None:
         fn, args, _ = self.tasks.popleft()
         fn(*args)
 
-    def unhurried(self, fn: Callable[[], object]) -> None:
+    def run_uninterrupted(self, fn: Callable[[], object]) -> None:
         self.hurries += 1
         fn()
 
@@ -131,7 +131,7 @@ class StillRuntime:
     def offload(self, fn: Callable[..., Any], *args: Any) -> Any:
         return fn(*args)
 
-    def aside(self, fn: Callable[[], object]) -> None:
+    def run_in_thread(self, fn: Callable[[], object]) -> None:
         if self.no_threads:
             raise RuntimeError("can't start new thread")
         fn()

@@ -51,7 +51,7 @@ def test_every_kind_of_action_is_carried_out() -> None:
     )
     assert (True, 1, [granted]) == (flag.flag, wire.cancelled, bench.changed)
     assert (["success"], [EVENT]) == (bench.breaker.replayed, bench.told)
-    assert ["hub"] == [home for _, _, home in bench.runtime.tasks]
+    assert ["hub"] == [context for _, _, context in bench.runtime.tasks]
     bench.runtime.run_one()
     assert [starts] == bench.made
     assert ("result", starts, bench.outcome, Instant(5.0, 1e9)) == bench.script.heard[-1]
@@ -261,11 +261,11 @@ def test_g15_a_call_whose_code_no_thread_can_ask_for_hears_of_it() -> None:
     assert flag.flag
 
 
-@pytest.mark.parametrize(("home", "spawned"), [(None, 0), ("hub", 0), ("another", 1)])
-def test_a_worker_takes_the_next_attempt_with_it_if_that_may_be_made_here(home: str | None, spawned: int) -> None:
+@pytest.mark.parametrize(("context", "spawned"), [(None, 0), ("hub", 0), ("another", 1)])
+def test_a_worker_takes_the_next_attempt_with_it_if_that_may_be_made_here(context: str | None, spawned: int) -> None:
     bench, first, second = Bench(), permit(), permit()
     bench.runtime.here = "hub"
-    here, there = bench.wait(context="hub"), bench.wait(context=home)
+    here, there = bench.wait(context="hub"), bench.wait(context=context)
     bench.script.says.append([act.StartAttempt(second, there)])
     bench.feed(act.StartAttempt(first, here))
     bench.runtime.run_one()
@@ -314,7 +314,7 @@ def test_g21_g26_stop_waits_for_what_is_left_to_do_before_it_has_begun() -> None
     bench.feed(act.StartAttempt(permit(), bench.wait(context="hub")))
     bench.runtime.here = "hub"
     bench.runtime.run_one()
-    assert ["hub"] == [home for _, _, home in bench.runtime.tasks]
+    assert ["hub"] == [context for _, _, context in bench.runtime.tasks]
     bench.driver.stop(1.0)
     idle = bench.runtime.flags[0]
     assert ([1.0], False) == (idle.waits, idle.flag)

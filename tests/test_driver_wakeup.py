@@ -1,4 +1,4 @@
-"""One timer per home that fires in time, and none that is not needed (G24, and hubs that die)."""
+"""One timer per context that fires in time, and none that is not needed (G24, and hubs that die)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.private import actions as act
 
 
 class Hub:
-    """A home."""
+    """A context."""
 
 
 class Set:
@@ -99,7 +99,7 @@ def test_a_timer_may_ring_while_it_is_replaced() -> None:
         made.alarm._timers.clear()
         return hub
 
-    due.home = rings_meanwhile
+    due.context = rings_meanwhile
     made.arm(6.0)
     assert [1.0] == made.pending
 
@@ -136,11 +136,11 @@ def test_a_hub_in_the_place_of_one_that_died_gets_a_timer_of_its_own() -> None:
     made.runtime.here = hub = Hub()
     made.arm(7.5)
     [due] = made.alarm._timers.values()
-    due.home = lambda: None  # as if another had lived at its address
+    due.context = lambda: None  # as if another had lived at its address
     made.arm(9.0)
     assert [2.5, 4.0] == made.pending, "the dead one's timer is not touched: its thread is gone"
     made.arm(10.0)
-    assert (2, True) == (len(made.runtime.timers), made.runtime.home() is hub)
+    assert (2, True) == (len(made.runtime.timers), made.runtime.current_context() is hub)
 
 
 def test_it_keeps_no_hub_alive() -> None:
@@ -148,9 +148,9 @@ def test_it_keeps_no_hub_alive() -> None:
     made.runtime.here = Hub()
     made.arm(7.5)
     [due] = made.alarm._timers.values()
-    assert due.home() is made.runtime.here
+    assert due.context() is made.runtime.here
     made.runtime.here = None
-    assert due.home() is None
+    assert due.context() is None
 
 
 def test_a_time_that_is_moved_while_a_timer_is_made_is_looked_at_again() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.private import Job, ThreadRuntime, Workers, threads
+from tests.support.private import Job, ThreadPool, ThreadRuntime, threads
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_the_main_thread_does_not_wait_for_a_worker_that_is_busy(
     runtime.spawn(busy.wait, 60.0)
     with monkeypatch.context() as patch:
         _refuse(patch)
-        runtime.unhurried(lambda: ran.append(busy.is_set()))
+        runtime.run_uninterrupted(lambda: ran.append(busy.is_set()))
     busy.set()
     assert ran == [False]
 
@@ -132,7 +132,7 @@ def test_a_job_that_gets_no_thread_is_done_by_one_that_became_free_meanwhile() -
             pass
         raise RuntimeError("can't start new thread")
 
-    workers = Workers(start, threading.Lock)
+    workers = ThreadPool(start, threading.Lock)
     workers.submit(lambda: busy.wait(60))
     workers.submit(done.set)
     assert done.wait(60)
@@ -155,7 +155,7 @@ def test_g3_ctrl_c_with_an_idle_worker_in_hand_loses_no_thread() -> None:
             raise KeyboardInterrupt
         return strike
 
-    workers, first = Workers(start, threading.Lock), threading.Event()
+    workers, first = ThreadPool(start, threading.Lock), threading.Event()
     workers.submit(first.set)
     assert first.wait(60)
     while not workers._idle:

@@ -187,7 +187,7 @@ class AsyncAgent:
                 found.append(jwt)
                 event.set()
             else:  # whoever was cancelled meanwhile asks for nothing
-                tokens.request(state, waiter, event, engine.runtime.outside())
+                tokens.request(state, waiter, event, engine.runtime.external_context())
 
         def look() -> None:
             driver.submit_async(engine.dispatcher.tick)

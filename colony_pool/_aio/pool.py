@@ -147,7 +147,7 @@ class AsyncColonyPool:
             agent.end()
         if self._owns_pool:  # a second close does what is left
             runtime = self._engines.current.runtime
-            runtime.spawn(self._close_pool, done, home=runtime.outside())
+            runtime.spawn(self._close_pool, done, context=runtime.external_context())
             await done.wait()
         self.waiting.end()
         if self._clients is not None:

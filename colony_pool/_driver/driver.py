@@ -147,7 +147,7 @@ class Driver:
     def submit(self, step: Step) -> None:
         """Put one input to the dispatcher; its actions are carried out here or by whoever is at it."""
         self._inbox.put(step)  # here: inputs of one thread must not overtake each other
-        self._runtime.unhurried(self._work_off)
+        self._runtime.run_uninterrupted(self._work_off)
 
     def submit_async(self, step: Step) -> None:
         """As ``submit``, for a caller that must not block at all: another task carries it out."""
@@ -294,7 +294,7 @@ class Driver:
     def _start_asking(self, action: act.AskCode) -> None:
         account = action.account
         try:
-            self._runtime.spawn(self._ask, account, home=self._context_of(action.waiter))
+            self._runtime.spawn(self._ask, account, context=self._context_of(action.waiter))
         except RuntimeError as error:  # the system grants no thread, and so no timer to try again by
             outcome = Outcome(LOCAL, detail=f"no thread for totp(): {error}")
             self._inbox.put(lambda at: self.dispatcher.code_missing(account, outcome, at))
@@ -324,7 +324,7 @@ class Driver:
         context = self._context_of(action.waiter)
         self._attempts.waits(permit)  # until there is a thread for it
         try:
-            self._runtime.spawn(self._work, permit, context, home=context)
+            self._runtime.spawn(self._work, permit, context, context=context)
         except RuntimeError as error:  # the system grants no thread
             self._attempts.ended(permit)
             passes = permit.is_probe and not self._runtime.is_ending()
@@ -393,14 +393,14 @@ class Driver:
 
         self._tasks.add(job)  # before it begins
         try:
-            self._runtime.spawn(do, home=context)
+            self._runtime.spawn(do, context=context)
         except RuntimeError:  # the system grants no thread
             self._tasks.discard(job)
             self._note_idle()
 
     def _is_here(self, action: act.StartAttempt) -> bool:
         context = self._context_of(action.waiter)
-        return context is None or context == self._runtime.home()
+        return context is None or context == self._runtime.current_context()
 
     # -- the end --------------------------------------------------------------------------------------
 

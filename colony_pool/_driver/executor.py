@@ -30,7 +30,7 @@ class BoundedExecutor:
         worker = object()
         try:
             self._workers.add(worker)
-            self._runtime.spawn(self._work, worker, home=self._runtime.outside())
+            self._runtime.spawn(self._work, worker, context=self._runtime.external_context())
         except BaseException as error:
             self._workers.discard(worker)
             if not isinstance(error, RuntimeError):

@@ -150,7 +150,7 @@ class TokenSource:
             return jwt
         waiter, event = Waiter(key.account, seconds), self._runtime.event()
         try:
-            self.request(key, waiter, event, self._runtime.home())
+            self.request(key, waiter, event, self._runtime.current_context())
             while not event.wait(driver.recheck_within(recheck_after(seconds))):
                 driver.submit(self._dispatcher.tick)
         finally:

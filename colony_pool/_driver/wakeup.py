@@ -1,4 +1,4 @@
-"""Wakes the dispatcher when it wants to be woken: one timer per home.
+"""Wakes the dispatcher when it wants to be woken: one timer per context.
 
 A hub may die with its thread, and its timers with it; the others must still be woken.
 """
@@ -16,45 +16,47 @@ from .._runtime.protocol import Runtime, Timer
 class _ArmedTimer:
     """A timer that was set, and whether it has fired. It may fire before ``arm`` has noted it."""
 
-    __slots__ = ("at", "fired", "home", "timer")
+    __slots__ = ("at", "context", "fired", "timer")
 
-    def __init__(self, at: float, home: Callable[[], Any]) -> None:
+    def __init__(self, at: float, context: Callable[[], Any]) -> None:
         self.at = at
-        self.home = home
+        self.context = context
         self.fired = False
         self.timer: Timer | None = None
 
 
 class WakeupTimer:
-    """Calls ``wake`` by ``at``, monotonic seconds, in every home where ``arm`` was called since it was set."""
+    """Calls ``wake`` by ``at``, monotonic seconds, in every context where ``arm`` was called since it was set."""
 
     def __init__(self, runtime: Runtime, wake: Callable[[], object]) -> None:
         self.at = math.inf
         self._runtime = runtime
         self._wake = wake
-        self._timers: dict[int, _ArmedTimer] = {}  # by a home's id: keeps none alive
+        self._timers: dict[int, _ArmedTimer] = {}  # by a context's id: keeps none alive
 
     def set(self, at: float) -> None:
         """Have ``wake`` called by ``at``; ``arm`` sees to it."""
         self.at = at
 
     def arm(self) -> None:
-        """Have a timer in this home that fires by ``at``."""
-        home = self._runtime.home()
-        key = id(home)
+        """Have a timer in this context that fires by ``at``."""
+        context = self._runtime.current_context()
+        key = id(context)
         at = math.nan
         while at != self.at:  # another thread may have moved it meanwhile
             at = self.at
             due = self._timers.get(key)
             if due is not None and not due.fired:
-                same = due.home() is home  # else it is of a hub that died, and whose place in memory this one got
+                same = (
+                    due.context() is context
+                )  # else it is of a hub that died, and whose place in memory this one got
                 if same and due.at <= at < math.inf:
                     return
                 self._timers.pop(key, None)
                 if same and due.timer is not None:
                     due.timer.cancel()
             if at < math.inf:
-                self._timers[key] = self._set(at, home, key)
+                self._timers[key] = self._set(at, context, key)
 
     def cancel(self) -> None:
         """Cancel all timers."""
@@ -63,8 +65,8 @@ class WakeupTimer:
             if timer is not None:
                 timer.cancel()
 
-    def _set(self, at: float, home: Any, key: int) -> _ArmedTimer:
-        due = _ArmedTimer(at, weakref.ref(home) if home is not None else _nowhere)
+    def _set(self, at: float, context: Any, key: int) -> _ArmedTimer:
+        due = _ArmedTimer(at, weakref.ref(context) if context is not None else _nowhere)
         due.timer = self._runtime.call_later(max(0.0, at - self._runtime.monotonic()), lambda: self._fire(key, due))
         return due
 
@@ -76,4 +78,4 @@ class WakeupTimer:
 
 
 def _nowhere() -> None:
-    """Return the home of those that have none."""
+    """Return the context of those that have none."""

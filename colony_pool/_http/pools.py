@@ -58,7 +58,7 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 class Pools:
-    """One urllib3 pool per home (a gevent hub, or ``None``); two hubs sharing one would lose slots."""
+    """One urllib3 pool per context (a gevent hub, or ``None``); two hubs sharing one would lose slots."""
 
     def __init__(self, scheme: str, host: str, port: int | None, *, maxsize: int, timeout: Timeout,
                  proxy: str | None, ca_certs: str | None) -> None:  # fmt: skip
@@ -74,13 +74,13 @@ class Pools:
         self._opened = count()
         self.closed = False
 
-    def at(self, home: Hashable | None) -> Any:
-        """The pool of ``home``."""
-        entry = self._pools.get(id(home))
-        if entry is None or (entry[0] is not None and entry[0]() is not home):
+    def at(self, context: Hashable | None) -> Any:
+        """The pool of ``context``."""
+        entry = self._pools.get(id(context))
+        if entry is None or (entry[0] is not None and entry[0]() is not context):
             self.close_dead()
-            entry = (weakref.ref(home) if home is not None else None, self._new_pool())
-            self._pools[id(home)] = entry
+            entry = (weakref.ref(context) if context is not None else None, self._new_pool())
+            self._pools[id(context)] = entry
             if self.closed:
                 self.close()
         return entry[1]

@@ -120,7 +120,7 @@ class Transport:
                 kind, detail = ("aborted", "given up") if given_up else (BUSY, "no time left")
                 raise NetworkFailure(kind, f"{detail} while all {self._maxsize} connections were busy", sent=False)
             if not self._offload:
-                return exchange.run(self._pools.at(self._runtime.home()))
+                return exchange.run(self._pools.at(self._runtime.current_context()))
             try:
                 answer = self._runtime.offload(_native, exchange, slot)
             except RuntimeError as error:  # the system grants no thread

@@ -23,8 +23,8 @@ import gevent.hub
 import gevent.monkey
 from gevent._hub_local import get_hub_if_exists
 
-from .hub_thread import Outside
-from .thread_pool import Workers, whole_thread
+from .hub_thread import HubThread
+from .thread_pool import ThreadPool, thread_exit_scope
 from .turn import Turn
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ T = TypeVar("T")
 _PULSE = 60.0
 
 
-class _Mailbox:
+class _HubInbox:
     """The way into a hub from another thread.
 
     Not ``run_callback_threadsafe``, nor an event of gevent's own set from there: both count references of a loop
@@ -40,17 +40,17 @@ class _Mailbox:
     Of all that a loop has, an async watcher's ``send`` alone is made for other threads.
     """
 
-    __slots__ = ("_letters", "_watcher", "hub")
+    __slots__ = ("_callbacks", "_watcher", "hub")
 
     def __init__(self, hub: Any) -> None:
         self.hub = weakref.ref(hub)
-        self._letters: deque[Callable[[], object]] = deque()
+        self._callbacks: deque[Callable[[], object]] = deque()
         self._watcher = hub.loop.async_(ref=False)
-        self._watcher.start(self._open)
+        self._watcher.start(self._run_callbacks)
 
-    def post(self, letter: Callable[[], object]) -> None:
-        """Have ``letter()`` run in the hub, which it must not block. Raises if the hub is no more."""
-        self._letters.append(letter)
+    def post(self, callback: Callable[[], object]) -> None:
+        """Have ``callback()`` run in the hub, which it must not block. Raises if the hub is no more."""
+        self._callbacks.append(callback)
         self._watcher.send()
 
     def close(self) -> None:
@@ -59,29 +59,29 @@ class _Mailbox:
             self._watcher.stop()
             self._watcher.close()
 
-    def _open(self) -> None:
-        while self._letters:
-            self._letters.popleft()()
+    def _run_callbacks(self) -> None:
+        while self._callbacks:
+            self._callbacks.popleft()()
 
 
-_mailboxes: dict[int, _Mailbox] = {}  # by the id of a hub, for all pools
+_inboxes: dict[int, _HubInbox] = {}  # by the id of a hub, for all pools
 
 
-def _mailbox_of(hub: Any) -> _Mailbox | None:
-    box = _mailboxes.get(id(hub))
-    return box if box is not None and box.hub() is hub else None
+def _inbox_of(hub: Any) -> _HubInbox | None:
+    inbox = _inboxes.get(id(hub))
+    return inbox if inbox is not None and inbox.hub() is hub else None
 
 
-def _mailbox() -> _Mailbox:
-    """Return the mailbox of this thread's hub."""
+def _inbox() -> _HubInbox:
+    """Return the inbox of this thread's hub."""
     hub = gevent.hub.get_hub()
-    box = _mailbox_of(hub)
-    if box is None:
-        for key, old in list(_mailboxes.items()):
-            if not _alive(old.hub()) and _mailboxes.pop(key, None) is not None:
+    inbox = _inbox_of(hub)
+    if inbox is None:
+        for key, old in list(_inboxes.items()):
+            if not _alive(old.hub()) and _inboxes.pop(key, None) is not None:
                 old.close()
-        box = _mailboxes[id(hub)] = _Mailbox(hub)
-    return box
+        inbox = _inboxes[id(hub)] = _HubInbox(hub)
+    return inbox
 
 
 class _Event:
@@ -92,20 +92,20 @@ class _Event:
     def __init__(self) -> None:
         self._set = False
         # One waits, as a rule, and a deque begins with room for sixty-four.
-        self._waiting: list[tuple[_Mailbox, gevent.event.Event]] = []
+        self._waiting: list[tuple[_HubInbox, gevent.event.Event]] = []
 
     def set(self) -> None:
         self._set = True
         here = get_hub_if_exists()
         while self._waiting:
             try:
-                box, event = self._waiting.pop()
+                inbox, event = self._waiting.pop()
             except IndexError:
                 break
-            if here is not None and box.hub() is here:
+            if here is not None and inbox.hub() is here:
                 event.set()
             else:
-                box.post(event.set)
+                inbox.post(event.set)
 
     def is_set(self) -> bool:
         return self._set
@@ -113,7 +113,7 @@ class _Event:
     def wait(self, timeout: float | None = None) -> bool:
         if self._set or (timeout is not None and timeout <= 0):
             return self._set
-        mine = (_mailbox(), gevent.event.Event())
+        mine = (_inbox(), gevent.event.Event())
         self._waiting.append(mine)
         # Not gevent's own timeout: where a signal's handler raises, that is left behind and strikes the task later.
         timer = gevent.hub.get_hub().loop.timer(timeout) if timeout is not None else None
@@ -163,20 +163,20 @@ class GeventRuntime:
         self.patched = gevent.monkey.is_module_patched("socket")
         self._new_lock = gevent.monkey.get_original("_thread", "allocate_lock")
         start = gevent.monkey.get_original("_thread", "start_new_thread")
-        self._workers = Workers(lambda work: start(_end_with_its_hub, (work,)), self._new_lock)
-        self._outside = Outside(lambda work: start(work, ()), self._is_busy, _forget_mailbox)
+        self._pool = ThreadPool(lambda work: start(_end_with_its_hub, (work,)), self._new_lock)
+        self._hub_thread = HubThread(lambda work: start(work, ()), self._is_busy, _forget_inbox)
         self._timers: set[_HubTimer] = set()  # in the hub of ``outside``
         self._closed = False
         self._greenlets: set[Any] = set()  # those at work: its verbs are atomic over threads
 
-    def home(self) -> Hashable | None:
+    def current_context(self) -> Hashable | None:
         """The current thread's hub."""
         hub: Hashable = gevent.hub.get_hub()
         return hub
 
-    def outside(self) -> Hashable | None:
+    def external_context(self) -> Hashable | None:
         """A hub that only we use: that of an event loop's thread need not run."""
-        return self._outside
+        return self._hub_thread
 
     def event(self) -> _Event:
         """Return an event: any thread may set it, and greenlets of any hub wait for it."""
@@ -186,17 +186,17 @@ class GeventRuntime:
         """Return a turn, which is valid over hubs."""
         return Turn()
 
-    def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
-        """Run ``fn(*args)`` in a greenlet of ``home``, or here if that hub is gone."""
-        if isinstance(home, Outside):
-            home.post(lambda: self._go(fn, args))
+    def spawn(self, fn: Callable[..., object], *args: Any, context: Hashable | None = None) -> None:
+        """Run ``fn(*args)`` in a greenlet of ``context``, or here if that hub is gone."""
+        if isinstance(context, HubThread):
+            context.post(lambda: self._go(fn, args))
             return
-        if home is None or home is self.home() or not _alive(home):
+        if context is None or context is self.current_context() or not _alive(context):
             self._go(fn, args)
             return
-        box = _mailbox_of(home)
-        if box is not None:  # who waits there has one
-            box.post(lambda: self._go(fn, args))
+        inbox = _inbox_of(context)
+        if inbox is not None:  # who waits there has one
+            inbox.post(lambda: self._go(fn, args))
         else:
             self._go(fn, args)
 
@@ -221,7 +221,7 @@ class GeventRuntime:
         """Any greenlet but a hub."""
         return not isinstance(gevent.getcurrent(), gevent.hub.Hub)
 
-    def unhurried(self, fn: Callable[[], object]) -> None:
+    def run_uninterrupted(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` here: gevent has Ctrl-C strike whichever greenlet runs, and a pool can be closed after it."""
         fn()
 
@@ -234,7 +234,7 @@ class GeventRuntime:
         timer = _HubTimer()
         watcher = gevent.hub.get_hub().loop.timer(max(0.0, delay), ref=False)
         timer._timer = watcher
-        if self._outside.is_here():
+        if self._hub_thread.is_here():
             self._timers.add(timer)
 
         def fire() -> None:
@@ -267,7 +267,7 @@ class GeventRuntime:
             finally:
                 done.set()
 
-        self._workers.submit(run)
+        self._pool.submit(run)
         while not done.wait(_PULSE):
             pass
         if error:
@@ -280,9 +280,9 @@ class GeventRuntime:
         pool = hub.threadpool
         return getattr(hub.resolver, "pool", None) is not pool or len(pool) < pool.maxsize
 
-    def aside(self, fn: Callable[[], object]) -> None:
+    def run_in_thread(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` in a native thread, patched or not: what blocks there stops no hub of a caller's."""
-        self._workers.submit(fn)
+        self._pool.submit(fn)
 
     def spawn_lasting(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` in a greenlet of the main thread, where what users have opened lives, or of a hub of our own.
@@ -291,9 +291,9 @@ class GeventRuntime:
         blocks a greenlet there blocks its hub, and all callers in it.
         """
         if not self.patched:
-            self.aside(fn)
+            self.run_in_thread(fn)
         else:
-            self.spawn(fn, home=None if gevent.hub.get_hub().main_hub else self._outside)
+            self.spawn(fn, context=None if gevent.hub.get_hub().main_hub else self._hub_thread)
 
     def after_fork(self) -> None:
         """Give the hub a kernel queue of its own: sharing the parent's, the two steal each other's wake-ups.
@@ -310,8 +310,8 @@ class GeventRuntime:
         current = gevent.getcurrent()
         mine = [g for g in list(self._greenlets) if not g.dead and g.parent is here and g is not current]
         gevent.killall(mine, block=self.may_wait(), timeout=timeout)
-        self._workers.close()
-        self._outside.close()
+        self._pool.close()
+        self._hub_thread.close()
 
     def _is_busy(self, hub: Any) -> bool:
         """Whether something of ours lives in ``hub``, which is that of ``outside``."""
@@ -322,19 +322,19 @@ class GeventRuntime:
 def _end_with_its_hub(work: Callable[[], object]) -> None:
     """Do ``work()``, the whole of a native thread: what is patched makes a hub there, which nobody else puts away."""
     try:
-        with whole_thread():
+        with thread_exit_scope():
             work()
     finally:
         hub = get_hub_if_exists()
         if hub is not None:
-            _forget_mailbox(hub)
+            _forget_inbox(hub)
             hub.destroy(destroy_loop=True)
 
 
-def _forget_mailbox(hub: Any) -> None:
-    box = _mailboxes.pop(id(hub), None)
-    if box is not None:
-        box.close()
+def _forget_inbox(hub: Any) -> None:
+    inbox = _inboxes.pop(id(hub), None)
+    if inbox is not None:
+        inbox.close()
 
 
 def _alive(hub: Any) -> bool:

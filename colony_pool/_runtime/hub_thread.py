@@ -14,12 +14,12 @@ import gevent.event
 import gevent.hub
 from gevent._hub_local import get_hub_if_exists
 
-from .thread_pool import LINGER
+from .thread_pool import KEEPALIVE
 
 _CLOSING = 0.01
 
 
-class Outside:
+class HubThread:
     """The way into that hub.
 
     Arguments:
@@ -35,7 +35,7 @@ class Outside:
         self._start = start
         self._is_busy = is_busy
         self._forget = forget
-        self._letters: deque[Callable[[], object]] = deque()
+        self._callbacks: deque[Callable[[], object]] = deque()
         self._free = deque([True])  # who takes it out runs the thread; ``deque`` lets only one have it
         self._hub: Any = None
         self._watcher: Any = None
@@ -45,13 +45,13 @@ class Outside:
         """Whether the current task lives there."""
         return self._hub is not None and get_hub_if_exists() is self._hub
 
-    def post(self, letter: Callable[[], object]) -> None:
-        """Have ``letter()`` run in the hub, which it must not block. Any thread."""
-        self._letters.append(letter)
+    def post(self, callback: Callable[[], object]) -> None:
+        """Have ``callback()`` run in the hub, which it must not block. Any thread."""
+        self._callbacks.append(callback)
         try:
             self._free.pop()
         except IndexError:
-            self._poke()
+            self._wake()
             return
         try:
             self._start(self._live)
@@ -62,27 +62,27 @@ class Outside:
     def close(self) -> None:
         """End the thread as soon as nothing is left in the hub."""
         self._closed = True
-        self._poke()
+        self._wake()
 
-    def _poke(self) -> None:
+    def _wake(self) -> None:
         watcher = self._watcher
         if watcher is not None:
-            with suppress(Exception):  # it is ending: whoever ends looks at the letters once more
+            with suppress(Exception):  # it is ending: whoever ends looks at the callbacks once more
                 watcher.send()
 
     def _live(self) -> None:
         hub = gevent.hub.get_hub()
-        bell = gevent.event.Event()
+        wakeup = gevent.event.Event()
         watcher = hub.loop.async_()
-        watcher.start(bell.set)
+        watcher.start(wakeup.set)
         self._hub = hub
         try:
             while True:
                 self._watcher = watcher
-                self._open_letters(hub, bell)
+                self._run_callbacks(hub, wakeup)
                 self._watcher = None
                 self._free.append(True)
-                if not self._letters:  # else they came after the last look
+                if not self._callbacks:  # else they came after the last look
                     return
                 try:
                     self._free.pop()
@@ -94,11 +94,11 @@ class Outside:
             self._forget(hub)
             hub.destroy(destroy_loop=True)
 
-    def _open_letters(self, hub: Any, bell: Any) -> None:
+    def _run_callbacks(self, hub: Any, wakeup: Any) -> None:
         """Until nothing has come for a while, and nothing is left to wait for."""
         while True:
-            bell.clear()
-            while self._letters:
-                self._letters.popleft()()
-            if not bell.wait(_CLOSING if self._closed else LINGER) and not self._is_busy(hub):
+            wakeup.clear()
+            while self._callbacks:
+                self._callbacks.popleft()()
+            if not wakeup.wait(_CLOSING if self._closed else KEEPALIVE) and not self._is_busy(hub):
                 return

@@ -57,14 +57,14 @@ class Runtime(Protocol):
     def random(self) -> float:
         """A number in [0, 1)."""
 
-    def home(self) -> Hashable | None:
-        """Where the current task lives (a gevent hub), or ``None`` where that does not matter."""
+    def current_context(self) -> Hashable | None:
+        """Where the current task runs (a gevent hub), or ``None`` where that does not matter."""
 
-    def outside(self) -> Hashable | None:
-        """Return the home of tasks that serve callers who live in none: those of an event loop."""
+    def external_context(self) -> Hashable | None:
+        """Return the context of tasks that serve callers who have none: those of an event loop."""
 
-    def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
-        """Run ``fn(*args)`` in a task of its own, in ``home``. Never blocks, never switches.
+    def spawn(self, fn: Callable[..., object], *args: Any, context: Hashable | None = None) -> None:
+        """Run ``fn(*args)`` in a task of its own, in ``context``. Never blocks, never switches.
 
         The task does not die with its spawner. ``fn`` must not raise.
         """
@@ -72,14 +72,14 @@ class Runtime(Protocol):
     def may_wait(self) -> bool:
         """Say whether the current task can wait: a gevent hub cannot, and signal handlers run there."""
 
-    def unhurried(self, fn: Callable[[], object]) -> None:
+    def run_uninterrupted(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` to its end, and wait for it, where no signal handler can raise in the middle of it."""
 
     def is_ending(self) -> bool:
         """Say whether the interpreter ends: a thread that it does not grant now it will never grant."""
 
     def call_later(self, delay: float, fn: Callable[[], object]) -> Timer:
-        """Run ``fn()`` in a task of its own after ``delay`` seconds, in the current home."""
+        """Run ``fn()`` in a task of its own after ``delay`` seconds, in the current context."""
 
     def event(self) -> Event:
         """Return a fresh, unset event."""
@@ -90,7 +90,7 @@ class Runtime(Protocol):
     def offload(self, fn: Callable[..., T], *args: Any) -> T:
         """Run blocking ``fn(*args)`` so that only the current task waits for it."""
 
-    def aside(self, fn: Callable[[], object]) -> None:
+    def run_in_thread(self, fn: Callable[[], object]) -> None:
         """Run ``fn()``, which may block, in a native thread that no task waits in. It must not raise."""
 
     def spawn_lasting(self, fn: Callable[[], object]) -> None:

@@ -1,7 +1,7 @@
 """Native threads that live while there is work: they linger for half a second after it, and end.
 
-There is no lock. A worker that waits stands in ``_idle``; who takes it out, the one who has a job for it or the
-worker itself when it has waited long enough, decides, and ``deque`` lets only one of them. So work can be handed
+There is no lock. A thread that waits stands in ``_idle``; who takes it out, the one who has a job for it or the
+thread itself when it has waited long enough, decides, and ``deque`` lets only one of them. So work can be handed
 in from anywhere: another thread, a greenlet, a finaliser in the middle of a hand-over.
 """
 
@@ -19,15 +19,15 @@ from typing import Any
 
 log = logging.getLogger("colony_pool")
 
-# An idle worker waits this long for more work before it ends, seconds.
-LINGER = 0.5
+# An idle thread waits this long for more work before it ends, seconds.
+KEEPALIVE = 0.5
 Job = Callable[[], object]
 _endings: dict[int, list[Job]] = {}  # of each thread that says when it ends: what is to be done then
 
 
 @contextmanager
-def whole_thread() -> Iterator[None]:
-    """All that the current thread does: when it is over, what ``at_the_end`` was given is done."""
+def thread_exit_scope() -> Iterator[None]:
+    """All that the current thread does: when it is over, what ``on_thread_exit`` was given is done."""
     me = threading.get_native_id()
     endings = _endings[me] = []
     try:
@@ -39,20 +39,20 @@ def whole_thread() -> Iterator[None]:
         _endings.pop(me, None)
 
 
-def at_the_end(job: Job) -> None:
+def on_thread_exit(job: Job) -> None:
     """Have the current thread run ``job()`` when it ends; nothing, if it does not say when."""
     _endings.get(threading.get_native_id(), []).append(job)
 
 
-class _Worker:
-    __slots__ = ("bell", "job")
+class _Thread:
+    __slots__ = ("job", "wakeup")
 
-    def __init__(self, bell: Any, job: Job) -> None:
-        self.bell = bell  # a locked lock; who has put a job here unlocks it
+    def __init__(self, wakeup: Any, job: Job) -> None:
+        self.wakeup = wakeup  # a locked lock; who has put a job here unlocks it
         self.job: Job | None = job
 
 
-class Workers:
+class ThreadPool:
     """Runs each job in a thread of its own, or in one that has just become free.
 
     Arguments:
@@ -63,9 +63,9 @@ class Workers:
     def __init__(self, start: Callable[[Job], object], new_lock: Callable[[], Any]) -> None:
         self._start = start
         self._new_lock = new_lock
-        self._idle: deque[_Worker] = deque()
+        self._idle: deque[_Thread] = deque()
         self._backlog: deque[Job] = deque()  # when the system grants no more threads
-        self._alive: set[_Worker] = set()
+        self._alive: set[_Thread] = set()
         self._closed = False
 
     def submit(self, job: Job, *, at_once: bool = False) -> None:
@@ -73,9 +73,9 @@ class Workers:
 
         ``at_once``: also if the only threads that there are have something else to do first.
         """
-        if sys.is_finalizing():  # a worker that lingers would never run again
+        if sys.is_finalizing():  # a thread that lingers would never run again
             raise RuntimeError("the interpreter is shutting down")
-        taken: list[_Worker] = []
+        taken: list[_Thread] = []
         try:
             taken.extend(islice(iter(self._idle.pop, None), 1))  # all in C: Ctrl-C comes before or after
             taken[0].job = job
@@ -83,57 +83,57 @@ class Workers:
             pass
         finally:
             if taken:  # nobody else can wake it any more; without a job it ends
-                taken[0].bell.release()
+                taken[0].wakeup.release()
         if not taken:
-            self._hire(job, at_once)
+            self._start_thread(job, at_once)
 
     def close(self) -> None:
         """Have idle workers end now, and busy ones after their job."""
         self._closed = True
         while self._idle:
             try:
-                self._idle.pop().bell.release()
+                self._idle.pop().wakeup.release()
             except IndexError:
                 break
 
-    def _hire(self, job: Job, at_once: bool) -> None:
-        bell = self._new_lock()
-        bell.acquire()
-        worker = _Worker(bell, job)
-        self._alive.add(worker)
+    def _start_thread(self, job: Job, at_once: bool) -> None:
+        wakeup = self._new_lock()
+        wakeup.acquire()
+        thread = _Thread(wakeup, job)
+        self._alive.add(thread)
         try:
-            self._start(lambda: self._work(worker))
+            self._start(lambda: self._work(thread))
         except BaseException as error:
-            self._alive.discard(worker)
+            self._alive.discard(thread)
             if at_once or not self._alive or not isinstance(error, RuntimeError):
                 raise
             self._backlog.append(job)
-            self._hand_on()
+            self._assign_backlog()
             if not self._alive:  # the last one has ended meanwhile
                 with suppress(ValueError):  # and has looked there before it did
                     self._backlog.remove(job)
                     raise
 
-    def _hand_on(self) -> None:
+    def _assign_backlog(self) -> None:
         """Give what came after their last look to those who wait."""
         while self._backlog:
             try:
-                worker = self._idle.pop()
+                thread = self._idle.pop()
             except IndexError:
                 return
             with suppress(IndexError):
-                worker.job = self._backlog.popleft()
-            worker.bell.release()
+                thread.job = self._backlog.popleft()
+            thread.wakeup.release()
 
-    def _work(self, worker: _Worker) -> None:
+    def _work(self, thread: _Thread) -> None:
         try:
-            while (job := worker.job) is not None:
-                worker.job = None
+            while (job := thread.job) is not None:
+                thread.job = None
                 self.run(job)
                 del job
-                self._wait_for_more(worker)
+                self._wait_for_more(thread)
         finally:
-            self._alive.discard(worker)
+            self._alive.discard(thread)
 
     @staticmethod
     def run(job: Job) -> None:
@@ -144,23 +144,23 @@ class Workers:
             where = "".join(traceback.format_tb(error.__traceback__))
             log.error("colony_pool: a background task failed; this is a bug, please report it: %s\n%s",
                       type(error).__name__, where)  # fmt: skip
-        except BaseException:  # noqa: BLE001, S110 - SystemExit and the like end the job, not the worker
+        except BaseException:  # noqa: BLE001, S110 - SystemExit and the like end the job, not the thread
             pass
 
-    def _wait_for_more(self, worker: _Worker) -> None:
+    def _wait_for_more(self, thread: _Thread) -> None:
         try:
-            worker.job = self._backlog.popleft()
+            thread.job = self._backlog.popleft()
             return
         except IndexError:
-            self._idle.append(worker)
-        if not self._closed and worker.bell.acquire(timeout=LINGER):
+            self._idle.append(thread)
+        if not self._closed and thread.wakeup.acquire(timeout=KEEPALIVE):
             return
         try:
-            self._idle.remove(worker)
+            self._idle.remove(thread)
         except ValueError:
-            worker.bell.acquire()  # taken out at this very moment: a job, or the end, is on its way
+            thread.wakeup.acquire()  # taken out at this very moment: a job, or the end, is on its way
             return
-        self._alive.discard(worker)
+        self._alive.discard(thread)
         with suppress(IndexError):  # put there by somebody who still saw it alive
-            worker.job = self._backlog.popleft()
-            self._alive.add(worker)
+            thread.job = self._backlog.popleft()
+            self._alive.add(thread)

@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, TypeVar
 
-from .thread_pool import LINGER, Job, Workers
+from .thread_pool import KEEPALIVE, Job, ThreadPool
 from .turn import Turn
 
 T = TypeVar("T")
@@ -39,17 +39,19 @@ class _Flag:
     comes out as "release unlocked lock". Here nobody waits for anything but the flag.
     """
 
-    __slots__ = ("_bells", "_set")
+    __slots__ = ("_set", "_wakeups")
 
     def __init__(self) -> None:
         self._set = False
-        self._bells: list[Any] = []  # locked locks, one for each who waits: one, and a deque has room for sixty-four
+        self._wakeups: list[
+            Any
+        ] = []  # locked locks, one for each who waits: one, and a deque has room for sixty-four
 
     def set(self) -> None:
         self._set = True
-        while self._bells:
+        while self._wakeups:
             try:
-                self._bells.pop().release()
+                self._wakeups.pop().release()
             except IndexError:
                 break
 
@@ -59,18 +61,18 @@ class _Flag:
     def wait(self, timeout: float | None = None) -> bool:
         if self._set:
             return True
-        bell = threading.Lock()
-        bell.acquire()
-        self._bells.append(bell)
+        wakeup = threading.Lock()
+        wakeup.acquire()
+        self._wakeups.append(wakeup)
         try:
-            # Who sets it now finds the bell; who set it before has been noticed here.
+            # Who sets it now finds the lock; who set it before has been noticed here.
             if not self._set and (timeout is None or timeout > 0):
-                # Never without an end: if gevent has patched late, the bell is its own and a native thread rings it;
+                # Never without an end: if gevent has patched late, the lock is its own and a thread releases it;
                 # a hub that has nothing else to wait for, not even a time, would take itself to be stuck.
-                bell.acquire(timeout=min(timeout or threading.TIMEOUT_MAX, threading.TIMEOUT_MAX))
+                wakeup.acquire(timeout=min(timeout or threading.TIMEOUT_MAX, threading.TIMEOUT_MAX))
         finally:
             with suppress(ValueError, IndexError):
-                self._bells.remove(bell)
+                self._wakeups.remove(wakeup)
         return self._set
 
 
@@ -86,7 +88,7 @@ class ThreadRuntime:
 
     def _begin(self) -> None:
         self.random = random.Random().random  # noqa: S311 - jitter, no secret
-        self._workers = Workers(self._start, threading.Lock)
+        self._pool = ThreadPool(self._start, threading.Lock)
         self._threads: set[threading.Thread] = set()
         # No lock: a finaliser may set a timer, or close the pool, in the middle of anything that is done here.
         self._new: deque[_ThreadTimer | None] = (
@@ -97,11 +99,11 @@ class ThreadRuntime:
         self._earlier = _Flag()  # set to have it look now
         self._serial = count()
 
-    def home(self) -> Hashable | None:
+    def current_context(self) -> Hashable | None:
         """Any thread can do anything: ``None``."""
         return None
 
-    def outside(self) -> Hashable | None:
+    def external_context(self) -> Hashable | None:
         """Any thread will do: ``None``."""
         return None
 
@@ -117,23 +119,23 @@ class ThreadRuntime:
         """Only the current thread waits anyway."""
         return fn(*args)
 
-    def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
+    def spawn(self, fn: Callable[..., object], *args: Any, context: Hashable | None = None) -> None:
         """Run ``fn(*args)`` on a worker thread, an idle one if there is one."""
-        self._workers.submit(lambda: fn(*args))
+        self._pool.submit(lambda: fn(*args))
 
-    def aside(self, fn: Callable[[], object]) -> None:
+    def run_in_thread(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` on a worker thread, as any other task."""
-        self._workers.submit(fn)
+        self._pool.submit(fn)
 
     def spawn_lasting(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` on a worker thread, as any other task."""
-        self._workers.submit(fn)
+        self._pool.submit(fn)
 
     def may_wait(self) -> bool:
         """Any thread can."""
         return True
 
-    def unhurried(self, fn: Callable[[], object]) -> None:
+    def run_uninterrupted(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` on a worker if this is the main thread, where Ctrl-C may raise between any two steps."""
         if threading.get_ident() != threading.main_thread().ident or sys.is_finalizing():
             fn()
@@ -147,7 +149,7 @@ class ThreadRuntime:
                 done.set()
 
         try:
-            self._workers.submit(run, at_once=True)  # who is at work may be so for as long as an attempt lasts
+            self._pool.submit(run, at_once=True)  # who is at work may be so for as long as an attempt lasts
         except RuntimeError:  # the interpreter is ending, or the system grants no more threads
             fn()
         else:
@@ -175,7 +177,7 @@ class ThreadRuntime:
         """End the scheduler and the workers; those still at work are left to end by themselves."""
         self._new.append(None)
         self._earlier.set()
-        self._workers.close()
+        self._pool.close()
         until = self.monotonic() + timeout
         for thread in list(self._threads):
             if thread is not threading.current_thread() and thread.ident is not None:
@@ -217,7 +219,7 @@ class ThreadRuntime:
             if not timers:
                 return
             # What is cancelled must not keep this thread for long.
-            wait = min(timers[0][0] - self.monotonic(), LINGER)
+            wait = min(timers[0][0] - self.monotonic(), KEEPALIVE)
             if wait > 0:
                 self._looks_at = self.monotonic() + wait
                 earlier.wait(wait)
@@ -230,7 +232,7 @@ class ThreadRuntime:
         try:
             self.spawn(timer.fn)
         except RuntimeError:  # the system grants no thread: what a timer does is short
-            Workers.run(timer.fn)
+            ThreadPool.run(timer.fn)
 
     def _take_in(self, timers: list[tuple[float, int, _ThreadTimer]]) -> None:
         """Take in what is new, and drop what is cancelled: re-arming at every input must not let the heap grow."""

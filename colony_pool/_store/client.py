@@ -84,7 +84,9 @@ class StoreClient:
             ] or connections[:1]
         call = connections[0].begin(action)
         with suppress(RuntimeError):  # no thread: the desk has a deadline of its own
-            self._runtime.spawn(self._bring_back, action, reply, connections, call, home=self._runtime.home())
+            self._runtime.spawn(
+                self._bring_back, action, reply, connections, call, context=self._runtime.current_context()
+            )
 
     def _bring_back(
         self, action: act.ForStore, reply: Reply, connections: list[StoreConnection], first: StoreOp[Any]

@@ -40,7 +40,7 @@ from urllib.parse import urlsplit
 
 from .._fork import notice_fork, renew_in_children
 from .._runtime.select import gevent_has_patched
-from .._runtime.thread_pool import at_the_end
+from .._runtime.thread_pool import on_thread_exit
 from . import lua
 from .protocol import KeyState, OpenState, SharedDenial, SharedState, Store, StoreReport, StoreUnavailable
 
@@ -163,7 +163,7 @@ class RedisStore:
                 self._drop(other)
             client = self._clients.setdefault(thread, self._connect())
             if thread != _ANY:
-                at_the_end(partial(self._drop, thread))
+                on_thread_exit(partial(self._drop, thread))
         client.used_at = now
         return client
 

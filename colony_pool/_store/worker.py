@@ -114,7 +114,7 @@ class StoreWorker:
         except IndexError:
             return
         try:
-            self._runtime.aside(self._work_off)
+            self._runtime.run_in_thread(self._work_off)
         except RuntimeError:  # the system grants no thread
             self._free.append(True)
 

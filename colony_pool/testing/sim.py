@@ -247,15 +247,15 @@ class SimRuntime:
         """A seeded number in [0, 1)."""
         return self.random_source.random()
 
-    def home(self) -> Hashable | None:
-        """Tasks of a simulation have no home: ``None``."""
+    def current_context(self) -> Hashable | None:
+        """Tasks of a simulation have no context: ``None``."""
         return None
 
-    def outside(self) -> Hashable | None:
+    def external_context(self) -> Hashable | None:
         """There is nothing outside a simulation: ``None``."""
         return None
 
-    def spawn(self, fn: Callable[..., object], *args: Any, home: Hashable | None = None) -> None:
+    def spawn(self, fn: Callable[..., object], *args: Any, context: Hashable | None = None) -> None:
         """Run ``fn(*args)`` in a new task."""
         self.task(lambda: fn(*args))
 
@@ -263,7 +263,7 @@ class SimRuntime:
         """Tasks can wait, and nothing else."""
         return self._running is not None
 
-    def unhurried(self, fn: Callable[[], object]) -> None:
+    def run_uninterrupted(self, fn: Callable[[], object]) -> None:
         """Run ``fn()``: there are no signals in virtual time."""
         fn()
 
@@ -287,7 +287,7 @@ class SimRuntime:
         """Run ``fn`` here: nothing blocks in virtual time."""
         return fn(*args)
 
-    def aside(self, fn: Callable[[], object]) -> None:
+    def run_in_thread(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` in a new task; it may sleep."""
         self.spawn(fn)
 

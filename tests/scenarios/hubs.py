@@ -119,7 +119,7 @@ def g26_the_hub_that_serves_event_loops_leaves_no_socket_when_it_ends(w: World) 
     from colony_pool import AsyncColonyPool
 
     pool = w.pool()
-    outside: Any = engine_of(pool).runtime.outside()
+    outside: Any = engine_of(pool).runtime.external_context()
     w.colony.latency(0.05)  # so that each takes a connection of its own
 
     def loop(number: int) -> None:

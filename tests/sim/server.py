@@ -201,4 +201,4 @@ class Wire(VirtualTransport):
     def call(self, jwt: str) -> RawResponse:
         self._sim.sleep(0.02)
         known = jwt in self._server.issued and jwt not in self._server.revoked
-        return RawResponse(200 if known else 401, {}, b"{}")
+        return RawResponse(200, {}, b"{}") if known else RawResponse(401, {}, b'{"detail": "unknown token"}')

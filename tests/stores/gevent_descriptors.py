@@ -28,7 +28,7 @@ def ask(store: Store, runtime: Runtime) -> None:
         finally:
             done.set()
 
-    runtime.aside(verb)
+    runtime.run_in_thread(verb)
     assert done.wait(60.0)
     runtime.close(1.0)  # an idle thread ends at once
     while count("task") > before:

@@ -106,7 +106,7 @@ if TYPE_CHECKING:
     from colony_pool._runtime import threads
     from colony_pool._runtime.gevent import GeventRuntime
     from colony_pool._runtime.protocol import Runtime
-    from colony_pool._runtime.thread_pool import Job, Workers
+    from colony_pool._runtime.thread_pool import Job, ThreadPool
     from colony_pool._runtime.threads import ThreadRuntime
     from colony_pool._store import contended_lock as lock
     from colony_pool._store import health, redis, sqlite
