@@ -15,7 +15,7 @@ from ._core import events as ev
 from ._core.dispatcher import Dispatcher
 from ._core.failure import closed
 from ._core.flight import Permit
-from ._core.outcome import DENIED, Outcome
+from ._core.outcome import REJECTED, Outcome
 from ._core.shared_state import HandledElsewhere
 from ._driver.attempt import Attempt, Attempts
 from ._driver.credential import AgentState
@@ -169,7 +169,7 @@ class Engine:
         key: AgentState = permit.account.owner
         if self._unsaved is not None:
             self._unsaved.save(key.credential.key)
-        if outcome.kind == DENIED and outcome.code_again and self._key_of(key.credential.key) is not None:
+        if outcome.kind == REJECTED and outcome.code_again and self._key_of(key.credential.key) is not None:
             self.tokens.look_on_disk(key)  # for the token of the process that has spent the code
         if self.store is not None:
             self.store.release(permit, outcome)

@@ -8,13 +8,24 @@ from collections.abc import Iterable
 from typing import Any
 
 from colony_pool.config import BreakerConfig, DispatcherConfig, RetryConfig
-from tests.support.private import DENIED, DOWN, OK, THROTTLED, Account, Dispatcher, Instant, Outcome, Permit, Waiter
+from tests.support.private import (
+    OK,
+    RATE_LIMITED,
+    REJECTED,
+    UNAVAILABLE,
+    Account,
+    Dispatcher,
+    Instant,
+    Outcome,
+    Permit,
+    Waiter,
+)
 from tests.support.private import actions as act
 
 GOOD = Outcome(OK, 200, jwt="jwt", life=86_400.0)
-BAD = Outcome(DOWN, 502, "HTTP 502")
-REFUSED = Outcome(DENIED, 401, "no")
-COUNTING = Outcome(THROTTLED, 429, retry_after=3600.0)
+BAD = Outcome(UNAVAILABLE, 502, "HTTP 502")
+REFUSED = Outcome(REJECTED, 401, "no")
+COUNTING = Outcome(RATE_LIMITED, 429, retry_after=3600.0)
 
 WALL = 1_000_000_000.0
 PATIENT = 1e7

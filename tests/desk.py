@@ -7,12 +7,12 @@ from typing import Any
 
 from colony_pool.config import DispatcherConfig
 from tests.support.private import (
-    DENIED,
-    DOWN,
     LOCAL,
-    NETWORK,
+    NETWORK_ERROR,
     OK,
-    THROTTLED,
+    RATE_LIMITED,
+    REJECTED,
+    UNAVAILABLE,
     Account,
     Dispatcher,
     Instant,
@@ -23,10 +23,10 @@ from tests.support.private import (
 from tests.support.private import actions as act
 
 GOOD = Outcome(OK, 200, jwt="jwt", life=86_400.0)
-DOWN_502 = Outcome(DOWN, 502, "HTTP 502")
-REFUSED = Outcome(DENIED, 401, "no")
-COUNTING = Outcome(THROTTLED, 429, retry_after=30.0)
-SILENCE = Outcome(NETWORK, detail="refused")
+DOWN_502 = Outcome(UNAVAILABLE, 502, "HTTP 502")
+REFUSED = Outcome(REJECTED, 401, "no")
+COUNTING = Outcome(RATE_LIMITED, 429, retry_after=30.0)
+SILENCE = Outcome(NETWORK_ERROR, detail="refused")
 MINE = Outcome(LOCAL, local_error=RuntimeError("mine"))
 WALL = 1_000_000_000.0
 FOREVER = 36_000.0

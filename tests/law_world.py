@@ -15,8 +15,8 @@ from colony_pool.testing.sim import SimRuntime
 from tests.sim.capacity import Capacity
 from tests.support.private import (
     AT_ONCE,
-    DOWN,
     OK,
+    UNAVAILABLE,
     Account,
     Attempts,
     DeliveryQueue,
@@ -63,7 +63,7 @@ class Server:
         if status == 200:
             self.served.append(self.sim.monotonic())
             return GOOD
-        return Outcome(DOWN, status, f"HTTP {status}")
+        return Outcome(UNAVAILABLE, status, f"HTTP {status}")
 
     def _admit(self, now: float, permit: Permit) -> tuple[int, float]:
         scripted = self.script(now)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from colony_pool.config import PolicyConfig
-from tests.support.private import DENIED, Account, DenialCache, Instant, Outcome, next_window
+from tests.support.private import REJECTED, Account, DenialCache, Instant, Outcome, next_window
 
-REFUSED = Outcome(DENIED, 401, "no")
-CODE = Outcome(DENIED, 401, "no", "AUTH_2FA_INVALID")
+REFUSED = Outcome(REJECTED, 401, "no")
+CODE = Outcome(REJECTED, 401, "no", "AUTH_2FA_INVALID")
 
 
 def good(count: int) -> list[Account]:

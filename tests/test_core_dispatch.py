@@ -7,7 +7,7 @@ import pytest
 from colony_pool.config import BreakerConfig
 from colony_pool.errors import CircuitOpenError, ColonyServerError
 from tests.desk import DOWN_502, FOREVER, GOOD, MINE, REFUSED, START, Desk, cancel, nothing_left, opened
-from tests.support.private import DOWN, Account, Outcome
+from tests.support.private import UNAVAILABLE, Account, Outcome
 from tests.support.private import actions as act
 from tests.support.private import events as ev
 
@@ -248,7 +248,7 @@ def test_g6_g9_a_503_is_waited_for_as_long_as_a_probe_waits_and_no_longer() -> N
     """A day is asked for: the breaker believes 900 s, and so does the call that was told."""
     desk = opened()
     waiter = desk.ask(patience=3600.0)
-    desk.answer(desk.to_probe(), Outcome(DOWN, 503, "HTTP 503", retry_after=86_400.0))
+    desk.answer(desk.to_probe(), Outcome(UNAVAILABLE, 503, "HTTP 503", retry_after=86_400.0))
     assert not waiter.done
     probe = desk.to_probe()
     assert 900.0 <= desk.now - probe.flight.created_at <= 910.0

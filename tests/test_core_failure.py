@@ -22,11 +22,11 @@ from colony_pool.errors import (
     PoolClosedError,
 )
 from tests.support.private import (
-    DENIED,
-    DOWN,
     LOCAL,
-    NETWORK,
-    THROTTLED,
+    NETWORK_ERROR,
+    RATE_LIMITED,
+    REJECTED,
+    UNAVAILABLE,
     Failure,
     Outcome,
     circuit_open,
@@ -177,21 +177,21 @@ def told(outcome: Outcome, tried: int = 1) -> tuple[Any, ...]:
              "The problem is on this host; no key or token is at fault"),
         ),
         (
-            Outcome(NETWORK, detail="refused"),
+            Outcome(NETWORK_ERROR, detail="refused"),
             (ColonyNetworkError, "/auth/token: no answer (refused)", 0, {}, None,
              "Check the network, or wait; no key or token is at fault"),
         ),
         (
-            Outcome(DENIED, 404, "gone", "C", BODY),
+            Outcome(REJECTED, 404, "gone", "C", BODY),
             (ColonyNotFoundError, "/auth/token: HTTP 404: gone", 404, BODY, "C", NOTHING_THERE),
         ),
         (
-            Outcome(THROTTLED, 503, "busy", "C", BODY, 7.0),
+            Outcome(RATE_LIMITED, 503, "busy", "C", BODY, 7.0),
             (ColonyRateLimitError, "/auth/token: HTTP 503: busy", 429, BODY, "C",
              "The server limits the rate of requests: try again in 7 s, not sooner; the API key is fine"),
         ),
         (
-            Outcome(DOWN, 502, "HTTP 502", "C", BODY),
+            Outcome(UNAVAILABLE, 502, "HTTP 502", "C", BODY),
             (ColonyServerError, "/auth/token: HTTP 502", 502, BODY, "C", f"{BLAMED}; the API key is fine"),
         ),
     ],
@@ -202,23 +202,25 @@ def test_g11_what_the_waiters_are_told_of_an_outcome(outcome: Outcome, expected:
 
 @pytest.mark.parametrize(("tried", "words"), [(0, ""), (1, ""), (2, " in 2 attempts")])
 def test_g11_the_attempts_are_counted_when_there_were_several(tried: int, words: str) -> None:
-    assert f"/auth/token: HTTP 502{words}" == told(Outcome(DOWN, 502, "HTTP 502"), tried)[1]
+    assert f"/auth/token: HTTP 502{words}" == told(Outcome(UNAVAILABLE, 502, "HTTP 502"), tried)[1]
 
 
-@pytest.mark.parametrize("kind", [DOWN, NETWORK])
+@pytest.mark.parametrize("kind", [UNAVAILABLE, NETWORK_ERROR])
 def test_while_an_address_never_gave_a_token_it_may_be_wrong(kind: str) -> None:
-    outcome = Outcome(kind, 502 if kind == DOWN else 0, "HTTP 502")
+    outcome = Outcome(kind, 502 if kind == UNAVAILABLE else 0, "HTTP 502")
     known, unknown = (from_outcome(outcome, known_good=good) for good in (True, False))
     assert f"{known.hint}; if this address never gave a token, check base_url" == unknown.hint
     assert known.message == unknown.message
 
 
 def test_one_attempt_is_what_it_takes_unless_it_is_said() -> None:
-    assert from_outcome(Outcome(DOWN, 502, "HTTP 502"), 1) == from_outcome(Outcome(DOWN, 502, "HTTP 502"))
+    assert from_outcome(Outcome(UNAVAILABLE, 502, "HTTP 502"), 1) == from_outcome(
+        Outcome(UNAVAILABLE, 502, "HTTP 502")
+    )
 
 
 def test_the_address_is_the_callers() -> None:
-    assert from_outcome(Outcome(DENIED, 404, "gone"), 1, "GET /x").message.startswith("GET /x: HTTP 404: gone")
+    assert from_outcome(Outcome(REJECTED, 404, "gone"), 1, "GET /x").message.startswith("GET /x: HTTP 404: gone")
 
 
 @pytest.mark.parametrize(("status", "shown"), [(502, 502), (0, 503)])
@@ -267,7 +269,7 @@ def test_g9_who_waited_in_vain_hears_of_the_last_failure_if_there_was_one() -> N
     words = "/auth/token: waited 3 s for a turn and got none"
     assert (ColonyServerError, words, 503) == (nobody.error, nobody.message, nobody.status)
     assert "Try again, or pass a larger max_wait" == nobody.hint
-    last = Outcome(DOWN, 502, "HTTP 502")
+    last = Outcome(UNAVAILABLE, 502, "HTTP 502")
     assert from_outcome(last, 3) == overdue(3.4, last, 3)
 
 

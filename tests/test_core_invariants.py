@@ -11,14 +11,25 @@ import pytest
 
 from colony_pool.config import BreakerConfig, DispatcherConfig, RetryBudgetConfig
 from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, SILENCE, WALL
-from tests.support.private import DOWN, FAULT, LOCAL, OK, Account, Dispatcher, Instant, Outcome, Permit, Waiter
+from tests.support.private import (
+    LOCAL,
+    OK,
+    SERVER_ERROR,
+    UNAVAILABLE,
+    Account,
+    Dispatcher,
+    Instant,
+    Outcome,
+    Permit,
+    Waiter,
+)
 from tests.support.private import actions as act
 from tests.support.private import events as ev
 
 OUTCOMES = [
-    DOWN_502, DOWN_502, DOWN_502, REFUSED, COUNTING, SILENCE, Outcome(FAULT, 500, "HTTP 500"),
+    DOWN_502, DOWN_502, DOWN_502, REFUSED, COUNTING, SILENCE, Outcome(SERVER_ERROR, 500, "HTTP 500"),
     Outcome(LOCAL, code_wait=True), Outcome(LOCAL, local_error=RuntimeError()), Outcome("throttled", 429),
-    Outcome(DOWN, 503, "HTTP 503", retry_after=5.0), Outcome(OK, 200, jwt="x", life=90.0, exhausted_for=3.0),
+    Outcome(UNAVAILABLE, 503, "HTTP 503", retry_after=5.0), Outcome(OK, 200, jwt="x", life=90.0, exhausted_for=3.0),
     Outcome("denied", 401, "no", "AUTH_2FA_INVALID", code_burnt=True), Outcome("throttled", 429, retry_after=300.0),
 ]  # fmt: skip
 SHORT = Outcome(OK, 200, jwt="y", life=100.0)

@@ -20,7 +20,7 @@ from tests.desk import (
     nothing_left,
     opened,
 )
-from tests.support.private import FAULT, LOCAL, Account, Flight, Outcome, Waiter
+from tests.support.private import LOCAL, SERVER_ERROR, Account, Flight, Outcome, Waiter
 
 
 def test_g12_a_given_back_retry_costs_nothing() -> None:
@@ -130,7 +130,7 @@ def test_g16_a_call_that_was_overtaken_by_a_fresh_token_starts_no_refresh() -> N
     assert len(desk.started) == 1
 
 
-@pytest.mark.parametrize("outcome", [DOWN_502, SILENCE, COUNTING, MINE, Outcome(FAULT, 500, "HTTP 500")])
+@pytest.mark.parametrize("outcome", [DOWN_502, SILENCE, COUNTING, MINE, Outcome(SERVER_ERROR, 500, "HTTP 500")])
 def test_g17_a_refresh_that_fails_in_any_way_rests_and_is_not_told(outcome: Outcome) -> None:
     desk, account = Desk(), Account()
     desk.ask(account)

@@ -26,13 +26,13 @@ from tests import core_world as ref
 from tests.core_model import Model
 from tests.desk import WALL
 from tests.support.private import (
-    DENIED,
-    DOWN,
-    FAULT,
     LOCAL,
-    NETWORK,
+    NETWORK_ERROR,
     OK,
-    THROTTLED,
+    RATE_LIMITED,
+    REJECTED,
+    SERVER_ERROR,
+    UNAVAILABLE,
     Account,
     CircuitBreaker,
     ConcurrencyLimiter,
@@ -66,14 +66,14 @@ STEPS = [0.0, 0.02, 0.5, 1.0, 2.0, 5.0, 30.0, 60.0]
 OUTCOMES: list[tuple[Outcome, float]] = [
     (Outcome(OK, 200, jwt="j", life=100.0), 100.0),
     (Outcome(OK, 200, jwt="k", life=3600.0), 3600.0),
-    (Outcome(DENIED, 401, "no"), 0.0),
-    (Outcome(THROTTLED, 429, retry_after=1.0), 1.0),
-    (Outcome(THROTTLED, 429, retry_after=90.0), 90.0),
+    (Outcome(REJECTED, 401, "no"), 0.0),
+    (Outcome(RATE_LIMITED, 429, retry_after=1.0), 1.0),
+    (Outcome(RATE_LIMITED, 429, retry_after=90.0), 90.0),
     (Outcome(LOCAL, local_error=RuntimeError("mine")), 0.0),
-    (Outcome(FAULT, 500, "HTTP 500"), 0.0),
-    (Outcome(DOWN, 502, "HTTP 502"), 0.0),
-    (Outcome(DOWN, 503, "HTTP 503", retry_after=7.0), 7.0),
-    (Outcome(NETWORK, detail="refused"), 0.0),
+    (Outcome(SERVER_ERROR, 500, "HTTP 500"), 0.0),
+    (Outcome(UNAVAILABLE, 502, "HTTP 502"), 0.0),
+    (Outcome(UNAVAILABLE, 503, "HTTP 503", retry_after=7.0), 7.0),
+    (Outcome(NETWORK_ERROR, detail="refused"), 0.0),
 ]
 GOOD, COUNTING = OUTCOMES[1], OUTCOMES[3]
 # Nothing yet; everybody has had a token and the window has grown; the same, and a 429 holds everybody.

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from tests.support.private import (
     _MAX_CODE,
-    DENIED,
-    DOWN,
-    FAULT,
     KINDS,
     MAX_LIFE,
     MAX_TOKEN_CHARS,
     OK,
-    THROTTLED,
+    RATE_LIMITED,
+    REJECTED,
+    SERVER_ERROR,
+    UNAVAILABLE,
     bad_answer,
     claims_expiry,
     classify,
@@ -43,10 +43,10 @@ def jwt(**claims: Any) -> str:
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(502, DOWN), (503, DOWN), (504, DOWN), (520, DOWN), (525, DOWN), (530, DOWN), (408, DOWN), (100, DOWN)]
-    + [(status, DOWN) for status in (300, 301, 302, 303, 304, 307, 308)]
-    + [(500, FAULT), (501, FAULT), (505, FAULT), (511, FAULT), (519, FAULT), (531, FAULT), (999, FAULT)]
-    + [(429, THROTTLED), (0, DOWN), (-1, DOWN)],
+    [(status, UNAVAILABLE) for status in (502, 503, 504, 520, 525, 530, 408, 100, 0, -1)]
+    + [(status, UNAVAILABLE) for status in (300, 301, 302, 303, 304, 307, 308)]
+    + [(status, SERVER_ERROR) for status in (500, 501, 505, 511, 519, 531, 999)]
+    + [(429, RATE_LIMITED)],
 )
 def test_g11_every_status_has_its_class_whatever_the_body(status: int, kind: str) -> None:
     for content in (b"", b"<html>", b"\xff\xfe", body(access_token="t"), body(detail="no"), b"[" * 100_000):
@@ -56,7 +56,7 @@ def test_g11_every_status_has_its_class_whatever_the_body(status: int, kind: str
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 407, 409, 410, 418, 421, 422, 451, 499])
 def test_g11_only_the_apis_own_error_refuses_a_key(status: int) -> None:
     for content in (body(detail="no"), body(error="no"), body(detail=None), body(error={"message": "no"})):
-        assert DENIED == classify(status, {"content-type": "text/html"}, content, WALL).kind
+        assert REJECTED == classify(status, {"content-type": "text/html"}, content, WALL).kind
     for content in (
         b"",
         b" \n",
@@ -69,7 +69,7 @@ def test_g11_only_the_apis_own_error_refuses_a_key(status: int) -> None:
         b"[" * 100_000,
     ):
         outcome = classify(status, {"content-type": "application/json", "retry-after": "7"}, content, WALL)
-        assert (DOWN, 7.0, 502) == (outcome.kind, outcome.retry_after, outcome.retry_status)
+        assert (UNAVAILABLE, 7.0, 502) == (outcome.kind, outcome.retry_after, outcome.retry_status)
         assert outcome.is_foreign
         assert ", not The Colony's answer" in outcome.detail
 
@@ -100,7 +100,12 @@ def test_g11_g13_what_a_gateways_page_says_of_rate_limits_holds_nobody() -> None
     limits = {"retry-after": "5000", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "30"}
     for remaining in ("0", "3"):
         outcome = classify(403, {**limits, "x-ratelimit-remaining": remaining}, b"<html>", WALL)
-        assert (DOWN, None, None, 5000.0) == (outcome.kind, outcome.exhausted_for, outcome.left, outcome.postpones)
+        assert (UNAVAILABLE, None, None, 5000.0) == (
+            outcome.kind,
+            outcome.exhausted_for,
+            outcome.left,
+            outcome.postpones,
+        )
     assert [7.0, 0.0, 7.0] == [classify(s, {"retry-after": "7"}, b"", WALL).postpones for s in (503, 502, 408)]
 
 
@@ -124,7 +129,7 @@ def test_g11_g13_what_a_gateways_page_says_of_rate_limits_holds_nobody() -> None
 def test_g22_a_redirect_shows_where_it_leads_and_no_secret(location: str | None, words: str) -> None:
     headers = {} if location is None else {"location": location}
     outcome = classify(307, headers, b"", WALL)
-    assert (DOWN, f"HTTP 307{words} (a redirect is never followed)") == (outcome.kind, outcome.detail)
+    assert (UNAVAILABLE, f"HTTP 307{words} (a redirect is never followed)") == (outcome.kind, outcome.detail)
     shown = f" (Location: {words.removeprefix(' to ')})" if words else ""
     assert f"HTTP 403, an empty body, not The Colony's answer{shown}" == classify(403, headers, b"", WALL).detail
 
@@ -148,7 +153,7 @@ def test_g11_a_2xx_with_a_token_is_ok(status: int) -> None:
 )  # fmt: skip
 def test_g11_g22_a_2xx_that_is_not_what_it_should_be_is_down_and_counts_as_502(content: bytes) -> None:
     outcome = classify(200, {"content-type": "text/html; charset=x"}, content, WALL)
-    assert (outcome.kind, outcome.retry_status, outcome.jwt) == (DOWN, 502, "")
+    assert (outcome.kind, outcome.retry_status, outcome.jwt) == (UNAVAILABLE, 502, "")
 
 
 @pytest.mark.parametrize(("status", "counts_as"), [(502, 502), (503, 503), (504, 504), (520, 502), (302, 502)])
@@ -160,20 +165,20 @@ def test_g11_what_retry_on_is_asked_about(status: int, counts_as: int) -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "kind", "after"),
     [
-        (429, {}, THROTTLED, None),
-        (429, {"retry-after": "7"}, THROTTLED, 7.0),
-        (429, {"retry-after": "soon"}, THROTTLED, None),
-        (429, {"retry-after": "-1"}, THROTTLED, None),
-        (429, {"retry-after": "nan"}, THROTTLED, None),
-        (429, {"retry-after": "9" * 400}, THROTTLED, None),
-        (429, {"retry-after": "\u0667"}, THROTTLED, None),
-        (429, {"x-ratelimit-reset": "30"}, THROTTLED, 30.0),
-        (429, {"x-ratelimit-reset": str(int(WALL) + 30)}, THROTTLED, 30.0),
-        (429, {"retry-after": "7", "x-ratelimit-reset": "30"}, THROTTLED, 7.0),
-        (503, {"retry-after": "7"}, DOWN, 7.0),
-        (503, {"retry-after": "7", "x-ratelimit-remaining": "0"}, THROTTLED, 7.0),
-        (503, {"retry-after": "7", "x-ratelimit-remaining": "1"}, DOWN, 7.0),
-        (503, {"x-ratelimit-remaining": "0"}, DOWN, None),
+        (429, {}, RATE_LIMITED, None),
+        (429, {"retry-after": "7"}, RATE_LIMITED, 7.0),
+        (429, {"retry-after": "soon"}, RATE_LIMITED, None),
+        (429, {"retry-after": "-1"}, RATE_LIMITED, None),
+        (429, {"retry-after": "nan"}, RATE_LIMITED, None),
+        (429, {"retry-after": "9" * 400}, RATE_LIMITED, None),
+        (429, {"retry-after": "\u0667"}, RATE_LIMITED, None),
+        (429, {"x-ratelimit-reset": "30"}, RATE_LIMITED, 30.0),
+        (429, {"x-ratelimit-reset": str(int(WALL) + 30)}, RATE_LIMITED, 30.0),
+        (429, {"retry-after": "7", "x-ratelimit-reset": "30"}, RATE_LIMITED, 7.0),
+        (503, {"retry-after": "7"}, UNAVAILABLE, 7.0),
+        (503, {"retry-after": "7", "x-ratelimit-remaining": "0"}, RATE_LIMITED, 7.0),
+        (503, {"retry-after": "7", "x-ratelimit-remaining": "1"}, UNAVAILABLE, 7.0),
+        (503, {"x-ratelimit-remaining": "0"}, UNAVAILABLE, None),
     ],
 )
 def test_g11_g13_who_counts_and_who_is_down(
@@ -234,7 +239,7 @@ def test_g17_life_is_expires_in_else_exp_else_unknown(
 )
 def test_g11_an_errors_words_and_code_are_read_in_every_shape(content: bytes, detail: str, code: str | None) -> None:
     outcome = classify(401, {}, content, WALL)
-    assert (DENIED, detail, code) == (outcome.kind, outcome.detail, outcome.code)
+    assert (REJECTED, detail, code) == (outcome.kind, outcome.detail, outcome.code)
 
 
 def test_g23_a_token_shows_in_no_repr() -> None:
@@ -313,7 +318,7 @@ def test_g17_a_jwt_is_read_whatever_its_length(padding: dict[str, str]) -> None:
 
 
 def test_g17_a_token_that_ends_this_very_second_has_expired() -> None:
-    assert classify(200, {}, body(access_token=jwt(exp=WALL)), WALL).kind == DOWN
+    assert classify(200, {}, body(access_token=jwt(exp=WALL)), WALL).kind == UNAVAILABLE
     assert classify(200, {}, body(access_token=jwt(exp=WALL + 1)), WALL).life == 1.0
 
 

@@ -12,9 +12,9 @@ import pytest
 from colony_pool.config import PolicyConfig
 from tests.desk import GOOD, REFUSED, WALL, Desk
 from tests.support.private import (
-    DENIED,
     LOCAL,
     OK,
+    REJECTED,
     Account,
     HandledElsewhere,
     Instant,
@@ -27,7 +27,7 @@ from tests.support.private import (
 )
 
 CONFIG = PolicyConfig()
-SPENT = Outcome(DENIED, 401, "no", "AUTH_2FA_INVALID", code_burnt=True, code_again=True)
+SPENT = Outcome(REJECTED, 401, "no", "AUTH_2FA_INVALID", code_burnt=True, code_again=True)
 SHORT = Outcome(OK, 200, jwt="short", life=3.0)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from colony_pool.config import PolicyConfig, RetryBudgetConfig
 from tests.desk import DOWN_502, FOREVER, GOOD, MINE, REFUSED, SILENCE, WALL, cancel
-from tests.support.private import FAULT, LOCAL, Account, Instant, Outcome, Waiter, issue
+from tests.support.private import LOCAL, SERVER_ERROR, Account, Instant, Outcome, Waiter, issue
 from tests.support.private import events as ev
 from tests.told import Told, begun, called, ended, served
 
@@ -133,7 +133,7 @@ def test_g9_who_leaves_after_a_retry_was_retried() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "kind", "status"), [(Outcome(FAULT, 500, "HTTP 500"), "fault", 500), (SILENCE, "network", 0)]
+    ("outcome", "kind", "status"), [(Outcome(SERVER_ERROR, 500, "HTTP 500"), "fault", 500), (SILENCE, "network", 0)]
 )
 def test_g11_what_is_not_retried_says_so(outcome: Outcome, kind: str, status: int) -> None:
     desk = Told()

@@ -6,7 +6,7 @@ import pytest
 
 from colony_pool.config import BreakerConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, MINE, REFUSED, SILENCE
-from tests.support.private import DOWN, Outcome
+from tests.support.private import UNAVAILABLE, Outcome
 from tests.support.private import events as ev
 from tests.told import QUICK, Told, begun, called, ended, served
 
@@ -28,7 +28,7 @@ def test_g8_g10_an_outage_from_its_first_failure_to_its_end() -> None:
     )
     assert [moved, begun(probe=True)] == desk.hear()
     assert ["half_open"] == desk.replayed()
-    desk.later(0.5, Outcome(DOWN, 504, "HTTP 504"))
+    desk.later(0.5, Outcome(UNAVAILABLE, 504, "HTTP 504"))
     moved = ev.StateChanged(
         "half_open", "open", 4.0, "HTTP 504", next_probe_in=4.0, since_open=2.5, waiters=2, known_good=False
     )

@@ -6,10 +6,10 @@ import pytest
 
 from colony_pool.config import BreakerConfig, PolicyConfig, RetryConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, WALL
-from tests.support.private import DOWN, LOCAL, Account, Instant, Luck, Outcome, _LossStats, issue
+from tests.support.private import LOCAL, UNAVAILABLE, Account, Instant, Luck, Outcome, _LossStats, issue
 from tests.told import QUICK, Told, served
 
-BUSY_503 = Outcome(DOWN, 503, "HTTP 503", retry_after=20.0)
+BUSY_503 = Outcome(UNAVAILABLE, 503, "HTTP 503", retry_after=20.0)
 JITTERY = RetryConfig(max_retries=6, base_delay=2.0, max_delay=60.0, retry_on=frozenset({502, 503, 504}), jitter=0.5)
 
 
@@ -206,7 +206,7 @@ def test_g8_forgiveness_knows_who_holds_a_token() -> None:
     desk, holder = served(maxsize=1)
     desk.at(86_400.0 - 30.0)
     desk.ask(holder, 25.0)
-    desk.later(0.0, Outcome(DOWN, 502, "HTTP 502"))
+    desk.later(0.0, Outcome(UNAVAILABLE, 502, "HTTP 502"))
     other = desk.ask(patience=FOREVER)
     assert desk.out == [], "the failure cools its slot"
     desk.force("closed")
@@ -217,5 +217,5 @@ def test_g8_forgiveness_knows_who_holds_a_token() -> None:
 def test_g8_only_a_503_says_that_it_was_too_much(status: int, lost: float) -> None:
     desk = Told()
     desk.ask(patience=FOREVER)
-    desk.later(0.5, Outcome(DOWN, status, f"HTTP {status}"))
+    desk.later(0.5, Outcome(UNAVAILABLE, status, f"HTTP {status}"))
     assert (lost, 1.0) == (sum(level.bad for level in desk.desk.limiter._levels), desk.desk.limiter._overall.bad)

@@ -6,12 +6,12 @@ import pytest
 
 from colony_pool.config import AUTH_TOKEN_RETRY, BreakerConfig, RetryConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, SILENCE, WALL, cancel, nothing_left
-from tests.support.private import DOWN, LOCAL, Account, Instant, Outcome
+from tests.support.private import LOCAL, UNAVAILABLE, Account, Instant, Outcome
 from tests.support.private import actions as act
 from tests.support.private import events as ev
 from tests.told import QUICK, Told, served
 
-BUSY_503 = Outcome(DOWN, 503, "HTTP 503", retry_after=20.0)
+BUSY_503 = Outcome(UNAVAILABLE, 503, "HTTP 503", retry_after=20.0)
 JITTERY = RetryConfig(max_retries=6, base_delay=2.0, max_delay=60.0, retry_on=frozenset({502, 503, 504}), jitter=0.5)
 
 
@@ -104,7 +104,7 @@ def test_g11_what_is_retried_is_what_retry_on_says(status: int, parked: bool) ->
     retry = RetryConfig(max_retries=6, base_delay=2.0, max_delay=60.0, retry_on=frozenset({502}))
     desk = Told(retry=retry)
     waiter = desk.ask()
-    desk.later(0.5, Outcome(DOWN, status, f"HTTP {status}"))
+    desk.later(0.5, Outcome(UNAVAILABLE, status, f"HTTP {status}"))
     assert parked == (not waiter.done)
 
 
@@ -162,14 +162,14 @@ def test_g6_a_failure_while_open_rests_by_its_own_backoff() -> None:
     assert again(desk, DOWN_502) == 2.0
 
 
-@pytest.mark.parametrize(("outcome", "rest"), [(DOWN_502, 2.0), (BUSY_503, 20.0), (Outcome(DOWN, 503), 2.0)])
+@pytest.mark.parametrize(("outcome", "rest"), [(DOWN_502, 2.0), (BUSY_503, 20.0), (Outcome(UNAVAILABLE, 503), 2.0)])
 def test_g6_a_503_may_ask_for_a_longer_rest(outcome: Outcome, rest: float) -> None:
     assert rest == again(Told(), outcome)
 
 
 def test_g6_only_a_503_may_ask_and_for_a_quarter_of_an_hour_at_most() -> None:
-    assert again(Told(), Outcome(DOWN, 502, "HTTP 502", retry_after=20.0)) == 2.0
-    assert again(Told(), Outcome(DOWN, 503, "HTTP 503", retry_after=1e6)) == 900.0
+    assert again(Told(), Outcome(UNAVAILABLE, 502, "HTTP 502", retry_after=20.0)) == 2.0
+    assert again(Told(), Outcome(UNAVAILABLE, 503, "HTTP 503", retry_after=1e6)) == 900.0
 
 
 def test_a_backoff_is_jittered_as_the_options_say() -> None:

@@ -9,7 +9,7 @@ import pytest
 from colony_pool.config import BreakerConfig
 from colony_pool.errors import CircuitOpenError, ColonyNetworkError, ColonyServerError
 from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, SILENCE, START, WALL, Desk
-from tests.support.private import DOWN, FAULT, LOCAL, Account, Instant, Outcome
+from tests.support.private import LOCAL, SERVER_ERROR, UNAVAILABLE, Account, Instant, Outcome
 from tests.support.private import events as ev
 
 
@@ -224,7 +224,7 @@ def test_g11_a_network_error_is_raised_at_once_first_hand_and_parks_a_probe() ->
 def test_g11_a_fault_is_told_and_not_retried() -> None:
     desk = Desk()
     waiter = desk.ask()
-    desk.answer(desk.out[0], Outcome(FAULT, 500, "HTTP 500"))
+    desk.answer(desk.out[0], Outcome(SERVER_ERROR, 500, "HTTP 500"))
     assert waiter.failure is not None
     assert waiter.failure.error is ColonyServerError
 
@@ -275,7 +275,7 @@ def test_an_operator_who_asks_for_what_is_changes_nothing_and_nothing_is_told(st
 def test_g6_an_operator_who_opens_what_is_open_brings_no_probe_forward() -> None:
     desk = Desk()
     desk.trip()
-    desk.answer(desk.to_probe(), Outcome(DOWN, 503, "HTTP 503", retry_after=300.0))
+    desk.answer(desk.to_probe(), Outcome(UNAVAILABLE, 503, "HTTP 503", retry_after=300.0))
     asked = desk.desk.breaker.probe_at
     desk.feed(desk.desk.force("open", Instant(desk.now + 1.0, WALL + desk.now + 1.0)))
     assert asked == desk.desk.breaker.probe_at

@@ -9,7 +9,7 @@ import pytest
 from colony_pool.config import PolicyConfig, RetryBudgetConfig
 from colony_pool.errors import ColonyRateLimitError, ColonyServerError
 from tests.desk import COUNTING, DOWN_502, GOOD, REFUSED, START, WALL, Desk
-from tests.support.private import DENIED, LOCAL, Account, Instant, Outcome, Remaining, issue
+from tests.support.private import LOCAL, REJECTED, Account, Instant, Outcome, Remaining, issue
 
 
 def test_g16_one_attempt_serves_all_callers_of_a_key() -> None:
@@ -114,7 +114,7 @@ def test_g14_a_refused_code_rests_only_until_the_next_window() -> None:
     desk, account = Desk(), Account(totp=True)
     desk.at(7.0)
     desk.ask(account)
-    desk.answer(desk.out[0], Outcome(DENIED, 401, "no", "AUTH_2FA_INVALID"))
+    desk.answer(desk.out[0], Outcome(REJECTED, 401, "no", "AUTH_2FA_INVALID"))
     assert account.denial is not None
     assert (WALL + account.denial.until) % 30.0 == pytest.approx(0.0, abs=1e-6)
 

@@ -11,7 +11,7 @@ import pytest
 from tests.driver_bench import StillRuntime
 from tests.support.private import (
     SLOW,
-    UNAVAILABLE,
+    STORE_UNAVAILABLE,
     WORKING,
     DeliveryQueue,
     LatencyBudget,
@@ -87,7 +87,7 @@ def test_a_store_that_no_thread_can_ask_counts_as_slow_until_one_can() -> None:
         calls.wait(call)
     waits = [seconds for flag in runtime.flags for seconds in flag.waits]
     assert [call.patience] == waits, "for its patience, and no longer"
-    assert (UNAVAILABLE, 1, []) == (health.state, health.failures[SLOW], made)
+    assert (STORE_UNAVAILABLE, 1, []) == (health.state, health.failures[SLOW], made)
     runtime.no_threads = False
     runtime.time += 60.0
     with pytest.raises(StoreUnavailable):

@@ -24,7 +24,7 @@ from ..errors import (
     ColonyValidationError,
     PoolClosedError,
 )
-from .outcome import CHECK_BASE_URL, DENIED, LOCAL, NETWORK, THROTTLED, Outcome, described
+from .outcome import CHECK_BASE_URL, LOCAL, NETWORK_ERROR, RATE_LIMITED, REJECTED, Outcome, described
 from .passed_on import own_copy
 
 _BY_CODE: dict[str | None, type[ColonyAPIError]] = {
@@ -140,10 +140,10 @@ def from_outcome(outcome: Outcome, tried: int = 1, where: str = "/auth/token", *
     """
     if outcome.kind == LOCAL:
         return _from_local(outcome, where)
-    if outcome.kind in (DENIED, THROTTLED):
-        make = from_status if outcome.kind == DENIED else _rate_limited
+    if outcome.kind in (REJECTED, RATE_LIMITED):
+        make = from_status if outcome.kind == REJECTED else _rate_limited
         return make(outcome.status, outcome.detail, outcome.code, outcome.response, outcome.retry_after, where)
-    if outcome.kind == NETWORK:
+    if outcome.kind == NETWORK_ERROR:
         hint = _with_address(f"Check the network, or wait; {_NOT_THE_KEY}", known_good)
         return Failure(ColonyNetworkError, f"{where}: no answer ({outcome.detail})", hint=hint)
     times = f"{',' * outcome.is_foreign} in {tried} attempts" if tried > 1 else ""

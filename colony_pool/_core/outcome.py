@@ -119,9 +119,10 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-OK, DOWN, NETWORK, FAULT = "ok", "down", "network", "fault"
-THROTTLED, DENIED, LOCAL = "throttled", "denied", "local"
-KINDS = (OK, DOWN, NETWORK, FAULT, THROTTLED, DENIED, LOCAL)
+# Kinds. Their values are label values of ``attempts_total``, too.
+OK, UNAVAILABLE, NETWORK_ERROR, SERVER_ERROR = "ok", "down", "network", "fault"
+RATE_LIMITED, REJECTED, LOCAL = "throttled", "denied", "local"
+KINDS = (OK, UNAVAILABLE, NETWORK_ERROR, SERVER_ERROR, RATE_LIMITED, REJECTED, LOCAL)
 
 MAX_TOKEN_CHARS = 16_384
 _GATEWAY = 502
@@ -156,7 +157,7 @@ class Outcome:
     @property
     def is_foreign(self) -> bool:
         """Whether it is an answer that the API does not give: a redirect, or a 4xx that is not its own."""
-        return self.kind == DOWN and self.status != 408 and 300 <= self.status < 500
+        return self.kind == UNAVAILABLE and self.status != 408 and 300 <= self.status < 500
 
     @property
     def postpones(self) -> float:
@@ -182,14 +183,16 @@ def _by_status(status: int, headers: Mapping[str, str], body: bytes, wall: float
     response, after = json_object(body), told.asked
     detail, code = error_text(response)
     if 400 <= status < 500 and status not in (408, 429) and not is_api_error(response):
-        return Outcome(DOWN, status, described(status, headers, body), retry_after=after)
+        return Outcome(UNAVAILABLE, status, described(status, headers, body), retry_after=after)
     if _is_throttled(status, told):
-        return Outcome(THROTTLED, status, detail, code, response, told.pause)
+        return Outcome(RATE_LIMITED, status, detail, code, response, told.pause)
     if 400 <= status < 500 and status not in _AGAIN:
-        return Outcome(DENIED, status, detail, code, response, after, told.exhausted_for if told.exhausted else None)
+        return Outcome(
+            REJECTED, status, detail, code, response, after, told.exhausted_for if told.exhausted else None
+        )
     if status < 500 or status in (502, 503, 504) or 520 <= status <= 530:
-        return Outcome(DOWN, status, _by_whom(status, headers, body, response), code, response, after)
-    return Outcome(FAULT, status, _by_whom(status, headers, body, response), code, response, after)
+        return Outcome(UNAVAILABLE, status, _by_whom(status, headers, body, response), code, response, after)
+    return Outcome(SERVER_ERROR, status, _by_whom(status, headers, body, response), code, response, after)
 
 
 def _by_whom(status: int, headers: Mapping[str, str], body: bytes, response: Mapping[str, Any]) -> str:
@@ -208,7 +211,7 @@ def _is_throttled(status: int, told: Told) -> bool:
 
 def bad_answer(status: int, reason: str) -> Outcome:
     """An answer that broke off, grew too big or cannot be read."""
-    return Outcome(DOWN, status, f"HTTP {status}, but {reason}")
+    return Outcome(UNAVAILABLE, status, f"HTTP {status}, but {reason}")
 
 
 def _token_answer(

@@ -23,7 +23,7 @@ from .flight import Flight, InFlight, Permit, rest_after
 from .history import EndpointHistory, Luck
 from .instant import Instant
 from .limiter import ConcurrencyLimiter
-from .outcome import DENIED, DOWN, FAULT, LOCAL, NETWORK, OK, THROTTLED, Outcome
+from .outcome import LOCAL, NETWORK_ERROR, OK, RATE_LIMITED, REJECTED, SERVER_ERROR, UNAVAILABLE, Outcome
 from .queue import Queue
 from .rate_limit import RateLimit
 from .retry_budget import RetryBudget
@@ -34,7 +34,7 @@ from .waiters import Waiters
 
 _TRIP_CHANCE = 1e-6
 _OVERLOADED = 503  # "the server is currently unable to handle the request due to a temporary overload" (RFC 9110)
-_FAILURES = (DOWN, NETWORK, FAULT)
+_FAILURES = (UNAVAILABLE, NETWORK_ERROR, SERVER_ERROR)
 _ADVISORY = "soft"
 
 
@@ -78,7 +78,7 @@ class Results:
             if permit.is_probe:
                 self._breaker.probe_was_lost()
             words = f"no verdict within {permit.timeout:g} s"
-            self.on_result(permit, Outcome(NETWORK, detail=words), at, lost=True)
+            self.on_result(permit, Outcome(NETWORK_ERROR, detail=words), at, lost=True)
 
     def on_result(self, permit: Permit, outcome: Outcome, at: Instant, *, lost: bool = False) -> None:
         """Take the outcome of ``permit``; ``lost`` when it was given up at its deadline."""
@@ -105,20 +105,20 @@ class Results:
 
     def _blame_server(self, account: Account, outcome: Outcome, now: float) -> Outcome:
         """A server that refuses most keys which worked a minute ago is at fault, and not the keys (G14)."""
-        if outcome.kind not in (OK, DENIED) or not account.has_succeeded:
+        if outcome.kind not in (OK, REJECTED) or not account.has_succeeded:
             return outcome
-        refused = self._denials.tried(account, outcome.kind == DENIED, now)
+        refused = self._denials.tried(account, outcome.kind == REJECTED, now)
         if not refused:
             return outcome
         self._outbox.add(ev.ServerBlamed(refused))
         words = f"HTTP {outcome.status} for more than half of the keys that worked a minute ago"
-        return replace(outcome, kind=FAULT, detail=words, code=None)
+        return replace(outcome, kind=SERVER_ERROR, detail=words, code=None)
 
     # -- the breaker and the limiter ------------------------------------------------------------------
 
     def _judge(self, permit: Permit, outcome: Outcome, at: Instant) -> None:
         """A result of the present closed period."""
-        if outcome.kind in (OK, DENIED):
+        if outcome.kind in (OK, REJECTED):
             self._judge_success(permit, at)
         elif outcome.kind in _FAILURES:
             self._judge_failure(permit, outcome, at.monotonic)
@@ -158,20 +158,20 @@ class Results:
 
     def _judge_probe(self, permit: Permit, outcome: Outcome, at: Instant, *, stale: bool, lost: bool) -> None:
         kind, now = outcome.kind, at.monotonic
-        result = "lost" if lost else "success" if kind in (OK, DENIED) else "failure"
+        result = "lost" if lost else "success" if kind in (OK, REJECTED) else "failure"
         self._outbox.add(ev.ProbeFinished("cancelled" if kind == LOCAL or stale else result))
         if not stale and outcome.passing:
             self._in_flight.probe_put_off(now)
         if stale or kind == LOCAL:  # given back: the next candidate leaves
             return
         self._in_flight.probe_answered()
-        if kind in (OK, DENIED):
+        if kind in (OK, REJECTED):
             self._luck.noted(permit.account.serial, now)
             self._history.answered()
             self._limiter.record_rtt(now - permit.started)
             self._outbox.add(act.MirrorToPybreaker(act.SUCCESS))
             self._transitions.close(at)
-        elif kind == THROTTLED:
+        elif kind == RATE_LIMITED:
             self._transitions.open(now, f"HTTP {outcome.status}", outcome.status, grow=False)
         else:
             self._breaker.failed()
@@ -192,12 +192,12 @@ class Results:
         account, now, denial = flight.account, at.monotonic, self._config.policy
         if outcome.code_burnt:
             account.next_code_at = next_window(at, denial.totp_window)
-        void = permit.is_void and outcome.kind in (OK, DENIED)
-        if outcome.kind == THROTTLED:
+        void = permit.is_void and outcome.kind in (OK, REJECTED)
+        if outcome.kind == RATE_LIMITED:
             outcome = self._pause_all(permit, outcome, at)
         elif not void:
             self._remember(account, outcome, at)
-        if outcome.kind in (OK, DENIED):
+        if outcome.kind in (OK, REJECTED):
             self._rate_limit.served()
         if outcome.left is not None:
             left, seconds = outcome.left
@@ -225,7 +225,7 @@ class Results:
             self._tokens.exchanged(account, outcome, at)
         elif _is_of_the_code(outcome):
             self._refuse_code(account, outcome, at)
-        elif outcome.kind == DENIED:
+        elif outcome.kind == REJECTED:
             denial = self._denials.deny(account, outcome, at)
             rest = denial.until - at.monotonic
             self._outbox.add(ev.KeyDenied(outcome.status, outcome.code, rest, denial.code_only))
@@ -238,7 +238,7 @@ class Results:
             flight.account.refresh_not_before = at.monotonic + rest
         if _is_of_the_code(outcome):
             self._ask_again(flight, at)
-        elif outcome.kind in (DENIED, THROTTLED):
+        elif outcome.kind in (REJECTED, RATE_LIMITED):
             self._waiters.dismiss_all(flight, from_outcome(outcome), at)
         elif outcome.kind == LOCAL:
             self._on_local(permit, flight, outcome, at)
@@ -370,9 +370,9 @@ class Results:
         retry = self._config.retry
         if retry.max_retries == 0:
             return False
-        if outcome.kind == NETWORK:
+        if outcome.kind == NETWORK_ERROR:
             return permit.is_probe or retry.retry_network_errors
-        return outcome.kind == DOWN and outcome.retry_status in retry.retry_on
+        return outcome.kind == UNAVAILABLE and outcome.retry_status in retry.retry_on
 
     def _delay(self, step: int) -> float:
         """Seconds before so many a retry of a flight; a schedule that is over goes on no faster than the limiter."""
@@ -432,7 +432,7 @@ def _deferral(flight: Flight) -> float:
 
 def _is_of_the_code(outcome: Outcome) -> bool:
     """Whether only a one-time code was refused, and there will be another."""
-    return outcome.kind == DENIED and outcome.code == CODE_REFUSED and outcome.code_again
+    return outcome.kind == REJECTED and outcome.code == CODE_REFUSED and outcome.code_again
 
 
 def _finished(

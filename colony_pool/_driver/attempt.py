@@ -10,7 +10,7 @@ from typing import Protocol
 
 from .._core.account import Account
 from .._core.flight import Permit
-from .._core.outcome import LOCAL, NETWORK, Outcome, bad_answer, classify
+from .._core.outcome import LOCAL, NETWORK_ERROR, Outcome, bad_answer, classify
 from .._core.passed_on import ends_a_task
 from .._core.shared_state import HandledElsewhere
 from .._http.cancel import CancelToken
@@ -161,7 +161,7 @@ class Attempt:
 
 
 def _unanswered(failure: NetworkFailure, code_burnt: bool, *, is_probe: bool) -> Outcome:
-    outcome = Outcome(NETWORK, detail=f"{failure.kind}: {failure.detail}", code_burnt=code_burnt)
+    outcome = Outcome(NETWORK_ERROR, detail=f"{failure.kind}: {failure.detail}", code_burnt=code_burnt)
     if failure.kind not in (EXHAUSTED, BUSY):
         return outcome
     # That this host has no descriptor or connection left says nothing of the endpoint. Who probes goes on waiting.

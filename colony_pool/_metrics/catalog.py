@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from .._core.events import CLOSED, HALF_OPEN, OPEN, STATES
-from .._core.outcome import DOWN, KINDS, NETWORK
+from .._core.outcome import KINDS, NETWORK_ERROR, UNAVAILABLE
 from .._core.shared_state import STORE_FAILURES, STORES
 from .._core.waiters import WAITS
 
@@ -134,7 +134,7 @@ METRICS: tuple[Metric, ...] = (
     _counter("window_cuts_total", "Times at which failures made the admission window smaller.",
              "Does the endpoint bear the pace?"),
     _counter("retries_total", "Attempts of a flight that had failed before, by its last failure; probes are none.",
-             "Do we amplify?", reason=(DOWN, NETWORK)),
+             "Do we amplify?", reason=(UNAVAILABLE, NETWORK_ERROR)),
     _counter("retries_denied_total", "Retries that were not made, or had to wait (budget), by reason.",
              "Why was a retry not made?", reason=RETRIES_DENIED),
     _gauge("retry_budget_tokens", "Retries that the budget allows now.", "How much retry budget is left?"),

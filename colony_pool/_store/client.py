@@ -20,7 +20,7 @@ from .._core.account import Account
 from .._core.dispatcher import Dispatcher
 from .._core.flight import Permit
 from .._core.instant import Instant
-from .._core.outcome import DENIED, OK, Outcome, is_token
+from .._core.outcome import OK, REJECTED, Outcome, is_token
 from .._core.shared_state import HandledElsewhere, SharedDenial, SharedState
 from .._core.token import claims_expiry
 from .._log import AT_ONCE, Lines
@@ -239,7 +239,7 @@ class StoreClient:
         name = key_name(key, self._base_url)
         denial, token = None, None
         known, granted = account.denial, account.token  # read once: the token may be invalidated at any moment
-        if outcome is not None and outcome.kind == DENIED and known is not None and not known.code_only:
+        if outcome is not None and outcome.kind == REJECTED and known is not None and not known.code_only:
             rest = known.until - self._runtime.monotonic()
             denial = SharedDenial(rest, known.times, outcome.status, outcome.code, outcome.detail)
         elif connection.seals and outcome is not None and outcome.kind == OK and granted is not None:

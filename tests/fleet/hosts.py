@@ -16,8 +16,8 @@ from typing import cast
 from colony_pool.config import DispatcherConfig
 from tests.sim.capacity import Capacity
 from tests.support.private import (
-    DOWN,
     OK,
+    UNAVAILABLE,
     VERBS,
     Account,
     Dispatcher,
@@ -144,7 +144,7 @@ class Host:
             sky.probes.append(sky.now)
         down = sky.now < sky.plan.outage
         status = 502 if down else sky.capacity.refuse(sky.now, sky.inside)
-        outcome = Outcome(DOWN, status, f"HTTP {status}") if status else GOOD
+        outcome = Outcome(UNAVAILABLE, status, f"HTTP {status}") if status else GOOD
         sky.inside += 1
         sky.at(sky.now + (0.005 if status == 503 else sky.plan.latency), lambda: self._land(permit, outcome))
 

@@ -15,9 +15,9 @@ from unittest import mock
 
 from colony_pool.agent import Agent
 from tests.support.private import (
-    DENIED,
-    DOWN,
     OK,
+    REJECTED,
+    UNAVAILABLE,
     Account,
     Admission,
     Attempt,
@@ -195,7 +195,7 @@ def a_refused_key_counts_as_a_failure_of_the_server() -> Iterator[None]:
     judge = Results._judge_probe
 
     def harsh(self: Results, permit: Permit, verdict: Any, at: Instant, **how: bool) -> None:
-        judge(self, permit, replace(verdict, kind=DOWN) if verdict.kind == DENIED else verdict, at, **how)
+        judge(self, permit, replace(verdict, kind=UNAVAILABLE) if verdict.kind == REJECTED else verdict, at, **how)
 
     with mock.patch.object(Results, "_judge_probe", harsh):
         yield

@@ -52,15 +52,15 @@ if TYPE_CHECKING:
     from colony_pool._core.limiter import ConcurrencyLimiter, _baseline, _LossStats
     from colony_pool._core.outcome import (
         _MAX_CODE,
-        DENIED,
-        DOWN,
-        FAULT,
         KINDS,
         LOCAL,
         MAX_TOKEN_CHARS,
-        NETWORK,
+        NETWORK_ERROR,
         OK,
-        THROTTLED,
+        RATE_LIMITED,
+        REJECTED,
+        SERVER_ERROR,
+        UNAVAILABLE,
         Outcome,
         bad_answer,
         classify,
@@ -115,7 +115,8 @@ if TYPE_CHECKING:
     from colony_pool._store.bounded import BoundedStore, Bounds
     from colony_pool._store.connection import VERBS, StoreConnection
     from colony_pool._store.factory import open_store
-    from colony_pool._store.health import SLOW, UNAVAILABLE, WORKING, LatencyBudget, StoreHealth
+    from colony_pool._store.health import SLOW, WORKING, LatencyBudget, StoreHealth
+    from colony_pool._store.health import UNAVAILABLE as STORE_UNAVAILABLE
     from colony_pool._store.host_file import host_file, state_directory
     from colony_pool._store.memory import MemoryStore
     from colony_pool._store.protocol import KeyState, Store, StoreReport, StoreUnavailable
