@@ -30,7 +30,7 @@ from ._fork import notice_fork
 from ._http.api import ApiClient
 from ._http.transport import Transport
 from ._log import LOGGED, EventLog, Lines
-from ._metrics.counters import Journal
+from ._metrics.counters import Counters
 from ._metrics.snapshot import Observer
 from ._runtime.once import Once
 from ._runtime.protocol import Runtime
@@ -69,7 +69,7 @@ class Outlasting:
     """What a pool keeps from one engine to the next."""
 
     breaker: MirroringBreaker
-    counters: Journal
+    counters: Counters
     event_log: EventLog
     lines: Lines
     cache: TokenCache | None
@@ -104,7 +104,7 @@ class Engine:
             known_good=any(key.account.token is not None for key in self._keys()),
             has_begun=attempts.has_begun,
         )
-        self.store = options.shared.link(
+        self.store = options.shared.connect(
             self.dispatcher, self.runtime, name=options.name, cache=self._cache, lines=outlasting.lines
         )
         hot_path = HotPath(self.runtime, self._cache, self._unsaved, self.store, outlasting.handles)
@@ -220,7 +220,7 @@ class EngineHolder:
     """
 
     def __init__(
-        self, make: Callable[[], Engine], breaker: MirroringBreaker, counters: Journal, *, may_turn: bool
+        self, make: Callable[[], Engine], breaker: MirroringBreaker, counters: Counters, *, may_turn: bool
     ) -> None:
         self._make = make
         self._breaker = breaker

@@ -20,7 +20,7 @@ from ._fork import notice_fork, renew_in_children
 from ._http.transport import Transport
 from ._http.url import check_base_url
 from ._log import EventLog, Lines
-from ._metrics.counters import Journal
+from ._metrics.counters import Counters
 from ._metrics.snapshot import check_name
 from ._metrics.source import MetricsSource
 from ._runtime.protocol import Runtime
@@ -139,7 +139,7 @@ class ColonyPool:
         self._agents: Handles[Agent] = Handles(lambda agent: self._engines.current.tokens.is_of_use(state_of(agent)))
         lines = Lines(self._post)
         self._event_log = EventLog(self.name, lines)
-        self._counters = Journal(math.inf)  # its clock starts with the engine
+        self._counters = Counters(math.inf)  # its clock starts with the engine
         self._exporter: Exporter | None = None
         from ._driver.pybreaker_bridge import PoolBreaker  # here: pybreaker imports redis, if there is one, and more
 

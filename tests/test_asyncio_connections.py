@@ -229,7 +229,7 @@ def test_two_loops_that_clear_up_behind_others_at_once(colony: FakeColony, monke
     old, kept = [asyncio.new_event_loop() for _ in range(3)], list[LoopClient]()
     for loop in old:
         loop.close()
-        kept.append(client := LoopClient(view.pool, view.waiting, loop, clients.bury))
+        kept.append(client := LoopClient(view.pool, view.waiting, loop, clients.retire_closed))
         clients._all.add(client)
 
     def another_thread(_: AttemptTransport) -> None:

@@ -26,5 +26,5 @@ def test_g15_a_wall_clock_set_forward_makes_no_spent_code_forgotten() -> None:
     sim.step_wall(3600.0)
     missing = attempt.ask_code(account)
     assert missing is not None
-    assert missing.code_wait
+    assert missing.wait_for_totp
     assert ["123456"] == sent

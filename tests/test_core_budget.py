@@ -118,7 +118,7 @@ def test_g12_a_first_attempt_that_never_left_is_counted_when_it_does() -> None:
 def test_g12_an_attempt_without_an_unspent_code_deposits_nothing() -> None:
     desk = Desk()
     desk.ask(Account(totp=True))
-    desk.answer(desk.out[0], Outcome(LOCAL, code_wait=True))
+    desk.answer(desk.out[0], Outcome(LOCAL, wait_for_totp=True))
     assert desk.desk.retry_budget.balance(desk.now) == desk.desk.config.retry_budget.reserve
 
 

@@ -18,7 +18,7 @@ from tests.desk import DOWN_502, FOREVER, GOOD, Desk, cancel, nothing_left, open
 from tests.support.private import LOCAL, Account, Outcome, from_stranger, unreadable
 
 PASSING = Outcome(LOCAL, detail="no free connection", passing=True)
-WAIT = Outcome(LOCAL, detail="spent", code_wait=True)
+WAIT = Outcome(LOCAL, detail="spent", wait_for_totp=True)
 
 
 def slow_codes(desk: Desk) -> Desk:

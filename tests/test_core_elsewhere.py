@@ -25,7 +25,7 @@ REFUSED = SharedDenial(seconds=45.0, times=2, status=401, code="AUTH_INVALID", d
 
 
 def found(**what: object) -> Outcome:
-    return Outcome(LOCAL, elsewhere=HandledElsewhere(**what))  # type: ignore[arg-type]
+    return Outcome(LOCAL, handled_elsewhere=HandledElsewhere(**what))  # type: ignore[arg-type]
 
 
 BUSY = found()
@@ -58,7 +58,7 @@ def test_a_busy_key_is_no_sign_of_life_and_none_of_death() -> None:
     desk = FleetDesk()
     desk.ask()
     desk.answer(desk.out[0], BUSY)
-    assert ([], -float("inf")) == (desk.replays, desk.desk.luck.last_success)
+    assert ([], -float("inf")) == (desk.replays, desk.desk.losses.last_success)
 
 
 def test_g9_a_call_that_cannot_park_waits_for_another_process_as_for_an_attempt_of_its_own() -> None:
@@ -112,7 +112,7 @@ def test_g14_a_denial_learnt_denies_as_if_the_key_had_been_refused_here() -> Non
     for told in (waiter, again):
         assert told.failure is not None
         assert (ColonyAuthError, 401, "AUTH_INVALID") == (told.failure.error, told.failure.status, told.failure.code)
-    assert ([], -float("inf")) == (desk.replays, desk.desk.luck.last_success), "it says nothing of the server"
+    assert ([], -float("inf")) == (desk.replays, desk.desk.losses.last_success), "it says nothing of the server"
     desk.at(45.0)
     desk.ask(waiter.account)
     assert 1 == len(desk.out)
@@ -174,7 +174,7 @@ def test_a_busy_keys_pause_is_half_of_the_longest_at_the_least() -> None:
 
 def test_a_busy_key_whose_callers_are_gone_ends_its_refresh_if_it_was_tried_here_before() -> None:
     desk = FleetDesk()
-    desk.desk.luck.noted(0, 0.0)  # others are served: it is tried again at once
+    desk.desk.losses.noted(0, 0.0)  # others are served: it is tried again at once
     waiter = desk.ask(patience=1000.0)
     desk.answer(desk.out[0], DOWN_502)
     permit = next_start(desk)

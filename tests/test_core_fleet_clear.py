@@ -62,7 +62,7 @@ def test_g13_the_servers_next_429_holds_again_even_for_an_attempt_of_before() ->
 def test_g13_what_remains_by_the_headers_is_forgotten_with_the_hold() -> None:
     desk = Desk()
     desk.ask(patience=1.0)
-    desk.answer(desk.out[0], Outcome("ok", 200, jwt="t", life=60.0, left=(1, DAY)))
+    desk.answer(desk.out[0], Outcome("ok", 200, jwt="t", life=60.0, remaining=(1, DAY)))
     assert 1.0 == desk.desk.rate_limit.remaining.at(desk.now)
     clear(desk)
     assert math.inf == desk.desk.rate_limit.remaining.at(desk.now)

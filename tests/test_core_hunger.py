@@ -11,7 +11,7 @@ from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, Desk
 from tests.support.private import Account, Outcome, issue
 
 HOUR = 3600.0
-ONE_LEFT = replace(GOOD, left=(1, HOUR))
+ONE_LEFT = replace(GOOD, remaining=(1, HOUR))
 USED_UP = replace(GOOD, exhausted_for=HOUR)
 LONG_HOLD = Outcome("throttled", 429, retry_after=HOUR)
 
@@ -42,7 +42,7 @@ def test_g8_while_the_server_serves_all_who_must_leave_first_goes_first() -> Non
     for account, patience in ((Account(), 122.0), (starved, 122.0), (hasty, 5.0)):
         desk.ask(account, patience)
     assert next_one(desk) is hasty
-    assert next_one(desk, replace(GOOD, left=(1, HOUR))) is starved
+    assert next_one(desk, replace(GOOD, remaining=(1, HOUR))) is starved
 
 
 def test_g13_when_it_serves_fewer_than_wait_who_has_been_without_longest_goes_first() -> None:
@@ -58,7 +58,7 @@ def test_g8_when_all_have_been_served_patience_counts_again() -> None:
     desk, starved, hasty = Desk(maxsize=1), hungry(-9 * HOUR), Account()
     for _ in range(3):
         desk.ask()
-    next_one(desk, replace(GOOD, left=(1, 0.5)))
+    next_one(desk, replace(GOOD, remaining=(1, 0.5)))
     next_one(desk)
     desk.answer(desk.out[0], GOOD)
     desk.at(1.0)
@@ -185,7 +185,7 @@ def test_g9_a_flight_that_failed_goes_back_to_its_place() -> None:
     desk, starved, recent = Desk(), hungry(-9 * HOUR), hungry(-7 * HOUR)
     for account in (starved, Account(), recent):
         desk.ask(account, FOREVER)
-    desk.answer(desk.out[0], replace(DOWN_502, left=(1, HOUR)))
+    desk.answer(desk.out[0], replace(DOWN_502, remaining=(1, HOUR)))
     desk.at(10.0)
     assert desk.out[0].account is recent, "an hour less hungry, but the other one rests"
     assert next_one(desk) is starved

@@ -28,9 +28,10 @@ from tests.support.private import events as ev
 
 OUTCOMES = [
     DOWN_502, DOWN_502, DOWN_502, REFUSED, COUNTING, SILENCE, Outcome(SERVER_ERROR, 500, "HTTP 500"),
-    Outcome(LOCAL, code_wait=True), Outcome(LOCAL, local_error=RuntimeError()), Outcome("throttled", 429),
+    Outcome(LOCAL, wait_for_totp=True), Outcome(LOCAL, local_error=RuntimeError()), Outcome("throttled", 429),
     Outcome(UNAVAILABLE, 503, "HTTP 503", retry_after=5.0), Outcome(OK, 200, jwt="x", life=90.0, exhausted_for=3.0),
-    Outcome("denied", 401, "no", "AUTH_2FA_INVALID", code_burnt=True), Outcome("throttled", 429, retry_after=300.0),
+    Outcome("denied", 401, "no", "AUTH_2FA_INVALID", totp_consumed=True),
+    Outcome("throttled", 429, retry_after=300.0),
 ]  # fmt: skip
 SHORT = Outcome(OK, 200, jwt="y", life=100.0)
 KINDS = ("demand",) * 6 + ("result",) * 8 + ("cancel", "cancel", "time", "time", "time") + ("rare",)
@@ -83,7 +84,7 @@ class Driver:
         if chance < self.good or chance < 0.8:
             self.feed(lambda: self.desk.code_given(account, self.moment))
             return
-        outcome = Outcome("local", detail="no code", code_wait=chance < 0.9, passing=chance >= 0.9)
+        outcome = Outcome("local", detail="no code", wait_for_totp=chance < 0.9, passing=chance >= 0.9)
         self.feed(lambda: self.desk.code_missing(account, outcome, self.moment))
 
     def started(self, permit: Permit) -> None:

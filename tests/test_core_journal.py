@@ -6,25 +6,25 @@ from typing import Any
 
 import pytest
 
-from tests.support.private import BY_NAME, COUNTER, HISTOGRAM, METRICS, Histogram, Journal, Metric
+from tests.support.private import BY_NAME, COUNTER, HISTOGRAM, METRICS, Counters, Histogram, Metric
 from tests.support.private import events as ev
 
 Counts = dict[tuple[str, ...], float]
-EMPTY = Journal()
+EMPTY = Counters()
 
 
-def changes(journal: Journal, before: Journal = EMPTY) -> Counts:
+def changes(counters: Counters, before: Counters = EMPTY) -> Counts:
     """What differs, by metric and labels."""
     return {
-        (name, *labels): value - before.counters[name][labels]
-        for name, series in journal.counters.items()
+        (name, *labels): value - before.totals[name][labels]
+        for name, series in counters.totals.items()
         for labels, value in series.items()
-        if value != before.counters[name][labels]
+        if value != before.totals[name][labels]
     }
 
 
-def observed(journal: Journal) -> dict[str, tuple[int, float]]:
-    return {name: (sum(h.counts), h.total) for name, h in journal.histograms.items() if sum(h.counts)}
+def observed(counters: Counters) -> dict[str, tuple[int, float]]:
+    return {name: (sum(h.counts), h.total) for name, h in counters.histograms.items() if sum(h.counts)}
 
 
 MOVED = ev.StateChanged("half_open", "closed", 30.0, "", since_open=25.0)
@@ -62,10 +62,10 @@ TIMES = {"attempt_duration_seconds": (1, 0.5)}
     ],
 )  # fmt: skip
 def test_each_event_is_counted_once(event: ev.Event, counted: Counts, seen: dict[str, Any]) -> None:
-    journal = Journal()
-    journal.note(event)
-    assert counted == changes(journal)
-    assert seen == observed(journal)
+    counters = Counters()
+    counters.note(event)
+    assert counted == changes(counters)
+    assert seen == observed(counters)
 
 
 @pytest.mark.parametrize(
@@ -74,19 +74,19 @@ def test_each_event_is_counted_once(event: ev.Event, counted: Counts, seen: dict
      ("error_retried", "failed"), ("fast_fail", "failed")],
 )  # fmt: skip
 def test_a_parked_call_is_counted_by_how_its_parking_ended(outcome: str, parked: str) -> None:
-    journal = Journal()
-    journal.note(ev.CallFinished(outcome, 2.0, parked=True))
-    assert {("calls_total", outcome): 1, ("parked_calls_total", parked): 1} == changes(journal)
+    counters = Counters()
+    counters.note(ev.CallFinished(outcome, 2.0, parked=True))
+    assert {("calls_total", outcome): 1, ("parked_calls_total", parked): 1} == changes(counters)
 
 
 def test_the_time_in_each_state_adds_up() -> None:
-    journal = Journal(at=5.0)
-    assert ("closed", 5.0) == (journal.state, journal.state_since)
-    journal.note(ev.StateChanged("closed", "open", 15.0, "HTTP 502"))
-    journal.note(ev.StateChanged("open", "half_open", 18.0, ""))
-    assert {} == observed(journal)
-    journal.note(MOVED)
-    assert changes(journal) == {
+    counters = Counters(at=5.0)
+    assert ("closed", 5.0) == (counters.state, counters.state_since)
+    counters.note(ev.StateChanged("closed", "open", 15.0, "HTTP 502"))
+    counters.note(ev.StateChanged("open", "half_open", 18.0, ""))
+    assert {} == observed(counters)
+    counters.note(MOVED)
+    assert changes(counters) == {
         ("breaker_transitions_total", "closed", "open"): 1,
         ("breaker_transitions_total", "open", "half_open"): 1,
         ("breaker_transitions_total", "half_open", "closed"): 1,
@@ -94,59 +94,59 @@ def test_the_time_in_each_state_adds_up() -> None:
         ("breaker_state_seconds_total", "open"): 3.0,
         ("breaker_state_seconds_total", "half_open"): 12.0,
     }
-    assert {"breaker_recovery_seconds": (1, 25.0)} == observed(journal)
-    assert ("closed", 30.0) == (journal.state, journal.state_since)
+    assert {"breaker_recovery_seconds": (1, 25.0)} == observed(counters)
+    assert ("closed", 30.0) == (counters.state, counters.state_since)
 
 
 def test_counts_are_read_by_series_or_in_all() -> None:
-    journal = Journal()
-    journal.add("calls_total", "ok", by=3.0)
-    journal.add("calls_total", "error")
-    journal.add("window_cuts_total")
-    read = journal.count
+    counters = Counters()
+    counters.add("calls_total", "ok", by=3.0)
+    counters.add("calls_total", "error")
+    counters.add("window_cuts_total")
+    read = counters.count
     assert (3, 1, 4, 1) == (read("calls_total", "ok"), read("calls_total", "error"), read("calls_total"), read(
         "window_cuts_total"
     ))  # fmt: skip
 
 
 def test_a_new_journal_is_closed_since_nought() -> None:
-    new = Journal()
+    new = Counters()
     assert ("closed", 0.0, None, {}) == (new.state, new.state_since, new.heard, observed(new))
 
 
 def test_an_observation_is_told_on() -> None:
-    journal, heard = Journal(), []
-    journal.heard = lambda name, value: heard.append((name, value))
-    journal.observe("call_duration_seconds", 2.0)
+    counters, heard = Counters(), []
+    counters.heard = lambda name, value: heard.append((name, value))
+    counters.observe("call_duration_seconds", 2.0)
     assert [("call_duration_seconds", 2.0)] == heard
 
 
 def test_what_another_journal_counted_is_added() -> None:
-    journal, ended = Journal(), Journal()
-    for one in (journal, ended, ended):
+    counters, ended = Counters(), Counters()
+    for one in (counters, ended, ended):
         one.note(ev.CallFinished("ok", 2.0))
-    journal.absorb(ended)
-    assert {("calls_total", "ok"): 3} == changes(journal)
-    assert {"call_duration_seconds": (3, 6.0)} == observed(journal)
+    counters.absorb(ended)
+    assert {("calls_total", "ok"): 3} == changes(counters)
+    assert {"call_duration_seconds": (3, 6.0)} == observed(counters)
 
 
 def test_g24_a_forked_child_begins_anew_and_a_new_desk_keeps_what_was_counted() -> None:
-    journal = Journal()
-    journal.note(ev.StateChanged("closed", "open", 15.0, "HTTP 502"))
-    journal.restart(20.0)
-    assert ("closed", 20.0) == (journal.state, journal.state_since)
-    assert changes(journal)
-    journal.reset(30.0)
-    assert ("closed", 30.0, {}) == (journal.state, journal.state_since, changes(journal))
+    counters = Counters()
+    counters.note(ev.StateChanged("closed", "open", 15.0, "HTTP 502"))
+    counters.restart(20.0)
+    assert ("closed", 20.0) == (counters.state, counters.state_since)
+    assert changes(counters)
+    counters.reset(30.0)
+    assert ("closed", 30.0, {}) == (counters.state, counters.state_since, changes(counters))
 
 
 def test_every_series_is_there_from_the_start_and_zero() -> None:
     for metric in METRICS:
         if metric.kind == COUNTER:
-            assert dict.fromkeys(metric.series(), 0.0) == EMPTY.counters[metric.name]
+            assert dict.fromkeys(metric.series(), 0.0) == EMPTY.totals[metric.name]
         elif metric.kind == HISTOGRAM:
             assert metric.buckets == EMPTY.histograms[metric.name].bounds
-    assert sorted(EMPTY.counters) + sorted(EMPTY.histograms) == sorted(
+    assert sorted(EMPTY.totals) + sorted(EMPTY.histograms) == sorted(
         metric.name for metric in METRICS if metric.kind == COUNTER
     ) + sorted(metric.name for metric in METRICS if metric.kind == HISTOGRAM)
 

@@ -31,7 +31,7 @@ def test_g12_a_given_back_retry_costs_nothing() -> None:
     for _ in range(3):
         while not desk.out:
             desk.at(desk.wake)
-        desk.answer(desk.out[0], Outcome(LOCAL, code_wait=True))
+        desk.answer(desk.out[0], Outcome(LOCAL, wait_for_totp=True))
     assert desk.desk.retry_budget.balance(desk.now) == 1.0
 
 
@@ -114,10 +114,10 @@ def test_g15_a_burnt_code_stays_burnt_when_the_server_is_at_fault() -> None:
     accounts = [Account(totp=True) for _ in range(5)]
     for account in accounts:
         account.has_succeeded = True
-    burnt = Outcome("denied", 401, "no", code_burnt=True)
+    consumed = Outcome("denied", 401, "no", totp_consumed=True)
     for account in accounts:
         desk.ask(account)
-        desk.answer(desk.out[0], burnt)
+        desk.answer(desk.out[0], consumed)
     assert [desk.now + 30.0 - desk.moment.wall % 30.0] * 5 == [account.next_code_at for account in accounts]
 
 
@@ -156,7 +156,7 @@ def test_g18_a_token_in_its_margin_is_served_at_once_in_every_state(state: str) 
 
 
 def test_g3_the_last_caller_leaves_while_its_attempt_is_out() -> None:
-    for outcome in (GOOD, DOWN_502, SILENCE, REFUSED, COUNTING, MINE, Outcome(LOCAL, code_wait=True)):
+    for outcome in (GOOD, DOWN_502, SILENCE, REFUSED, COUNTING, MINE, Outcome(LOCAL, wait_for_totp=True)):
         desk, account = Desk(), Account()
         cancel(desk, desk.ask(account))
         assert len(desk.desk.in_flight.permits) == 1

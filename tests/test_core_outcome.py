@@ -103,7 +103,7 @@ def test_g11_g13_what_a_gateways_page_says_of_rate_limits_holds_nobody() -> None
         assert (UNAVAILABLE, None, None, 5000.0) == (
             outcome.kind,
             outcome.exhausted_for,
-            outcome.left,
+            outcome.remaining,
             outcome.postpones,
         )
     assert [7.0, 0.0, 7.0] == [classify(s, {"retry-after": "7"}, b"", WALL).postpones for s in (503, 502, 408)]

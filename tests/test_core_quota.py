@@ -48,4 +48,4 @@ def test_g13_an_answer_says_what_is_left_if_it_says_for_how_long(
     status: int, remaining: str, reset: str, left: tuple[int, float] | None
 ) -> None:
     headers = {"x-ratelimit-remaining": remaining, "x-ratelimit-reset": reset}
-    assert left == classify(status, headers, b'{"access_token": "t", "error": "no"}', 0.0).left
+    assert left == classify(status, headers, b'{"access_token": "t", "error": "no"}', 0.0).remaining

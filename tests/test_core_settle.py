@@ -81,7 +81,7 @@ def test_g9_a_call_whose_patience_ends_while_open_says_how_long_it_waited() -> N
 def test_g15_who_cannot_wait_for_the_next_code_is_told_when_it_comes() -> None:
     desk, account = Told(), Account(totp=True)
     desk.ask(account, 60.0)
-    desk.later(0.5, Outcome(LOCAL, detail="spent", code_wait=True))
+    desk.later(0.5, Outcome(LOCAL, detail="spent", wait_for_totp=True))
     window = 30.0 - (WALL + 1.5) % 30.0
     assert account.next_code_at == desk.now + window
     assert f"the next one comes in {window:.0f} s" in words(desk.ask(account, 5.0))

@@ -27,7 +27,7 @@ from tests.support.private import (
 )
 
 CONFIG = PolicyConfig()
-SPENT = Outcome(REJECTED, 401, "no", "AUTH_2FA_INVALID", code_burnt=True, code_again=True)
+SPENT = Outcome(REJECTED, 401, "no", "AUTH_2FA_INVALID", totp_consumed=True, code_again=True)
 SHORT = Outcome(OK, 200, jwt="short", life=3.0)
 
 
@@ -201,7 +201,7 @@ def test_g19_a_token_from_elsewhere_is_news_if_it_ends_later_or_there_is_none() 
 @pytest.mark.parametrize(
     "answer",
     [
-        GOOD, REFUSED, Outcome(LOCAL, elsewhere=HandledElsewhere(token=("theirs", 3600.0))),
+        GOOD, REFUSED, Outcome(LOCAL, handled_elsewhere=HandledElsewhere(token=("theirs", 3600.0))),
     ],
     ids=["a token", "a refusal", "another process's token"],
 )  # fmt: skip

@@ -281,7 +281,7 @@ def test_g15_a_spent_code_is_no_attempt_and_its_caller_hears_of_the_next_window(
     desk, account = Told(), Account(totp=True)
     hasty = desk.ask(account, 10.0)
     desk.hear()
-    desk.later(0.5, Outcome(LOCAL, detail="spent", code="AUTH_2FA_REQUIRED", code_wait=True))
+    desk.later(0.5, Outcome(LOCAL, detail="spent", code="AUTH_2FA_REQUIRED", wait_for_totp=True))
     assert desk.hear() == [ended("local", 0, 0.5), ev.RetryDenied("deadline"), called("fast_fail", 0.5)]
     assert hasty.failure is not None
     assert (hasty.failure.message, hasty.failure.code) == ("/auth/token: spent", "AUTH_2FA_REQUIRED")

@@ -6,7 +6,7 @@ import pytest
 
 from colony_pool.config import BreakerConfig, PolicyConfig, RetryConfig
 from tests.desk import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, WALL
-from tests.support.private import LOCAL, UNAVAILABLE, Account, Instant, Luck, Outcome, _LossStats, issue
+from tests.support.private import LOCAL, UNAVAILABLE, Account, Instant, LossHistory, Outcome, _LossStats, issue
 from tests.told import QUICK, Told, served
 
 BUSY_503 = Outcome(UNAVAILABLE, 503, "HTTP 503", retry_after=20.0)
@@ -50,18 +50,18 @@ def test_every_other_input_books_the_time_since_the_last_one(step: str) -> None:
 def test_g10_what_is_lost_is_an_average_of_the_last_64() -> None:
     likely = {}
     for bad in (0, 20, 40):
-        luck = Luck()
+        losses = LossHistory()
         for i in range(100):
-            luck.failed(1) if i % 100 < bad else None
-            luck.succeeded(2, float(i))
-        likely[bad] = luck.likely
+            losses.failed(1) if i % 100 < bad else None
+            losses.succeeded(2, float(i))
+        likely[bad] = losses.likely
     assert likely[0] == pytest.approx(1 / 64)
     assert likely[0] < likely[20] < likely[40]
     desk = Told()
     for i in range(100):
-        desk.desk.luck.failed(1) if i < 40 else desk.desk.luck.succeeded(2, float(i))
+        desk.desk.losses.failed(1) if i < 40 else desk.desk.losses.succeeded(2, float(i))
     desk.force("closed")
-    assert desk.desk.luck.likely == pytest.approx(1 / 16), "a closed period begins anew"
+    assert desk.desk.losses.likely == pytest.approx(1 / 16), "a closed period begins anew"
 
 
 @pytest.mark.parametrize("outcome", [GOOD, REFUSED])
@@ -72,7 +72,7 @@ def test_g10_when_the_endpoint_last_lived_is_known(outcome: Outcome, probe: bool
         desk.force("half_open")
     desk.ask()
     desk.later(0.5, outcome)
-    assert (1.5, 0.5) == (desk.desk.luck.last_success, desk.desk.limiter.rtt)
+    assert (1.5, 0.5) == (desk.desk.losses.last_success, desk.desk.limiter.rtt)
 
 
 @pytest.mark.parametrize(("after", "state"), [(1.5, "closed"), (2.0, "open"), (9.0, "open")])
@@ -123,7 +123,11 @@ def test_a_429_is_neither_good_nor_bad_and_gives_its_slot_back() -> None:
     desk = Told()
     desk.ask()
     desk.later(0.5, COUNTING)
-    assert (0, 0, Luck().likely) == (desk.desk.limiter.active, desk.desk.breaker.failures, desk.desk.luck.likely)
+    assert (0, 0, LossHistory().likely) == (
+        desk.desk.limiter.active,
+        desk.desk.breaker.failures,
+        desk.desk.losses.likely,
+    )
 
 
 def test_g6_a_503_postpones_the_probe_by_what_it_asks_for() -> None:
@@ -172,7 +176,7 @@ def test_g14_a_denied_key_says_for_how_long_it_rests() -> None:
     desk, account = Told(), Account(totp=True)
     desk.ask(account)
     desk.hear()
-    desk.later(0.5, Outcome("denied", 401, "no", "AUTH_2FA_INVALID", code_burnt=True))
+    desk.later(0.5, Outcome("denied", 401, "no", "AUTH_2FA_INVALID", totp_consumed=True))
     window = 30.0 - (WALL + 1.5) % 30.0
     [denied] = [event for event in desk.hear() if type(event).__name__ == "KeyDenied"]
     assert (401, "AUTH_2FA_INVALID", True) == (denied.status, denied.code, denied.code_only)

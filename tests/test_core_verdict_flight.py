@@ -37,7 +37,7 @@ def test_g15_a_refresh_without_a_code_does_not_rest() -> None:
     desk, account = served(account=Account(totp=True))
     desk.at(60_000.0)
     desk.refresh(account)
-    desk.later(0.5, Outcome(LOCAL, code_wait=True))
+    desk.later(0.5, Outcome(LOCAL, wait_for_totp=True))
     assert account.refresh_not_before == -float("inf")
 
 
@@ -57,7 +57,7 @@ def test_g12_a_local_end_was_no_attempt() -> None:
     desk.ask(account, FOREVER)
     flight = desk.desk.waiters.flights.get(account)
     assert flight is not None
-    desk.later(0.5, Outcome(LOCAL, code_wait=True))
+    desk.later(0.5, Outcome(LOCAL, wait_for_totp=True))
     assert (0, True) == (flight.attempts, flight.last_generation < 0)
     balance = desk.desk.retry_budget.balance(desk.now)
     desk.at(account.next_code_at)
@@ -72,7 +72,7 @@ def test_g12_a_retry_that_was_none_is_given_back() -> None:
     desk.at(3.5)
     balance = desk.desk.retry_budget.balance(desk.now)
     assert [True] == [permit.is_retry for permit in desk.out]
-    desk.later(0.5, Outcome(LOCAL, code_wait=True))
+    desk.later(0.5, Outcome(LOCAL, wait_for_totp=True))
     assert desk.desk.retry_budget.balance(desk.now) == balance + 1.0
     desk.at(account.next_code_at)
     assert [True] == [permit.is_retry for permit in desk.out], "it is still one"
@@ -143,7 +143,7 @@ def test_g8_while_others_are_served_a_failure_goes_back_after_a_round_trip(since
 )
 def test_g7_a_key_that_fails_beyond_luck_rests_though_others_are_served(fails: int, loss: float, rest: float) -> None:
     desk, _ = served()
-    desk.desk.luck._known = loss
+    desk.desk.losses._known = loss
     assert again(desk, DOWN_502, fails) == pytest.approx(rest)
 
 
@@ -200,7 +200,7 @@ def test_an_attempts_replay_and_actions_come_in_order() -> None:
 
 def test_a_key_that_fails_for_ever_overflows_nothing() -> None:
     desk, _ = served()
-    desk.desk.luck._known = 1.0
+    desk.desk.losses._known = 1.0
     assert again(desk, DOWN_502, fails=1_000_000) == pytest.approx(desk.desk.limiter.rtt)
 
 
@@ -224,7 +224,7 @@ def test_g15_a_probe_without_a_code_says_so() -> None:
     desk, account = Told(), Account(totp=True)
     desk.force("half_open")
     waiter = desk.ask(account, 10.0)
-    desk.later(0.5, Outcome(LOCAL, detail="spent", code_wait=True))
+    desk.later(0.5, Outcome(LOCAL, detail="spent", wait_for_totp=True))
     assert waiter.failure is not None
     assert waiter.failure.message == "/auth/token: spent"
 
@@ -236,6 +236,6 @@ def test_g3_a_retry_without_a_code_and_without_callers_ends_its_flight() -> None
     desk.at(3.5)
     cancel(desk, waiter)
     desk.hear()
-    desk.later(0.5, Outcome(LOCAL, code_wait=True))
+    desk.later(0.5, Outcome(LOCAL, wait_for_totp=True))
     assert ev.RefreshFinished("miss", "failure", 3.0) in desk.hear()
     assert nothing_left(desk)

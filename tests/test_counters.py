@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from colony_pool.prometheus import watch
-from tests.support.private import AT_ONCE, Collector, Journal, Observation, Series
+from tests.support.private import AT_ONCE, Collector, Counters, Observation, Series
 from tests.support.private import events as ev
 
 
@@ -18,7 +18,7 @@ class FakeSource:
     """A pool of which one number is known: how long it has been closed."""
 
     def __init__(self) -> None:
-        self.journal = Journal()
+        self.counters = Counters()
         self.lines = AT_ONCE
         self.seconds = 0.0
         self.fails = False
@@ -27,14 +27,14 @@ class FakeSource:
     def observe(self) -> Observation:
         if self.fails:
             raise RuntimeError
-        running: Series = {(self.journal.state,): max(0.0, self.seconds - self.journal.state_since)}
+        running: Series = {(self.counters.state,): max(0.0, self.seconds - self.counters.state_since)}
         act, self.meanwhile = self.meanwhile, None
         if act is not None:
             act()
         return Observation({"breaker_state": {("closed",): 1.0}}, {"breaker_state_seconds_total": running})
 
     def move(self, event: ev.StateChanged) -> None:
-        self.journal.note(event)
+        self.counters.note(event)
 
     def later(self, delay: float, fn: Any) -> object:
         raise AssertionError("nothing ticks here")
@@ -42,7 +42,7 @@ class FakeSource:
 
 def counted(exporter: Collector) -> float:
     """Seconds in all states of all pools."""
-    return sum(sum(row.journal.counters["breaker_state_seconds_total"].values()) for row in exporter.rows())
+    return sum(sum(row.counters.totals["breaker_state_seconds_total"].values()) for row in exporter.rows())
 
 
 def test_a_pool_that_is_gone_takes_no_seconds_with_it() -> None:

@@ -138,7 +138,7 @@ def test_g14_half_of_the_good_keys_refused_is_the_servers_fault() -> None:
 def test_g15_a_spent_code_waits_for_the_next_window_within_the_patience() -> None:
     desk, account = Desk(), Account(totp=True)
     desk.at(10.0)
-    spent = Outcome(LOCAL, detail="spent", code_wait=True)
+    spent = Outcome(LOCAL, detail="spent", wait_for_totp=True)
     hasty = desk.ask(account, 5.0)
     desk.answer(desk.out[0], spent)
     assert hasty.failure is not None
@@ -237,7 +237,7 @@ def test_g13_no_more_attempts_are_out_than_the_headers_have_left() -> None:
     served = 0
     while desk.out:
         served += 1
-        told = {"exhausted_for": 600.0} if served == 10 else {"left": (10 - served, 600.0)}
+        told = {"exhausted_for": 600.0} if served == 10 else {"remaining": (10 - served, 600.0)}
         desk.answer(desk.out[0], Outcome("ok", 200, jwt="x", life=86_400.0, **told))
         assert served + len(desk.out) <= 10
         desk.at(desk.now + 0.05)

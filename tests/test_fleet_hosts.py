@@ -15,4 +15,4 @@ def test_g1_g8_g10_a_fleet_probes_as_one_recovers_as_one_and_spares_its_store(ho
     assert told.per_token <= 1.5
     assert told.recovery <= 2 * told.ideal + 40.0, "twice the longest pause of a process that was unlucky"
     assert told.store_mean <= 0.5 * hosts
-    assert 1 == told.verbs["TellOpen"]
+    assert 1 == told.verbs["PublishOpen"]

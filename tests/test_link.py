@@ -211,7 +211,7 @@ def test_a_store_that_is_far_away_is_back_after_it_has_failed() -> None:
     def run() -> None:
         for _ in range(8):
             with suppress(StoreUnavailable):
-                lane.calls.wait(lane.begin(act.PollStore(0, 0.0)))
+                lane.worker.wait(lane.begin(act.PollStore(0, 0.0)))
             states.append(health.state)
             sim.sleep(1.0)
 
@@ -229,7 +229,7 @@ def test_g26_a_store_that_is_too_slow_is_closed_with_the_link_all_the_same() -> 
 
     def run() -> None:
         with pytest.raises(StoreUnavailable):
-            lane.calls.wait(lane.begin(act.PollStore(0, 0.0)))
+            lane.worker.wait(lane.begin(act.PollStore(0, 0.0)))
         lane.close(for_good=True)
 
     sim.task(run)

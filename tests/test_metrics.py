@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import colony_pool as cp
 from colony_pool.testing import FakeColony
-from tests.support.private import BY_NAME, COUNTER, GAUGE, HISTOGRAM, METRICS, PREFIX, Journal
+from tests.support.private import BY_NAME, COUNTER, GAUGE, HISTOGRAM, METRICS, PREFIX, Counters
 from tests.support.private import events as ev
 
 LAZY = {metric.full_name for metric in METRICS if metric.lazy}
@@ -93,16 +93,16 @@ def test_every_event_has_its_place_in_the_journal() -> None:
     ]
     counted_otherwise = {ev.StreakStarted, ev.HoldCleared}  # by the attempt and the hold that they belong to
     assert {type(event) for event in events} | counted_otherwise == set(ev.Event.__args__)
-    journal = Journal()
+    counters = Counters()
     for event in events:
-        before = {name: dict(series) for name, series in journal.counters.items()}
-        journal.note(event)
-        assert journal.counters != before, event
-    assert journal.count("parked_calls_total", "resumed") == 1
-    assert journal.count("leases_expired_total", "probe") == 1
-    twice = Journal()
-    twice.absorb(journal)
-    twice.absorb(journal)
+        before = {name: dict(series) for name, series in counters.totals.items()}
+        counters.note(event)
+        assert counters.totals != before, event
+    assert counters.count("parked_calls_total", "resumed") == 1
+    assert counters.count("leases_expired_total", "probe") == 1
+    twice = Counters()
+    twice.absorb(counters)
+    twice.absorb(counters)
     assert twice.count("attempts_total") == 2
     assert twice.histograms["breaker_recovery_seconds"].total == 8.0
 

@@ -68,7 +68,7 @@ with made() as pool:
     pool.agent("col_a").token()
     pool.breaker.open()
     pool.breaker.close()
-    count = metrics_of(pool).journal.count
+    count = metrics_of(pool).counters.count
     until(lambda: count("breaker_transitions_total") == 2)  # told after who has asked goes on
     print(count("attempts_total", "ok"), count("breaker_transitions_total"))
     os.mkdir(DIR)
@@ -203,7 +203,7 @@ pool = made()
 def work():
     for number in range(5):
         pool.agent(f"col_{os.getpid()}_{number}").token()
-    until(lambda: metrics_of(pool).journal.count("calls_total") == 5)  # who has a token need not wait for that
+    until(lambda: metrics_of(pool).counters.count("calls_total") == 5)  # who has a token need not wait for that
 
 for _ in range(2):
     child = multiprocessing.get_context("fork").Process(target=work)
@@ -219,9 +219,9 @@ def test_pools_of_two_registries_do_not_overwrite_each_other(directory: Path, co
     script = """
 with made() as one, made(registry=CollectorRegistry()) as other:
     for pool, key in ((one, "col_a"), (other, "col_b"), (one, "col_c")):
-        before = metrics_of(pool).journal.count("attempts_total")
+        before = metrics_of(pool).counters.count("attempts_total")
         pool.agent(key).token()
-        until(lambda: metrics_of(pool).journal.count("attempts_total") > before)
+        until(lambda: metrics_of(pool).counters.count("attempts_total") > before)
         exporter_of(pool).write(1.0)
     print(shown(), shown(metric="breaker_state", state="closed"))
 """

@@ -66,7 +66,7 @@ class Liar(MemoryStore):
     def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, SharedState]:
         return self.fence, self.view
 
-    def claim_key(self, owner: str, key: str, seconds: float, *, beyond: float = 0.0) -> KeyState:
+    def claim_key(self, owner: str, key: str, seconds: float, *, min_life: float = 0.0) -> KeyState:
         assert self.state is not None
         return self.state
 

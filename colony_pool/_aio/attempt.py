@@ -44,12 +44,12 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         pool: ColonyPool,
         waiting: WaitingTasks,
         loop: asyncio.AbstractEventLoop,
-        bury: Callable[[], object],
+        retire_closed: Callable[[], object],
     ) -> None:
         self._pool = pool
         self._waiting = waiting
         self._loop = loop
-        self._bury = bury
+        self._retire_closed = retire_closed
         options = engines_of(pool).current.options
         self._timeout = options.config.timeout
         self._maxsize = options.config.maxsize
@@ -136,7 +136,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         event = ticket.line_up(SlotEvent)
         if event is None:
             return True
-        self._bury()  # those of a loop that was closed come back when somebody asks for them
+        self._retire_closed()  # those of a loop that was closed come back when somebody asks for them
         return await self._waiting.wait(event, seconds)
 
     def _ended(self, task: asyncio.Task[Answer]) -> None:

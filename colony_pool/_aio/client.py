@@ -51,8 +51,8 @@ class LoopClients:
         loop = running_loop()
         client = self._mine.clients.get(loop)
         if client is None:
-            self.bury()
-            client = self._mine.clients[loop] = LoopClient(self._pool, self._waiting, loop, self.bury)
+            self.retire_closed()
+            client = self._mine.clients[loop] = LoopClient(self._pool, self._waiting, loop, self.retire_closed)
             self._all.add(client)
             engines_of(self._pool).current.transport.beside.add(self)
         return client
@@ -61,7 +61,7 @@ class LoopClients:
         """Connections of all loops that no request has."""
         return sum(client.transport.idle() for client in self._all.all())
 
-    def bury(self) -> None:
+    def retire_closed(self) -> None:
         """Let go of what loops have left that are closed: their slots come back. Any thread, several at once."""
         for client in self._all.all():
             if client.loop.is_closed():
@@ -108,10 +108,10 @@ class LoopClient:
         pool: ColonyPool,
         waiting: WaitingTasks,
         loop: asyncio.AbstractEventLoop,
-        bury: Callable[[], object],
+        retire_closed: Callable[[], object],
     ) -> None:
         self.loop = loop
-        self.transport = AttemptTransport(pool, waiting, loop, bury)
+        self.transport = AttemptTransport(pool, waiting, loop, retire_closed)
         url = urlsplit(pool.base_url)
         self._base_path = url.path
         self._origin = httpx.URL(f"{url.scheme}://{url.netloc}")

@@ -36,7 +36,7 @@ from .coordinator import Coordinator, NullCoordinator
 from .denials import DenialCache, next_window
 from .failure import closed
 from .flight import InFlight, Permit, Waiter
-from .history import EndpointHistory, Luck
+from .history import EndpointHistory, LossHistory
 from .instant import Instant
 from .limiter import ConcurrencyLimiter
 from .outcome import Outcome
@@ -85,7 +85,7 @@ class Dispatcher:
         self.breaker = CircuitBreaker(config.breaker)
         self.limiter = ConcurrencyLimiter(config.policy, config.maxsize)
         self.retry_budget = RetryBudget(config.retry_budget)
-        self.luck = Luck()
+        self.losses = LossHistory()
         self.rate_limit = RateLimit(config.policy)
         self.denials = DenialCache(config.policy)
         self.codes = CodeRequests()
@@ -96,7 +96,7 @@ class Dispatcher:
         self.tokens = Tokens(config.policy, out, self.history)
         self.waiters = Waiters(config, out, self.breaker, self.rate_limit, self.codes, self.queue, self.history)
         self.transitions = Transitions(
-            config.breaker, out, self.breaker, self.limiter, self.luck, self.rate_limit, self.queue, self.history,
+            config.breaker, out, self.breaker, self.limiter, self.losses, self.rate_limit, self.queue, self.history,
             self.waiters, rand,
         )  # fmt: skip
         self.coordinator: Coordinator | NullCoordinator = NullCoordinator(self.transitions)
@@ -106,7 +106,7 @@ class Dispatcher:
                 self.waiters, self.transitions, rand,
             )  # fmt: skip
         self.results = Results(
-            config, out, self.breaker, self.limiter, self.retry_budget, self.luck, self.rate_limit, self.denials,
+            config, out, self.breaker, self.limiter, self.retry_budget, self.losses, self.rate_limit, self.denials,
             self.queue, self.history, self.in_flight, self.tokens, self.waiters, self.transitions,
             self.coordinator, rand, has_begun,
         )  # fmt: skip

@@ -156,7 +156,7 @@ def from_outcome(outcome: Outcome, tried: int = 1, where: str = "/auth/token", *
 def _from_local(outcome: Outcome, where: str) -> Failure:
     if outcome.local_error is not None:
         return Failure(ColonyAPIError, "", raised=outcome.local_error)
-    if outcome.code_wait or outcome.code is not None:
+    if outcome.wait_for_totp or outcome.code is not None:
         return Failure(ColonyTwoFactorRequiredError, f"{where}: {outcome.detail}", 401, {}, outcome.code)
     message = f"{where}: nothing was sent ({outcome.detail})"
     return Failure(ColonyNetworkError, message, hint=f"The problem is on this host; {_NOT_THE_KEY}")

@@ -56,11 +56,11 @@ _CHANCE = 1e-4  # what is rarer than this is no bad luck
 _NOBODY = 0  # the serial of no key
 
 
-class Luck:
+class LossHistory:
     """The loss of one process, and its failures in a row. A key is the serial of its account."""
 
     __slots__ = (
-        "_before", "_failed", "_known", "_loss", "_run", "_seen", "_succeeded", "last_success", "life", "lone",
+        "_before", "_failed", "_known", "_loss", "_run", "_seen", "_succeeded", "last_success", "life", "only_key",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Luck:
         self._succeeded = _NOBODY  # the key of the last success
         self._before = -math.inf  # when another key than that one succeeded last
         self._failed = _NOBODY  # the key of the last failure in the run
-        self.lone: int | None = _NOBODY  # the key of all failures in the run; None: there are several
+        self.only_key: int | None = _NOBODY  # the key of all failures in the run; None: there are several
         self.restart()
 
     def restart(self) -> None:
@@ -81,7 +81,7 @@ class Luck:
 
     def succeeded(self, key: int, now: float) -> bool:
         """Take a success and say whether it began a new life."""
-        ends_outage = self.lone is None and self.likely**self._run < _CHANCE
+        ends_outage = self.only_key is None and self.likely**self._run < _CHANCE
         self.life += ends_outage
         self.noted(key, now)
         self._count(0.0)
@@ -100,7 +100,7 @@ class Luck:
         if key != self._failed:
             self._run += 1
             self._failed = key
-            self.lone = key if self._run == 1 else None
+            self.only_key = key if self._run == 1 else None
         self._count(1.0)
 
     def excuses(self, fails: int) -> bool:
@@ -124,4 +124,4 @@ class Luck:
 
     def _end_run(self) -> None:
         self._run = 0
-        self._failed = self.lone = _NOBODY
+        self._failed = self.only_key = _NOBODY

@@ -236,11 +236,11 @@ class ConcurrencyLimiter:
 
     def chance(self, streak: int) -> float:
         """How probable so many failures in a row are, as bad luck; 1 while nothing is known."""
-        luck = self._overall
-        if luck.seen < _ENOUGH:
+        losses = self._overall
+        if losses.seen < _ENOUGH:
             return 1.0
-        ratio = (luck.bad + 1) / (luck.seen + 2)
-        return float(min(1.0, ratio + _SIGMA * math.sqrt(ratio * (1 - ratio) / luck.seen)) ** streak)
+        ratio = (losses.bad + 1) / (losses.seen + 2)
+        return float(min(1.0, ratio + _SIGMA * math.sqrt(ratio * (1 - ratio) / losses.seen)) ** streak)
 
     @property
     def is_suspicious(self) -> bool:

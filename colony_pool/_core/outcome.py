@@ -143,14 +143,14 @@ class Outcome:
     response: Mapping[str, Any] = field(default_factory=dict, repr=False)
     retry_after: float | None = None
     exhausted_for: float | None = None  # the headers say: no request left for that many seconds
-    left: tuple[int, float] | None = None  # the headers say: so many requests left, for so many seconds
+    remaining: tuple[int, float] | None = None  # the headers say: so many requests left, for so many seconds
     jwt: str = field(default="", repr=False)
     life: float | None = None  # seconds the token lives from now, None when nobody said
     life_cut: bool = False  # ``expires_in`` ends the token long before its own ``exp`` does
-    code_burnt: bool = False  # a TOTP code reached the socket
+    totp_consumed: bool = False  # a TOTP code reached the socket
     code_again: bool = False  # the next TOTP window brings another code
-    code_wait: bool = False  # local: no unspent code before the next TOTP window
-    elsewhere: HandledElsewhere | None = None  # local: another process makes this attempt, or has made it
+    wait_for_totp: bool = False  # local: no unspent code before the next TOTP window
+    handled_elsewhere: HandledElsewhere | None = None  # local: another process makes this attempt, or has made it
     passing: bool = False  # local: our own trouble, which passes; the attempt is made again
     local_error: BaseException | None = field(default=None, repr=False)
 
@@ -174,7 +174,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, wall: float) 
     """Give one HTTP answer its class. ``headers`` have lower-case names; ``wall`` is unix time now."""
     told = read(headers, wall)
     outcome = _by_status(status, headers, body, wall, told)
-    return outcome if told.left is None or outcome.is_foreign else replace(outcome, left=told.left)
+    return outcome if told.left is None or outcome.is_foreign else replace(outcome, remaining=told.left)
 
 
 def _by_status(status: int, headers: Mapping[str, str], body: bytes, wall: float, told: Told) -> Outcome:

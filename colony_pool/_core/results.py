@@ -20,7 +20,7 @@ from .coordinator import Coordinator, NullCoordinator
 from .denials import CODE_REFUSED, DenialCache, next_window
 from .failure import Failure, from_outcome
 from .flight import Flight, InFlight, Permit, rest_after
-from .history import EndpointHistory, Luck
+from .history import EndpointHistory, LossHistory
 from .instant import Instant
 from .limiter import ConcurrencyLimiter
 from .outcome import LOCAL, NETWORK_ERROR, OK, RATE_LIMITED, REJECTED, SERVER_ERROR, UNAVAILABLE, Outcome
@@ -43,7 +43,7 @@ class Results:
 
     def __init__(
         self, config: DispatcherConfig, outbox: Outbox, breaker: CircuitBreaker, limiter: ConcurrencyLimiter,
-        budget: RetryBudget, luck: Luck, rate_limit: RateLimit, denials: DenialCache, queue: Queue,
+        budget: RetryBudget, losses: LossHistory, rate_limit: RateLimit, denials: DenialCache, queue: Queue,
         history: EndpointHistory, in_flight: InFlight, tokens: Tokens, waiters: Waiters, transitions: Transitions,
         coordinator: Coordinator | NullCoordinator, rand: Callable[[], float], has_begun: Callable[[Permit], bool],
     ) -> None:  # fmt: skip
@@ -52,7 +52,7 @@ class Results:
         self._breaker = breaker
         self._limiter = limiter
         self._budget = budget
-        self._luck = luck
+        self._losses = losses
         self._rate_limit = rate_limit
         self._denials = denials
         self._queue = queue
@@ -95,7 +95,7 @@ class Results:
         outcome = self._blame_server(account, outcome, now)
         flight.attempt_ended(now)
         if outcome.kind in _FAILURES:
-            flight.attempt_failed(now, self._luck.life, self._config.retry, self._delay)
+            flight.attempt_failed(now, self._losses.life, self._config.retry, self._delay)
         self._outbox.add(_finished(permit, outcome, now, stale=stale, lost=lost))
         if permit.is_probe:
             self._judge_probe(permit, outcome, at, stale=stale, lost=lost)
@@ -128,7 +128,7 @@ class Results:
     def _judge_success(self, permit: Permit, at: Instant) -> None:
         now = at.monotonic
         self._history.answered()
-        if self._luck.succeeded(permit.account.serial, now):  # an outage that was too short for the breaker
+        if self._losses.succeeded(permit.account.serial, now):  # an outage that was too short for the breaker
             self._queue.forgive(at, self._breaker.period)
         self._limiter.succeeded(permit.level, permit.round, now - permit.started)
         self._breaker.succeeded()
@@ -137,7 +137,7 @@ class Results:
 
     def _judge_failure(self, permit: Permit, outcome: Outcome, now: float) -> None:
         breaker, limiter, config = self._breaker, self._limiter, self._config.breaker
-        self._luck.failed(permit.account.serial)
+        self._losses.failed(permit.account.serial)
         # A herd that fails together is little evidence: only a failure that lowers the limit, or of an attempt
         # that began after it was lowered last, counts.
         fresh = permit.round == limiter.round
@@ -147,12 +147,12 @@ class Results:
             self._outbox.add(ev.WindowCut(limiter.limit))
         # And sixteen in a row within a moment happen at 60 % of random failures: unless so little was lost
         # before that chance is out of the question, the last one counts after two seconds without a success.
-        failed_long = now - self._luck.last_success >= config.min_failure_time
+        failed_long = now - self._losses.last_success >= config.min_failure_time
         counts = failed_long or limiter.chance(config.fail_max) < _TRIP_CHANCE
         if (lowered or fresh) and (counts or not breaker.one_failure_left):
             self._outbox.add(act.MirrorToPybreaker(act.FAILURE))
             if breaker.failed():
-                alone = self._luck.lone == permit.account.serial
+                alone = self._losses.only_key == permit.account.serial
                 self._opened_alone = (permit.flight, breaker.period) if alone else None
                 self._open_for(permit, outcome, now)
 
@@ -166,7 +166,7 @@ class Results:
             return
         self._in_flight.probe_answered()
         if kind in (OK, REJECTED):
-            self._luck.noted(permit.account.serial, now)
+            self._losses.noted(permit.account.serial, now)
             self._history.answered()
             self._limiter.record_rtt(now - permit.started)
             self._outbox.add(act.MirrorToPybreaker(act.SUCCESS))
@@ -190,7 +190,7 @@ class Results:
 
     def _finish_flight(self, permit: Permit, flight: Flight, outcome: Outcome, at: Instant) -> None:
         account, now, denial = flight.account, at.monotonic, self._config.policy
-        if outcome.code_burnt:
+        if outcome.totp_consumed:
             account.next_code_at = next_window(at, denial.totp_window)
         void = permit.is_void and outcome.kind in (OK, REJECTED)
         if outcome.kind == RATE_LIMITED:
@@ -199,8 +199,8 @@ class Results:
             self._remember(account, outcome, at)
         if outcome.kind in (OK, REJECTED):
             self._rate_limit.served()
-        if outcome.left is not None:
-            left, seconds = outcome.left
+        if outcome.remaining is not None:
+            left, seconds = outcome.remaining
             self._rate_limit.remaining.update(left, min(seconds, denial.rate_limit_max), now)
         if outcome.exhausted_for is not None:
             self._transitions.pause(outcome.exhausted_for, "the rate limit is used up", "exhausted", now)
@@ -232,7 +232,7 @@ class Results:
 
     def _come_back(self, permit: Permit, flight: Flight, outcome: Outcome, at: Instant) -> None:
         """A flight comes back without a token."""
-        if flight.has_no_waiters and not outcome.code_wait and outcome.elsewhere is None:
+        if flight.has_no_waiters and not outcome.wait_for_totp and outcome.handled_elsewhere is None:
             config = self._config.policy
             rest = config.retry_refresh_min + (config.retry_refresh_max - config.retry_refresh_min) * self._rand()
             flight.account.refresh_not_before = at.monotonic + rest
@@ -305,14 +305,14 @@ class Results:
             flight.last_generation = -1  # it is still to make its first attempt
             if not permit.is_probe:
                 self._budget.cancel(permit.started)
-        if outcome.elsewhere is not None:
-            self._on_handled_elsewhere(permit, flight, outcome.elsewhere, at)
+        if outcome.handled_elsewhere is not None:
+            self._on_handled_elsewhere(permit, flight, outcome.handled_elsewhere, at)
             return
         self.without_code(flight, outcome, at)
 
     def without_code(self, flight: Flight, outcome: Outcome, at: Instant) -> None:
         """A local end: what passes is waited for within the callers' patience, anything else ends their calls."""
-        if outcome.code_wait:
+        if outcome.wait_for_totp:
             flight.account.next_code_at = next_window(at, self._config.policy.totp_window)
             self._requeue(flight, flight.account.next_code_at, outcome, at)
         elif outcome.passing and _is_still_wanted(flight):
@@ -360,7 +360,7 @@ class Results:
 
     def _note_failure(self, outcome: Outcome, next_in: float | None, now: float) -> None:
         """Remember what the endpoint says, and tell the first failure that no recent success precedes."""
-        quiet = now - self._luck.last_success > self._config.policy.recent_success
+        quiet = now - self._losses.last_success > self._config.policy.recent_success
         if not self._history.last_failure and quiet and self._breaker.state == ev.CLOSED:
             known_good = self._history.known_good
             self._outbox.add(ev.StreakStarted(outcome.detail, next_in, self._waiters.count, known_good))
@@ -391,11 +391,11 @@ class Results:
         if self._config.retry.delay(flight.steps) <= QUICK_WITHIN:  # the schedule itself is quick
             return due
         account.space_attempts()
-        lively = now - self._luck.others_succeeded(account.serial) <= window.recent_success
+        lively = now - self._losses.others_succeeded(account.serial) <= window.recent_success
         failures = account.failures_in(self._breaker.period)
         # One retry more than that would be in the way of the scheduled attempt.
         fits = account.has_room_at(due)
-        if self._breaker.state == ev.CLOSED and lively and fits and self._luck.excuses(failures):
+        if self._breaker.state == ev.CLOSED and lively and fits and self._losses.excuses(failures):
             # One more failure may be the load, too: then the same key at once again would only fail again.
             rtt = self._limiter.rtt
             due = min(due, now + (rtt if failures <= 1 else max(rtt, window.overload_spacing)))

@@ -11,7 +11,7 @@ from . import actions as act
 from . import events as ev
 from .actions import Outbox
 from .breaker import CircuitBreaker
-from .history import EndpointHistory, Luck
+from .history import EndpointHistory, LossHistory
 from .instant import Instant
 from .limiter import ConcurrencyLimiter
 from .queue import Queue
@@ -49,14 +49,15 @@ class Transitions:
     """Moves the breaker and the rate limit, and does all that such a move entails."""
 
     def __init__(
-        self, config: BreakerConfig, outbox: Outbox, breaker: CircuitBreaker, limiter: ConcurrencyLimiter, luck: Luck,
-        rate_limit: RateLimit, queue: Queue, history: EndpointHistory, waiters: Waiters, rand: Callable[[], float],
+        self, config: BreakerConfig, outbox: Outbox, breaker: CircuitBreaker, limiter: ConcurrencyLimiter,
+        losses: LossHistory, rate_limit: RateLimit, queue: Queue, history: EndpointHistory, waiters: Waiters,
+        rand: Callable[[], float],
     ) -> None:  # fmt: skip
         self._config = config
         self._outbox = outbox
         self._breaker = breaker
         self._limiter = limiter
-        self._luck = luck
+        self._losses = losses
         self._rate_limit = rate_limit
         self._queue = queue
         self._history = history
@@ -101,7 +102,7 @@ class Transitions:
         old = self._breaker.state
         self._breaker.close()
         self._limiter.begin_again(at.monotonic, self._rand)
-        self._luck.restart()
+        self._losses.restart()
         self._queue.forgive(at, self._breaker.period)
         self._changed(old, at.monotonic, by_operator=by_operator, learnt=learnt)
         self._mirror_state()

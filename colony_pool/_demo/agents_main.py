@@ -65,7 +65,7 @@ def _report(group: AgentGroup, pool: ColonyPool | None, late: float) -> Progress
     if pool is None:
         return Progress(with_token=group.with_token, lost=group.lost, late=late)
     status = pool.status()
-    probes = sum(metrics_of(pool).journal.count("breaker_probes_total", result) for result in _PROBES)
+    probes = sum(metrics_of(pool).counters.count("breaker_probes_total", result) for result in _PROBES)
     return Progress(
         group.with_token, group.lost, status.waiters, status.breaker.state, probes,
         status.shared, late,

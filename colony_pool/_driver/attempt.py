@@ -97,7 +97,7 @@ class Attempt:
     def __call__(self, permit: Permit) -> Outcome:
         """Use ``permit`` once. Never raises for anything that the endpoint, the network or a callback did."""
         if self._claim is not None and permit.alive and (elsewhere := self._claim(permit)) is not None:
-            return Outcome(LOCAL, detail="another process has asked for this key", elsewhere=elsewhere)
+            return Outcome(LOCAL, detail="another process has asked for this key", handled_elsewhere=elsewhere)
         credential: Credential = permit.account.owner.credential
         if isinstance(self._transport, Transport):  # a transport of the user's own does not tell when it begins
             self._attempts.waits(permit)
@@ -133,15 +133,15 @@ class Attempt:
         body = json.dumps(fields).encode()
         if code is not None:
             # Spent before it is sent: a kill in between must not lead to the same code being sent twice.
-            credential.burn(code, self._runtime.monotonic())
-        burnt = code is not None
+            credential.consume(code, self._runtime.monotonic())
+        consumed = code is not None
         try:
             reply = self._transport.send(
                 "POST", self._path, headers=_HEADERS, body=body, total=min(permit.timeout + _GRACE, self._total),
-                max_body=MAX_TOKEN_ANSWER, cancel=cancel, priority=True, once=burnt, fresh=burnt,
+                max_body=MAX_TOKEN_ANSWER, cancel=cancel, priority=True, once=consumed, fresh=consumed,
             )  # fmt: skip
         except NetworkFailure as failure:
-            return _unanswered(failure, burnt and failure.sent, is_probe=permit.is_probe)
+            return _unanswered(failure, consumed and failure.sent, is_probe=permit.is_probe)
         except BadReply as bad:
             outcome = bad_answer(bad.status, bad.reason)
         else:
@@ -150,7 +150,7 @@ class Attempt:
             outcome = classify(reply.status, headers, answer, self._runtime.now())
         finally:
             del fields, body
-        return replace(outcome, code_burnt=True, code_again=not credential.single_use) if burnt else outcome
+        return replace(outcome, totp_consumed=True, code_again=not credential.single_use) if consumed else outcome
 
     def _failed(self, permit: Permit, error: Exception) -> Outcome:
         """The attempt's task was killed with ``error``, or this is a bug: it is made again, but not for ever."""
@@ -160,8 +160,8 @@ class Attempt:
         return Outcome(LOCAL, local_error=ColonyAPIError("internal error in colony_pool; its log has the details"))
 
 
-def _unanswered(failure: NetworkFailure, code_burnt: bool, *, is_probe: bool) -> Outcome:
-    outcome = Outcome(NETWORK_ERROR, detail=f"{failure.kind}: {failure.detail}", code_burnt=code_burnt)
+def _unanswered(failure: NetworkFailure, totp_consumed: bool, *, is_probe: bool) -> Outcome:
+    outcome = Outcome(NETWORK_ERROR, detail=f"{failure.kind}: {failure.detail}", totp_consumed=totp_consumed)
     if failure.kind not in (EXHAUSTED, BUSY):
         return outcome
     # That this host has no descriptor or connection left says nothing of the endpoint. Who probes goes on waiting.
@@ -173,7 +173,7 @@ def _spent(credential: Credential) -> Outcome:
         return Outcome(
             LOCAL,
             detail="the one-time code is spent; the next window brings another. The API key is fine",
-            code_wait=True,
+            wait_for_totp=True,
         )
     return Outcome(
         LOCAL,

@@ -122,7 +122,7 @@ class Credential:
         except IndexError:
             return None
 
-    def burn(self, code: str, now: float) -> None:
+    def consume(self, code: str, now: float) -> None:
         """Note that ``code`` reached the socket."""
         self._spent[code] = now
 

@@ -110,7 +110,7 @@ class Transport:
         slot = self.bulkhead.request(priority=priority, owner=owner)
         if self.bulkhead.full:
             for other in self.beside.all():
-                other.bury()
+                other.retire_closed()
         try:
             has_slot = slot.wait(deadline - monotonic(), on_wait=cancel.watch)
             if cancel.left_behind:

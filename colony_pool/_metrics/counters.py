@@ -45,7 +45,7 @@ class Histogram:
         return rows
 
 
-class Journal:
+class Counters:
     """What happened to one pool since it was made, ``at`` monotonic seconds."""
 
     def __init__(self, at: float = 0.0) -> None:
@@ -54,7 +54,7 @@ class Journal:
 
     def reset(self, at: float) -> None:
         """Begin anew: in a forked child, whose parent goes on counting what it has counted."""
-        self.counters: dict[str, Series] = {
+        self.totals: dict[str, Series] = {
             metric.name: dict.fromkeys(metric.series(), 0.0) for metric in METRICS if metric.kind == COUNTER
         }
         self.histograms = {m.name: Histogram(m.buckets) for m in METRICS if m.kind == HISTOGRAM}
@@ -67,18 +67,18 @@ class Journal:
 
     def count(self, name: str, *labels: str) -> int:
         """How often it happened; without ``labels``, over all of the metric's series."""
-        series = self.counters[name]
+        series = self.totals[name]
         return int(series[labels] if labels or () in series else sum(series.values()))
 
     def add(self, name: str, *labels: str, by: float = 1.0) -> None:
         """Count ``by`` more."""
-        self.counters[name][labels] += by
+        self.totals[name][labels] += by
 
     def grow(self, more: dict[str, Series]) -> None:
         """Count ``more``: by metric and labels, how much."""
         for name, series in more.items():
             for labels, value in series.items():
-                self.counters[name][labels] += value
+                self.totals[name][labels] += value
 
     def observe(self, name: str, value: float) -> None:
         """Count one value in a histogram."""
@@ -86,9 +86,9 @@ class Journal:
         if self.heard is not None:
             self.heard(name, value)
 
-    def absorb(self, other: Journal, *, instead: dict[str, Series] | None = None) -> None:
+    def absorb(self, other: Counters, *, instead: dict[str, Series] | None = None) -> None:
         """Count all that ``other`` has counted; ``instead``: counters that stand in place of its own."""
-        self.grow({**other.counters, **(instead or {})})
+        self.grow({**other.totals, **(instead or {})})
         for name, histogram in other.histograms.items():
             self.histograms[name].add(histogram)
 
@@ -159,19 +159,19 @@ class Journal:
 
 
 # By type, since this runs several times for each token: a chain of isinstance is what it would cost most.
-_HANDLERS: dict[type, Callable[[Journal, Any], None]] = {
-    ev.AttemptStarted: Journal._started,
-    ev.AttemptFinished: Journal._finished,
-    ev.CallFinished: Journal._called,
-    ev.HoldCleared: Journal._cleared,
-    ev.HoldStarted: Journal._held,
-    ev.KeyDenied: Journal._denied,
-    ev.ProbeFinished: Journal._probed,
-    ev.RefreshFinished: Journal._refreshed,
-    ev.RetryDenied: Journal._refused_retry,
-    ev.ServerBlamed: Journal._blamed,
-    ev.StateChanged: Journal._moved,
-    ev.StreakStarted: Journal._streak,
-    ev.TokenAsked: Journal._asked,
-    ev.WindowCut: Journal._cut,
+_HANDLERS: dict[type, Callable[[Counters, Any], None]] = {
+    ev.AttemptStarted: Counters._started,
+    ev.AttemptFinished: Counters._finished,
+    ev.CallFinished: Counters._called,
+    ev.HoldCleared: Counters._cleared,
+    ev.HoldStarted: Counters._held,
+    ev.KeyDenied: Counters._denied,
+    ev.ProbeFinished: Counters._probed,
+    ev.RefreshFinished: Counters._refreshed,
+    ev.RetryDenied: Counters._refused_retry,
+    ev.ServerBlamed: Counters._blamed,
+    ev.StateChanged: Counters._moved,
+    ev.StreakStarted: Counters._streak,
+    ev.TokenAsked: Counters._asked,
+    ev.WindowCut: Counters._cut,
 }

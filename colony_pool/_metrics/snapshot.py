@@ -18,7 +18,7 @@ from .._core.outcome import CHECK_BASE_URL
 from .._core.shared_state import STORES
 from .._core.waiters import WAITS
 from ..status import BreakerStatus, PoolStatus, TokensStatus
-from .counters import Journal, Series
+from .counters import Counters, Series
 
 _NAME_CHARS = 64
 
@@ -42,8 +42,8 @@ class Sharing(Protocol):
 class Observer:
     """Looks at a pool. ``monotonic`` and ``wall`` are its clocks, ``connections`` says (in use, idle)."""
 
-    desk: Dispatcher
-    journal: Journal
+    dispatcher: Dispatcher
+    counters: Counters
     monotonic: Callable[[], float]
     wall: Callable[[], float]
     connections: Callable[[], tuple[int, int]]
@@ -55,9 +55,9 @@ class Observer:
 
     def status(self, *, closed: bool) -> PoolStatus:
         """The pool's state, for ``ColonyPool.status``."""
-        at, desk = Instant(self.monotonic(), self.wall()), self.desk
+        at, dispatcher = Instant(self.monotonic(), self.wall()), self.dispatcher
         now = at.monotonic
-        breaker, rate_limit = desk.breaker, desk.rate_limit
+        breaker, rate_limit = dispatcher.breaker, dispatcher.rate_limit
         troubled = breaker.state != CLOSED
         accounts = list(self.accounts())
         ages, earliest, denied = _census(accounts, at)
@@ -68,64 +68,64 @@ class Observer:
                 failures=breaker.failures,
                 since=max(0.0, now - breaker.opened_at) if troubled else 0.0,
                 next_probe_in=max(0.0, max(breaker.probe_at, rate_limit.paused_until) - now) if troubled else None,
-                probing=desk.in_flight.probe is not None,
+                probing=dispatcher.in_flight.probe is not None,
                 generation=breaker.generation,
             ),
             tokens=TokensStatus(ages["fresh"], ages["soft"] + ages["margin"], ages["expired"], earliest),
             agents=len(accounts),
-            waiters=desk.waiters.count,
-            in_flight=len(desk.in_flight.permits),
-            window=desk.limiter.limit,
+            waiters=dispatcher.waiters.count,
+            in_flight=len(dispatcher.in_flight.permits),
+            window=dispatcher.limiter.limit,
             hold_for=rate_limit.left(now),
             hold_cause=rate_limit.cause if rate_limit.is_paused(now) else "",
             denied=denied,
-            retry_budget=desk.retry_budget.balance_at(now),
-            retry_budget_limit=desk.retry_budget.limit_at(now),
+            retry_budget=dispatcher.retry_budget.balance_at(now),
+            retry_budget_limit=dispatcher.retry_budget.limit_at(now),
             connections=self.connections(),
             closed=closed,
             shared=self._store(),
-            last_failure=f"{desk.history.last_failure}; {CHECK_BASE_URL}"
-            if desk.history.last_failure and not desk.history.known_good
-            else desk.history.last_failure,
-            known_good=desk.history.known_good,
+            last_failure=f"{dispatcher.history.last_failure}; {CHECK_BASE_URL}"
+            if dispatcher.history.last_failure and not dispatcher.history.known_good
+            else dispatcher.history.last_failure,
+            known_good=dispatcher.history.known_good,
         )
 
     def observe(self) -> Observation:
         """Every gauge of the catalogue that has something to tell, and the running part of the time counters."""
-        at, desk, journal = Instant(self.monotonic(), self.wall()), self.desk, self.journal
+        at, dispatcher, counters = Instant(self.monotonic(), self.wall()), self.dispatcher, self.counters
         now, wall = at
         accounts = list(self.accounts())
         ages, earliest, denied = _census(accounts, at)
         in_use, idle = self.connections()
-        held = desk.rate_limit.is_paused(now)
-        waiting_for = "hold" if held else "flight" if desk.breaker.state == CLOSED else "probe"
+        held = dispatcher.rate_limit.is_paused(now)
+        waiting_for = "hold" if held else "flight" if dispatcher.breaker.state == CLOSED else "probe"
         gauges: dict[str, Series] = {
-            "waiters": {(kind,): float(desk.waiters.count * (kind == waiting_for)) for kind in WAITS},
-            "attempts_in_flight": _one(len(desk.in_flight.permits)),
-            "admission_window": _one(desk.limiter.limit),
-            "retry_budget_tokens": _one(desk.retry_budget.balance_at(now)),
-            "retry_budget_limit_tokens": _one(desk.retry_budget.limit_at(now)),
-            "breaker_state": {(state,): float(state == journal.state) for state in STATES},
-            "breaker_last_transition_timestamp_seconds": _one(wall - (now - journal.state_since)),
-            "breaker_probes_in_flight": _one(desk.in_flight.probe is not None),
+            "waiters": {(kind,): float(dispatcher.waiters.count * (kind == waiting_for)) for kind in WAITS},
+            "attempts_in_flight": _one(len(dispatcher.in_flight.permits)),
+            "admission_window": _one(dispatcher.limiter.limit),
+            "retry_budget_tokens": _one(dispatcher.retry_budget.balance_at(now)),
+            "retry_budget_limit_tokens": _one(dispatcher.retry_budget.limit_at(now)),
+            "breaker_state": {(state,): float(state == counters.state) for state in STATES},
+            "breaker_last_transition_timestamp_seconds": _one(wall - (now - counters.state_since)),
+            "breaker_probes_in_flight": _one(dispatcher.in_flight.probe is not None),
             "denied_keys": _one(denied),
             "agents": _one(len(accounts)),
             "tokens": {(age,): float(count) for age, count in ages.items()},
             "connections": {("in_use",): float(in_use), ("idle",): float(idle)},
-            "connections_limit": _one(desk.config.maxsize),
+            "connections_limit": _one(dispatcher.config.maxsize),
             "shared_store_state": {(state,): float(state == self._store()) for state in STORES},
         }
-        if desk.breaker.state != CLOSED:
-            gauges["breaker_opened_timestamp_seconds"] = _one(wall + desk.breaker.opened_at - now)
+        if dispatcher.breaker.state != CLOSED:
+            gauges["breaker_opened_timestamp_seconds"] = _one(wall + dispatcher.breaker.opened_at - now)
             gauges["breaker_next_probe_timestamp_seconds"] = _one(
-                wall + max(desk.breaker.probe_at, desk.rate_limit.paused_until) - now
+                wall + max(dispatcher.breaker.probe_at, dispatcher.rate_limit.paused_until) - now
             )
         if held:
-            gauges["hold_end_timestamp_seconds"] = _one(wall + desk.rate_limit.paused_until - now)
+            gauges["hold_end_timestamp_seconds"] = _one(wall + dispatcher.rate_limit.paused_until - now)
         if earliest is not None:
             gauges["token_earliest_expiry_timestamp_seconds"] = _one(earliest)
-        if desk.history.granted_at > float("-inf"):
-            gauges["token_last_refresh_timestamp_seconds"] = _one(wall + desk.history.granted_at - now)
+        if dispatcher.history.granted_at > float("-inf"):
+            gauges["token_last_refresh_timestamp_seconds"] = _one(wall + dispatcher.history.granted_at - now)
         return Observation(gauges, self.running())
 
     def _store(self) -> str:
@@ -133,11 +133,11 @@ class Observer:
 
     def running(self) -> dict[str, Series]:
         """What counters have grown by since their last event, or are counted elsewhere."""
-        now, desk = self.monotonic(), self.desk
-        waited = desk.waiters.times.until(now, desk.waiters.count)
+        now, dispatcher = self.monotonic(), self.dispatcher
+        waited = dispatcher.waiters.times.until(now, dispatcher.waiters.count)
         failures = self.shared.failures if self.shared is not None else {}
         return {
-            "breaker_state_seconds_total": {(self.journal.state,): max(0.0, now - self.journal.state_since)},
+            "breaker_state_seconds_total": {(self.counters.state,): max(0.0, now - self.counters.state_since)},
             "wait_seconds_total": {(kind,): seconds for kind, seconds in waited.items()},
             "connections_opened_total": _one(self.opened()),
             "listener_errors_total": _one(self.listener_errors()),

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from .._log import Lines
 from .._runtime.protocol import Runtime
-from .counters import Journal
+from .counters import Counters
 from .snapshot import Observation, Observer
 
 
@@ -27,9 +27,9 @@ class _Engines(Protocol):
 class MetricsSource:
     """One pool, as exporters see it. It lives as long as its pool does."""
 
-    def __init__(self, engines: _Engines, journal: Journal, lines: Lines) -> None:
+    def __init__(self, engines: _Engines, counters: Counters, lines: Lines) -> None:
         self._engines = engines
-        self.journal = journal
+        self.counters = counters
         self.lines = lines
 
     def observe(self) -> Observation:

@@ -136,15 +136,15 @@ class BoundedStore:
     def leave(self, owner: str) -> None:
         self._store.leave(owner)
 
-    def claim_key(self, owner: str, key: str, seconds: float, *, beyond: float = 0.0) -> KeyState:
-        told = self._store.claim_key(owner, key, seconds, beyond=beyond)
+    def claim_key(self, owner: str, key: str, seconds: float, *, min_life: float = 0.0) -> KeyState:
+        told = self._store.claim_key(owner, key, seconds, min_life=min_life)
         view = self._view(told.view)
         denial = self._denial(key, told.denial)
         is_over = denial is None and told.denial is not None
         is_none = told.token is not None and _token(told.token) is None
         if (is_over or is_none) and not told.mine:  # here, and not in the record, where it would stay in the way
             self._store.forget_key(key)
-            told = self._store.claim_key(owner, key, seconds, beyond=beyond)
+            told = self._store.claim_key(owner, key, seconds, min_life=min_life)
             view, denial = self._view(told.view), self._denial(key, told.denial)
         return KeyState(
             mine=told.mine is True, view=view, busy_for=number(told.busy_for, _LONGEST_CLAIM), denial=denial,

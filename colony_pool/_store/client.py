@@ -55,18 +55,18 @@ class StoreClient:
     """
 
     def __init__(
-        self, store: Store, desk: Dispatcher, runtime: Runtime, *, name: str, base_url: str,
+        self, store: Store, dispatcher: Dispatcher, runtime: Runtime, *, name: str, base_url: str,
         on_disk: Callable[[str], tuple[str, float] | None] | None, claims: bool, owns_store: bool,
         lines: Lines = AT_ONCE,
     ) -> None:  # fmt: skip
         self.owner = _owner()
         self._connections = _connections(
-            store, self.owner, desk, runtime, name, lines, claims=claims, on_host=on_disk is not None
+            store, self.owner, dispatcher, runtime, name, lines, claims=claims, on_host=on_disk is not None
         )
         self._heard = self._connections[0]  # the one whose answer was the last
         self.health = self._connections[0].health
         self.claims = claims
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._runtime = runtime
         self._claims: dict[Permit, StoreConnection] = {}  # of attempts that are out: the store that allowed each
         self._base_url = base_url
@@ -91,46 +91,46 @@ class StoreClient:
     def _bring_back(
         self, action: act.ForStore, reply: Reply, connections: list[StoreConnection], first: StoreOp[Any]
     ) -> None:
-        desk = self._desk
+        dispatcher = self._dispatcher
         for connection in connections:
             call = first if connection is connections[0] else connection.begin(action)
             with suppress(StoreUnavailable):
-                self._answer(action, reply, connection, connection.calls.wait(call))
+                self._answer(action, reply, connection, connection.worker.wait(call))
                 return
-        reply(lambda at: desk.unavailable(action, at))
+        reply(lambda at: dispatcher.unavailable(action, at))
         if isinstance(action, act.RequestProbeLease) and first.ended.wait(action.seconds) and first.answer:
             self._answer_to(action, reply, connections[0], *first.answer[0], late=True)
 
     def _answer(self, action: act.ForStore, reply: Reply, connection: StoreConnection, answer: Any) -> None:
-        desk = self._desk
+        dispatcher = self._dispatcher
         self._listen_to(connection, reply)
         if isinstance(action, act.RequestProbeLease):
             self._answer_to(action, reply, connection, *answer)
         elif isinstance(action, act.RequestLeadership):
             state: KeyState = answer
             busy = state.busy_for > 0.0
-            reply(lambda at: desk.led(action, state.view, at, busy=busy))
+            reply(lambda at: dispatcher.led(action, state.view, at, busy=busy))
         elif isinstance(action, (act.PollStore, act.PublishOpen, act.ReportProbe, act.PublishRateLimit)):
             view: SharedState = answer
-            reply(lambda at: desk.learn(view, action.asked, at))
+            reply(lambda at: dispatcher.learn(view, action.asked, at))
 
     def _answer_to(
         self, ask: act.RequestProbeLease, reply: Reply, connection: StoreConnection, fence: int | None,
         view: SharedState, *, late: bool = False,
     ) -> None:  # fmt: skip
-        desk = self._desk
+        dispatcher = self._dispatcher
         if fence is not None:
             connection.fence = fence
-            reply(lambda at: desk.granted(ask, fence, at))
+            reply(lambda at: dispatcher.granted(ask, fence, at))
         elif not late:
-            reply(lambda at: desk.refused(ask, view, at))
+            reply(lambda at: dispatcher.refused(ask, view, at))
 
     def _listen_to(self, connection: StoreConnection, reply: Reply) -> None:
         """What follows is of the record in ``connection``."""
         if connection is not self._heard:
             self._heard = connection
-            desk, to_fallback = self._desk, connection is not self._connections[0]
-            reply(lambda at: desk.moved(at, to_fallback=to_fallback))
+            dispatcher, to_fallback = self._dispatcher, connection is not self._connections[0]
+            reply(lambda at: dispatcher.moved(at, to_fallback=to_fallback))
 
     # -- one exchange per key -------------------------------------------------------------------------
 
@@ -143,12 +143,12 @@ class StoreClient:
             return None
         key = permit.account.owner.credential.key
         name = key_name(key, self._base_url)
-        beyond = self._beyond(permit.account)
+        min_life = self._min_life(permit.account)
         for connection in self._connections:
             if not connection.claims:
                 return None
             try:
-                state = connection.calls.wait(connection.calls.ask(partial(self._claim_key, key, name, beyond)))
+                state = connection.worker.wait(connection.worker.ask(partial(self._claim_key, key, name, min_life)))
             except StoreUnavailable:
                 continue
             self._listen_to(connection, reply)
@@ -160,13 +160,13 @@ class StoreClient:
             return found
         return None
 
-    def _claim_key(self, key: str, name: str, beyond: float, store: Store) -> KeyState:
+    def _claim_key(self, key: str, name: str, min_life: float, store: Store) -> KeyState:
         """Claim ``key``; a token in the store that is none, or has ended, is dropped for it."""
-        state = store.claim_key(self.owner, name, _CLAIM, beyond=beyond)
+        state = store.claim_key(self.owner, name, _CLAIM, min_life=min_life)
         if state.token is None or self._opened(key, state.token) is not None:
             return state
         store.forget_key(name)
-        return store.claim_key(self.owner, name, _CLAIM, beyond=beyond)
+        return store.claim_key(self.owner, name, _CLAIM, min_life=min_life)
 
     def _opened(self, key: str, told: tuple[str, float]) -> tuple[str, float] | None:
         """``(jwt, seconds of life)`` of a sealed token, which does not outlive its own ``exp``."""
@@ -190,7 +190,7 @@ class StoreClient:
             return HandledElsewhere(token=(left[0], left[1] - wall))
         return HandledElsewhere() if state.busy_for > 0.0 else None
 
-    def _beyond(self, account: Account) -> float:
+    def _min_life(self, account: Account) -> float:
         """Seconds that a token in the store must have left to be of use."""
         if account.record.ask_anew:
             return _NO_TOKEN
@@ -207,27 +207,29 @@ class StoreClient:
     def newer(self, account: Account, reply: Reply) -> tuple[str, float] | None:
         """Another token of ``account`` that is in the store, and seconds that it has left; waits as for a claim."""
         name = key_name(account.owner.credential.key, self._base_url)
-        flight = self._desk.waiters.flights.get(account)
+        flight = self._dispatcher.waiters.flights.get(account)
         if flight is not None and flight.permit is not None:  # its claim must not end
             return None
         for connection in self._connections:
             if not (connection.claims and connection.seals):
                 continue
             try:
-                state = connection.calls.wait(
-                    connection.calls.ask(lambda store: store.claim_key(self.owner, name, _CLAIM))
+                state = connection.worker.wait(
+                    connection.worker.ask(lambda store: store.claim_key(self.owner, name, _CLAIM))
                 )
             except StoreUnavailable:
                 continue
             self._listen_to(connection, reply)
             if state.mine:
-                connection.calls.begin(lambda store: store.release_key(self.owner, name))
+                connection.worker.begin(lambda store: store.release_key(self.owner, name))
             return self._unsealed(account, state)
         return None
 
     def _is_news(self, view: SharedState) -> bool:
-        opened = view.opening is not None and view.generation != self._desk.coordinator.generation
-        return opened or (view.hold_for > 0.0 and not self._desk.rate_limit.is_paused(self._runtime.monotonic()))
+        opened = view.opening is not None and view.generation != self._dispatcher.coordinator.generation
+        return opened or (
+            view.hold_for > 0.0 and not self._dispatcher.rate_limit.is_paused(self._runtime.monotonic())
+        )
 
     def release(self, permit: Permit, outcome: Outcome | None) -> None:
         """Give the claim of ``permit`` back, with what came of it; never waits."""
@@ -245,7 +247,7 @@ class StoreClient:
         elif connection.seals and outcome is not None and outcome.kind == OK and granted is not None:
             sealed = Sealer(key, self._base_url).seal(granted.jwt)
             token = (sealed, granted.ends - self._runtime.monotonic())
-        connection.calls.begin(lambda store: store.release_key(self.owner, name, denial=denial, token=token))
+        connection.worker.begin(lambda store: store.release_key(self.owner, name, denial=denial, token=token))
 
     def has_claim(self, permit: Permit) -> bool:
         """Whether the store has allowed this attempt."""
@@ -255,8 +257,8 @@ class StoreClient:
         """Have the others forget what came of ``key`` the last time; never waits."""
         name = key_name(key, self._base_url)
         for connection in self._connections:
-            if connection.claims and (connection is self._connections[0] or connection.calls.made):
-                connection.calls.begin(lambda store: store.forget_key(name))
+            if connection.claims and (connection is self._connections[0] or connection.worker.made):
+                connection.worker.begin(lambda store: store.forget_key(name))
 
     def close(self) -> None:
         """Leave."""
@@ -267,7 +269,7 @@ class StoreClient:
 def _connections(
     store: Store,
     owner: str,
-    desk: Dispatcher,
+    dispatcher: Dispatcher,
     runtime: Runtime,
     name: str,
     lines: Lines,
@@ -276,9 +278,9 @@ def _connections(
     on_host: bool,
 ) -> list[StoreConnection]:
     """The connection of ``store``, and of its fallback if it has one."""
-    bounds = Bounds.of(desk.config)
+    bounds = Bounds.of(dispatcher.config)
     store = BoundedStore(store, bounds, runtime.monotonic)
-    patience = LatencyBudget(runtime, _idle_at(desk))
+    patience = LatencyBudget(runtime, _idle_at(dispatcher))
     if (fallback := store.fallback) is None:
         return [
             StoreConnection(store, owner, runtime, StoreHealth(name, runtime, patience, lines=lines), claims=claims)
@@ -299,5 +301,5 @@ def _owner() -> str:
     return f"{platform.node() or 'somewhere'}/{os.getpid()}/{uuid.uuid4().hex[:12]}"
 
 
-def _idle_at(desk: Dispatcher) -> Callable[[], float]:
-    return lambda: desk.coordinator.last_idle
+def _idle_at(dispatcher: Dispatcher) -> Callable[[], float]:
+    return lambda: dispatcher.coordinator.last_idle

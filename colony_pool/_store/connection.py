@@ -43,7 +43,7 @@ class StoreConnection:
         self.health = health
         self._monotonic = runtime.monotonic
         # A member for no time at all: it changes nothing that counts, and has to be written.
-        self.calls = StoreWorker(store, runtime, health, ping=lambda store: store.join(f"{owner}/ping", 0.0))
+        self.worker = StoreWorker(store, runtime, health, ping=lambda store: store.join(f"{owner}/ping", 0.0))
         self.claims = claims
         self.seals = store.carries_tokens
         self.fence: int | None = None  # of the lease that it gave last
@@ -52,13 +52,15 @@ class StoreConnection:
         """Have the store do what ``action`` wants of it; never waits."""
         # Whoever probes or leads waits for leave to; nobody waits for the rest.
         begin = (
-            self.calls.ask if isinstance(action, (act.RequestProbeLease, act.RequestLeadership)) else self.calls.begin
+            self.worker.ask
+            if isinstance(action, (act.RequestProbeLease, act.RequestLeadership))
+            else self.worker.begin
         )
         return begin(lambda store: VERBS[type(action)](store, self.owner, action, self._monotonic()))
 
     def close(self, *, for_good: bool) -> None:
         """Leave, and ``for_good`` close the store; without the time for it, what it keeps of us ends by itself."""
-        if self.calls.made:
-            self.calls.begin(lambda store: store.leave(self.owner))
+        if self.worker.made:
+            self.worker.begin(lambda store: store.leave(self.owner))
             if for_good:
-                self.calls.close()
+                self.worker.close()

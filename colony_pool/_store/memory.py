@@ -26,18 +26,18 @@ class MemoryStore(RecordStore):
         self.carries_tokens = carries_tokens
         self._clock = clock
         self._lock = SharedLock(patience=60.0)  # guards _door and _keys
-        self._door = EndpointRecord()
+        self._endpoint = EndpointRecord()
         self._keys = _KeysInMemory()
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[float, EndpointRecord]]:
         with self._lock:
-            yield self._clock(), self._door
+            yield self._clock(), self._endpoint
 
     @contextmanager
     def _writing(self) -> Iterator[Transaction]:
         with self._lock:
-            yield Transaction(self._clock(), self._door, self._keys)
+            yield Transaction(self._clock(), self._endpoint, self._keys)
 
 
 class _KeysInMemory:
@@ -62,6 +62,6 @@ class _KeysInMemory:
     def denied(self, now: float) -> int:
         return sum(now < key.denied_until for key in self._known.values())
 
-    def pardon(self) -> None:
+    def clear_denials(self) -> None:
         for key in self._known.values():
             key.denied_until = 0.0

@@ -41,8 +41,8 @@ class StoreOption:
         self._is_far = isinstance(shared, str) and shared != "host"
         self.look = None if store is None else _LOOK_FAR if self._is_far else _LOOK_NEAR
 
-    def link(
-        self, desk: Dispatcher, runtime: Runtime, *, name: str, cache: Cache | None, lines: Lines
+    def connect(
+        self, dispatcher: Dispatcher, runtime: Runtime, *, name: str, cache: Cache | None, lines: Lines
     ) -> StoreClient | None:
         """Make the link of ``desk`` to a store of its own; ``None`` if nothing is shared."""
         store = self._open()
@@ -51,7 +51,7 @@ class StoreOption:
         # Whoever is told "elsewhere" must be able to find there what came of it: a disk is one host's alone.
         on_host = cache is not None and enabled() and not self._is_far
         return StoreClient(
-            store, desk, runtime, name=name, base_url=self._base_url, claims=store.carries_tokens or on_host,
+            store, dispatcher, runtime, name=name, base_url=self._base_url, claims=store.carries_tokens or on_host,
             on_disk=None if cache is None or not enabled() else lambda key: cache.load(key, runtime.now()),
             owns_store=isinstance(self._shared, str), lines=lines,
         )  # fmt: skip

@@ -115,7 +115,7 @@ class Store(Protocol):
     def leave(self, owner: str) -> None:
         """Count it no more; its lease and its claims end, too."""
 
-    def claim_key(self, owner: str, key: str, seconds: float, *, beyond: float = 0.0) -> KeyState:
+    def claim_key(self, owner: str, key: str, seconds: float, *, min_life: float = 0.0) -> KeyState:
         """Take the right to exchange ``key``: unless others have it, or there is a denial or a token already.
 
         A token that has no more than ``beyond`` seconds left is none: ``owner`` has one that lasts as long.

@@ -53,18 +53,22 @@ class EndpointRecord:
         names = {item.name for item in fields(cls)}
         if not isinstance(record, dict) or not record.keys() <= names:
             raise ValueError("it is no record of a door")
-        door = cls(**record)
+        endpoint = cls(**record)
         for name in ("probe_at", "opened_at", "lease_until", "hold_until", "hold_at", "cleared_at"):
-            setattr(door, name, number(getattr(door, name), low=-FAR))
+            setattr(endpoint, name, number(getattr(endpoint, name), low=-FAR))
         for name in ("epoch", "generation", "level", "status", "fence"):
-            setattr(door, name, whole(getattr(door, name)))
-        door.is_open = door.is_open is True
-        door.cause, door.hold_cause, door.prober = text(door.cause), text(door.hold_cause), text(door.prober) or None
-        members: Any = door.members
-        door.members = (
+            setattr(endpoint, name, whole(getattr(endpoint, name)))
+        endpoint.is_open = endpoint.is_open is True
+        endpoint.cause, endpoint.hold_cause, endpoint.prober = (
+            text(endpoint.cause),
+            text(endpoint.hold_cause),
+            text(endpoint.prober) or None,
+        )
+        members: Any = endpoint.members
+        endpoint.members = (
             {str(name): number(until) for name, until in members.items()} if isinstance(members, dict) else {}
         )
-        return door
+        return endpoint
 
     def view(self, now: float) -> SharedState:
         """What the record says, as durations from ``now``."""
@@ -108,7 +112,7 @@ class EndpointRecord:
         self.prober, self.lease_until = owner, until
         return self.fence
 
-    def heeds(self, owner: str, fence: int, now: float) -> bool:
+    def accepts_fence(self, owner: str, fence: int, now: float) -> bool:
         """Whether ``fence`` is the lease that runs, or one of a record that was lost and nobody has probed since."""
         return fence > self.fence or (self.prober == owner and self.fence == fence and now < self.lease_until)
 
@@ -116,7 +120,7 @@ class EndpointRecord:
         """Who probes."""
         return self.prober if now < self.lease_until else None
 
-    def part(self, owner: str) -> None:
+    def remove(self, owner: str) -> None:
         """Count ``owner`` no more, and end its lease."""
         self.members.pop(owner, None)
         if self.prober == owner:
@@ -160,7 +164,7 @@ class Key:
         """When nothing of it is true any more."""
         return max(self.claimed_until, self.denied_until, self.token_until)
 
-    def state(self, owner: str, view: SharedState, now: float, beyond: float) -> KeyState:
+    def state(self, owner: str, view: SharedState, now: float, min_life: float) -> KeyState:
         """What a process that may not exchange the key is told; a token that ends within ``beyond`` is none."""
         denial = None
         if now < self.denied_until:
@@ -171,7 +175,7 @@ class Key:
             busy_for=self.claimed_until - now if self.is_busy(owner, now) else 0.0,
             denial=denial,
             token=(self.token, self.token_until - now)
-            if self.token is not None and self.token_until - now > beyond
+            if self.token is not None and self.token_until - now > min_life
             else None,
         )
 
@@ -201,7 +205,7 @@ class KeyTable(Protocol):
     def denied(self, now: float) -> int:
         """How many are refused."""
 
-    def pardon(self) -> None:
+    def clear_denials(self) -> None:
         """End all denials."""
 
 
@@ -210,7 +214,7 @@ class Transaction:
     """One endpoint within one transaction."""
 
     now: float
-    door: EndpointRecord
+    endpoint: EndpointRecord
     keys: KeyTable
 
 
@@ -230,93 +234,95 @@ class RecordStore(abc.ABC):
 
     @contextmanager
     def _changing(self) -> Iterator[tuple[float, EndpointRecord]]:
-        with self._writing() as books:
-            yield books.now, books.door
+        with self._writing() as transaction:
+            yield transaction.now, transaction.endpoint
 
     def look(self) -> SharedState:
-        with self._reading() as (now, door):
-            return door.view(now)
+        with self._reading() as (now, endpoint):
+            return endpoint.view(now)
 
     def survey(self) -> StoreReport:
-        with self._writing() as books:
+        with self._writing() as transaction:
             return StoreReport(
-                books.door.view(books.now), books.door.prober_at(books.now), books.keys.denied(books.now)
+                transaction.endpoint.view(transaction.now),
+                transaction.endpoint.prober_at(transaction.now),
+                transaction.keys.denied(transaction.now),
             )
 
     def open(self, owner: str, generation: int, opening: OpenState) -> SharedState:
-        with self._changing() as (now, door):
-            if door.generation == generation:
-                door.move(opening, now)
-            return door.view(now)
+        with self._changing() as (now, endpoint):
+            if endpoint.generation == generation:
+                endpoint.move(opening, now)
+            return endpoint.view(now)
 
     def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, SharedState]:
-        with self._changing() as (now, door):
-            fence = door.lease(owner, now + seconds) if door.may_probe(owner, now) else None
-            return fence, door.view(now)
+        with self._changing() as (now, endpoint):
+            fence = endpoint.lease(owner, now + seconds) if endpoint.may_probe(owner, now) else None
+            return fence, endpoint.view(now)
 
     def conclude(self, owner: str, fence: int, opening: OpenState | None) -> SharedState:
-        with self._changing() as (now, door):
-            if door.heeds(owner, fence, now):
-                door.move(opening, now)
-            return door.view(now)
+        with self._changing() as (now, endpoint):
+            if endpoint.accepts_fence(owner, fence, now):
+                endpoint.move(opening, now)
+            return endpoint.view(now)
 
     def hold(self, seconds: float, cause: str, *, age: float = 0.0) -> SharedState:
-        with self._changing() as (now, door):
-            if now + seconds > door.hold_until and now - age >= door.cleared_at:
-                door.hold_until, door.hold_cause, door.hold_at = now + seconds, cause, now - age
-            return door.view(now)
+        with self._changing() as (now, endpoint):
+            if now + seconds > endpoint.hold_until and now - age >= endpoint.cleared_at:
+                endpoint.hold_until, endpoint.hold_cause, endpoint.hold_at = now + seconds, cause, now - age
+            return endpoint.view(now)
 
     def join(self, owner: str, seconds: float) -> SharedState:
-        with self._changing() as (now, door):
-            door.members = {name: until for name, until in door.members.items() if until > now}
-            door.members[owner] = now + seconds
-            return door.view(now)
+        with self._changing() as (now, endpoint):
+            endpoint.members = {name: until for name, until in endpoint.members.items() if until > now}
+            endpoint.members[owner] = now + seconds
+            return endpoint.view(now)
 
     def leave(self, owner: str) -> None:
-        with self._writing() as books:
-            books.door.part(owner)
-            books.keys.free(owner)
+        with self._writing() as transaction:
+            transaction.endpoint.remove(owner)
+            transaction.keys.free(owner)
 
-    def claim_key(self, owner: str, key: str, seconds: float, *, beyond: float = 0.0) -> KeyState:
-        with self._writing() as books:
-            now, view, record = books.now, books.door.view(books.now), books.keys.get(key)
-            state = record.state(owner, view, now, beyond)
+    def claim_key(self, owner: str, key: str, seconds: float, *, min_life: float = 0.0) -> KeyState:
+        with self._writing() as transaction:
+            now, view, record = transaction.now, transaction.endpoint.view(transaction.now), transaction.keys.get(key)
+            state = record.state(owner, view, now, min_life)
             if view.opening or view.hold_for or state.busy_for or state.denial or state.token:
                 return state
             record.owner, record.claimed_until = owner, now + seconds
-            books.keys.put(key, record)
+            transaction.keys.put(key, record)
             return KeyState(mine=True, view=view)
 
     def release_key(
         self, owner: str, key: str, *, denial: SharedDenial | None = None, token: tuple[str, float] | None = None
     ) -> None:
-        with self._writing() as books:
-            record = books.keys.get(key)
-            if record.is_busy(owner, books.now):
+        with self._writing() as transaction:
+            record = transaction.keys.get(key)
+            if record.is_busy(owner, transaction.now):
                 return
             record.end_claim(owner)
-            record.learn(denial, token, books.now)
+            record.learn(denial, token, transaction.now)
             if not self.carries_tokens:
                 record.token, record.token_until = None, 0.0
-            books.keys.put(key, record)
+            transaction.keys.put(key, record)
 
     def forget_key(self, key: str) -> None:
-        with self._writing() as books:
-            record = books.keys.get(key)
+        with self._writing() as transaction:
+            record = transaction.keys.get(key)
             record.denied_until = 0.0
             record.token, record.token_until = None, 0.0
-            books.keys.put(key, record)
+            transaction.keys.put(key, record)
 
     def clear_hold(self) -> None:
-        with self._changing() as (now, door):
-            door.clear_hold(now)
+        with self._changing() as (now, endpoint):
+            endpoint.clear_hold(now)
 
     def reset(self, *, keep_hold: bool = False) -> None:
-        with self._writing() as books:
-            books.door.move(None, books.now)
+        with self._writing() as transaction:
+            transaction.endpoint.move(None, transaction.now)
             if not keep_hold:
-                books.door.clear_hold(books.now)
-            books.keys.pardon()
+                transaction.endpoint.clear_hold(transaction.now)
+            transaction.keys.clear_denials()
 
     def close(self) -> None:
         return

@@ -111,9 +111,9 @@ class RedisStore:
     def leave(self, owner: str) -> None:
         self._run(lua.LEAVE, owner, f"{self._prefix}key:", keys=(f"claims:{owner}",), read=_nothing)
 
-    def claim_key(self, owner: str, key: str, seconds: float, *, beyond: float = 0.0) -> KeyState:
+    def claim_key(self, owner: str, key: str, seconds: float, *, min_life: float = 0.0) -> KeyState:
         keys = (f"key:{key}", f"claims:{owner}")
-        return self._run(lua.CLAIM_KEY, owner, seconds, key, beyond, keys=keys, read=_key_state)
+        return self._run(lua.CLAIM_KEY, owner, seconds, key, min_life, keys=keys, read=_key_state)
 
     def release_key(
         self, owner: str, key: str, *, denial: SharedDenial | None = None, token: tuple[str, float] | None = None
@@ -212,11 +212,11 @@ def shown(url: str) -> str:
     if not mark:
         return "***" if {"@", ":"} & set(url) else url
     place = re.split("[/?#]", rest)[0]
-    beyond = rest[len(place) :]
-    if "@" in beyond:  # of a password with a slash in it, or of an option: either way a part of it would be seen
+    min_life = rest[len(place) :]
+    if "@" in min_life:  # of a password with a slash in it, or of an option: either way a part of it would be seen
         return f"{scheme}://***"
     host = place.rpartition("@")[2]
-    return f"{scheme}://{'***@' if '@' in place else ''}{host}{re.split('[?#]', beyond)[0]}"
+    return f"{scheme}://{'***@' if '@' in place else ''}{host}{re.split('[?#]', min_life)[0]}"
 
 
 def problem_with(url: str) -> Exception | None:

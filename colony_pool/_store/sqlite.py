@@ -102,7 +102,7 @@ class HostStore(RecordStore):
         with self._connected() as db:
             row = db.execute("SELECT boot, at, record FROM door").fetchone()
             now = self._clock.now()
-            yield now, self._door(row, now) or self._new_door(now)
+            yield now, self._endpoint(row, now) or self._new_door(now)
 
     @contextmanager
     def _writing(self) -> Iterator[Transaction]:
@@ -111,12 +111,12 @@ class HostStore(RecordStore):
             try:
                 row = db.execute("SELECT boot, at, record FROM door").fetchone()
                 now = self._clock.now()
-                door = self._door(row, now)
-                if door is None:
+                endpoint = self._endpoint(row, now)
+                if endpoint is None:
                     db.execute("DELETE FROM keys")
-                    door = self._new_door(now)
-                yield Transaction(now, door, _KeysInTable(db, now))
-                record = json.dumps(asdict(door))
+                    endpoint = self._new_door(now)
+                yield Transaction(now, endpoint, _KeysInTable(db, now))
+                record = json.dumps(asdict(endpoint))
                 if row is None or row[2] != record or row[0] != self._clock.boot:
                     db.execute("INSERT OR REPLACE INTO door VALUES (1, ?, ?, ?)", (self._clock.boot, now, record))
                 db.execute("COMMIT")
@@ -125,7 +125,7 @@ class HostStore(RecordStore):
                     db.execute("ROLLBACK")
                 raise
 
-    def _door(self, row: tuple[str, float, str] | None, now: float) -> EndpointRecord | None:
+    def _endpoint(self, row: tuple[str, float, str] | None, now: float) -> EndpointRecord | None:
         """Return the record, ``None`` if there is none of this start of the host."""
         if row is None or row[0] != self._clock.boot:
             return None
@@ -194,7 +194,7 @@ class _KeysInTable:
     def denied(self, now: float) -> int:
         return int(self._db.execute("SELECT count(*) FROM keys WHERE denied_until > ?", (now,)).fetchone()[0])
 
-    def pardon(self) -> None:
+    def clear_denials(self) -> None:
         self._db.execute("UPDATE keys SET denied_until = 0")
 
 

@@ -70,12 +70,12 @@ def _family(metric: Metric, rows: list[Row]) -> Any:
         kind: Any = CounterMetricFamily if is_counter else GaugeMetricFamily
         family = kind(metric.full_name.removesuffix("_total"), metric.help, labels=labels)
         for row in rows:
-            series = row.journal.counters[metric.name] if is_counter else row.gauges.get(metric.name, {})
+            series = row.counters.totals[metric.name] if is_counter else row.gauges.get(metric.name, {})
             for values, number in series.items():
                 family.add_metric([row.name, *values], number)
         return family
     family = HistogramMetricFamily(metric.full_name, metric.help, labels=labels)
     for row in rows:
-        histogram = row.journal.histograms[metric.name]
+        histogram = row.counters.histograms[metric.name]
         family.add_metric([row.name], buckets=histogram.cumulative(), sum_value=histogram.total)
     return family

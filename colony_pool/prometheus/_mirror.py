@@ -77,7 +77,7 @@ class Mirror(Exporter):
     def add(self, name: str, pool: Source) -> str:
         """Mirror ``pool``; nothing is written yet."""
         name = super().add(name, pool)
-        pool.journal.heard = lambda metric, value: self._heard.append((name, metric, value))
+        pool.counters.heard = lambda metric, value: self._heard.append((name, metric, value))
         return name
 
     def end(self, name: str, pool: Source) -> None:
@@ -199,7 +199,7 @@ class Mirror(Exporter):
         for metric in METRICS:
             made = self._objects[metric.name]
             if metric.kind == COUNTER:
-                self._grow(made, metric.name, row.name, row.journal.counters[metric.name])
+                self._grow(made, metric.name, row.name, row.counters.totals[metric.name])
             elif metric.kind == GAUGE:
                 told = row.gauges.get(metric.name, {})
                 series = {labels: told.get(labels, _NOTHING.get(metric.mode, 0.0)) for labels in metric.series()}

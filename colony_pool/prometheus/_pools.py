@@ -11,7 +11,7 @@ from .._core.events import Event
 from .._fork import notice_fork, renew_in_children
 from .._log import Lines
 from .._metrics.catalog import MAX, METRICS, MIN
-from .._metrics.counters import Journal, Series
+from .._metrics.counters import Counters, Series
 from .._metrics.snapshot import Observation
 
 _MAX_NAMES = 64
@@ -23,7 +23,7 @@ _MODES = {metric.name: metric.mode for metric in METRICS}
 class Source(Protocol):
     """A pool, as an exporter sees it."""
 
-    journal: Journal
+    counters: Counters
     lines: Lines
 
     def observe(self) -> Observation:
@@ -38,7 +38,7 @@ class Row:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.journal = Journal()
+        self.counters = Counters()
         self.gauges: dict[str, Series] = {}
 
     def gauge(self, gauges: dict[str, Series]) -> None:
@@ -58,34 +58,34 @@ class Live:
 
     def __init__(self, pool: Source) -> None:
         self.pool = weakref.ref(pool)
-        self.journal = pool.journal
-        self._told: dict[str, Series] = {}  # counters with a running part, as they were told last
+        self.counters = pool.counters
+        self._reported: dict[str, Series] = {}  # counters with a running part, as they were told last
         self.is_over = False  # nothing runs any more: it has been counted for good
 
-    def look(self, pool: Source, into: Journal) -> Observation:
+    def observe(self, pool: Source, into: Counters) -> Observation:
         """Observe ``pool`` and count it. A change of state in between would be counted twice: then look again."""
         for _ in range(_LOOKS):
-            since = self.journal.state_since
+            since = self.counters.state_since
             seen = pool.observe()
             totals = self._totals(seen.running)
-            if since == self.journal.state_since:
+            if since == self.counters.state_since:
                 break
-        self._told = totals
-        into.absorb(self.journal, instead=totals)
+        self._reported = totals
+        into.absorb(self.counters, instead=totals)
         return seen
 
-    def count(self, into: Journal) -> None:
+    def count(self, into: Counters) -> None:
         """Count what it had when it was last looked at, and what it has written down since."""
-        into.absorb(self.journal, instead=self._totals({name: {} for name in self._told}))
+        into.absorb(self.counters, instead=self._totals({name: {} for name in self._reported}))
 
     def _totals(self, running: dict[str, Series]) -> dict[str, Series]:
         """Counters that have a running part, with it; none goes back."""
         totals = {}
         for name, more in running.items():
-            told = self._told.get(name, {})
+            reported = self._reported.get(name, {})
             totals[name] = {
-                labels: max(counted + more.get(labels, 0.0), told.get(labels, 0.0))
-                for labels, counted in self.journal.counters[name].items()
+                labels: max(counted + more.get(labels, 0.0), reported.get(labels, 0.0))
+                for labels, counted in self.counters.totals[name].items()
             }
         return totals
 
@@ -99,7 +99,7 @@ class Exporter:
         self._lock = RLock()  # guards _names, and what each pool was told to have counted
         # By name: what pools that are gone have counted, and those that live. An entry is replaced, never changed:
         # who reads it sees a pool that ends meanwhile on one side or on the other, not on both and not on neither.
-        self._names: dict[str, tuple[Journal, tuple[Live, ...]]] = {}
+        self._names: dict[str, tuple[Counters, tuple[Live, ...]]] = {}
         renew_in_children(self)
 
     def add(self, name: str, pool: Source) -> str:
@@ -108,7 +108,7 @@ class Exporter:
         with self._lock:
             if name not in self._names and len(self._names) >= _MAX_NAMES:
                 name = _OTHER
-            ended, live = self._names.get(name) or (Journal(), ())
+            ended, live = self._names.get(name) or (Counters(), ())
             self._names[name] = (ended, (*live, Live(pool)))
         return name
 
@@ -116,7 +116,7 @@ class Exporter:
         """Keep what ``pool`` has counted; its gauges go."""
         notice_fork()
         with self._lock:
-            self._bury(name, lambda live: live.pool() is pool)
+            self._reap(name, lambda live: live.pool() is pool)
 
     def note(self, event: Event, pool: Source) -> None:
         """``pool`` has counted ``event``."""
@@ -126,40 +126,40 @@ class Exporter:
         notice_fork()
         with self._lock:
             for name in list(self._names):
-                self._bury(name, lambda live: live.pool() is None)
+                self._reap(name, lambda live: live.pool() is None)
             names = list(self._names.items())
         rows = []
         for name, (ended, pools) in names:
             row = Row(name)
-            row.journal.absorb(ended)
+            row.counters.absorb(ended)
             for live in pools:
-                seen = self._look(live, row.journal)
+                seen = self._observe(live, row.counters)
                 row.gauge(seen.gauges if seen is not None else {})
             rows.append(row)
         return rows
 
-    def _look(self, live: Live, into: Journal) -> Observation | None:
+    def _observe(self, live: Live, into: Counters) -> Observation | None:
         """Count one pool; one that cannot be read must not hide the others, nor what it has counted so far."""
         with self._lock:
             pool = live.pool()
             if pool is not None and not live.is_over:
                 try:
-                    return live.look(pool, into)
+                    return live.observe(pool, into)
                 except Exception:  # noqa: BLE001 - whatever it is
                     self.errors += 1
             live.count(into)
         return None
 
-    def _bury(self, name: str, is_gone: Callable[[Live], bool]) -> None:
+    def _reap(self, name: str, is_gone: Callable[[Live], bool]) -> None:
         """Keep what pools have counted that are closed, or were collected without that; the lock is held."""
-        ended, pools = self._names.get(name) or (Journal(), ())
+        ended, pools = self._names.get(name) or (Counters(), ())
         gone = [live for live in pools if is_gone(live)]
         if not gone:
             return
-        total = Journal()
+        total = Counters()
         total.absorb(ended)
         for live in gone:
-            self._look(live, total)
+            self._observe(live, total)
             live.is_over = True
         self._names[name] = (total, tuple(live for live in pools if live not in gone))
 
@@ -169,4 +169,4 @@ class Exporter:
         self.errors = 0
         for name, (_, pools) in list(self._names.items()):
             alive = [pool for live in pools if (pool := live.pool()) is not None]
-            self._names[name] = (Journal(), tuple(map(Live, alive)))
+            self._names[name] = (Counters(), tuple(map(Live, alive)))

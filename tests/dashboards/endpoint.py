@@ -50,12 +50,12 @@ def script(at: float, rand: Callable[[], float], key: str) -> Answer:
 
 
 def _outage(at: float, rand: Callable[[], float]) -> Answer:
-    luck = rand()
+    losses = rand()
     if 50 * MINUTE <= at < 52 * MINUTE:
         return Answer(-1)  # hangs for longer than any deadline
-    if luck < 0.15:
+    if losses < 0.15:
         return Answer(0, 5.0, None, "timeout")
-    return Answer(503 if luck < 0.3 else 502, 0.1 + 0.4 * rand())
+    return Answer(503 if losses < 0.3 else 502, 0.1 + 0.4 * rand())
 
 
 class Endpoint(VirtualTransport):

@@ -61,7 +61,7 @@ class Sky:
         self.dice = random.Random(plan.seed)
         self.capacity = Capacity(plan.rate)
         self.store = MemoryStore(lambda: self.now)
-        self.store._door = _Door()
+        self.store._endpoint = _Door()
         self.sent: list[float] = []
         self.served: list[float] = []
         self.store_calls: Counter[int] = Counter()  # in each second

@@ -80,9 +80,9 @@ class FaultyStore(MemoryStore):
         self._meet("leave")
         super().leave(owner)
 
-    def claim_key(self, owner: str, key: str, seconds: float, *, beyond: float = 0.0) -> KeyState:
+    def claim_key(self, owner: str, key: str, seconds: float, *, min_life: float = 0.0) -> KeyState:
         self._meet("claim_key")
-        return super().claim_key(owner, key, seconds, beyond=beyond)
+        return super().claim_key(owner, key, seconds, min_life=min_life)
 
     def release_key(
         self, owner: str, key: str, *, denial: SharedDenial | None = None, token: tuple[str, float] | None = None

@@ -108,7 +108,7 @@ def count_calls(pool: ColonyPool) -> Counter[str]:
     store = engine_of(pool).store
     if store is None:
         return Counter()
-    calls = store._connections[0].calls
+    calls = store._connections[0].worker
     counted = calls._store = Counted(calls._store)
     return counted.calls
 

@@ -36,7 +36,7 @@ def key(name: object) -> str:
 
 def counted(pool: Any, kind: str, attempts: int) -> bool:
     """Whether ``attempts`` have ended as ``kind``; they are counted a moment after their caller was told."""
-    return bool(metrics_of(pool).journal.count("attempts_total", kind) == attempts)
+    return bool(metrics_of(pool).counters.count("attempts_total", kind) == attempts)
 
 
 def assert_documented(error: BaseException | None, *allowed: type[BaseException], words: str = "") -> None:

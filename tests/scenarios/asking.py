@@ -121,11 +121,8 @@ def g25_a_deed_that_may_have_been_done_is_not_done_again(w: World) -> None:
     w.colony.stop_listening()
     patient = RetryConfig(base_delay=0.05, max_delay=0.05, max_retries=100, retry_network_errors=True)
     other = w.pool(retry=patient).agent("col_b")
-    other._account.token, other._jwt, other._fresh_until = (
-        state_of(agent).account.token,
-        state_of(agent).jwt,
-        state_of(agent).fresh_until,
-    )
+    mine, known = state_of(other), state_of(agent)
+    mine.account.token, mine.jwt, mine.fresh_until = known.account.token, known.jwt, known.fresh_until
     call = w.spawn(other.delete, "/users/me")
     w.pause(0.2)
     w.colony.start_listening()

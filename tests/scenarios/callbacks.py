@@ -10,7 +10,7 @@ import time
 from itertools import pairwise
 from typing import Any
 
-from tests.support.private import engine_of
+from tests.support.private import engine_of, metrics_of
 
 from . import GEVENT, World, error_of, scenario
 
@@ -166,7 +166,7 @@ def g2_a_listener_that_hangs_holds_up_no_call_and_what_it_misses_is_counted(w: W
     assert all(task.result() for task in tasks)
     pool.breaker.open()
     pool.breaker.close()
-    observed = (pool.pool if hasattr(pool, "pool") else pool).observe()
+    observed = metrics_of(pool.pool if hasattr(pool, "pool") else pool).observe()
     assert observed.running["notices_dropped_total"][()] > 0, "the box is bounded"
     leave.set()
 

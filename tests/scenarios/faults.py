@@ -31,7 +31,7 @@ def g11_g22_whatever_is_no_answer_counts_as_down(w: World) -> None:
     pool = w.pool(auth_token_retry=RetryConfig(max_retries=0, retry_on=frozenset({502, 503, 504})))
     for name, options in BAD.items():
         w.colony.behave(name, **options)
-        before = metrics_of(pool).journal.count("attempts_total", "down")
+        before = metrics_of(pool).counters.count("attempts_total", "down")
         error: Any = error_of(pool.agent(f"col_{name}").token)
         assert type(error) is ColonyServerError, (name, error)
         w.until(partial(counted, pool, "down", before + 1), name)
@@ -61,6 +61,6 @@ def network_errors_of_a_first_attempt_are_raised_at_once(w: World) -> None:
     )
     w.colony.stop_listening()
     task = w.spawn(retrying.agent("col_b").token)
-    w.until(lambda: retrying.journal.count("attempts_total", "network") >= 2)
+    w.until(lambda: metrics_of(retrying).counters.count("attempts_total", "network") >= 2)
     w.colony.start_listening()
     assert task.result()

@@ -251,7 +251,7 @@ def g3_an_exception_thrown_into_a_waiting_thread_leaks_nothing(w: World) -> None
     victims = [w.spawn(victim) for _ in range(20)]
     stay = w.spawn(lambda: pool.agent("col_shared").token(max_wait=3600.0))
     w.until(lambda: pool.status().waiters == 21 and pool.status().breaker.state != "closed")
-    wait = type(w.pools[0]._runtime.event()).wait.__code__
+    wait = type(engine_of(w.pools[0]).runtime.event()).wait.__code__
     w.until(lambda: all(sys._current_frames()[ident].f_code is wait for ident in idents), "they wait")
     for ident in idents:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(KeyboardInterrupt))

@@ -25,10 +25,10 @@ def g4_g11_a_look_up_that_cannot_begin_is_no_evidence_and_loses_no_lease(w: Worl
         pool.breaker.open()
         task = w.spawn(lambda: pool.agent("col_a").token(max_wait=60.0))
         w.until(
-            lambda: metrics_of(pool).journal.count("breaker_probes_total", "cancelled") >= 3, "probes are given back"
+            lambda: metrics_of(pool).counters.count("breaker_probes_total", "cancelled") >= 3, "probes are given back"
         )
         assert pool.status().breaker.cause == "opened by an operator", "no probe has failed"
-        assert metrics_of(pool).journal.count("attempts_total", "network") == 0
+        assert metrics_of(pool).counters.count("attempts_total", "network") == 0
     finally:
         gate.release()  # before the server is asked for anything: the test's own look-ups need a thread, too
     for job in jobs:

@@ -105,7 +105,7 @@ def g23_secrets_are_found_nowhere_on_the_way_to_a_token(w: World) -> None:
             pool,
             state_of(agent).account,
             state_of(agent).credential,
-            metrics_of(pool).journal,
+            metrics_of(pool).counters,
             pool.status(),
             events,
         )

@@ -43,9 +43,9 @@ def g4_a_server_that_stands_still_is_probed_until_it_goes_on(w: World) -> None:
         w.until(lambda: pool.status().breaker.state != "closed", "the breaker opens")
         assert warm.token() == token, "G18: served in every state"
         assert_documented(w.spawn(warm.get, "/users/me").join().error, ColonyNetworkError, words="timeout: ")
-        probes = metrics_of(pool).journal.count("breaker_probes_total")
+        probes = metrics_of(pool).counters.count("breaker_probes_total")
         w.pause(STOPPED)
-        w.until(lambda: metrics_of(pool).journal.count("breaker_probes_total") >= probes + 2, "probes go on")
+        w.until(lambda: metrics_of(pool).counters.count("breaker_probes_total") >= probes + 2, "probes go on")
         assert pool.status().waiters == 20
     finally:
         w.colony.resume()

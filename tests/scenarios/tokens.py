@@ -41,7 +41,7 @@ def g19_a_token_that_never_worked_is_replaced_once_a_minute(w: World) -> None:
     for asked in (2, 2, 2):
         error: Any = error_of(agent.get, "/forbidden")
         assert type(error) is ColonyAuthError
-        assert "the token that was refused, not the API key" in str(error)
+        assert "The token was refused, not the API key" in error.hint
         assert len(w.token_requests()) == asked
         assert agent.get("/users/me").status == 200
     w.colony.revoke_tokens()

@@ -56,8 +56,8 @@ def g4_a_probe_without_an_answer_is_void_and_the_next_one_leaves(w: World) -> No
     w.colony.behave("hang")
     w.until(
         lambda: (
-            metrics_of(pool).journal.count("breaker_probes_total", "lost")
-            + metrics_of(pool).journal.count("breaker_probes_total", "failure")
+            metrics_of(pool).counters.count("breaker_probes_total", "lost")
+            + metrics_of(pool).counters.count("breaker_probes_total", "failure")
             >= 4
         )
     )
@@ -166,7 +166,7 @@ def g17_past_the_soft_point_one_refreshes_and_nobody_waits(w: World) -> None:
     w.colony.latency(0.3)
     w.until(lambda: agent.token() != first, "the refresh")
     assert len(w.token_requests()) == 2
-    assert metrics_of(pool).journal.histograms["call_duration_seconds"].counts[-1] == 0
+    assert metrics_of(pool).counters.histograms["call_duration_seconds"].counts[-1] == 0
 
 
 @scenario()

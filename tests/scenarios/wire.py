@@ -93,7 +93,7 @@ def g11_g22_each_fault_of_a_connection_is_one_documented_error(w: World) -> None
     for number, (what, (name, options), kind, words) in enumerate(FAULTS):
         assert warm.get("/users/me").status == 200, what
         w.colony.behave(name, **options)
-        before = metrics_of(pool).journal.count("attempts_total", kind)
+        before = metrics_of(pool).counters.count("attempts_total", kind)
         error_class = ColonyNetworkError if kind == "network" else ColonyServerError
         token, call = w.spawn(pool.agent(key(number)).token), w.spawn(lambda: warm.get("/users/me").json())
         assert_documented(token.join().error, error_class, words=words)
@@ -181,7 +181,7 @@ def g4_a_black_hole_costs_each_attempt_its_connect_timeout(w: World) -> None:
     for call in calls:
         assert_documented(call.join().error, ColonyNetworkError, words="timeout: no connection in time")
     w.until(lambda: parking.status().breaker.state != "closed", "the breaker opens")
-    w.until(lambda: parking.journal.count("breaker_probes_total") >= 2, "probes go on")
+    w.until(lambda: metrics_of(parking).counters.count("breaker_probes_total") >= 2, "probes go on")
     hole.close()
     w.colony.start_listening()
     assert all(task.result() for task in parked)

@@ -37,8 +37,8 @@ from tests.support.private import (
     Token,
     Transitions,
     Waiters,
+    counters,
     headers,
-    journal,
 )
 from tests.support.private import actions as act
 from tests.support.private import events as ev
@@ -133,7 +133,7 @@ def quick_retries_are_not_spaced() -> Iterator[None]:
 @breaks("no code twice (G15)")
 def a_code_is_sent_twice() -> Iterator[None]:
     """That a code was sent is forgotten."""
-    with mock.patch.object(Credential, "burn", return_value=None):
+    with mock.patch.object(Credential, "consume", return_value=None):
         yield
 
 
@@ -157,8 +157,8 @@ def a_deadline_is_ignored() -> Iterator[None]:
     deadline = Flight.deadline
 
     def of_the_most_patient(self: Flight) -> float:
-        lone = deadline(self)
-        return max((entry[0] + self._paused for entry in self._heap or () if not entry[2].done), default=lone)
+        only_key = deadline(self)
+        return max((entry[0] + self._paused for entry in self._heap or () if not entry[2].done), default=only_key)
 
     with mock.patch.object(Flight, "deadline", of_the_most_patient):
         yield
@@ -307,13 +307,13 @@ def a_key_is_in_the_error() -> Iterator[None]:
 @breaks("the sums of the metrics are right")
 def probes_are_not_counted() -> Iterator[None]:
     """The journal leaves out the attempts that are probes."""
-    finished = journal._HANDLERS[ev.AttemptFinished]
+    finished = counters._HANDLERS[ev.AttemptFinished]
 
-    def selective(self: journal.Journal, event: ev.AttemptFinished) -> None:
+    def selective(self: counters.Counters, event: ev.AttemptFinished) -> None:
         if not event.probe:
             finished(self, event)
 
-    with mock.patch.dict(journal._HANDLERS, {ev.AttemptFinished: selective}):
+    with mock.patch.dict(counters._HANDLERS, {ev.AttemptFinished: selective}):
         yield
 
 

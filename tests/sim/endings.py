@@ -71,7 +71,7 @@ def _(world: World) -> str | None:
     }
     for metric in METRICS:
         if metric.kind == COUNTER:
-            for labels, count in metrics_of(pool).journal.counters[metric.name].items():
+            for labels, count in metrics_of(pool).counters.totals[metric.name].items():
                 expected = count + running.get(metric.name, {}).get(labels, 0.0)
                 if abs(shown[PREFIX + metric.name, labels] - expected) > 1e-6:
                     return (
@@ -95,7 +95,7 @@ def _(world: World) -> str | None:
 
 def _told(w: Witness) -> dict[str, float]:
     """What the metrics say."""
-    count = metrics_of(w.pool).journal.count
+    count = metrics_of(w.pool).counters.count
     kinds = ("ok", "down", "network", "fault", "throttled", "denied", "local")
     told: dict[str, float] = {f"attempts {kind}": count("attempts_total", kind) for kind in kinds}
     told["calls ok"] = count("calls_total", "ok") + count("calls_total", "ok_retried")

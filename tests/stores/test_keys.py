@@ -99,11 +99,11 @@ def test_a_token_serves_all(carrier: World) -> None:
 def test_g17_a_token_that_lasts_no_longer_than_ones_own_is_none(carrier: World) -> None:
     """So one process renews it, and the others wait for what comes of that."""
     carrier.a.release_key("a", "k", token=("old", LONG))
-    assert KeyState(mine=True, view=SharedState()) == carrier.a.claim_key("a", "k", LONG, beyond=LONG + 1.0)
-    second = carrier.b.claim_key("b", "k", LONG, beyond=LONG + 1.0)
+    assert KeyState(mine=True, view=SharedState()) == carrier.a.claim_key("a", "k", LONG, min_life=LONG + 1.0)
+    second = carrier.b.claim_key("b", "k", LONG, min_life=LONG + 1.0)
     assert (False, True, None) == (second.mine, second.busy_for > 0.0, second.token)
     carrier.a.release_key("a", "k", token=("new", 2 * LONG))
-    third = carrier.b.claim_key("b", "k", LONG, beyond=LONG + 1.0)
+    third = carrier.b.claim_key("b", "k", LONG, min_life=LONG + 1.0)
     assert third.token is not None
     assert ("new", False) == (third.token[0], third.mine)
 

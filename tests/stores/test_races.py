@@ -110,8 +110,8 @@ def writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setenv("COLONY_POOL_STATE_DIR", str(tmp_path / "state"))
 
     def child(said: Connection) -> None:
-        with HostStore("u")._writing() as books:
-            books.door.hold_until, books.door.hold_cause = books.now + LONG, "half done"
+        with HostStore("u")._writing() as transaction:
+            transaction.endpoint.hold_until, transaction.endpoint.hold_cause = transaction.now + LONG, "half done"
             said.send("within")
             signal.pause()
 

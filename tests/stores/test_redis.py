@@ -59,7 +59,7 @@ def refused(store: RedisStore) -> str:
     return str(caught.value)
 
 
-def door(server: Server) -> str:
+def endpoint(server: Server) -> str:
     (name,) = server.client().keys("*:door")
     return str(name)
 
@@ -133,7 +133,7 @@ def test_nobody_there_is_told(make: Make) -> None:
 def test_a_record_that_is_none_of_ours_is_left_alone(server: Server, make: Make) -> None:
     store, plain = make(server.url), server.client()
     store.hold(LONG, "429")
-    name = door(server)
+    name = endpoint(server)
     plain.set(name, "somebody's")
     assert "WRONGTYPE" in refused(store)
     plain.delete(name)
@@ -188,7 +188,7 @@ def test_a_server_whose_clock_was_set_back_prolongs_nothing(server: Server, make
     store, plain = make(server.url), server.client()
     store.open("a", 0, OPENING)
     store.claim_probe("a", LONG)
-    name = door(server)
+    name = endpoint(server)
     for field in ("at", "probe_at", "opened_at", "lease_until"):
         plain.hincrbyfloat(name, field, 3600)
     view = store.look()
@@ -201,8 +201,8 @@ def test_a_server_whose_clock_was_set_back_prolongs_nothing(server: Server, make
 def test_a_member_outlives_no_clock_that_was_set_back(server: Server, make: Make) -> None:
     store, plain = make(server.url), server.client()
     store.join("a", LONG)
-    members = door(server).replace(":door", ":members")
-    plain.hincrbyfloat(door(server), "at", 3600)
+    members = endpoint(server).replace(":door", ":members")
+    plain.hincrbyfloat(endpoint(server), "at", 3600)
     plain.zincrby(members, 3600, "a")
     assert 1 == store.look().members
     assert plain.zscore(members, "a") <= plain.time()[0] + LONG + 1

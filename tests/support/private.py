@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from colony_pool._core.flight import Flight, InFlight, Permit, Waiter
     from colony_pool._core.headers import Limit, Told, http_date, tells_time
     from colony_pool._core.headers import read as read_headers
-    from colony_pool._core.history import Luck
+    from colony_pool._core.history import LossHistory
     from colony_pool._core.instant import Instant
     from colony_pool._core.limiter import ConcurrencyLimiter, _baseline, _LossStats
     from colony_pool._core.outcome import (
@@ -99,9 +99,9 @@ if TYPE_CHECKING:
     from colony_pool._http.failures import BadReply, NetworkFailure, RawResponse
     from colony_pool._http.transport import Transport
     from colony_pool._log import AT_ONCE, EventLog
-    from colony_pool._metrics import counters as journal
+    from colony_pool._metrics import counters
     from colony_pool._metrics.catalog import BY_NAME, COUNTER, GAUGE, HISTOGRAM, METRICS, PREFIX, Metric
-    from colony_pool._metrics.counters import Histogram, Journal, Series
+    from colony_pool._metrics.counters import Counters, Histogram, Series
     from colony_pool._metrics.snapshot import Observation
     from colony_pool._runtime import threads
     from colony_pool._runtime.gevent import GeventRuntime
