@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 import time
+from typing import Any
 
 from .._core.token import Token
 from .._fork import notice_fork
@@ -78,6 +79,7 @@ class _SaveAtExit:
         self._pools: ThreadSafeWeakSet[Unsaved] = ThreadSafeWeakSet()
         self._registered = False
         self._process = 0  # the one that has set it up
+        self._finalizer: Any = None  # of multiprocessing
         self._has_come = False
 
     def has_come_for(self, unsaved: Unsaved) -> bool:
@@ -85,7 +87,7 @@ class _SaveAtExit:
         self._pools.add(unsaved)
         if self._process != os.getpid():
             self._process, self._has_come = os.getpid(), False
-            self._set_up()
+        self._set_up()
         # An exit handler that is registered while others run is not called any more.
         return self._has_come or not threading.main_thread().is_alive()
 
@@ -93,10 +95,13 @@ class _SaveAtExit:
         if not self._registered:  # a forked child has its parent's
             self._registered = True
             atexit.register(self.come)
-        # A child of multiprocessing ends by os._exit, after finalizers of its own.
+        # A child of multiprocessing ends by os._exit, after finalizers of its own. It drops those that are set right
+        # after the fork, when pools are renewed: so each token looks whether it is there.
         process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
-        if process is not None and util is not None and process.parent_process() is not None:
-            util.Finalize(None, self.come, exitpriority=0)
+        if process is None or util is None or process.parent_process() is None:
+            return
+        if self._finalizer is None or not self._finalizer.still_active():
+            self._finalizer = util.Finalize(None, self.come, exitpriority=0)
 
     def come(self) -> None:
         """The interpreter ends. Tokens of exit handlers that run after this one are saved at once."""

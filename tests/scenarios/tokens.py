@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from . import World, error_of, scenario
@@ -106,14 +107,22 @@ def g15_a_code_is_not_sent_if_another_process_has_left_its_token(w: World) -> No
     spent, fresh = _two_codes(w)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["COLONY_SDK_TOKEN_CACHE_DIR"] = folder
-        codes = iter([spent, "000000"])
+        codes, is_left = iter([spent, "000000"]), w.event()
+
+        def code() -> str:
+            if (current := next(codes)) != spent:
+                assert is_left.wait(30.0)
+            return current
+
         pool = w.pool(token_cache="disk", policy=PolicyConfig(totp_window=1.0))
-        second = pool.agent("col_2fa", totp=lambda: next(codes))
+        second = pool.agent("col_2fa", totp=code)
         first = w.pool(token_cache="disk").agent("col_2fa", totp=lambda: fresh)
         assert w.pool().agent("col_2fa", totp=lambda: spent).token(), "the code is spent, and nobody can know"
-        call = w.spawn(lambda: second.token(max_wait=20.0))
+        call = w.spawn(lambda: second.token(max_wait=60.0))
         w.until(lambda: w.colony.stats().codes_refused == 1, "refused")
         left = first.token()
+        w.until(lambda: any(Path(folder).rglob("*.json")), "on disk")
+        is_left.set()
         assert call.result() == left
         assert (w.colony.stats().requests, w.colony.stats().codes_refused) == (3, 1)
         for pool in w.pools:
