@@ -16,13 +16,13 @@ from colony_pool.testing import FakeColony
 # What a server counts by the second has the machine to itself; what counts this process's own descriptors and memory
 # has the process: the scenarios are started from it.
 ALONE = (
-    "test_outage", "test_fleet_processes", "test_fleet_namespaces", "test_cli_demo", "test_cli_demo_processes",
-    "test_multiprocess", "test_faults_soak", "test_hostile", "test_fake_colony_process",
+    "test_outage", "test_many_processes", "test_hosts_in_namespaces", "test_demo", "test_demo_processes",
+    "test_metrics_of_processes", "test_soak", "test_hostile", "test_fake_colony_process",
 )  # fmt: skip
 # Plays of hours and weeks on virtual time: minutes of CPU. They are run when they are asked for, by any name.
 LONG = (
-    "test_core_model", "test_fleet", "test_fleet_fallback", "test_fleet_faults", "test_growth", "test_replays",
-    "test_sim",
+    "test_model", "test_fleet", "test_fleet_fallback", "test_fleet_faults", "test_growth", "test_replays",
+    "test_simulation",
 )  # fmt: skip
 
 

@@ -9,7 +9,8 @@
 ``transport``      a slot, a deadline, an exchange
 =================  ===========================================================================================
 
-All private names of urllib3 and http.client that this library uses (``tests/test_private_names.py`` finds them):
+All private names of urllib3 and http.client that this library uses (``tests/unit/http/test_private_names.py`` finds
+them):
 
 =============  =================================================  ==============================================
 name           what it keeps                                      what would end it

@@ -13,7 +13,7 @@ secrets             API keys appear as a keyed hash; tokens only with ``share_to
 lost record         a server that was restarted empty knows nothing; generations and fences begin at its clock's
                     milliseconds, so none comes again
 cost                a verb takes the server 30 to 40 us (Redis 7.0 and Valkey 9.1, one core), and a client on
-                    loopback 0.1 ms: ``python -m tests.bench stores``
+                    loopback 0.1 ms: ``python -m tests.tools.bench stores``
 =================== ==============================================================================================
 
 At the scale of 10,000 hosts: while the breakers are closed and tokens at hand, nothing is asked. In an outage each

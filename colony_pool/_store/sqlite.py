@@ -9,7 +9,7 @@ time                ``BootClock``; what another start of the host has written is
 removed, replaced   noticed by the next verb, which opens what is there now, or makes it anew
 corrupt, empty      put aside as ``.corrupt``; this verb fails, the next begins with an empty record
 another version     ``StoreUnavailable``; two versions must not take turns with one file
-cost                20 us for a ``look``, 40 to 60 us for what may write: ``python -m tests.bench stores``
+cost                20 us for a ``look``, 40 to 60 us for what may write: ``python -m tests.tools.bench stores``
 fork                closed before it, since SQLite counts locks by process and a child would take its parent's for
                     its own: what it reads and writes would be lost to all others once the parent has left. Where
                     Python is not told of the fork, the child closes it first thing: at rest, that tells SQLite that

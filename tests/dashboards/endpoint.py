@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from colony_pool.testing.sim import SimRuntime
 from tests.support.private import CancelToken, NetworkFailure, RawResponse
-from tests.virtual import VirtualTransport
+from tests.support.virtual import VirtualTransport
 
 MINUTE = 60.0
 LIFE = 25 * MINUTE  # of a token

@@ -11,7 +11,7 @@ from typing import Any
 
 import urllib3
 
-from tests.stores.servers import free_port
+from tests.support.servers import free_port
 
 from .tools import DASHBOARDS, need
 

@@ -25,7 +25,7 @@ SCENARIOS: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {}
 def load() -> None:
     """Import the modules of this package, whose scenarios register themselves."""
     for module in pkgutil.iter_modules(__path__):
-        if not module.name.startswith("_"):
+        if not module.name.startswith(("_", "test_")):
             importlib.import_module(f"{__name__}.{module.name}")
 
 

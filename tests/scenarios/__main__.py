@@ -17,8 +17,8 @@ if kind in ("gevent", "gevent-late"):
     monkey.patch_all()
 warnings.simplefilter("error")
 
-from tests.namespaces import Impossible  # noqa: E402
 from tests.scenarios import SCENARIOS, World, load  # noqa: E402
+from tests.support.namespaces import Impossible  # noqa: E402
 
 load()
 world = World(kind)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.namespaces import mount_tmpfs, private_mounts, run
+from tests.support.namespaces import mount_tmpfs, private_mounts, run
 from tests.support.private import engine_of
 
 from . import World, scenario

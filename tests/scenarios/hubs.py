@@ -1,6 +1,7 @@
 """gevent's own: hubs in several threads, sockets that are not patched.
 
-asyncio has no hub: ``tests/test_asyncio.py`` and ``tests/test_asyncio_loops.py`` prove the same of event loops.
+asyncio has no hub: ``tests/unit/aio/test_tasks.py`` and ``tests/unit/aio/test_loops.py`` prove the same of event
+loops.
 """
 
 from __future__ import annotations

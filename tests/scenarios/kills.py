@@ -1,7 +1,7 @@
 """G3: callers die by the thousand, at any moment, and nobody else notices.
 
-A task of an event loop dies of being cancelled, in an ``await``: ``tests/test_asyncio.py`` cancels thousands, and
-has Ctrl-C end ``asyncio.run``.
+A task of an event loop dies of being cancelled, in an ``await``: ``tests/unit/aio/test_tasks.py`` cancels thousands,
+and has Ctrl-C end ``asyncio.run``.
 """
 
 from __future__ import annotations

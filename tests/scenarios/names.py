@@ -10,7 +10,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tests.namespaces import Impossible, private_mounts, run
+from tests.support.namespaces import Impossible, private_mounts, run
 from tests.support.private import engine_of
 
 from . import World, scenario

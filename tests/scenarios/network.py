@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.netns import FarColony
+from tests.support.netns import FarColony
 
 from . import World, scenario
 from ._after import assert_documented, assert_recovered, key

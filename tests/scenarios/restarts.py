@@ -19,7 +19,7 @@ AGENTS, KILLS, MAXSIZE = 200, 2, 64
 
 
 def _life(w: World, cache: str, folder: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.storm", w.colony.base_url, str(AGENTS), w.kind, cache]
+    command = [sys.executable, "-m", "tests.support.programs.storm", w.colony.base_url, str(AGENTS), w.kind, cache]
     env = {**os.environ, "COLONY_SDK_TOKEN_CACHE_DIR": folder}
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

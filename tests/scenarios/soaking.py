@@ -1,11 +1,11 @@
-"""The soak, for as long as a test may take; ``python -m tests.soak --minutes 10`` is the long one."""
+"""The soak, for as long as a test may take; ``python -m tests.tools.soak --minutes 10`` is the long one."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 
-from tests import soak
+from tests.tools import soak
 
 from . import World, scenario
 

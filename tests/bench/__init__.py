@@ -1,1 +1,0 @@
-"""Benchmarks: ratios within one run, never part of the tests. ``python -m tests.bench``."""

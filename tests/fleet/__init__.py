@@ -1,1 +1,0 @@
-"""Many pools that share a store, on virtual time (``python -m tests.fleet``)."""

@@ -1,1 +1,0 @@
-"""A fleet of real processes through an outage of an hour, scaled: ``python -m tests.scale.play``."""

@@ -1,0 +1,185 @@
+"""An exception from outside at a line of a decision, and what has become of permits, calls and keys afterwards.
+
+A signal's handler, Dramatiq or ``func_timeout`` raise between any two steps. Here an exception strikes at each line
+of the deciding code in turn. What the shell does then is done: the desk is mended, and the input put once more.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from itertools import count
+from types import FrameType
+from typing import Any
+
+import colony_pool._core
+from colony_pool.config import BreakerConfig, RetryConfig
+from tests.support.desk import COUNTING, DOWN_502, GOOD, MINE, REFUSED, Desk
+from tests.support.private import Account, Instant, Outcome, Permit, Waiter
+from tests.support.private import actions as act
+
+CORE = colony_pool._core.__path__[0]
+Input = Callable[[Instant], list[act.Action]]
+
+
+class Struck(BaseException):
+    """What comes from outside."""
+
+
+class StruckDesk(Desk):
+    """A desk whose input number ``at`` is struck at its line ``line``."""
+
+    def __init__(self, at: int, line: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.at_input, self.line = at, line
+        self.number = 0  # of inputs
+        self.struck = False
+        self.callers: dict[Waiter, None] = {}
+
+    def put(self, step: Input) -> None:
+        self.number += 1
+        if self.number != self.at_input:
+            self.feed(step(self.moment))
+            return
+        try:
+            actions = self._under_fire(step)
+        except Struck:
+            self.struck = True
+            self.feed(self.desk.mend(tuple(self.callers), set(self.asked), self.moment))
+            actions = step(self.moment)
+        self.feed(actions)
+
+    def _under_fire(self, step: Input) -> list[act.Action]:
+        lines = count(1)
+
+        def trace(frame: FrameType, event: str, arg: Any) -> Any:
+            if not frame.f_code.co_filename.startswith(CORE):
+                return None
+            if event == "line" and next(lines) == self.line:
+                raise Struck
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            return step(self.moment)
+        finally:
+            sys.settrace(before)
+
+    def feed(self, actions: list[act.Action]) -> None:
+        for action in actions:
+            if isinstance(action, act.Wake):
+                self.callers.pop(action.waiter, None)
+        known = (self.desk.in_flight.permits - set(self.out)) if hasattr(self, "desk") else set()
+        super().feed([a for a in actions if not isinstance(a, act.StartAttempt) or a.permit in known])
+
+    def call(self, account: Account, patience: float = 122.0) -> Waiter:
+        waiter = Waiter(account, patience)
+        self.callers[waiter] = None
+        self.put(
+            lambda at: [] if waiter.joined == waiter.joined else self.desk.demand(waiter, at)
+        )  # fmt: skip
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        self.callers.pop(waiter, None)
+        self.put(lambda at: self.desk.cancel(waiter, at))
+
+    def end(self, outcome: Outcome, permit: Permit | None = None) -> None:
+        if self.out:
+            ended = self.out.pop(0)
+            self.put(lambda at: self.desk.result(ended, outcome, at))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; each time that the desk wants to be woken is an input."""
+        until = self.now + seconds
+        while self.wake <= until:
+            self.now = max(self.now, self.wake)
+            self.put(self.desk.tick)
+        self.now = until
+
+
+def _blip(desk: StruckDesk) -> None:
+    """Keys succeed, fail, back off, are cancelled, refused, invalidated; one has a second factor."""
+    first, second, third, code = Account(), Account(), Account(), Account(totp=True)
+    desk.call(first)
+    desk.call(second)
+    leaving = desk.call(third)
+    desk.end(GOOD)
+    desk.call(code)
+    desk.call(second)
+    desk.leave(leaving)
+    desk.end(DOWN_502)
+    desk.end(DOWN_502)
+    desk.wait(3.0)
+    desk.end(GOOD)
+    desk.end(MINE)
+    desk.end(REFUSED)
+    desk.put(lambda at: desk.desk.invalidate(first, at))
+    desk.call(first)
+    desk.end(GOOD)
+    desk.put(lambda at: desk.desk.refresh(first, at))
+
+
+def _outage(desk: StruckDesk) -> None:
+    """The breaker opens, probes fail and succeed, a call does not wait, a server counts, patience ends."""
+    accounts = [Account() for _ in range(4)]
+    for account in accounts:
+        desk.call(account)
+    for _ in range(3):
+        desk.end(DOWN_502)
+        desk.wait(1.0)
+    desk.call(Account(), patience=0.0)
+    desk.call(Account(), patience=3.0)
+    desk.wait(4.0)
+    desk.end(DOWN_502)
+    desk.wait(9.0)
+    desk.end(GOOD)
+    desk.end(COUNTING)
+    desk.call(accounts[0])
+    desk.wait(31.0)
+    desk.end(GOOD)
+    desk.put(lambda at: desk.desk.force("open", at))
+    desk.put(lambda at: desk.desk.force("closed", at))
+
+
+PLAYS: dict[str, Callable[[StruckDesk], None]] = {"blip": _blip, "outage": _outage}
+
+
+def _new(at: int, line: int) -> StruckDesk:
+    return StruckDesk(at, line, breaker=BreakerConfig(fail_max=3, min_failure_time=0.0), retry=RetryConfig(), seed=1)
+
+
+def _end_well(desk: StruckDesk) -> str:
+    """Let the server be well; what is wrong in the end."""
+    for _ in range(400):
+        while desk.out:
+            desk.end(GOOD)
+        if not desk.desk.waiters.flights and not desk.callers:
+            break
+        desk.wait(1.0)
+    core = desk.desk
+    wrong = {
+        "calls that wait": len(desk.callers), "flights": len(core.waiters.flights), "waiting": core.waiters.count,
+        "permits": len(core.in_flight.permits), "slots": core.limiter.active,
+        "impatient": len(core.waiters._nonblocking),
+    }  # fmt: skip
+    return ", ".join(f"{what}: {number}" for what, number in wrong.items() if number)
+
+
+def strike(name: str, every: int) -> tuple[int, list[str]]:
+    """Strike at each ``every``-th line of each input of a play: how many strikes there were, and what was wrong."""
+    whole = _new(0, 0)
+    PLAYS[name](whole)
+    inputs, wrong = whole.number, [problem] if (problem := _end_well(whole)) else []
+    strikes = 0
+    for at in range(1, inputs + 1):
+        for line in count(1 + at % every, every):
+            desk = _new(at, line)
+            PLAYS[name](desk)
+            if not desk.struck:
+                break
+            strikes += 1
+            if problem := _end_well(desk):
+                wrong.append(f"input {at}, line {line}: {problem}")
+    return strikes, wrong

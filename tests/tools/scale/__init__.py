@@ -1,0 +1,1 @@
+"""A fleet of real processes through an outage of an hour, scaled: ``python -m tests.tools.scale.play``."""

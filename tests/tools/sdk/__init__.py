@@ -1,0 +1,1 @@
+"""colony-sdk's client and ours, call by call."""

@@ -1,0 +1,1 @@
+"""Each part of the library by itself, in a folder of its name."""

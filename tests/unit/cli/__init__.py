@@ -1,0 +1,1 @@
+"""Each command of colony-pool, run as a shell runs it."""

@@ -1,0 +1,272 @@
+"""What the desk makes of a token that ended, was refused or was invalidated, and of a code that was spent."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from colony_pool.config import PolicyConfig
+from tests.support.desk import GOOD, REFUSED, WALL, Desk
+from tests.support.private import (
+    LOCAL,
+    OK,
+    REJECTED,
+    Account,
+    HandledElsewhere,
+    Instant,
+    Outcome,
+    Token,
+    TrackRecord,
+    Waiter,
+    issue,
+    seconds_left,
+)
+
+CONFIG = PolicyConfig()
+SPENT = Outcome(REJECTED, 401, "no", "AUTH_2FA_INVALID", totp_consumed=True, code_again=True)
+SHORT = Outcome(OK, 200, jwt="short", life=3.0)
+
+
+def a_token(jwt: str = "jwt", life: float = 3600.0, now: float = 0.0) -> Token:
+    return issue(jwt, life, 0.0, 0.0, Instant(now, WALL + now), CONFIG)
+
+
+def jwt_until(moment: float) -> str:
+    return f"h.{base64.urlsafe_b64encode(json.dumps({'exp': moment}).encode()).decode().rstrip('=')}.s"
+
+
+def served(outcome: Outcome = GOOD, **options: bool) -> tuple[Desk, Account]:
+    desk, account = Desk(), Account(**options)
+    desk.ask(account)
+    give_code(desk, account)
+    desk.answer(desk.out[0], outcome)
+    return desk, account
+
+
+def give_code(desk: Desk, account: Account) -> None:
+    if account.totp:
+        desk.feed(desk.desk.code_given(account, desk.moment))
+
+
+def words_of(waiter: Waiter) -> str:
+    assert waiter.failure is not None
+    return waiter.failure.message
+
+
+# -- how long it lives -------------------------------------------------------------------------------------------
+
+
+def test_g17_an_exp_in_milliseconds_is_read_as_such() -> None:
+    assert seconds_left(None, jwt_until((WALL + 70.0) * 1000.0), None, WALL) == (70.0, False)
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "exp", "date", "left"),
+    [
+        (None, None, None, (None, False)),
+        (90, None, None, (90.0, False)),
+        (90, 70.0, None, (70.0, False)),
+        (90, 1e9, 0.0, (90.0, True)),
+        (None, 1e9, None, (None, False)),
+        (0, 70.0, None, (70.0, False)),
+        (90, -5.0, None, (90.0, False)),
+        (90, -5.0, 0.0, (-5.0, False)),
+        (90, 70.0, 7200.0, (70.0, False)),
+        (None, -5.0, None, (-5.0, False)),
+        (5, 70.0, None, (5.0, True)),
+        ("no", 70.0, None, (70.0, False)),
+    ],
+)
+def test_g17_a_life_is_the_least_of_what_is_said(
+    expires_in: object, exp: float | None, date: float | None, left: tuple[float | None, bool]
+) -> None:
+    jwt = "opaque" if exp is None else jwt_until(WALL + exp)
+    assert left == seconds_left(expires_in, jwt, None if date is None else WALL + date, WALL)
+
+
+def test_g17_pauses_double_while_tokens_end_too_soon() -> None:
+    record = TrackRecord()
+    for life, cut, pause in (
+        (3.0, False, 5.0), (3.0, False, 10.0), (24.0, True, 20.0), (3.0, False, 40.0), (3.0, False, 60.0),
+        (5.0, False, 5.0), (4.9, False, 5.0), (60.0, True, 5.0),
+    ):  # fmt: skip
+        record.exchanged(life, 100.0, CONFIG, cut=cut)
+        assert (100.0 + pause, life, 100.0) == (record.renew_at, record.life, record.issued_at)
+
+
+def test_g17_who_waits_for_a_pause_gets_the_next_token_and_who_cannot_is_told() -> None:
+    desk, account = served(SHORT)
+    desk.at(3.5)
+    waiter, impatient = desk.ask(account), desk.ask(account, patience=1.0)
+    assert [] == desk.out
+    assert "was to live for 3 s only, and has ended; the next one is asked for in 2 s" in words_of(impatient)
+    desk.at(5.0)
+    desk.answer(desk.out[0], GOOD)
+    assert waiter.token is account.token is not None
+
+
+def test_g18_a_token_in_its_margin_is_served_until_the_pause_is_over() -> None:
+    desk, account = served(SHORT)
+    desk.at(2.9)
+    waiter = desk.ask(account)
+    assert waiter.token is account.token
+    assert not desk.desk.waiters.flights.get(account), "nor is it refreshed ahead of time"
+
+
+# -- what was refused --------------------------------------------------------------------------------------------
+
+
+def test_g19_a_token_has_worked_unless_it_was_refused_before() -> None:
+    record, good, bad = TrackRecord(), a_token("good"), a_token("bad")
+    record.worked(good)
+    record.doubt(good)
+    assert record.has_worked(good)
+    record.doubt(bad)
+    record.worked(bad)
+    assert not record.has_worked(bad)
+
+
+@pytest.mark.parametrize(
+    ("worked", "forced", "noted"), [(True, True, False), (False, True, True), (False, False, False)]
+)
+def test_g19_only_what_never_worked_is_replaced_once_a_minute(worked: bool, forced: bool, noted: bool) -> None:
+    record, token = TrackRecord(), a_token()
+    if worked:
+        record.worked(token)
+    record.dropped(token, 7.0, forced=forced)
+    assert (7.0 if noted else -math.inf) == record.forced_at
+    assert (not forced) == record.ask_anew
+    assert not record.has_worked(token)
+    assert not record.is_usable(token.jwt)
+    assert record.is_usable("another") == forced, "an invalidation wants an exchange, and no other process's token"
+
+
+def test_g19_the_last_eight_that_were_refused_are_known() -> None:
+    record = TrackRecord()
+    for n in range(9):
+        record.replaced(a_token(f"t{n}"))
+    assert [True] + [False] * 8 == [record.is_usable(f"t{n}") for n in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("age", "once", "pause"),
+    [
+        (0.0, False, 0.33),
+        (0.5, False, 0.6),
+        (1.1, False, 1.1),
+        (1.0, True, 1.2),
+        (2.195, False, None),
+        (2.2, False, None),
+        (-1.0, False, None),
+    ],
+)
+def test_g19_a_young_token_is_tried_again_as_it_grows_older(age: float, once: bool, pause: float | None) -> None:
+    record, token = TrackRecord(), a_token()
+    record.found(10.0)
+    found = record.replay_in(token, 10.0 + age, 2.2, once=once)
+    assert (pause is None) == (found is None)
+    assert pause is None or pause == pytest.approx(found)
+    record.worked(token)
+    assert record.replay_in(token, 10.0 + age, 2.2, once=once) is None
+
+
+@pytest.mark.parametrize(("life", "issued_at"), [(7200.0, 5.0), (60.5, -math.inf)])
+def test_g19_another_token_takes_the_place_of_one_that_was_refused(life: float, issued_at: float) -> None:
+    """Whichever ends later; only one that does is taken for a new one."""
+    desk, account = served(replace(GOOD, life=3600.0))
+    old = account.token
+    assert old is not None
+    desk.at(5.0)
+    other = a_token("other", life, 5.0)
+    desk.feed(desk.desk.adopt(account, other, desk.moment, instead_of=old))
+    assert (other, old.ends_wall, issued_at) == (account.token, account.last_expiry, account.record.issued_at)
+    desk.feed(desk.desk.adopt(account, old, desk.moment, instead_of=other))
+    assert account.token is other, "it was refused"
+
+
+def test_g19_a_token_from_elsewhere_is_news_if_it_ends_later_or_there_is_none() -> None:
+    account = Account()
+    assert account.is_news("a", WALL)
+    account.token = a_token(life=100.0)
+    assert [False, True] == [account.is_news("a", WALL + 100.0 + more) for more in (1.0, 1.5)]
+
+
+# -- what was invalidated ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        GOOD, REFUSED, Outcome(LOCAL, handled_elsewhere=HandledElsewhere(token=("theirs", 3600.0))),
+    ],
+    ids=["a token", "a refusal", "another process's token"],
+)  # fmt: skip
+def test_g19_what_was_asked_before_an_invalidation_is_asked_again(answer: Outcome) -> None:
+    desk, account = Desk(), Account()
+    waiter = desk.ask(account)
+    desk.feed(desk.desk.invalidate(account, desk.moment))
+    desk.answer(desk.out[0], answer)
+    assert (False, None, None) == (waiter.done, account.token, account.denial)
+    desk.answer(desk.out[0], replace(GOOD, jwt="new"))
+    assert waiter.token is not None
+    assert waiter.token.jwt == "new"
+    assert not account.record.ask_anew
+
+
+def test_g19_a_refresh_that_nobody_waits_for_ends_with_an_invalidation() -> None:
+    desk, account = served()
+    desk.at(80_000.0)
+    desk.feed(desk.desk.refresh(account, desk.moment))
+    desk.feed(desk.desk.invalidate(account, desk.moment))
+    desk.answer(desk.out[0], GOOD)
+    assert ([], None, None, {}) == (
+        desk.out,
+        account.token,
+        desk.desk.waiters.flights.get(account),
+        desk.desk.waiters.flights,
+    )
+
+
+def test_g19_an_invalidation_ends_the_pause_of_who_waits() -> None:
+    desk, account = served(SHORT)
+    desk.at(3.5)
+    desk.ask(account)
+    assert [] == desk.out
+    desk.feed(desk.desk.invalidate(account, desk.moment))
+    assert len(desk.out) == 1
+
+
+# -- a code that was spent -----------------------------------------------------------------------------------------
+
+
+def test_g15_each_code_that_is_refused_in_a_row_waits_twice_as_many_windows() -> None:
+    desk, account = Desk(), Account(totp=True)
+    waiter, now = desk.ask(account, 3600.0), 0.0
+    window = desk.desk.config.policy.totp_window
+    first = window - WALL % window
+    for windows in (0, 1, 3, 7):
+        give_code(desk, account)
+        desk.answer(desk.out[0], SPENT)
+        now = desk.now + (first if desk.now == 0.0 else window) + windows * window
+        assert not waiter.done
+        assert now == pytest.approx(account.next_code_at)
+        desk.at(now)
+    give_code(desk, account)
+    desk.answer(desk.out[0], GOOD)
+    assert (True, 0, None) == (waiter.token is not None, account.code_refusals, account.code_refusal)
+
+
+@pytest.mark.parametrize("patience", [0.0, 1.0])
+def test_g15_who_cannot_wait_for_the_next_code_is_told_of_the_refusal(patience: float) -> None:
+    desk, account = Desk(), Account(totp=True)
+    waiter = desk.ask(account, patience)
+    give_code(desk, account)
+    desk.answer(desk.out[0], SPENT)
+    again = desk.ask(account, patience)
+    for told in (waiter, again):
+        assert "; the next code is sent in" in words_of(told)
+    assert ([], {}) == (desk.out, desk.desk.waiters.flights)

@@ -1,0 +1,1 @@
+"""One request, one attempt, and whatever may come back."""

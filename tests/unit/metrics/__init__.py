@@ -1,0 +1,1 @@
+"""Counters, the catalogue, the collector and the log."""

@@ -1,0 +1,1 @@
+"""The public pool, most of it in virtual time."""

@@ -1,0 +1,1 @@
+"""Threads and greenlets, and a system that grants none."""

@@ -1,0 +1,1 @@
+"""FakeColony and SimRuntime, which are public."""
