@@ -270,3 +270,46 @@ def test_g15_who_cannot_wait_for_the_next_code_is_told_of_the_refusal(patience: 
     for told in (waiter, again):
         assert "; the next code is sent in" in words_of(told)
     assert ([], {}) == (desk.out, desk.desk.waiters.flights)
+
+
+# -- what API calls say of a token -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("worked", [True, False])
+def test_g19_one_that_works_is_replaced_at_once_when_it_is_refused_and_one_that_never_did_once_a_minute(
+    worked: bool,
+) -> None:
+    desk, account = served()
+    first = account.token
+    assert first is not None
+    desk.feed(desk.desk.token_refused(account, first, desk.moment))
+    desk.ask(account)
+    desk.answer(desk.out[0], Outcome(OK, 200, jwt="second", life=86_400.0))
+    second = account.token
+    assert second is not None
+    assert account.record.is_undecided(second)
+    say = desk.desk.token_worked if worked else desk.desk.token_doubted
+    desk.feed(say(account, second, desk.moment))
+    assert not account.record.is_undecided(second)
+    desk.feed(desk.desk.token_refused(account, second, desk.moment))
+    assert (None if worked else second) is account.token
+
+
+def test_g14_g15_a_second_factor_that_is_added_makes_an_earlier_refusal_void() -> None:
+    desk, account = served(REFUSED)
+    desk.ask(account)
+    assert [] == desk.out, "the key rests"
+    desk.feed(desk.desk.second_factor_changed(account, desk.moment))
+    assert account.totp
+    desk.ask(account)
+    assert [account] == [permit.account for permit in desk.out]
+
+
+def test_g17_an_account_that_was_never_asked_for_knows_it_and_one_without_a_token_loses_none() -> None:
+    account = Account()
+    assert account.never_asked
+    account.lose_token(5.0, forced=True)
+    assert account.never_asked
+    assert account.forced
+    Desk().ask(account)
+    assert not account.never_asked
