@@ -9,16 +9,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import colony_pool._core
+import colony_pool
 from colony_pool.config import BreakerConfig, RetryConfig
 from tests.support.desk import COUNTING, DOWN_502, GOOD, MINE, REFUSED, Desk
 from tests.support.private import Account, Instant, Outcome, Permit, Waiter
 from tests.support.private import actions as act
 
-CORE = colony_pool._core.__path__[0]
+CORE = str(Path(colony_pool.__file__).parent / "_core")
 Input = Callable[[Instant], list[act.Action]]
 
 

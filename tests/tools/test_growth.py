@@ -13,19 +13,20 @@ import math
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
 import pytest
 
-import colony_pool._core
+import colony_pool
 import tests.support.crowd
 from colony_pool.config import BreakerConfig, DispatcherConfig
 from tests.support.crowd import Crowd, backing_off, behind_open, callers, half_open, keys, queued
 from tests.tools.growth import CASES
 from tests.tools.law_world import World
 
-CORE = colony_pool._core.__path__[0]
+CORE = str(Path(colony_pool.__file__).parent / "_core")
 SIZES = (100, 1_000, 10_000)  # the benchmark goes on to a hundred thousand
 FLEETS = (10, 100, 1_000, 10_000)
 HOUR = 3600.0
