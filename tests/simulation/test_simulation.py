@@ -29,7 +29,10 @@ EVENTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
+BLOCKS = [pytest.param(first, marks=pytest.mark.slow if first else []) for first in range(0, SEEDS, BLOCK)]
+
+
+@pytest.mark.parametrize("first", BLOCKS)
 def test_every_promise_holds_in_every_scenario(first: int) -> None:
     """G1 to G18 and more, each after every event (``tests/simulation/invariants.py``)."""
     found = play_all(range(first, first + BLOCK))
@@ -37,6 +40,7 @@ def test_every_promise_holds_in_every_scenario(first: int) -> None:
     assert {f"theme {theme}" for theme in THEMES} | EVENTS <= set(found.met), "the generator has become blind"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found_by_the_promise_that_it_breaks(name: str) -> None:
     promise, bug = BUGS[name]
@@ -69,6 +73,7 @@ def test_a_failing_seed_is_told_in_one_line_that_plays_it_again(capsys: pytest.C
     assert main(command.removeprefix("python -m tests.simulation ").split()) == 0
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds() -> None:
     parts = Found(), Found()
     for jobs, total in enumerate(parts, start=1):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 CORE = "colony_pool/_core/"
-RUNNER = "colony_pool/_shell/runner.py"
+RUNNER = "colony_pool/_driver/driver.py"
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ SURVIVORS: tuple[Survivor, ...] = (
         "self.last_generation = -2  # the breaker's generation in which it was tried last",
     ),
     *because(
-        "neither is any time, and it is compared with one and nothing else", "colony_pool/_shell/alarm.py",
+        "neither is any time, and it is compared with one and nothing else", "colony_pool/_driver/wakeup.py",
         "WakeupTimer.arm", "at = math.nan", "at = None",
     ),
     *because(

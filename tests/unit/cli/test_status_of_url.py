@@ -146,6 +146,7 @@ def test_what_cannot_be_reached_is_5_and_says_why(env: dict[str, str]) -> None:
         assert_failed(finish(process), 5, "it is no HTTP server")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "words"),
     [

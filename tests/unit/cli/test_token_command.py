@@ -128,6 +128,7 @@ def test_no_key_is_misuse(env: dict[str, str]) -> None:
     assert_failed(cli(env, "token"), 2, "COLONY_API_KEY", "--api-key-file")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe\x00", None])
 def test_a_useless_key_file_is_misuse(env: dict[str, str], tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "key"
@@ -143,6 +144,7 @@ def test_a_key_that_cannot_be_one_is_misuse_and_is_not_shown(env: dict[str, str]
     assert "secret_of_another" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -171,6 +173,7 @@ def test_misuse_is_2_and_one_line(env: dict[str, str], args: tuple[str, ...], sa
     assert_failed(cli(env, *args), 2, said)
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_it_waits_is_130_and_one_line(env: dict[str, str], colony: FakeColony) -> None:
     colony.behave("hang")
     for args in ((), ("--json",)):
@@ -205,6 +208,7 @@ def under_a_shell(env: dict[str, str], command: str) -> subprocess.CompletedProc
     return done
 
 
+@pytest.mark.slow
 def test_streams_that_are_closed_are_no_bug_of_ours(env: dict[str, str]) -> None:
     """As a daemon starts its children; and a shell script takes for a token whatever is on stdout."""
     assert under_a_shell(env, "colony token >&-").stderr == (
@@ -226,6 +230,7 @@ def test_a_letter_that_the_terminal_does_not_know_is_spelt_out(env: dict[str, st
 # -- all of it --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "args", [("--help",), ("-h",), *((name, "--help") for name in ("token", "status", "reset", "demo"))]
 )

@@ -106,6 +106,7 @@ def run(code: str, folder: Path, colony: FakeColony) -> set[str]:
     return {json.loads(file.read_text())["token"] for file in (folder / "cache").glob("*.json")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", KEPT)
 def test_g21_a_token_is_on_disk_when_the_interpreter_ends(case: str, tmp_path: Path, colony: FakeColony) -> None:
     before = colony.stats().tokens_issued

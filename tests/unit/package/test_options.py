@@ -119,6 +119,7 @@ def called(colony: FakeColony, runtime: str, options: dict[str, Any], **of_the_c
         return first.status, second.status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["threads", "gevent", "asyncio"])
 @pytest.mark.parametrize("name", [*LARGEST, "all"])
 def test_the_largest_that_passes_works(runtime: str, name: str) -> None:
@@ -126,6 +127,7 @@ def test_the_largest_that_passes_works(runtime: str, name: str) -> None:
         assert (200, 200) == called(colony, runtime, LARGEST if name == "all" else {name: LARGEST[name]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["threads", "gevent", "asyncio"])
 def test_the_largest_of_a_call_works(runtime: str) -> None:
     with FakeColony() as colony:
@@ -155,6 +157,7 @@ def test_the_patience_of_a_million_retries_is_counted_at_once() -> None:
     assert 1e9 == cp.RetryConfig(max_retries=10**6, base_delay=1e9, max_delay=1e9).patience
 
 
+@pytest.mark.slow
 def test_no_limit_rides_out_an_outage_of_a_year() -> None:
     """G9 on virtual time."""
     sim = SimRuntime(1)

@@ -94,6 +94,7 @@ def worker(url: str, orders: Connection, shared: str | None, cache: str | None) 
             orders.send(status_of(pool))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shared", "cache", "most"), [(None, None, 20), (None, "disk", 4), ("host", "disk", 4)])
 def test_g19_two_processes_revoke_each_others_tokens_and_no_call_fails(
     shared: str | None, cache: str | None, most: int, server: SingleActive
@@ -117,6 +118,7 @@ def test_g19_two_processes_revoke_each_others_tokens_and_no_call_fails(
     assert server.given <= most, "the other's token is on disk"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lives", ["alike", "shorter and shorter"])
 @pytest.mark.parametrize("where", ["disk", "store", "nowhere"])
 def test_g19_two_pools_that_revoke_each_others_tokens_look_for_a_newer_one_first(

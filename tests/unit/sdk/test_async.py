@@ -32,6 +32,7 @@ async def ask(client: AsyncColonyClient, call: str) -> object:
     return await (client.get_me() if call == "get_me" else client.get_group_avatar(POST))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["get_me", "upload", "download"])
 def test_g19_a_token_that_was_refused_is_renewed_once_and_the_call_replayed(call: str) -> None:
     async def scenario(server: ApiServer) -> None:
@@ -52,6 +53,7 @@ def test_g19_a_token_that_was_refused_is_renewed_once_and_the_call_replayed(call
         asyncio.run(scenario(server))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["get_me", "upload"])
 def test_g19_a_token_that_the_api_does_not_know_yet_is_not_thrown_away(call: str) -> None:
     async def scenario(server: ApiServer) -> None:
@@ -104,6 +106,7 @@ def test_g19_the_401_of_a_call_without_a_token_is_no_word_of_the_one_that_its_cl
         asyncio.run(scenario(server))
 
 
+@pytest.mark.slow
 def test_g19_a_refused_token_that_is_renewed_is_no_failure_to_the_sdks_own_breaker() -> None:
     async def scenario(server: ApiServer) -> None:
         async with (
@@ -162,6 +165,7 @@ def test_rotate_key_and_refresh_token_reach_the_pool_that_threads_share() -> Non
         assert 4 == tokens(server), "the old key's token is gone from memory, too"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["rotate_key", "confirm_key_recovery"])
 def test_g19_a_key_that_goes_takes_no_other_clients_token_along(change: str) -> None:
     """Clients of several keys in one task, as in most scripts."""

@@ -85,6 +85,7 @@ def test_requests_carry_the_pools_token(send: Send, colony: FakeColony, agent: A
     assert 1 == colony.count(TOKEN)
 
 
+@pytest.mark.slow
 def test_g19_a_401_is_refreshed_and_replayed_once(send: Send, colony: FakeColony, agent: Agent) -> None:
     assert 200 == send(agent, "GET", f"{colony.base_url}/users/me")
     for asked in (2, 3):  # a token that has worked is replaced at once
@@ -107,6 +108,7 @@ def test_g19_a_token_that_the_api_does_not_know_yet_is_not_thrown_away(send: Sen
         assert 1 == tokens(server)
 
 
+@pytest.mark.slow
 def test_a_body_that_cannot_be_sent_again_gets_its_401_and_the_next_request_a_token(send: Send) -> None:
     with ApiServer() as server, ColonyPool(server.base_url, token_cache=None, registry=None) as pool:
         agent = pool.agent("col_streaming")
@@ -116,6 +118,7 @@ def test_a_body_that_cannot_be_sent_again_gets_its_401_and_the_next_request_a_to
         assert 200 == send(agent, "GET", f"{server.base_url}/users/me")
 
 
+@pytest.mark.slow
 def test_a_file_is_rewound_by_requests(colony: FakeColony, agent: Agent) -> None:
     agent.token()
     colony.revoke_tokens()
@@ -144,6 +147,7 @@ def test_g22_requests_takes_no_token_along_out_of_the_api(colony: FakeColony, ag
     assert [""] == [request.agent for request in colony.requests() if request.path == "/elsewhere"]
 
 
+@pytest.mark.slow
 def test_a_refresh_that_fails_keeps_no_connection_of_requests(colony: FakeColony, agent: Agent) -> None:
     """There may be no other: a session with ``pool_block`` would wait for it for good."""
     adapter: Any = HTTPAdapter(pool_connections=1, pool_maxsize=1, pool_block=True)
@@ -162,6 +166,7 @@ def test_a_refresh_that_fails_keeps_no_connection_of_requests(colony: FakeColony
         assert 200 == session.get(f"{colony.base_url}/users/me").status_code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["the refresh", "the replay"])
 def test_g23_when_a_refresh_or_a_replay_fails_no_variable_of_ours_shows_a_token(
     what: str, send: Send, colony: FakeColony, agent: Agent, monkeypatch: pytest.MonkeyPatch

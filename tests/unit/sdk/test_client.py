@@ -52,6 +52,7 @@ def test_clients_of_one_key_share_one_token(colony: FakeColony, pool: ColonyPool
     assert 1 == colony.count(TOKEN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["get_me", "upload", "download"])
 def test_g19_a_token_that_was_refused_is_renewed_once_and_the_call_replayed(call: str) -> None:
     with ApiServer() as server, ColonyPool(server.base_url, token_cache=None, registry=None) as pool:
@@ -71,6 +72,7 @@ def test_g19_a_token_that_was_refused_is_renewed_once_and_the_call_replayed(call
             assert 3 == tokens(server), "at once for one that has worked; for one that never has once a minute"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["get_me", "upload"])
 def test_g19_a_token_that_the_api_does_not_know_yet_is_not_thrown_away(call: str) -> None:
     with ApiServer() as server, ColonyPool(server.base_url, token_cache=None, registry=None) as pool:
