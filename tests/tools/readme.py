@@ -1,5 +1,4 @@
-"""The generated parts of the README: ``python -m tests.tools.readme`` writes them, ``--check`` says whether they are
-true.
+"""What is generated in the pages of this project: ``python -m tests.tools.readme`` writes it, ``--check`` checks it.
 
 The tables of options come from the docstrings and signatures, that of the guarantees from the names of the tests:
 each proof carries its number (``test_g7_...``, or ``g7_...`` for a scenario over real sockets).
@@ -18,7 +17,9 @@ from tests.support.private import METRICS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+PROOF = ROOT / "tests" / "README.md"
 DASHBOARDS = ROOT / "dashboards" / "README.md"
+PAGES = (README, PROOF, DASHBOARDS)
 GUARANTEES = {
     1: "Breaker open, any number of waiters, keys and runtimes: exactly one attempt on the wire until its verdict.",
     2: "No lock is held across I/O, a sleep or your callback; no call waits for a listener or a log handler.",
@@ -165,7 +166,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.tools.readme", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if something is out of date")
     args = parser.parse_args()
-    stale = [path for path in (README, DASHBOARDS) if filled(path.read_text()) != path.read_text()]
+    stale = [path for path in PAGES if filled(path.read_text()) != path.read_text()]
     if args.check:
         names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
         print(f"out of date: {names}; python -m tests.tools.readme" if stale else "what is generated is up to date")

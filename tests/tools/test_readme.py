@@ -1,4 +1,4 @@
-"""The README is true: what is generated is up to date, every snippet and command runs and prints what it says."""
+"""The pages are true: what is generated is up to date, every snippet and command runs and prints what it says."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ import pytest
 import colony_pool
 from colony_pool import errors
 from colony_pool.testing import FakeColony
-from tests.tools.readme import DASHBOARDS, GUARANTEES, README, ROOT, filled, proofs
+from tests.scenarios import RUNTIMES
+from tests.tools.readme import GUARANTEES, PAGES, PROOF, README, ROOT, filled, proofs
 
-TEXT = README.read_text()
+TEXT, PROVED = README.read_text(), PROOF.read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```(?:\n```text\n(.*?)```)?", TEXT, re.DOTALL)
 SNIPPETS = [(code, output) for kind, code, output in BLOCKS if kind == "python"]
-INLINE = sorted(set(re.findall(r"`python -m (tests\.[^`]+)`", TEXT)))
-COMMANDS = [line for kind, code, _ in BLOCKS if kind == "sh" for line in code.splitlines() if line.strip()]
+INLINE = sorted(set(re.findall(r"`python -m (tests\.[^`]+)`", TEXT + PROVED)))
+PYTEST = sorted(set(re.findall(r"`python -m pytest ([^`]+)`", TEXT + PROVED)))
+COMMANDS = [
+    pytest.param(line, marks=[pytest.mark.slow] if "colony-pool demo" in line else [])
+    for kind, code, _ in BLOCKS
+    if kind == "sh"
+    for line in code.splitlines()
+    if line.strip()
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +51,12 @@ def environment(colony: FakeColony, tmp_path: Path) -> dict[str, str]:
 
 
 def test_what_is_generated_is_up_to_date() -> None:
-    for path in (README, DASHBOARDS):
+    for path in PAGES:
         text = path.read_text()
         assert filled(text) == text, "python -m tests.tools.readme"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", INLINE)
 def test_a_command_in_the_text_is_one(command: str) -> None:
     """It is not run, since it may take an hour; but there is such a module, and it knows these words."""
@@ -57,6 +66,34 @@ def test_a_command_in_the_text_is_one(command: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert [] == [word for word in words if not word.isdigit() and word not in done.stdout]
+
+
+def collected(*words: str) -> str:
+    options = ["-p", "no:cacheprovider", "-o", "addopts=", "--collect-only", "-q"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *words], check=False, capture_output=True, text=True, cwd=ROOT,
+        timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", PYTEST)
+def test_a_command_of_pytest_finds_tests(words: str) -> None:
+    assert "::" in collected(*shlex.split(words))
+
+
+@pytest.mark.slow
+def test_the_fast_lane_proves_each_guarantee_and_runs_on_each_runtime() -> None:
+    lane = collected()
+    assert [] == [number for number in GUARANTEES if not re.search(rf"\W(test_)?(g\d+_)*g{number}_", lane)]
+    assert [] == [kind for kind in RUNTIMES if f"-{kind}]" not in lane]
+
+
+@pytest.mark.parametrize("words", PYTEST)
+def test_what_a_command_of_pytest_names_is_there(words: str) -> None:
+    assert [] == [word for word in words.split() if "/" in word and not (ROOT / word).exists()]
 
 
 def test_every_guarantee_has_a_proof() -> None:
@@ -109,5 +146,6 @@ def test_the_version_is_said_once() -> None:
 
 
 def test_every_link_within_the_project_leads_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", TEXT):
-        assert (ROOT / target).exists(), target
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), (page, target)
