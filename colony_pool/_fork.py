@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from typing import Protocol
 
 from ._log import log_raised
@@ -92,6 +93,20 @@ class _Process:
 
 
 _process = _Process()
+
+
+def known_pid() -> int:
+    """Return the id of this process without a system call: after a fork of which nobody told, the parent's."""
+    return _process.pid
+
+
+def pid_reader(*, greenlets: bool) -> Callable[[], int]:
+    """Return what tells a task whether it has come into a child by a fork.
+
+    A fork copies the thread that forks, and no other. That thread's greenlets are in the child as well, though
+    nobody told of the fork: they have to ask the system.
+    """
+    return os.getpid if greenlets else known_pid
 
 
 def notice_fork() -> None:

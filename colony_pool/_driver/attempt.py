@@ -13,6 +13,7 @@ from .._core.flight import Permit
 from .._core.outcome import LOCAL, NETWORK_ERROR, Outcome, bad_answer, classify
 from .._core.passed_on import ends_a_task
 from .._core.shared_state import HandledElsewhere
+from .._fork import pid_reader
 from .._http.cancel import CancelToken
 from .._http.failures import BUSY, EXHAUSTED, BadReply, NetworkFailure
 from .._http.scrub import without_secrets
@@ -92,6 +93,7 @@ class Attempt:
         self._path = path
         self._total = total
         self._lines = lines
+        self._read_pid = pid_reader(greenlets=runtime.name == "gevent")
         self._pid = os.getpid()
 
     def __call__(self, permit: Permit) -> Outcome:
@@ -101,9 +103,9 @@ class Attempt:
         credential: Credential = permit.account.owner.credential
         if isinstance(self._transport, Transport):  # a transport of the user's own does not tell when it begins
             self._attempts.waits(permit)
-        cancel = CancelToken(lambda: self._attempts.begins(permit))
+        cancel = CancelToken(lambda: self._attempts.begins(permit), self._read_pid)
         self._attempts.can_be_cancelled(permit, cancel)
-        if not permit.alive or os.getpid() != self._pid:  # a greenlet that a fork has copied: the parent makes it
+        if not permit.alive or self._read_pid() != self._pid:  # a greenlet that a fork has copied
             return _ABANDONED
         code = credential.take()
         if code is None and permit.account.totp:

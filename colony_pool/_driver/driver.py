@@ -24,6 +24,7 @@ from .._core.dispatcher import Dispatcher
 from .._core.flight import Permit, Waiter
 from .._core.instant import Instant
 from .._core.outcome import LOCAL, Outcome
+from .._fork import pid_reader
 from .._log import Lines
 from .._runtime.protocol import Event, Runtime
 from .._runtime.turn import Turn
@@ -140,6 +141,7 @@ class Driver:
         self._wakeup = WakeupTimer(runtime, lambda: self.submit(dispatcher.tick))
         self._has_timer = True
         self._is_forked = False
+        self._read_pid = pid_reader(greenlets=runtime.name == "gevent")
         self._pid = os.getpid()
 
     # -- inputs ---------------------------------------------------------------------------------------
@@ -410,7 +412,7 @@ class Driver:
 
     def _is_left_behind(self) -> bool:
         """Whether this is a forked child, which may not have been told so yet, and not the driver's own process."""
-        return self._is_forked or os.getpid() != self._pid
+        return self._is_forked or self._read_pid() != self._pid
 
     def stop(self, within: float = 0.0) -> None:
         """Wait ``within`` seconds for workers to come home, and cancel all timers."""

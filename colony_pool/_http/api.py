@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as _json
-import os
 import re
 import uuid
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from .._core.backoff import jittered
 from .._core.failure import CODES_OF_2FA, Failure, closed, from_status, from_stranger, unreadable
 from .._core.headers import read
 from .._core.outcome import described, error_text, is_api_error, json_object, media_type
+from .._fork import known_pid, pid_reader
 from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
 from ..errors import ColonyAPIError, ColonyAuthError, ColonyNetworkError, ColonyNotFoundError, ColonyServerError
@@ -83,7 +83,7 @@ class ApiRequest:
     body: bytes | None = field(repr=False)
     timeout: float | None
     max_wait: float | None
-    pid: int = field(default_factory=os.getpid, repr=False)  # the process that makes it, and none of its children
+    pid: int = field(default_factory=known_pid, repr=False)  # the process that makes it, and none of its children
 
     @property
     def repeatable(self) -> bool:
@@ -202,6 +202,7 @@ class ApiClient:
         self._base_path = base_path
         self._retry = retry
         self._closing = closing
+        self._read_pid = pid_reader(greenlets=runtime.name == "gevent")
 
     def perform(self, token: Callable[..., str], call: ApiRequest, replays: ReplayPolicy) -> Response:
         """Make ``call``; ``token(max_wait=...)`` returns the token for it, ``replays`` says what a 401 means."""
@@ -240,7 +241,7 @@ class ApiClient:
         """Send ``call`` once. A failure is returned, so that no exception has it, and its frames, as context."""
         headers = {**call.headers, "Authorization": f"Bearer {jwt}"}
         try:
-            if os.getpid() != call.pid:
+            if self._read_pid() != call.pid:
                 raise forked(sent=True)
             reply = self._transport.send(
                 call.method, self._base_path + call.target, headers=headers, body=call.body, total=call.timeout,

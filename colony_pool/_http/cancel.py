@@ -18,26 +18,31 @@ class CancelToken:
 
     In a forked child the request counts as cancelled: a greenlet that was copied along must not make the parent's
     request again.
+
+    Arguments:
+        on_begin: called when the request has its slot.
+        read_pid: says in which process the request is.
     """
 
-    __slots__ = ("_cancelled", "_cuts", "_on_begin", "_pid", "expired")
+    __slots__ = ("_cancelled", "_cuts", "_on_begin", "_pid", "_read_pid", "expired")
 
-    def __init__(self, on_begin: Callable[[], object] | None = None) -> None:
+    def __init__(self, on_begin: Callable[[], object] | None = None, read_pid: Callable[[], int] = os.getpid) -> None:
         self._cancelled = False
-        self._on_begin = on_begin  # told when the request has its slot
+        self._on_begin = on_begin
         self._cuts: list[Callable[[], object]] = []  # at most one; ``pop`` is atomic
-        self._pid = os.getpid()
+        self._read_pid = read_pid
+        self._pid = read_pid()
         self.expired = False  # its deadline is over
 
     @property
     def cancelled(self) -> bool:
         """Whether ``cancel`` was called, or the request is the parent's."""
-        return self._cancelled or os.getpid() != self._pid
+        return self._cancelled or self._read_pid() != self._pid
 
     @property
     def left_behind(self) -> bool:
         """Whether this process was forked since: the request is the parent's."""
-        return os.getpid() != self._pid
+        return self._read_pid() != self._pid
 
     def begin(self) -> None:
         """The request has its slot: what comes now is the endpoint's and the network's."""

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .._check import LONGEST_TIMEOUT
+from .._fork import pid_reader
 from .._runtime.protocol import Runtime
 from .._version import __version__
 from .._weakset import ThreadSafeWeakSet
@@ -58,6 +59,7 @@ class Transport:
         self.beside: ThreadSafeWeakSet[Any] = (
             ThreadSafeWeakSet()
         )  # others that keep connections: those of event loops
+        self._read_pid = pid_reader(greenlets=runtime.name == "gevent")
         self._pid = os.getpid()
 
     def send(
@@ -88,11 +90,11 @@ class Transport:
         Raises ``NetworkFailure`` (no answer), ``BadReply`` (none that is one), ``ValueError`` (a header cannot be).
         """
         sent = {**self.always, **headers}
-        cancel = cancel or CancelToken()
+        cancel = cancel or CancelToken(read_pid=self._read_pid)
         deadline = monotonic() + min(self._timeout.total if total is None else total, LONGEST_TIMEOUT)
         try:
             checked(headers)
-            if os.getpid() != self._pid:  # a fork has copied a greenlet along that has this transport
+            if self._read_pid() != self._pid:  # a fork has copied a greenlet along that has this transport
                 raise forked(sent=False)
             if cancel.cancelled or self._pools.closed:
                 raise NetworkFailure("aborted", "given up before it began", sent=False)
