@@ -93,7 +93,7 @@ class Coordinator:
         polled, self._is_polling = self._is_polling, False
         self._count_members(state.members)
         if asked == self._breaker.generation and self._in_flight.probe is None:
-            self._follow(state, at, tell=polled)
+            self._follow(state, at, announce=polled)
         self._learn_pause(state, at)
         left = self._rate_limit.left(now)
         if polled and left > state.hold_for + _SAME:
@@ -170,7 +170,7 @@ class Coordinator:
         if state.hold_for > 0.0 and self._rate_limit.is_newer_than_clear(since):
             self._transitions.pause(state.hold_for, state.hold_cause, "shared", now, since=since, learnt=True)
 
-    def _follow(self, state: SharedState, at: Instant, *, tell: bool) -> None:
+    def _follow(self, state: SharedState, at: Instant, *, announce: bool) -> None:
         breaker, now = self._breaker, at.monotonic
         known, self.generation = self.generation, state.generation
         news = state.generation not in (0, known)
@@ -183,7 +183,7 @@ class Coordinator:
             self._transitions.close(at, learnt=True)
             if not self._waiters.flights:
                 breaker.reset_delay()
-        elif (tell or news) and breaker.state == ev.OPEN:
+        elif (announce or news) and breaker.state == ev.OPEN:
             self._outbox.add(act.PublishOpen(breaker.generation, state.generation, breaker.open_state(now)))
 
     # -- what the store is asked, and told ------------------------------------------------------------

@@ -60,7 +60,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class LimitHeaders:
     """What one answer says about time."""
 
     retry_after: float | None = None
@@ -108,16 +108,16 @@ class Told:
         return [limit for limit in self.limits if limit.remaining == 0]
 
 
-_NOTHING = Told()
+_NOTHING = LimitHeaders()
 
 
-def read(headers: Mapping[str, str], wall: float) -> Told:
+def read(headers: Mapping[str, str], wall: float) -> LimitHeaders:
     """Read what ``headers`` (names in lower case) say; ``wall`` is unix time by this host's clock."""
     if not any(map(tells_time, headers)):  # as a rule
         return _NOTHING
     clocks = [clock for clock in (_date(headers), wall) if clock is not None and clock >= _SET]
     after = _longest(_time(headers.get(name), clocks, unit) for name, unit in _RETRY_AFTER.items())
-    return Told(after, (*_families(headers, clocks), *_draft(headers, clocks)))
+    return LimitHeaders(after, (*_families(headers, clocks), *_draft(headers, clocks)))
 
 
 def tells_time(name: str) -> bool:
@@ -151,12 +151,12 @@ def _draft(headers: Mapping[str, str], clocks: list[float]) -> Iterator[Limit]:
     """Limits told by the draft's ``RateLimit``."""
     windows = _windows(headers)
     older: dict[str, str] = {}
-    for name, told in _members(headers.get("ratelimit")):
+    for name, parameters in _members(headers.get("ratelimit")):
         if name is None:
-            older |= told
+            older |= parameters
             continue
-        reset = _time(told.get("t"), clocks)
-        limit = Limit(_count(told.get("r")), windows.get(name) if reset is None else reset)
+        reset = _time(parameters.get("t"), clocks)
+        limit = Limit(_count(parameters.get("r")), windows.get(name) if reset is None else reset)
         if limit.remaining is not None or reset is not None:
             yield limit
     limit = Limit(_count(older.get("remaining")), _time(older.get("reset"), clocks))
@@ -166,8 +166,8 @@ def _draft(headers: Mapping[str, str], clocks: list[float]) -> Iterator[Limit]:
 
 def _windows(headers: Mapping[str, str]) -> dict[str | None, float]:
     """The windows of ``RateLimit-Policy``, seconds, by name."""
-    told = {name: _time(parameters.get("w"), []) for name, parameters in _members(headers.get("ratelimit-policy"))}
-    return {name: window for name, window in told.items() if window is not None}
+    windows = {name: _time(parameters.get("w"), []) for name, parameters in _members(headers.get("ratelimit-policy"))}
+    return {name: window for name, window in windows.items() if window is not None}
 
 
 def _members(text: str | None) -> Iterator[tuple[str | None, dict[str, str]]]:

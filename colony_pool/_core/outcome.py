@@ -33,7 +33,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .headers import Told, http_date, read
+from .headers import LimitHeaders, http_date, read
 from .shared_state import HandledElsewhere
 from .token import seconds_left
 
@@ -76,13 +76,13 @@ def what_came(headers: Mapping[str, str], body: bytes) -> str:
     """Name a body that is not the API's: ``an HTML page``, ``an empty body``, ``a body of type text/plain``."""
     if not body.strip():
         return "an empty body"
-    told = media_type(headers)
-    kind = told.lower()
-    if "html" in kind or (not told and body.removeprefix(_BOM).lstrip()[:1] == b"<"):
+    declared = media_type(headers)
+    kind = declared.lower()
+    if "html" in kind or (not declared and body.removeprefix(_BOM).lstrip()[:1] == b"<"):
         return "an HTML page"
     if kind == "application/json" or kind.endswith("+json"):
         return "JSON of another shape" if _is_json(body) else "a body that is no JSON"
-    return f"a body of type {told}" if told else "a body of unknown type"
+    return f"a body of type {declared}" if declared else "a body of unknown type"
 
 
 def described(status: int, headers: Mapping[str, str], body: bytes) -> str:
@@ -172,23 +172,23 @@ class Outcome:
 
 def classify(status: int, headers: Mapping[str, str], body: bytes, wall: float) -> Outcome:
     """Give one HTTP answer its class. ``headers`` have lower-case names; ``wall`` is unix time now."""
-    told = read(headers, wall)
-    outcome = _by_status(status, headers, body, wall, told)
-    return outcome if told.left is None or outcome.is_foreign else replace(outcome, remaining=told.left)
+    limits = read(headers, wall)
+    outcome = _by_status(status, headers, body, wall, limits)
+    return outcome if limits.left is None or outcome.is_foreign else replace(outcome, remaining=limits.left)
 
 
-def _by_status(status: int, headers: Mapping[str, str], body: bytes, wall: float, told: Told) -> Outcome:
+def _by_status(status: int, headers: Mapping[str, str], body: bytes, wall: float, limits: LimitHeaders) -> Outcome:
     if 200 <= status < 300:
-        return _token_answer(status, headers, body, wall, told.exhausted_for)
-    response, after = json_object(body), told.asked
+        return _token_answer(status, headers, body, wall, limits.exhausted_for)
+    response, after = json_object(body), limits.asked
     detail, code = error_text(response)
     if 400 <= status < 500 and status not in (408, 429) and not is_api_error(response):
         return Outcome(UNAVAILABLE, status, described(status, headers, body), retry_after=after)
-    if _is_throttled(status, told):
-        return Outcome(RATE_LIMITED, status, detail, code, response, told.pause)
+    if _is_rate_limited(status, limits):
+        return Outcome(RATE_LIMITED, status, detail, code, response, limits.pause)
     if 400 <= status < 500 and status not in _AGAIN:
         return Outcome(
-            REJECTED, status, detail, code, response, after, told.exhausted_for if told.exhausted else None
+            REJECTED, status, detail, code, response, after, limits.exhausted_for if limits.exhausted else None
         )
     if status < 500 or status in (502, 503, 504) or 520 <= status <= 530:
         return Outcome(UNAVAILABLE, status, _by_whom(status, headers, body, response), code, response, after)
@@ -202,11 +202,11 @@ def _by_whom(status: int, headers: Mapping[str, str], body: bytes, response: Map
     return described(status, headers, body)
 
 
-def _is_throttled(status: int, told: Told) -> bool:
+def _is_rate_limited(status: int, limits: LimitHeaders) -> bool:
     """Whether the API refused the request for its rate limit; 400 and 403 are GitHub's way."""
     if status in (400, 403):
-        return told.exhausted or told.asked is not None
-    return status == 429 or (status == 503 and told.exhausted and told.retry_after is not None)
+        return limits.exhausted or limits.asked is not None
+    return status == 429 or (status == 503 and limits.exhausted and limits.retry_after is not None)
 
 
 def bad_answer(status: int, reason: str) -> Outcome:

@@ -38,7 +38,7 @@ class DeliveryQueue:
         self._most = most
         self._callbacks: deque[Callback] = deque()
         self._drops = count()
-        self._told = 0  # of the drops
+        self._reported = 0  # of the drops
         self._free = deque([True])  # who takes it out makes the calls; ``deque`` lets only one have it
         self._called_at = -math.inf  # when a task was called that has not begun yet
         self._pid = os.getpid()
@@ -130,8 +130,8 @@ class DeliveryQueue:
 
     def _say_what_was_lost(self) -> None:
         dropped = self.dropped
-        if dropped > self._told:
-            since, self._told = dropped - self._told, dropped
+        if dropped > self._reported:
+            since, self._reported = dropped - self._reported, dropped
             self._lost(since)
 
 

@@ -63,7 +63,7 @@ class Notifier:
                         if self._breaker is not None:
                             self._breaker.mirror(item.what)
                     else:
-                        self._tell(item)
+                        self._notify_listeners(item)
             finally:
                 self._notifying.release()
         if self._breaker is not None:
@@ -76,7 +76,7 @@ class Notifier:
         self._by_kind = {}
         self._breaker = None
 
-    def _tell(self, event: Event) -> None:
+    def _notify_listeners(self, event: Event) -> None:
         special = self._by_kind.get(type(event))
         for listener in (*self._listeners, *((special,) if special is not None else ())):
             try:

@@ -39,7 +39,7 @@ class TokenCache:
     def __init__(self, base_url: str, lines: Lines = AT_ONCE) -> None:
         self._base_url = base_url.rstrip("/")
         self._swept = False
-        self._told = False  # the log says why the cache is not used
+        self._reported = False  # the log says why the cache is not used
         self._lines = lines
 
     def load(self, key: str, wall: float) -> tuple[str, float] | None:
@@ -65,14 +65,14 @@ class TokenCache:
         except FileNotFoundError:
             return None
         except (OSError, RuntimeError, ValueError) as problem:  # no home directory, a path with a null
-            self._tell(problem)
+            self._report(problem)
             return None
 
-    def _tell(self, problem: Exception) -> None:
+    def _report(self, problem: Exception) -> None:
         """Say once why the cache is not used."""
-        if self._told:
+        if self._reported:
             return
-        self._told = True
+        self._reported = True
         words = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
         try:
             where = repr(str(directory()))
@@ -99,7 +99,7 @@ class TokenCache:
                     os.unlink(name)
                 raise
         except (OSError, RuntimeError, ValueError) as problem:
-            self._tell(problem)
+            self._report(problem)
 
     def _sweep(self, folder: Path) -> None:
         """Once: remove what processes that were killed as they wrote have left."""

@@ -169,8 +169,8 @@ def token_refused(status: int, headers: Mapping[str, str], body: bytes, method: 
 
 def asked_to_wait(reply: RawResponse, wall: float) -> float | None:
     """Seconds for which the server asks to be left alone, ``None`` if it does not; ``wall`` is unix time."""
-    told = read(reply.headers, wall)
-    return told.pause if reply.status == 429 else told.asked
+    limits = read(reply.headers, wall)
+    return limits.pause if reply.status == 429 else limits.asked
 
 
 def scrubbed(reply: RawResponse, jwt: str) -> RawResponse:

@@ -24,12 +24,12 @@ class CancelToken:
         read_pid: says in which process the request is.
     """
 
-    __slots__ = ("_cancelled", "_cuts", "_on_begin", "_pid", "_read_pid", "expired")
+    __slots__ = ("_cancelled", "_on_begin", "_pending_cut", "_pid", "_read_pid", "expired")
 
     def __init__(self, on_begin: Callable[[], object] | None = None, read_pid: Callable[[], int] = os.getpid) -> None:
         self._cancelled = False
         self._on_begin = on_begin
-        self._cuts: list[Callable[[], object]] = []  # at most one; ``pop`` is atomic
+        self._pending_cut: list[Callable[[], object]] = []  # at most one; ``pop`` is atomic
         self._read_pid = read_pid
         self._pid = read_pid()
         self.expired = False  # its deadline is over
@@ -51,14 +51,14 @@ class CancelToken:
 
     def watch(self, cut: Callable[[], object]) -> None:
         """Say what to call in order to end what comes now."""
-        self._cuts[:] = [cut]
+        self._pending_cut[:] = [cut]
         if self._cancelled or self.expired:
             self._cut()
 
     def let_go(self) -> bool:
         """Nothing is to be cut any more. False if it was cut, or is being cut."""
         try:
-            self._cuts.pop()
+            self._pending_cut.pop()
         except IndexError:
             return False
         return not self.left_behind
@@ -75,7 +75,7 @@ class CancelToken:
 
     def _cut(self) -> None:
         try:
-            cut = self._cuts.pop()
+            cut = self._pending_cut.pop()
         except IndexError:
             return
         cut()

@@ -115,8 +115,8 @@ class BoundedStore:
         return self._view(self._store.open(owner, generation, opening))
 
     def claim_probe(self, owner: str, seconds: float) -> tuple[int | None, SharedState]:
-        fence, told = self._store.claim_probe(owner, seconds)
-        view = self._view(told)
+        fence, answer = self._store.claim_probe(owner, seconds)
+        view = self._view(answer)
         if given := whole(fence):
             return given, view
         may_probe = view.opening is not None and view.opening.probe_in <= 0.0
@@ -137,18 +137,18 @@ class BoundedStore:
         self._store.leave(owner)
 
     def claim_key(self, owner: str, key: str, seconds: float, *, min_life: float = 0.0) -> KeyState:
-        told = self._store.claim_key(owner, key, seconds, min_life=min_life)
-        view = self._view(told.view)
-        denial = self._denial(key, told.denial)
-        is_over = denial is None and told.denial is not None
-        is_none = told.token is not None and _token(told.token) is None
-        if (is_over or is_none) and not told.mine:  # here, and not in the record, where it would stay in the way
+        answer = self._store.claim_key(owner, key, seconds, min_life=min_life)
+        view = self._view(answer.view)
+        denial = self._denial(key, answer.denial)
+        is_over = denial is None and answer.denial is not None
+        is_none = answer.token is not None and _token(answer.token) is None
+        if (is_over or is_none) and not answer.mine:  # here, and not in the record, where it would stay in the way
             self._store.forget_key(key)
-            told = self._store.claim_key(owner, key, seconds, min_life=min_life)
-            view, denial = self._view(told.view), self._denial(key, told.denial)
+            answer = self._store.claim_key(owner, key, seconds, min_life=min_life)
+            view, denial = self._view(answer.view), self._denial(key, answer.denial)
         return KeyState(
-            mine=told.mine is True, view=view, busy_for=number(told.busy_for, _LONGEST_CLAIM), denial=denial,
-            token=_token(told.token),
+            mine=answer.mine is True, view=view, busy_for=number(answer.busy_for, _LONGEST_CLAIM), denial=denial,
+            token=_token(answer.token),
         )  # fmt: skip
 
     def release_key(
@@ -168,35 +168,35 @@ class BoundedStore:
     def close(self) -> None:
         self._store.close()
 
-    def _view(self, told: SharedState) -> SharedState:
+    def _view(self, answer: SharedState) -> SharedState:
         now, bounds = self._clock(), self._bounds
         opening = None
-        if told.opening is not None:
+        if answer.opening is not None:
             opening = OpenState(
-                probe_in=self._probe.of(told.opening.probe_in, bounds.probe, now),
-                level=whole(told.opening.level, MAX_LEVEL),
-                opened_for=number(told.opening.opened_for, _AGE),
-                cause=text(told.opening.cause),
-                status=whole(told.opening.status, 599),
+                probe_in=self._probe.of(answer.opening.probe_in, bounds.probe, now),
+                level=whole(answer.opening.level, MAX_LEVEL),
+                opened_for=number(answer.opening.opened_for, _AGE),
+                cause=text(answer.opening.cause),
+                status=whole(answer.opening.status, 599),
             )
-        hold_for = self._hold.of(told.hold_for, bounds.hold, now)
+        hold_for = self._hold.of(answer.hold_for, bounds.hold, now)
         return SharedState(
-            generation=whole(told.generation),
+            generation=whole(answer.generation),
             opening=opening,
-            lease_for=self._lease.of(told.lease_for, bounds.lease, now),
+            lease_for=self._lease.of(answer.lease_for, bounds.lease, now),
             hold_for=hold_for,
-            hold_cause=text(told.hold_cause) if hold_for else "",
-            members=whole(told.members, _MAX_MEMBERS),
-            hold_age=number(told.hold_age, _AGE) if hold_for else 0.0,
-            cleared_ago=_ago(told.cleared_ago),
+            hold_cause=text(answer.hold_cause) if hold_for else "",
+            members=whole(answer.members, _MAX_MEMBERS),
+            hold_age=number(answer.hold_age, _AGE) if hold_for else 0.0,
+            cleared_ago=_ago(answer.cleared_ago),
         )
 
-    def _denial(self, key: str, told: SharedDenial | None) -> SharedDenial | None:
-        if told is None:
+    def _denial(self, key: str, answer: SharedDenial | None) -> SharedDenial | None:
+        if answer is None:
             self._denials.pop(key, None)
             return None
         rest = self._denials.get(key) or _Rest()
-        seconds = rest.of(told.seconds, self._bounds.denial, self._clock())
+        seconds = rest.of(answer.seconds, self._bounds.denial, self._clock())
         if rest.is_reduced:
             self._denials[key] = rest
             for oldest in list(self._denials)[:-_MAX_KEYS]:
@@ -205,23 +205,23 @@ class BoundedStore:
             self._denials.pop(key, None)
         if seconds <= 0.0:
             return None
-        status = max(whole(told.status, 499), 400)
+        status = max(whole(answer.status, 499), 400)
         status = 400 if status in _NO_REFUSAL else status
-        code = text(told.code, _MAX_CODE) or None
-        return SharedDenial(seconds, whole(told.times, MAX_LEVEL), status, code, text(told.detail))
+        code = text(answer.code, _MAX_CODE) or None
+        return SharedDenial(seconds, whole(answer.times, MAX_LEVEL), status, code, text(answer.detail))
 
 
-def _ago(told: object) -> float | None:
+def _ago(answer: object) -> float | None:
     """Since when; ``None`` for what has not been yet, or cannot be told: it would end each hold anew."""
-    known = isinstance(told, (int, float)) and not isinstance(told, bool) and told >= 0.0  # a NaN is not
-    return number(told, _AGE) if known else None
+    known = isinstance(answer, (int, float)) and not isinstance(answer, bool) and answer >= 0.0  # a NaN is not
+    return number(answer, _AGE) if known else None
 
 
-def _token(told: object) -> tuple[str, float] | None:
+def _token(answer: object) -> tuple[str, float] | None:
     """``(sealed, seconds of life)``; ``None`` for what cannot be one."""
-    if not isinstance(told, (tuple, list)) or len(told) != 2:
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         return None
-    sealed, seconds = told
+    sealed, seconds = answer
     life = number(seconds, MAX_LIFE)
     if not isinstance(sealed, str) or len(sealed) > _MAX_SEALED or life <= 0.0:
         return None

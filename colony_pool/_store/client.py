@@ -168,13 +168,13 @@ class StoreClient:
         store.forget_key(name)
         return store.claim_key(self.owner, name, _CLAIM, min_life=min_life)
 
-    def _opened(self, key: str, told: tuple[str, float]) -> tuple[str, float] | None:
+    def _opened(self, key: str, sealed: tuple[str, float]) -> tuple[str, float] | None:
         """``(jwt, seconds of life)`` of a sealed token, which does not outlive its own ``exp``."""
-        jwt = Sealer(key, self._base_url).unseal(told[0])
+        jwt = Sealer(key, self._base_url).unseal(sealed[0])
         if jwt is None or not is_token(jwt):
             return None
         ends = claims_expiry(jwt)
-        life = told[1] if ends is None else min(told[1], ends - self._runtime.now())
+        life = sealed[1] if ends is None else min(sealed[1], ends - self._runtime.now())
         return (jwt, life) if life > 0.0 else None
 
     def _found(self, permit: Permit, key: str, state: KeyState) -> HandledElsewhere | None:

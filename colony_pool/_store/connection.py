@@ -14,16 +14,18 @@ from .worker import StoreOp, StoreWorker
 _LEADER = "lead"  # the name of what one process at a time has that goes on while everything fails; no key's
 
 VERBS: dict[type, Callable[[Store, str, Any, float], Any]] = {
-    act.RequestProbeLease: lambda store, owner, ask, _: store.claim_probe(owner, ask.seconds),
-    act.PollStore: lambda store, owner, look, _: store.join(owner, look.join_for) if look.join_for else store.look(),
-    act.RequestLeadership: lambda store, owner, lead, _: store.claim_key(owner, _LEADER, lead.seconds),
+    act.RequestProbeLease: lambda store, owner, action, _: store.claim_probe(owner, action.seconds),
+    act.PollStore: lambda store, owner, action, _: (
+        store.join(owner, action.join_for) if action.join_for else store.look()
+    ),
+    act.RequestLeadership: lambda store, owner, action, _: store.claim_key(owner, _LEADER, action.seconds),
     act.ReleaseLeadership: lambda store, owner, _, __: store.release_key(owner, _LEADER),
     act.LeaveGroup: lambda store, owner, _, __: store.leave(owner),
-    act.PublishOpen: lambda store, owner, told, _: store.open(owner, told.generation, told.opening),
-    act.ReportProbe: lambda store, owner, told, _: store.conclude(owner, told.fence, told.opening),
+    act.PublishOpen: lambda store, owner, action, _: store.open(owner, action.generation, action.opening),
+    act.ReportProbe: lambda store, owner, action, _: store.conclude(owner, action.fence, action.opening),
     # An operator may have ended it while it waited for its turn.
-    act.PublishRateLimit: lambda store, _, told, now: store.hold(
-        told.seconds, told.cause, age=max(0.0, now - told.since)
+    act.PublishRateLimit: lambda store, _, action, now: store.hold(
+        action.seconds, action.cause, age=max(0.0, now - action.since)
     ),
     act.PublishReset: lambda store, _, __, ___: store.reset(keep_hold=True),
     act.PublishClear: lambda store, _, __, ___: store.clear_hold(),
@@ -51,11 +53,8 @@ class StoreConnection:
     def begin(self, action: act.ForStore) -> StoreOp[Any]:
         """Have the store do what ``action`` wants of it; never waits."""
         # Whoever probes or leads waits for leave to; nobody waits for the rest.
-        begin = (
-            self.worker.ask
-            if isinstance(action, (act.RequestProbeLease, act.RequestLeadership))
-            else self.worker.begin
-        )
+        waits = isinstance(action, (act.RequestProbeLease, act.RequestLeadership))
+        begin = self.worker.ask if waits else self.worker.begin
         return begin(lambda store: VERBS[type(action)](store, self.owner, action, self._monotonic()))
 
     def close(self, *, for_good: bool) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.private import Limit, Told, tells_time
+from tests.support.private import Limit, LimitHeaders, tells_time
 from tests.support.private import read_headers as read
 
 WALL = 1_790_000_000.0
@@ -47,7 +47,7 @@ def test_g13_anything_else_has_said_nothing(text: str) -> None:
         told = read({name: text}, WALL)
         assert (None, None) == (told.pause, told.exhausted_for), name
     if not text.isascii() or not text.isdigit():
-        assert read({"retry-after-ms": text}, WALL) == Told()
+        assert read({"retry-after-ms": text}, WALL) == LimitHeaders()
 
 
 @pytest.mark.parametrize(
@@ -123,24 +123,33 @@ def test_g13_every_form_of_the_rate_limit_headers_is_read(fields: dict[str, str]
 
 
 def test_g13_the_limit_that_is_used_up_says_for_how_long() -> None:
-    told = Told(None, (Limit(7, 3600.0), Limit(0, 5.0), Limit(0, None)))
+    told = LimitHeaders(None, (Limit(7, 3600.0), Limit(0, 5.0), Limit(0, None)))
     assert (True, 5.0, 5.0, None) == (told.exhausted, told.pause, told.exhausted_for, told.left)
-    assert (3600.0, None) == (Told(None, (Limit(7, 3600.0),)).pause, Told(None, (Limit(7, 3600.0),)).exhausted_for)
-    assert Told(None, (Limit(7, 3600.0), Limit(None, 9.0))).pause == 9.0
-    assert Told(None, (Limit(7, 3600.0), Limit(3, 9.0))).left == (3, 9.0)
-    assert (5.0, 600.0) == (Told(5.0, (Limit(0, 600.0),)).pause, Told(5.0, (Limit(0, 600.0),)).exhausted_for)
-    assert (5.0, 5.0) == (Told(5.0, (Limit(0, None),)).pause, Told(5.0, (Limit(0, None),)).exhausted_for)
+    assert (3600.0, None) == (
+        LimitHeaders(None, (Limit(7, 3600.0),)).pause,
+        LimitHeaders(None, (Limit(7, 3600.0),)).exhausted_for,
+    )
+    assert LimitHeaders(None, (Limit(7, 3600.0), Limit(None, 9.0))).pause == 9.0
+    assert LimitHeaders(None, (Limit(7, 3600.0), Limit(3, 9.0))).left == (3, 9.0)
+    assert (5.0, 600.0) == (
+        LimitHeaders(5.0, (Limit(0, 600.0),)).pause,
+        LimitHeaders(5.0, (Limit(0, 600.0),)).exhausted_for,
+    )
+    assert (5.0, 5.0) == (
+        LimitHeaders(5.0, (Limit(0, None),)).pause,
+        LimitHeaders(5.0, (Limit(0, None),)).exhausted_for,
+    )
 
 
 def test_g13_a_retry_after_on_each_answer_only_repeats_when_the_count_begins_anew() -> None:
     """Middleware (Flask-Limiter, slowapi) sends it with a 200 as well: a key that is refused holds nobody."""
-    usual = Told(3600.0, (Limit(25, 3601.0),))
+    usual = LimitHeaders(3600.0, (Limit(25, 3601.0),))
     assert (None, None, 3600.0) == (usual.asked, usual.exhausted_for, usual.pause)
-    assert Told(60.0, (Limit(25, 3600.0),)).asked == 60.0
-    assert Told(60.0, (Limit(25, None),)).asked == 60.0
-    assert Told(3600.0, (Limit(0, 3600.0),)).asked == 3600.0
-    assert (30.0, 30.0) == (Told(30.0).asked, Told(30.0).exhausted_for)
-    assert (None, None, None) == (Told().asked, Told().exhausted_for, Told().pause)
+    assert LimitHeaders(60.0, (Limit(25, 3600.0),)).asked == 60.0
+    assert LimitHeaders(60.0, (Limit(25, None),)).asked == 60.0
+    assert LimitHeaders(3600.0, (Limit(0, 3600.0),)).asked == 3600.0
+    assert (30.0, 30.0) == (LimitHeaders(30.0).asked, LimitHeaders(30.0).exhausted_for)
+    assert (None, None, None) == (LimitHeaders().asked, LimitHeaders().exhausted_for, LimitHeaders().pause)
 
 
 def test_g13_of_two_headers_the_longer_time_counts() -> None:

@@ -68,7 +68,7 @@ class _Slow(CancelToken):
 
     def watch(self, cut: Callable[[], object]) -> None:
         super().watch(cut)
-        self.taken = self._cuts.pop()
+        self.taken = self._pending_cut.pop()
 
 
 def test_g3_a_connection_that_is_being_cut_is_not_used_again(colony: FakeColony, transport: Transport) -> None:
