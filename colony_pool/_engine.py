@@ -31,7 +31,7 @@ from ._http.api import ApiClient
 from ._http.transport import Transport
 from ._log import LOGGED, EventLog, Lines
 from ._metrics.counters import Counters
-from ._metrics.snapshot import Observer
+from ._metrics.snapshot import SnapshotSource
 from ._runtime.once import Once
 from ._runtime.protocol import Runtime
 from ._runtime.select import gevent_has_patched, make_runtime
@@ -135,7 +135,7 @@ class Engine:
         self._hot_path = hot_path
         self.closing = self.runtime.event()
         self.api = ApiClient(self.transport, self.runtime, base_path, options.api_retry, self.closing)
-        self.observer = Observer(
+        self.snapshots = SnapshotSource(
             self.dispatcher, self._counters, self.runtime.monotonic, self.runtime.now, self.transport.connections,
             lambda: [key.account for key in self._keys()], self.transport.opened,
             lambda: outlasting.breaker.listener_errors, lambda: self.delivery.dropped,
@@ -276,7 +276,7 @@ class EngineHolder:
         ).current_context()  # what gevent imports for its first hub, it imports while other threads wait
         self._current.transport.close()
         self._current.save()
-        self._counters.grow(self._current.observer.running())
+        self._counters.grow(self._current.snapshots.in_progress())
         self._restart()
 
     def _restart(self) -> None:

@@ -220,7 +220,7 @@ class ColonyPool:
 
     def status(self) -> PoolStatus:
         """Return what the pool knows now. Cheap enough for a health check; changes nothing."""
-        return self._engines.current.observer.status(closed=self._engines.is_closed)
+        return self._engines.current.snapshots.status(closed=self._engines.is_closed)
 
     def start_metrics_server(self, port: int, addr: str = "127.0.0.1") -> int:
         """Serve this pool's registry at ``http://addr:port/metrics``; return the port (0 picks a free one).

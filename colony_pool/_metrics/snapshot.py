@@ -1,4 +1,4 @@
-"""What the outside may see of a pool at one moment: ``status()`` for people, ``observe()`` for a scrape.
+"""What the outside may see of a pool at one moment: ``status()`` for people, a snapshot for a scrape.
 
 Both read without a lock and change nothing; a number may be a few microseconds older than its neighbour.
 """
@@ -24,11 +24,11 @@ _NAME_CHARS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class Snapshot:
     """One moment, as a scrape needs it: gauges, and what counters have grown by since their last event."""
 
     gauges: dict[str, Series]
-    running: dict[str, Series]
+    in_progress: dict[str, Series]
 
 
 class Sharing(Protocol):
@@ -39,8 +39,8 @@ class Sharing(Protocol):
 
 
 @dataclass(slots=True)
-class Observer:
-    """Looks at a pool. ``monotonic`` and ``wall`` are its clocks, ``connections`` says (in use, idle)."""
+class SnapshotSource:
+    """Takes snapshots of a pool. ``monotonic`` and ``wall`` are its clocks, ``connections`` says (in use, idle)."""
 
     dispatcher: Dispatcher
     counters: Counters
@@ -90,7 +90,7 @@ class Observer:
             known_good=dispatcher.history.known_good,
         )
 
-    def observe(self) -> Observation:
+    def take_snapshot(self) -> Snapshot:
         """Every gauge of the catalogue that has something to tell, and the running part of the time counters."""
         at, dispatcher, counters = Instant(self.monotonic(), self.wall()), self.dispatcher, self.counters
         now, wall = at
@@ -126,12 +126,12 @@ class Observer:
             gauges["token_earliest_expiry_timestamp_seconds"] = _one(earliest)
         if dispatcher.history.granted_at > float("-inf"):
             gauges["token_last_refresh_timestamp_seconds"] = _one(wall + dispatcher.history.granted_at - now)
-        return Observation(gauges, self.running())
+        return Snapshot(gauges, self.in_progress())
 
     def _store(self) -> str:
         return self.shared.state if self.shared is not None else STORES[0]
 
-    def running(self) -> dict[str, Series]:
+    def in_progress(self) -> dict[str, Series]:
         """What counters have grown by since their last event, or are counted elsewhere."""
         now, dispatcher = self.monotonic(), self.dispatcher
         waited = dispatcher.waiters.times.until(now, dispatcher.waiters.count)

@@ -8,12 +8,12 @@ from typing import Protocol
 from .._log import Lines
 from .._runtime.protocol import Runtime
 from .counters import Counters
-from .snapshot import Observation, Observer
+from .snapshot import Snapshot, SnapshotSource
 
 
 class _Engine(Protocol):
     @property
-    def observer(self) -> Observer: ...
+    def snapshots(self) -> SnapshotSource: ...
 
     @property
     def runtime(self) -> Runtime: ...
@@ -32,9 +32,9 @@ class MetricsSource:
         self.counters = counters
         self.lines = lines
 
-    def observe(self) -> Observation:
+    def take_snapshot(self) -> Snapshot:
         """Return the gauges of one moment. Reads without a lock and changes nothing."""
-        return self._engines.current.observer.observe()
+        return self._engines.current.snapshots.take_snapshot()
 
     def later(self, delay: float, fn: Callable[[], object]) -> object:
         """Call ``fn()`` after ``delay`` seconds in a task of the pool's runtime."""

@@ -12,7 +12,7 @@ from .._fork import notice_fork, renew_in_children
 from .._log import Lines
 from .._metrics.catalog import MAX, METRICS, MIN
 from .._metrics.counters import Counters, Series
-from .._metrics.snapshot import Observation
+from .._metrics.snapshot import Snapshot
 
 _MAX_NAMES = 64
 _OTHER = "_other"  # a name made of something without bound must not fill a Prometheus
@@ -26,7 +26,7 @@ class Source(Protocol):
     counters: Counters
     lines: Lines
 
-    def observe(self) -> Observation:
+    def take_snapshot(self) -> Snapshot:
         """One moment."""
 
     def later(self, delay: float, fn: Any) -> object:
@@ -62,12 +62,12 @@ class Live:
         self._reported: dict[str, Series] = {}  # counters with a running part, as they were told last
         self.is_over = False  # nothing runs any more: it has been counted for good
 
-    def observe(self, pool: Source, into: Counters) -> Observation:
+    def take_snapshot(self, pool: Source, into: Counters) -> Snapshot:
         """Observe ``pool`` and count it. A change of state in between would be counted twice: then look again."""
         for _ in range(_LOOKS):
             since = self.counters.state_since
-            seen = pool.observe()
-            totals = self._totals(seen.running)
+            seen = pool.take_snapshot()
+            totals = self._totals(seen.in_progress)
             if since == self.counters.state_since:
                 break
         self._reported = totals
@@ -78,10 +78,10 @@ class Live:
         """Count what it had when it was last looked at, and what it has written down since."""
         into.absorb(self.counters, instead=self._totals({name: {} for name in self._reported}))
 
-    def _totals(self, running: dict[str, Series]) -> dict[str, Series]:
+    def _totals(self, in_progress: dict[str, Series]) -> dict[str, Series]:
         """Counters that have a running part, with it; none goes back."""
         totals = {}
-        for name, more in running.items():
+        for name, more in in_progress.items():
             reported = self._reported.get(name, {})
             totals[name] = {
                 labels: max(counted + more.get(labels, 0.0), reported.get(labels, 0.0))
@@ -138,13 +138,13 @@ class Exporter:
             rows.append(row)
         return rows
 
-    def _observe(self, live: Live, into: Counters) -> Observation | None:
+    def _observe(self, live: Live, into: Counters) -> Snapshot | None:
         """Count one pool; one that cannot be read must not hide the others, nor what it has counted so far."""
         with self._lock:
             pool = live.pool()
             if pool is not None and not live.is_over:
                 try:
-                    return live.observe(pool, into)
+                    return live.take_snapshot(pool, into)
                 except Exception:  # noqa: BLE001 - whatever it is
                     self.errors += 1
             live.count(into)

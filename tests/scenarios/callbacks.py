@@ -166,8 +166,8 @@ def g2_a_listener_that_hangs_holds_up_no_call_and_what_it_misses_is_counted(w: W
     assert all(task.result() for task in tasks)
     pool.breaker.open()
     pool.breaker.close()
-    observed = metrics_of(pool.pool if hasattr(pool, "pool") else pool).observe()
-    assert observed.running["notices_dropped_total"][()] > 0, "the box is bounded"
+    observed = metrics_of(pool.pool if hasattr(pool, "pool") else pool).take_snapshot()
+    assert observed.in_progress["notices_dropped_total"][()] > 0, "the box is bounded"
     leave.set()
 
 

@@ -63,7 +63,7 @@ def _(world: World) -> str | None:
     if world.registry is None:
         return None
     pool = world.witness.pool
-    running = metrics_of(pool).observe().running
+    running = metrics_of(pool).take_snapshot().in_progress
     shown = {
         (sample.name, tuple(value for name, value in sample.labels.items() if name != "pool")): sample.value
         for family in world.registry.collect()

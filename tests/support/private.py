@@ -102,7 +102,7 @@ if TYPE_CHECKING:
     from colony_pool._metrics import counters
     from colony_pool._metrics.catalog import BY_NAME, COUNTER, GAUGE, HISTOGRAM, METRICS, PREFIX, Metric
     from colony_pool._metrics.counters import Counters, Histogram, Series
-    from colony_pool._metrics.snapshot import Observation
+    from colony_pool._metrics.snapshot import Snapshot
     from colony_pool._runtime import threads
     from colony_pool._runtime.gevent import GeventRuntime
     from colony_pool._runtime.protocol import Runtime

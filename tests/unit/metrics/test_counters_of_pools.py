@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from colony_pool.prometheus import watch
-from tests.support.private import AT_ONCE, Collector, Counters, Observation, Series
+from tests.support.private import AT_ONCE, Collector, Counters, Series, Snapshot
 from tests.support.private import events as ev
 
 
@@ -24,14 +24,14 @@ class FakeSource:
         self.fails = False
         self.meanwhile: Any = None
 
-    def observe(self) -> Observation:
+    def take_snapshot(self) -> Snapshot:
         if self.fails:
             raise RuntimeError
-        running: Series = {(self.counters.state,): max(0.0, self.seconds - self.counters.state_since)}
+        in_progress: Series = {(self.counters.state,): max(0.0, self.seconds - self.counters.state_since)}
         act, self.meanwhile = self.meanwhile, None
         if act is not None:
             act()
-        return Observation({"breaker_state": {("closed",): 1.0}}, {"breaker_state_seconds_total": running})
+        return Snapshot({"breaker_state": {("closed",): 1.0}}, {"breaker_state_seconds_total": in_progress})
 
     def move(self, event: ev.StateChanged) -> None:
         self.counters.note(event)
