@@ -17,7 +17,7 @@ from ._driver.handles import Handles
 from ._driver.token_cache import TokenCache
 from ._engine import Engine, EngineHolder, EngineOptions, Outlasting
 from ._fork import notice_fork, renew_in_children
-from ._http.transport import Transport
+from ._http.protocol import Transport
 from ._http.url import check_base_url
 from ._log import EventLog, Lines
 from ._metrics.counters import Counters

@@ -55,7 +55,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         self._maxsize = options.config.maxsize
         self._options: dict[str, Any] = {
             # Where nothing is in TLS httpx would read all certificates of the system for nothing, and in the loop.
-            "verify": engines_of(pool).current.transport.context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            "verify": engines_of(pool).current.network.context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             "trust_env": False,
             "proxy": options.transport_options["proxy"],
             # The bulkhead bounds the connections in use.
@@ -73,7 +73,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         call: ApiRequest = request.extensions[CALL]
         total = self._timeout.total if call.timeout is None else call.timeout
         until = self._loop.time() + total
-        bulkhead, size = engines_of(self._pool).current.transport.bulkhead, self._maxsize
+        bulkhead, size = engines_of(self._pool).current.network.bulkhead, self._maxsize
         ticket = bulkhead.request(owner=hash(request.headers["Authorization"]))  # its token tells whose call it is
         try:
             if not await self._has_slot(ticket, total):
@@ -274,7 +274,7 @@ class HttpxExchange:
         """Told by httpcore of each step."""
         if name == "connection.connect_tcp.started":
             self._reused = self.had_connection = False
-            engines_of(self._pool).current.transport.count_opened()
+            engines_of(self._pool).current.network.count_opened()
         elif name == "connection.connect_tcp.complete":
             self.bare, self.had_connection = info["return_value"], True
             self._opened(self.bare)

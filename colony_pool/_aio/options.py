@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from .._http.transport import Transport
+from .._http.protocol import Transport
 from .._runtime.protocol import Runtime
 from .._store.protocol import Store
 from ..config import (

@@ -97,7 +97,7 @@ if TYPE_CHECKING:
     from colony_pool._http.cancel import CancelToken
     from colony_pool._http.connection import Connection
     from colony_pool._http.failures import BadReply, NetworkFailure, RawResponse
-    from colony_pool._http.transport import Transport
+    from colony_pool._http.transport import HttpTransport
     from colony_pool._log import AT_ONCE, EventLog
     from colony_pool._metrics import counters
     from colony_pool._metrics.catalog import BY_NAME, COUNTER, GAUGE, HISTOGRAM, METRICS, PREFIX, Metric

@@ -151,13 +151,13 @@ def test_g26_a_call_that_waits_for_a_slot_hears_of_the_end_of_its_view(colony: F
 
         async def main() -> None:
             view = cp.AsyncColonyPool(pool=pool)
-            await until(lambda: engine_of(pool).transport.bulkhead.in_use == 1)
+            await until(lambda: engine_of(pool).network.bulkhead.in_use == 1)
             call = asyncio.create_task(view.agent("col_a").get("/users/me"))
-            await until(lambda: engine_of(pool).transport.bulkhead.waiting == 1)
+            await until(lambda: engine_of(pool).network.bulkhead.waiting == 1)
             await view.close()
             with pytest.raises(cp.PoolClosedError):
                 await call
-            assert 0 == engine_of(pool).transport.bulkhead.waiting
+            assert 0 == engine_of(pool).network.bulkhead.waiting
 
         colony.pause()
         try:
@@ -189,7 +189,7 @@ def _close_with_calls_under_way(colony: FakeColony) -> None:
     colony.behave("healthy")
     assert 200 == view.pool.agent("col_a").get("/users/me").status
     assert 200 == asyncio.run(view.agent("col_a").get("/users/me")).status
-    assert 0 == engine_of(view.pool).transport.bulkhead.in_use == engine_of(view.pool).transport.bulkhead.waiting
+    assert 0 == engine_of(view.pool).network.bulkhead.in_use == engine_of(view.pool).network.bulkhead.waiting
     for task in tasks:
         task._log_destroy_pending = False  # type: ignore[attr-defined] # it is what this test does
     tasks.clear()
