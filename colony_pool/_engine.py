@@ -35,7 +35,7 @@ from ._metrics.counters import Counters
 from ._metrics.snapshot import Observer
 from ._runtime.once import Once
 from ._runtime.protocol import Runtime
-from ._runtime.select import gevent_has_patched, make_runtime
+from ._runtime.select import RuntimeName, gevent_has_patched, make_runtime
 from ._store.option import StoreOption
 from ._weakset import ThreadSafeWeakSet
 from .config import DispatcherConfig, RetryConfig
@@ -51,7 +51,7 @@ class EngineOptions:
     base_url: str
     config: DispatcherConfig
     api_retry: RetryConfig
-    runtime: str | Runtime
+    runtime: RuntimeName | Runtime
     shared: StoreOption
     transport: Transport | None  # of the user's own
     on_disk: bool  # tokens are kept in the cache on disk
