@@ -17,7 +17,7 @@ import pytest
 
 from colony_pool import ColonyPool, ColonyServerError
 from colony_pool.testing import SimRuntime
-from tests.support.private import CancelToken, RawResponse
+from colony_pool.types import CancelToken, RawResponse
 from tests.support.virtual import VirtualTransport
 
 HOUR = 3600.0

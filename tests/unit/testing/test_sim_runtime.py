@@ -11,7 +11,7 @@ import pytest
 from colony_pool import AsyncColonyPool, ColonyPool
 from colony_pool.testing import SimKilled, SimRuntime
 from colony_pool.testing import sim as simulation
-from tests.support.private import CancelToken, RawResponse
+from colony_pool.types import CancelToken, RawResponse
 from tests.support.virtual import VirtualTransport
 
 
