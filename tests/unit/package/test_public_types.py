@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import colony_pool as cp
+from colony_pool import testing
 from colony_pool.httpx import ColonyAuth as HttpxAuth
 from colony_pool.requests import ColonyAuth as RequestsAuth
 
@@ -134,6 +135,17 @@ def test_everything_that_is_public_is_documented() -> None:
     assert [] == [name for name, one in SIGNATURES.items() if "__" not in name and not inspect.getdoc(one.owner)]
 
 
+def attributes_of(thing: object) -> set[str]:
+    """Public ones that are neither methods nor properties."""
+    return {name for name in dir(thing) if not name.startswith("_") and not hasattr(type(thing), name)}
+
+
+def described_in(cls: type) -> set[str]:
+    """What stands under ``Attributes:`` in the docstring of the class."""
+    words = (inspect.getdoc(cls) or "").partition("Attributes:")[2].split("\n\n")[0]
+    return set(re.findall(r"^    (\w+):", words, re.MULTILINE))
+
+
 def test_a_class_that_users_hold_has_no_other_public_names() -> None:
     """What is for the other modules of this library is a function of its module, or begins with an underscore."""
     with cp.ColonyPool("http://127.0.0.1:9/api", token_cache=None, registry=None) as pool:
@@ -144,10 +156,15 @@ def test_a_class_that_users_hold_has_no_other_public_names() -> None:
             theirs = {name for cls in type(thing).__mro__ if not is_ours(cls) for name in vars(cls)}
             names = {name for name in dir(thing) if not name.startswith("_")} - theirs
             assert OFFERED[type(thing)] == names, type(thing)
-            methods = {name for name in names if hasattr(type(thing), name)}
-            words = (inspect.getdoc(type(thing)) or "").partition("Attributes:")[2]
-            assert names - methods == set(re.findall(r"^    (\w+):", words, re.MULTILINE)), type(thing)
+            assert attributes_of(thing) == described_in(type(thing)), type(thing)
         asyncio.run(view.close())
+
+
+def test_the_attributes_of_what_tests_use_are_described() -> None:
+    sim = testing.SimRuntime()
+    with testing.FakeColony() as colony:
+        for thing in (colony, sim, sim.task(print), sim.event(), sim.lock(), testing.MemoryStore()):
+            assert attributes_of(thing) <= described_in(type(thing)), type(thing)
 
 
 def test_nothing_needs_the_types_at_run_time() -> None:

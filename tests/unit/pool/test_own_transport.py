@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ class Issuing:
         self.tokens = 0
         self.calls: list[tuple[str, str, str]] = []
         self.is_closed = False
+        self.resting = threading.Event()  # a request for /slow has come
+        self.rested = threading.Event()
 
     def send(
         self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, **options: Any
@@ -33,6 +36,9 @@ class Issuing:
             return RawResponse(200, {}, json.dumps({"access_token": f"t{self.tokens}", "expires_in": 3600}).encode())
         jwt = headers["Authorization"].removeprefix("Bearer ")
         self.calls.append((method, path, jwt))
+        if path.endswith("/slow"):
+            self.resting.set()
+            self.rested.wait(30.0)
         if path.endswith("/lost"):
             raise NetworkFailure("timeout", "no answer in time", sent=True)
         if jwt != f"t{self.tokens}":
@@ -88,3 +94,25 @@ def test_event_loops_are_served_as_well() -> None:
     asyncio.run(main())
     assert server.is_closed
     assert ["t1", "t1", "t3", "t3"] == [jwt for _, _, jwt in server.calls]
+
+
+@pytest.mark.parametrize("ended_by", ["close", "cancel"])
+def test_a_task_does_not_wait_for_a_transport_that_hangs(ended_by: str) -> None:
+    server = Issuing()
+
+    async def main() -> None:
+        pool = cp.AsyncColonyPool(pool=pool_of(server))
+        call = asyncio.ensure_future(pool.agent("col_a").get("/slow"))
+        await asyncio.to_thread(server.resting.wait)
+        if ended_by == "cancel":
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        await pool.close()
+        if ended_by == "close":
+            with pytest.raises(cp.PoolClosedError):
+                await call
+        server.rested.set()
+        await asyncio.to_thread(pool.pool.close)
+
+    asyncio.run(main())
