@@ -20,7 +20,7 @@ __all__ = ["PoolOptions"]
 
 
 class PoolOptions(TypedDict, total=False):
-    """All but ``base_url``; what is left out has ``ColonyPool``'s default."""
+    """The options of ``ColonyPool``, but ``base_url``. Meanings and defaults are there alone."""
 
     retry: RetryConfig
     auth_token_retry: RetryConfig

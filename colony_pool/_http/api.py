@@ -62,7 +62,7 @@ class Response:
 
 
 class RequestOptions(TypedDict, total=False):
-    """The options of ``Agent.request``, for its verbs. Meanings and defaults are there alone."""
+    """The options of ``Agent.request``, and of ``get``, ``post`` and so on. Meanings and defaults are there alone."""
 
     json: Any
     params: Mapping[str, Any] | None
