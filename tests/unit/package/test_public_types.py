@@ -94,10 +94,10 @@ def classes_in(hint: Any) -> Iterator[type]:
     if isinstance(hint, (list, tuple)):
         for one in hint:
             yield from classes_in(one)
+    elif typing.get_args(hint):  # first: on Python 3.10 ``Unpack[...]`` says of itself that it is a TypeVar
+        yield from classes_in([typing.get_origin(hint), *typing.get_args(hint)])
     elif isinstance(hint, typing.TypeVar):
         yield from classes_in([hint.__bound__, *hint.__constraints__])
-    elif typing.get_args(hint):
-        yield from classes_in([typing.get_origin(hint), *typing.get_args(hint)])
     elif isinstance(hint, type):
         yield hint
 
