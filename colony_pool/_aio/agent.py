@@ -40,8 +40,8 @@ class Sender(Protocol):
         ...
 
 
-class Owner(Protocol):
-    """What works behind the ``AsyncColonyPool`` that has made an ``AsyncAgent``."""
+class AgentEngine(Protocol):
+    """What an ``AsyncAgent`` asks of the ``AsyncEngine`` behind it."""
 
     pool: ColonyPool
     waiting: WaitingTasks
@@ -57,17 +57,17 @@ class Owner(Protocol):
 class AsyncAgent:
     """A handle on one API key; made by ``AsyncColonyPool.agent``; shared by tasks, and by several event loops."""
 
-    __slots__ = ("__weakref__", "_agent", "_forgetting", "_monotonic", "_owner", "_state")
+    __slots__ = ("__weakref__", "_agent", "_engine", "_forgetting", "_monotonic", "_state")
 
-    def __init__(self, owner: Owner, agent: Agent) -> None:
-        self._owner = owner
+    def __init__(self, engine: AgentEngine, agent: Agent) -> None:
+        self._engine = engine
         self._agent = agent
         self._state = state_of(agent)
         self._monotonic = engines_behind(agent).current.runtime.monotonic
         self._forgetting: Future[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<AsyncAgent of {self._owner.pool!r}>"
+        return f"<AsyncAgent of {self._engine.pool!r}>"
 
     async def token(self, *, max_wait: float | None = None) -> str:
         """Return a valid JWT, as ``Agent.token`` does; a cached one without giving way to other tasks.
@@ -98,19 +98,19 @@ class AsyncAgent:
             ColonyAPIError: or one of its subclasses, by status.
             ImportError: httpx is not installed.
         """
-        self._owner.check_open()
+        self._engine.check_open()
         call = prepare(
             method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout,
             max_wait=max_wait,
         )  # fmt: skip
-        sender, api = self._owner.sender(), engines_behind(self._agent).ready().api
+        sender, api = self._engine.sender(), engines_behind(self._agent).ready().api
         tried = 0
         while True:
             answer = api.judge(call, await sender.send(call, self), tried)
             if isinstance(answer, Response):
                 return answer
             tried += 1
-            if await self._owner.waiting.pause(answer):
+            if await self._engine.waiting.pause(answer):
                 raise closed().exception()
 
     async def get(self, path: str, **options: Unpack[RequestOptions]) -> Response:
@@ -138,7 +138,7 @@ class AsyncAgent:
         await run_off_loop(self, self._agent.invalidate)
 
     async def _renew(self, max_wait: float | None) -> str:
-        self._owner.check_open()
+        self._engine.check_open()
         engine, state = engines_behind(self._agent).ready(), self._state
         driver, tokens = engine.driver, engine.tokens
         seconds = tokens.effective_max_wait(max_wait)
@@ -162,7 +162,7 @@ class AsyncAgent:
         checking = asyncio.get_running_loop().call_later(recheck_after(seconds), check)
         try:
             driver.executor.submit(ask)
-            await self._owner.waiting.wait(event)
+            await self._engine.waiting.wait(event)
         finally:
             checking.cancel()
             left = not waiter.done  # before the dispatcher hears of it, which makes it done without an answer
@@ -185,7 +185,7 @@ def agent_behind(agent: AsyncAgent) -> Agent:
 
 def waiting_of(agent: AsyncAgent) -> WaitingTasks:
     """The events that tasks wait for with ``agent``."""
-    return agent._owner.waiting
+    return agent._engine.waiting
 
 
 async def run_off_loop(agent: AsyncAgent, fn: Callable[..., T], *args: Any) -> T:
