@@ -28,13 +28,14 @@ from ._driver.tokens import HotPath, TokenSource
 from ._driver.unsaved import Unsaved
 from ._fork import notice_fork
 from ._http.api import ApiClient
-from ._http.transport import Transport
+from ._http.protocol import Transport
+from ._http.transport import HttpTransport
 from ._log import LOGGED, EventLog, Lines
 from ._metrics.counters import Counters
 from ._metrics.snapshot import SnapshotSource
 from ._runtime.once import Once
 from ._runtime.protocol import Runtime
-from ._runtime.select import gevent_has_patched, make_runtime
+from ._runtime.select import RuntimeName, gevent_has_patched, make_runtime
 from ._store.option import StoreOption
 from ._weakset import ThreadSafeWeakSet
 from .config import DispatcherConfig, RetryConfig
@@ -50,7 +51,7 @@ class EngineOptions:
     base_url: str
     config: DispatcherConfig
     api_retry: RetryConfig
-    runtime: str | Runtime
+    runtime: RuntimeName | Runtime
     shared: StoreOption
     transport: Transport | None  # of the user's own
     on_disk: bool  # tokens are kept in the cache on disk
@@ -93,10 +94,14 @@ class Engine:
         # After the queue: what is saved when the interpreter ends may have something for the log.
         self._unsaved = Unsaved(self._cache) if self._cache is not None else None
         config, base_path = options.config, urlsplit(options.base_url).path
-        self.transport = options.transport or Transport(
-            options.base_url, runtime=self.runtime, maxsize=config.maxsize, timeout=config.timeout,
-            **options.transport_options,
-        )  # fmt: skip
+        self._network: HttpTransport | None = None
+        if options.transport is not None:
+            self.transport: Transport = options.transport
+        else:
+            self.transport = self._network = HttpTransport(
+                options.base_url, runtime=self.runtime, maxsize=config.maxsize, timeout=config.timeout,
+                **options.transport_options,
+            )  # fmt: skip
         attempts = Attempts()
         self.dispatcher = Dispatcher(
             config,
@@ -143,6 +148,13 @@ class Engine:
         )  # fmt: skip
         self._counters.restart(self.runtime.monotonic())
 
+    @property
+    def network(self) -> HttpTransport:
+        """The library's own transport. Raises ``RuntimeError`` if a user's own stands in its place."""
+        if self._network is None:
+            raise RuntimeError("transport: this pool has one of the user's own")
+        return self._network
+
     def force(self, state: str) -> None:
         """Move the breaker, as an operator wants."""
         self.driver.submit_and_wait(lambda at: self.dispatcher.force(state, at))
@@ -188,8 +200,8 @@ class Engine:
         self.closing.set()
         for other in others:
             other.end()
-        if self.options.transport is None:
-            self.transport.bulkhead.end()
+        if self._network is not None:
+            self._network.bulkhead.end()
         self.driver.stop(within)
         if self.store is not None:
             self.store.close()

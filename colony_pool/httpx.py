@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 
 import httpx
 
-from ._aio.agent import AsyncAgent
+from ._aio.agent import AsyncAgent, agent_behind
 from ._aio.auth import AgentAuth, is_refused, is_replayable, with_token
 from ._aio.pool import async_agent
 from ._http.url import belongs
@@ -33,7 +33,7 @@ class ColonyAuth(httpx.Auth):
     def __init__(self, agent: Agent | AsyncAgent) -> None:
         if not isinstance(agent, (Agent, AsyncAgent)):
             raise TypeError(f"agent: must be what pool.agent(key) returns, not {type(agent).__name__}")
-        self._agent = agent.of_threads if isinstance(agent, AsyncAgent) else agent
+        self._agent = agent_behind(agent) if isinstance(agent, AsyncAgent) else agent
         self._async_agent = agent if isinstance(agent, AsyncAgent) else None
         self._base_url = engines_behind(self._agent).current.options.base_url
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from ._check import LARGEST
@@ -17,7 +17,7 @@ from ._driver.handles import Handles
 from ._driver.token_cache import TokenCache
 from ._engine import Engine, EngineHolder, EngineOptions, Outlasting
 from ._fork import notice_fork, renew_in_children
-from ._http.transport import Transport
+from ._http.protocol import Transport
 from ._http.url import check_base_url
 from ._log import EventLog, Lines
 from ._metrics.counters import Counters
@@ -39,8 +39,12 @@ from .config import (
     Timeout,
     check_kinds,
 )
-from .prometheus import REGISTRY, CollectorRegistry, Exporter, MetricsServers, watch
+from .prometheus import REGISTRY, CollectorRegistry, MetricsServers, watch
+from .prometheus._pools import Exporter
 from .status import PoolStatus
+
+if TYPE_CHECKING:
+    import pybreaker  # comes with the first pool
 
 __all__ = ["ColonyPool"]
 
@@ -81,12 +85,18 @@ class ColonyPool:
         name: the pool's name in metrics and logs; default: the API's host.
         allow_insecure: accept ``http://`` to a host that is not this one.
         policy: what few ever change: spacing of attempts, ages of tokens, how long the refused are left alone.
-        transport: something that sends, instead of the network; for tests.
+        transport: a ``Transport`` that sends in place of the network; for tests.
         shared: who stands behind one door: ``"host"`` all processes of this user on this host, a ``redis://`` or
             ``valkey://`` URL all that use that server (and while it fails, all processes of the host that do), a
             ``Store`` all pools that are given it. Default: ``None``, this pool alone, which writes no file and opens
             no connection that nobody has asked for.
         share_tokens: let that server hold tokens, too, each encrypted with what only its API key opens.
+
+    Attributes:
+        base_url: the API, as it is used.
+        name: what the pool is called in metrics and logs.
+        breaker: a ``pybreaker.CircuitBreaker`` with the state and the counters of the pool. To ``open``,
+            ``half_open`` or ``close`` it moves the pool; each waits for the listeners that it calls.
     """
 
     def __init__(
@@ -101,9 +111,9 @@ class ColonyPool:
         timeout: Timeout = Timeout(),
         probe_timeout: float = 5.0,
         maxsize: int = 64,
-        token_cache: str | None = "disk",
+        token_cache: Literal["disk"] | None = "disk",
         registry: CollectorRegistry | None = REGISTRY,
-        runtime: str | Runtime = "auto",
+        runtime: Literal["auto", "threads", "gevent"] | Runtime = "auto",
         proxy: str | None = None,
         ca_certs: str | None = None,
         user_agent: str | None = None,
@@ -111,7 +121,7 @@ class ColonyPool:
         allow_insecure: bool = False,
         policy: PolicyConfig = PolicyConfig(),
         transport: Transport | None = None,
-        shared: str | Store | None = None,
+        shared: Literal["host"] | str | Store | None = None,
         share_tokens: bool = False,
     ) -> None:
         check_kinds(
@@ -143,18 +153,19 @@ class ColonyPool:
         self._exporter: Exporter | None = None
         from ._driver.pybreaker_bridge import PoolBreaker  # here: pybreaker imports redis, if there is one, and more
 
-        self.breaker = PoolBreaker(
+        mirror = PoolBreaker(
             breaker.fail_max,
             self.name,
             steer=self._steer,
             queue=lambda: self._engines.current.delivery,
         )
+        self.breaker: pybreaker.CircuitBreaker = mirror
         options = EngineOptions(
             self.name, self.base_url, config, retry, runtime, store, transport, token_cache == "disk",
             {"proxy": proxy, "ca_certs": ca_certs, "user_agent": user_agent},
         )  # fmt: skip
         outlasting = Outlasting(
-            breaker=self.breaker,
+            breaker=mirror,
             counters=self._counters,
             event_log=self._event_log,
             lines=lines,
@@ -165,7 +176,7 @@ class ColonyPool:
             listener=self._on_event if registry is not None else None,
         )
         self._engines = EngineHolder(
-            lambda: Engine(options, outlasting), self.breaker, self._counters, may_turn=runtime == "auto"
+            lambda: Engine(options, outlasting), mirror, self._counters, may_turn=runtime == "auto"
         )
         self._source = MetricsSource(self._engines, self._counters, lines)
         self._exported_as = ""

@@ -1,1 +1,1 @@
-"""asyncio: the same pool, desk and probe, for callers that are tasks of an event loop."""
+"""asyncio: the same pool and the same probe, for callers that are tasks of an event loop."""

@@ -1,7 +1,8 @@
 """``AsyncAgent``: one API key for tasks of event loops.
 
-Its slow path decides and blocks no more than the hot one: whatever may block (the cache on disk, the desk's actions
-and the listeners that hear of them) is done by tasks of the pool's runtime, and the caller awaits an event.
+Its slow path decides and blocks no more than the hot one: whatever may block (the cache on disk, what the
+dispatcher wants done, and the listeners that hear of it) is done by tasks of the pool's runtime. The caller awaits an
+event.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class Sender(Protocol):
         ...
 
 
-class Owner(Protocol):
-    """What an ``AsyncAgent`` asks of the ``AsyncColonyPool`` that has made it."""
+class AgentEngine(Protocol):
+    """What an ``AsyncAgent`` asks of the ``AsyncEngine`` behind it."""
 
     pool: ColonyPool
     waiting: WaitingTasks
@@ -56,22 +57,17 @@ class Owner(Protocol):
 class AsyncAgent:
     """A handle on one API key; made by ``AsyncColonyPool.agent``; shared by tasks, and by several event loops."""
 
-    __slots__ = ("__weakref__", "_agent", "_forgetting", "_monotonic", "_state", "pool")
+    __slots__ = ("__weakref__", "_agent", "_engine", "_forgetting", "_monotonic", "_state")
 
-    def __init__(self, pool: Owner, agent: Agent) -> None:
-        self.pool = pool
+    def __init__(self, engine: AgentEngine, agent: Agent) -> None:
+        self._engine = engine
         self._agent = agent
         self._state = state_of(agent)
         self._monotonic = engines_behind(agent).current.runtime.monotonic
         self._forgetting: Future[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<AsyncAgent of {self.pool!r}>"
-
-    @property
-    def of_threads(self) -> Agent:
-        """The handle on the same key for threads and greenlets."""
-        return self._agent
+        return f"<AsyncAgent of {self._engine.pool!r}>"
 
     async def token(self, *, max_wait: float | None = None) -> str:
         """Return a valid JWT, as ``Agent.token`` does; a cached one without giving way to other tasks.
@@ -102,19 +98,19 @@ class AsyncAgent:
             ColonyAPIError: or one of its subclasses, by status.
             ImportError: httpx is not installed.
         """
-        self.pool.check_open()
+        self._engine.check_open()
         call = prepare(
             method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout,
             max_wait=max_wait,
         )  # fmt: skip
-        sender, api = self.pool.sender(), engines_behind(self._agent).ready().api
+        sender, api = self._engine.sender(), engines_behind(self._agent).ready().api
         tried = 0
         while True:
             answer = api.judge(call, await sender.send(call, self), tried)
             if isinstance(answer, Response):
                 return answer
             tried += 1
-            if await self.pool.waiting.pause(answer):
+            if await self._engine.waiting.pause(answer):
                 raise closed().exception()
 
     async def get(self, path: str, **options: Unpack[RequestOptions]) -> Response:
@@ -139,39 +135,10 @@ class AsyncAgent:
 
     async def invalidate(self) -> None:
         """Forget the token, on disk too, and that the key was refused: the next call asks the server."""
-        await self.off_loop(self._agent.invalidate)
-
-    def invalidate_soon(self) -> None:
-        """As ``invalidate``, for who cannot await it; ``invalidated`` waits until it has been done."""
-        notice_fork()
-        self._forgetting = done = Future[None]()
-
-        def forget() -> None:
-            try:
-                self._agent.invalidate()
-            finally:
-                done.set_result(None)
-
-        engines_behind(self._agent).current.driver.executor.submit(forget)
-
-    async def invalidated(self) -> None:
-        """Wait for what ``invalidate_soon`` has begun, if anything."""
-        forgetting = self._forgetting
-        if forgetting is not None:
-            await asyncio.shield(asyncio.wrap_future(forgetting))  # others wait for it, too
-            self._forgetting = None if self._forgetting is forgetting else self._forgetting
-
-    async def off_loop(self, fn: Callable[..., T], *args: Any) -> T:
-        """Run ``fn(*args)``, which may block, elsewhere."""
-        notice_fork()
-        return await off_loop(engines_behind(self._agent).current.driver.executor, fn, *args)
-
-    def end(self) -> None:
-        """The pool is closed: nothing is fresh any more."""
-        self._monotonic = lambda: math.inf
+        await run_off_loop(self, self._agent.invalidate)
 
     async def _renew(self, max_wait: float | None) -> str:
-        self.pool.check_open()
+        self._engine.check_open()
         engine, state = engines_behind(self._agent).ready(), self._state
         driver, tokens = engine.driver, engine.tokens
         seconds = tokens.effective_max_wait(max_wait)
@@ -189,15 +156,15 @@ class AsyncAgent:
             else:  # whoever was cancelled meanwhile asks for nothing
                 tokens.request(state, waiter, event, engine.runtime.external_context())
 
-        def look() -> None:
+        def check() -> None:
             driver.submit_async(engine.dispatcher.tick)
 
-        looking = asyncio.get_running_loop().call_later(recheck_after(seconds), look)
+        checking = asyncio.get_running_loop().call_later(recheck_after(seconds), check)
         try:
             driver.executor.submit(ask)
-            await self.pool.waiting.wait(event)
+            await self._engine.waiting.wait(event)
         finally:
-            looking.cancel()
+            checking.cancel()
             left = not waiter.done  # before the dispatcher hears of it, which makes it done without an answer
             if left:
                 driver.cancel(waiter, driver.submit_async)
@@ -206,3 +173,49 @@ class AsyncAgent:
         if left:  # woken by the end of the pool
             raise closed().exception()
         return result_or_raise(waiter)
+
+
+# -- for the other modules of this library ----------------------------------------------------------------
+
+
+def agent_behind(agent: AsyncAgent) -> Agent:
+    """The handle on the same key for threads and greenlets."""
+    return agent._agent
+
+
+def waiting_of(agent: AsyncAgent) -> WaitingTasks:
+    """The events that tasks wait for with ``agent``."""
+    return agent._engine.waiting
+
+
+async def run_off_loop(agent: AsyncAgent, fn: Callable[..., T], *args: Any) -> T:
+    """Run ``fn(*args)``, which may block, in a task of the runtime behind ``agent``."""
+    notice_fork()
+    return await off_loop(engines_behind(agent._agent).current.driver.executor, fn, *args)
+
+
+def invalidate_soon(agent: AsyncAgent) -> None:
+    """As ``AsyncAgent.invalidate``, for who cannot await it; ``invalidated`` waits until it has been done."""
+    notice_fork()
+    agent._forgetting = done = Future[None]()
+
+    def forget() -> None:
+        try:
+            agent._agent.invalidate()
+        finally:
+            done.set_result(None)
+
+    engines_behind(agent._agent).current.driver.executor.submit(forget)
+
+
+async def invalidated(agent: AsyncAgent) -> None:
+    """Wait for what ``invalidate_soon`` has begun, if anything."""
+    forgetting = agent._forgetting
+    if forgetting is not None:
+        await asyncio.shield(asyncio.wrap_future(forgetting))  # others wait for it, too
+        agent._forgetting = None if agent._forgetting is forgetting else agent._forgetting
+
+
+def let_expire(agent: AsyncAgent) -> None:
+    """The pool is closed: ``agent`` has no fresh token any more."""
+    agent._monotonic = lambda: math.inf

@@ -55,7 +55,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         self._maxsize = options.config.maxsize
         self._options: dict[str, Any] = {
             # Where nothing is in TLS httpx would read all certificates of the system for nothing, and in the loop.
-            "verify": engines_of(pool).current.transport.context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            "verify": engines_of(pool).current.network.context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             "trust_env": False,
             "proxy": options.transport_options["proxy"],
             # The bulkhead bounds the connections in use.
@@ -73,8 +73,8 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         call: ApiRequest = request.extensions[CALL]
         total = self._timeout.total if call.timeout is None else call.timeout
         until = self._loop.time() + total
-        bulkhead, size = engines_of(self._pool).current.transport.bulkhead, self._maxsize
-        ticket = bulkhead.request(owner=hash(request.headers["Authorization"]))  # its token tells whose call it is
+        bulkhead, size = engines_of(self._pool).current.network.bulkhead, self._maxsize
+        ticket = bulkhead.request(owner=hash(request.headers["Authorization"]))  # its token says whose call it is
         try:
             if not await self._has_slot(ticket, total):
                 raise NetworkFailure(BUSY, f"no time left while all {size} connections were busy", sent=False)
@@ -105,11 +105,11 @@ class AttemptTransport(httpx.AsyncBaseTransport):
             await asyncio.wait(rest, timeout=left)
 
     def idle(self) -> int:
-        """Connections that no attempt has, as far as can be told. Any thread."""
+        """Connections that no attempt has, as far as is known. Any thread."""
         return max(0, sum(sock.fileno() >= 0 for sock in self._sockets) - len(self._at_work))
 
     def hang_up(self) -> None:
-        """The loop is at rest: tell the server now. To close a socket is the loop's, when and if it goes on.
+        """The loop is at rest: shut the sockets down now. To close a socket is the loop's, when and if it goes on.
 
         It would take a descriptor that was closed without its knowledge for its own, and refuse the next connection,
         anybody's, that gets the same number.
@@ -271,10 +271,10 @@ class HttpxExchange:
         return NetworkFailure(kind, words, sent=self._sent, reused=self._reused)
 
     async def _trace(self, name: str, info: dict[str, Any]) -> None:
-        """Told by httpcore of each step."""
+        """Called by httpcore at each step."""
         if name == "connection.connect_tcp.started":
             self._reused = self.had_connection = False
-            engines_of(self._pool).current.transport.count_opened()
+            engines_of(self._pool).current.network.count_opened()
         elif name == "connection.connect_tcp.complete":
             self.bare, self.had_connection = info["return_value"], True
             self._opened(self.bare)

@@ -9,7 +9,7 @@ import httpx
 from .._core.failure import closed
 from .._http.api import token_refused
 from ..agent import replays_of
-from .agent import AsyncAgent
+from .agent import AsyncAgent, agent_behind, run_off_loop, waiting_of
 
 __all__ = ["AgentAuth", "is_refused", "is_replayable", "with_token"]
 
@@ -26,17 +26,17 @@ class AgentAuth(httpx.Auth):
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Called by ``httpx.AsyncClient`` for each request."""
         agent = self._agent
-        replays, jwt = replays_of(agent.of_threads), ""
+        replays, jwt = replays_of(agent_behind(agent)), ""
         try:
             while True:
                 jwt = await agent.token(max_wait=self._max_wait)
                 response = yield with_token(request, jwt)
                 if response.status_code == _UNAUTHORIZED:
                     await response.aread()  # whose 401 it is stands in its body
-                pause = await agent.off_loop(replays.pause, jwt) if is_refused(response, jwt) else None
+                pause = await run_off_loop(agent, replays.pause, jwt) if is_refused(response, jwt) else None
                 if pause is None or not is_replayable(request):
                     break
-                if pause and await agent.pool.waiting.pause(pause):
+                if pause and await waiting_of(agent).pause(pause):
                     raise closed().exception()
             if response.is_success:
                 replays.worked(jwt)

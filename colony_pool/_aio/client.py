@@ -54,7 +54,7 @@ class LoopClients:
             self.retire_closed()
             client = self._mine.clients[loop] = LoopClient(self._pool, self._waiting, loop, self.retire_closed)
             self._all.add(client)
-            engines_of(self._pool).current.transport.beside.add(self)
+            engines_of(self._pool).current.network.beside.add(self)
         return client
 
     def idle(self) -> int:
@@ -117,7 +117,7 @@ class LoopClient:
         self._origin = httpx.URL(f"{url.scheme}://{url.netloc}")
         self._http = httpx.AsyncClient(
             transport=self.transport,
-            headers=dict(engines_of(pool).current.transport.always),
+            headers=dict(engines_of(pool).current.network.always),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # agents must not share any
             trust_env=False,
             follow_redirects=False,

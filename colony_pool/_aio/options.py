@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
-from .._http.transport import Transport
+from .._http.protocol import Transport
 from .._runtime.protocol import Runtime
 from .._store.protocol import Store
 from ..config import (
@@ -20,7 +20,7 @@ __all__ = ["PoolOptions"]
 
 
 class PoolOptions(TypedDict, total=False):
-    """All but ``base_url``; what is left out has ``ColonyPool``'s default."""
+    """The options of ``ColonyPool``, but ``base_url``. Meanings and defaults are there alone."""
 
     retry: RetryConfig
     auth_token_retry: RetryConfig
@@ -30,9 +30,9 @@ class PoolOptions(TypedDict, total=False):
     timeout: Timeout
     probe_timeout: float
     maxsize: int
-    token_cache: str | None
+    token_cache: Literal["disk"] | None
     registry: CollectorRegistry | None
-    runtime: str | Runtime
+    runtime: Literal["auto", "threads", "gevent"] | Runtime
     proxy: str | None
     ca_certs: str | None
     user_agent: str | None
@@ -40,5 +40,5 @@ class PoolOptions(TypedDict, total=False):
     allow_insecure: bool
     policy: PolicyConfig
     transport: Transport | None
-    shared: str | Store | None
+    shared: Literal["host"] | str | Store | None
     share_tokens: bool

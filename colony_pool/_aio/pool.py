@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._core.failure import closed
 from .._driver.credential import Totp
 from .._driver.handles import Handles
-from .._fork import notice_fork, renew_in_children
+from .._fork import notice_fork
 from ..agent import Agent, pool_of, state_of
 from ..pool import ColonyPool, engines_of
 from ..status import PoolStatus
-from .agent import AsyncAgent
-from .loop_event import LoopEvent, WaitingTasks, off_loop, running_loop
+from .agent import AsyncAgent, agent_behind, let_expire
+from .engine import AsyncEngine
+from .loop_event import LoopEvent, off_loop, running_loop
 from .totp import Ask, LoopTotp
 
 if TYPE_CHECKING:
+    import pybreaker  # comes with the first pool
     from typing_extensions import Unpack  # type checkers have it; nobody else reads the annotation
 
-    from .._driver.pybreaker_bridge import PoolBreaker
-    from .client import LoopClient
     from .options import PoolOptions
 
 __all__ = ["AsyncColonyPool", "async_agent", "default_view"]
@@ -32,10 +31,11 @@ class AsyncColonyPool:
 
     Arguments:
         base_url: as ``ColonyPool`` has it.
-        pool: a pool that others use already: its desk is shared, and it is left open by ``close``.
+        pool: a pool that others use already: both send one probe, and ``close`` leaves it open.
         options: those of ``ColonyPool``, with its defaults, if there is no ``pool``.
 
-    ``pool`` is the ``ColonyPool`` behind it: give it to threads and greenlets.
+    Attributes:
+        pool: the ``ColonyPool`` behind it: give it to threads and greenlets.
     """
 
     def __init__(
@@ -50,20 +50,8 @@ class AsyncColonyPool:
         self.pool = pool if pool is not None else ColonyPool(base_url, **options)
         self._engines = engines_of(self.pool)
         self._agents: Handles[AsyncAgent] = Handles(self._is_of_use)
-        self.waiting = WaitingTasks()
-        try:  # now, and not in a loop, which would stand still for a tenth of a second
-            import httpx  # noqa: F401 - for its effect
-
-            from .client import LoopClients
-        except ImportError:
-            self._clients: LoopClients | None = None
-        else:
-            self._clients = LoopClients(self.pool, self.waiting)
-            self._engines.ends_with_pool.add(self._clients)
-        self._closed = False
+        self._engine = AsyncEngine(self.pool)
         self._is_over = False  # nothing is left to close
-        self._engines.ends_with_pool.add(self.waiting)
-        renew_in_children(self)
 
     async def __aenter__(self) -> AsyncColonyPool:
         running_loop()
@@ -76,7 +64,7 @@ class AsyncColonyPool:
         return f"<AsyncColonyPool of {self.pool!r}>"
 
     @property
-    def breaker(self) -> PoolBreaker:
+    def breaker(self) -> pybreaker.CircuitBreaker:
         """The pool's breaker. Its verbs wait for its listeners: call them in a thread."""
         return self.pool.breaker
 
@@ -93,11 +81,11 @@ class AsyncColonyPool:
             agent = self._agents.get(api_key) if isinstance(api_key, str) else None
             sync = self._totp(agent, totp)
             if agent is None:
-                agent = self._agents.keep(api_key, AsyncAgent(self, self.pool.agent(api_key, totp=sync)))
+                agent = self._agents.keep(api_key, AsyncAgent(self._engine, self.pool.agent(api_key, totp=sync)))
             else:
-                self._engines.current.tokens.set_totp(state_of(agent.of_threads), sync)
-            if self._closed:
-                agent.end()
+                self._engines.current.tokens.set_totp(state_of(agent_behind(agent)), sync)
+            if self._engine.is_closed:
+                let_expire(agent)
             return agent
         finally:
             del api_key, totp, sync  # no traceback of ours holds a secret
@@ -105,7 +93,7 @@ class AsyncColonyPool:
     def _totp(self, agent: AsyncAgent | None, totp: AsyncTotp) -> Totp:
         if totp is None or not callable(totp):
             return totp
-        known = state_of(agent.of_threads).credential.totp if agent is not None else None
+        known = state_of(agent_behind(agent)).credential.totp if agent is not None else None
         if isinstance(known, LoopTotp) and known.ask == totp:
             known.come_here()
             return known
@@ -128,7 +116,7 @@ class AsyncColonyPool:
 
     async def clear_rate_limit(self) -> float:
         """End the hold that the server has asked for, as ``ColonyPool.clear_rate_limit`` does."""
-        self.check_open()
+        self._engine.check_open()
         cleared: float = await off_loop(self._engines.current.driver.executor, self.pool.clear_rate_limit)
         return cleared
 
@@ -142,19 +130,19 @@ class AsyncColonyPool:
         if self._is_over:
             return
         done = LoopEvent()  # raises, before anything has changed, where no loop runs
-        self._closed = True
+        self._engine.end()
         for agent in self._agents.all():
-            agent.end()
+            let_expire(agent)
         if self._owns_pool:  # a second close does what is left
             runtime = self._engines.current.runtime
             runtime.spawn(self._close_pool, done, context=runtime.external_context())
             await done.wait()
-        self.waiting.end()
-        if self._clients is not None:
-            await self._clients.close()
+        await self._engine.close()
         self._is_over = True
 
-    aclose = close
+    async def aclose(self) -> None:
+        """As ``close``: the name that ``contextlib.aclosing`` calls."""
+        await self.close()
 
     def _close_pool(self, done: LoopEvent) -> None:
         try:
@@ -162,32 +150,18 @@ class AsyncColonyPool:
         finally:
             done.set()
 
-    # -- for the parts --------------------------------------------------------------------------------
-
-    def check_open(self) -> None:
-        """Every call that does more than read a cached token comes through here."""
-        if self._closed:
-            raise closed().exception()
-        self._engines.ready()
-
-    def sender(self) -> LoopClient:
-        """The client of the loop that runs here. Raises ``ImportError`` without httpx."""
-        if self._clients is None:
-            message = 'API calls on asyncio need httpx: pip install "colony_pool[asyncio]" (token() does without)'
-            raise ImportError(message)
-        return self._clients.here()
-
     def _is_of_use(self, agent: AsyncAgent) -> bool:
-        return self._engines.current.tokens.is_of_use(state_of(agent.of_threads))
+        return self._engines.current.tokens.is_of_use(state_of(agent_behind(agent)))
 
-    def _after_fork(self) -> None:
-        """In a forked child: the parent's loops, tasks and connections are none of ours."""
-        self.waiting.after_fork()
-        if self._clients is not None:
-            self._clients.after_fork()
 
+# -- for the other modules of this library ----------------------------------------------------------------
 
 _DEFAULT_VIEW = "_default_view"
+
+
+def engine_behind(pool: AsyncColonyPool) -> AsyncEngine:
+    """What works behind ``pool``."""
+    return pool._engine
 
 
 def default_view(pool: ColonyPool) -> AsyncColonyPool:

@@ -11,7 +11,7 @@ from typing import Any
 
 Ask = Callable[[], str | Awaitable[str]]
 
-_LOOK = 1.0  # seconds until a caller looks whether the loop is still there
+_CHECK_INTERVAL = 1.0  # seconds until a caller checks whether the loop is still there
 
 
 class LoopTotp:
@@ -60,7 +60,7 @@ class LoopTotp:
             task.add_done_callback(self._tasks.discard)
 
         loop.call_soon_threadsafe(begin)
-        while not done.wait(_LOOK):
+        while not done.wait(_CHECK_INTERVAL):
             if loop.is_closed():
                 raise RuntimeError("totp: its event loop was closed before it gave a code")
         if problem:

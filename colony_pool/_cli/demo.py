@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 from rich.console import Console
 
+from .._runtime.select import RuntimeName, make_runtime
 from .exit_codes import BROKEN, MISUSED, Failed
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def command(
 
 
 def _play(
-    agents: int, runtime: str, console: Console, processes: int, metrics_port: int | None, report: Path | None
+    agents: int, runtime: RuntimeName, console: Console, processes: int, metrics_port: int | None, report: Path | None
 ) -> DemoResult:
     from .._demo.demo import play
     from .._demo.processes import DemoError
@@ -107,20 +108,19 @@ def _check_writable(report: Path) -> None:
         raise Failed(MISUSED, f"--report {report}: cannot be written")
 
 
-def _runtime(wanted: str) -> str:
+def _runtime(wanted: str) -> RuntimeName:
     """Which runtime the processes with agents use: gevent if it is installed. This process uses none."""
-    from .._runtime.select import make_runtime
-
     if wanted not in ("auto", "gevent", "threads"):
         raise Failed(MISUSED, f"--runtime {wanted}: must be auto, gevent or threads")
     if wanted == "threads":
-        return wanted
+        return "threads"
     try:
-        return make_runtime("gevent").name
+        make_runtime("gevent")
     except ImportError as error:
         if wanted == "auto":
             return "threads"
         raise Failed(MISUSED, str(error)) from None
+    return "gevent"
 
 
 def _with_replacements(stream: TextIO) -> TextIO:

@@ -11,7 +11,15 @@ STORE_FAILURES = ("slow", "failed")
 
 @dataclass(frozen=True, slots=True)
 class OpenState:
-    """The breaker is open: since when, why, and when the next probe may leave, seconds from now."""
+    """The breaker is open.
+
+    Arguments:
+        probe_in: seconds until the next probe may leave.
+        level: how often it has opened in a row; the delay doubles with each.
+        opened_for: seconds since it opened first.
+        cause: why, in words.
+        status: of the last answer; 0 without one.
+    """
 
     probe_in: float
     level: int
@@ -22,10 +30,10 @@ class OpenState:
 
 @dataclass(frozen=True, slots=True)
 class SharedState:
-    """What the store knows. ``generation`` 0: nobody has ever told it anything.
+    """What the store knows.
 
     Arguments:
-        generation: grows with each opening (again, too) and each closing.
+        generation: grows with each opening (again, too) and each closing; 0 while nobody has reported anything.
         opening: ``None`` while the breaker is closed.
         lease_for: rest of the probe's lease, 0 when nobody probes.
         hold_for: rest of the hold, 0 without one; ``hold_cause`` in words.
@@ -46,7 +54,15 @@ class SharedState:
 
 @dataclass(frozen=True, slots=True)
 class SharedDenial:
-    """A key was refused, and is remembered for ``seconds``."""
+    """A key was refused.
+
+    Arguments:
+        seconds: for how long it is not tried.
+        times: how often it was refused in a row.
+        status: of the answer.
+        code: the API's own code, or ``None``.
+        detail: the API's own words.
+    """
 
     seconds: float
     times: int

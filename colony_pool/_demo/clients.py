@@ -7,6 +7,7 @@ import time
 import urllib3
 
 from .. import ColonyPool
+from .._runtime.select import RuntimeName
 from ..config import AUTH_TOKEN_RETRY, DispatcherConfig, RetryBudgetConfig, scaled
 from ..prometheus import CollectorRegistry
 from .agents import SCALE, Fetch, Maker
@@ -14,7 +15,7 @@ from .agents import SCALE, Fetch, Maker
 MAX_WAIT = 7200.0  # seconds of real time: an agent of the pool may wait two hours
 
 
-def make_pool(base_url: str, *, shared: str | None, exports: bool, runtime: str) -> ColonyPool:
+def make_pool(base_url: str, *, shared: str | None, exports: bool, runtime: RuntimeName) -> ColonyPool:
     """A pool whose schedules are ``SCALE`` times as fast; the network and the shared record are not."""
     fast = scaled(DispatcherConfig(), SCALE)
     return ColonyPool(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .._runtime.select import RuntimeName
 from ..testing import FakeColony
 from .agents import Schedule
 from .processes import ALONE, SHARED, AgentProcess, Assignment, DemoError
@@ -61,7 +62,7 @@ class Contestant:
         self._undecided = False
 
     def start_processes(
-        self, stack: contextlib.ExitStack, runtime: str, env: Mapping[str, str], check: Callable[[], object]
+        self, stack: contextlib.ExitStack, runtime: RuntimeName, env: Mapping[str, str], check: Callable[[], object]
     ) -> None:
         """Start the processes; ``stack`` ends them. ``check`` may raise to end the demo before that."""
         exports = self.kind == SHARED and "PROMETHEUS_MULTIPROC_DIR" in env

@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from .._runtime.select import RuntimeName
 from ..prometheus._sidecar import serve_directory
 from ..testing import FakeColony, FakeColonyError
 from .agents import LATENCY, SCALE, Schedule
@@ -42,7 +43,7 @@ class DemoResult:
     results: tuple[Result, ...]
     processes: int
     schedule: Schedule
-    runtime: str
+    runtime: RuntimeName
     late: float
 
     @property
@@ -82,7 +83,7 @@ class Interrupt:
 
 
 def play(
-    agents: int, runtime: str, console: Console, *, processes: int = 1, metrics_port: int | None = None,
+    agents: int, runtime: RuntimeName, console: Console, *, processes: int = 1, metrics_port: int | None = None,
     schedule: Schedule | None = None,
 ) -> DemoResult:  # fmt: skip
     """Run the demo and show it on ``console``.

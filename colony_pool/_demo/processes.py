@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .._runtime.select import RuntimeName
 from .agents import Schedule, Totals
 
 SHARED, SEPARATE, ALONE = "shared", "separate", "alone"
@@ -49,7 +50,7 @@ class Assignment:
     number: int
     processes: int
     agents: int
-    runtime: str
+    runtime: RuntimeName
     exports: bool
     schedule: Schedule
 

@@ -16,8 +16,9 @@ from .._core.shared_state import HandledElsewhere
 from .._fork import pid_reader
 from .._http.cancel import CancelToken
 from .._http.failures import BUSY, EXHAUSTED, BadReply, NetworkFailure
+from .._http.protocol import Transport
 from .._http.scrub import without_secrets
-from .._http.transport import Transport
+from .._http.transport import HttpTransport
 from .._log import AT_ONCE, Lines
 from .._runtime.protocol import Runtime
 from ..errors import ColonyAPIError
@@ -101,7 +102,7 @@ class Attempt:
         if self._claim is not None and permit.alive and (elsewhere := self._claim(permit)) is not None:
             return Outcome(LOCAL, detail="another process has asked for this key", handled_elsewhere=elsewhere)
         credential: Credential = permit.account.owner.credential
-        if isinstance(self._transport, Transport):  # a transport of the user's own does not tell when it begins
+        if isinstance(self._transport, HttpTransport):  # a user's own transport does not say when it begins
             self._attempts.waits(permit)
         cancel = CancelToken(lambda: self._attempts.begins(permit), self._read_pid)
         self._attempts.can_be_cancelled(permit, cancel)

@@ -20,8 +20,8 @@ from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
 from ..errors import ColonyAPIError, ColonyAuthError, ColonyNetworkError, ColonyNotFoundError, ColonyServerError
 from .failures import BUSY, FORKED, BadReply, NetworkFailure, RawResponse, forked
+from .protocol import Transport
 from .scrub import without_secrets
-from .transport import Transport
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _REPEATABLE = ("GET", "HEAD")
@@ -62,7 +62,7 @@ class Response:
 
 
 class RequestOptions(TypedDict, total=False):
-    """The options of ``Agent.request``, for its verbs. Meanings and defaults are there alone."""
+    """The options of ``Agent.request``, and of ``get``, ``post`` and so on. Meanings and defaults are there alone."""
 
     json: Any
     params: Mapping[str, Any] | None
@@ -245,7 +245,7 @@ class ApiClient:
                 raise forked(sent=True)
             reply = self._transport.send(
                 call.method, self._base_path + call.target, headers=headers, body=call.body, total=call.timeout,
-                max_body=MAX_BODY, once=not call.repeatable,
+                max_body=MAX_BODY, cancel=None, priority=False, once=not call.repeatable, fresh=False,
             )  # fmt: skip
             return scrubbed(reply, jwt)
         except (NetworkFailure, BadReply) as problem:

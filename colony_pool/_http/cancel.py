@@ -14,6 +14,12 @@ from collections.abc import Callable
 class CancelToken:
     """Ends a request from another task: its wait for a slot ends, its socket is shut down, or never opened.
 
+    A transport calls ``watch`` when it begins something that can be cut, and ``let_go`` after it. The pool calls
+    ``cancel``.
+
+    Attributes:
+        expired: its deadline is over.
+
     A look-up of the host's name that has begun is not interrupted: the system offers no way.
 
     In a forked child the request counts as cancelled: a greenlet that was copied along must not make the parent's

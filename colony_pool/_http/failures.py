@@ -20,7 +20,13 @@ _NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, er
 
 @dataclass(frozen=True, slots=True)
 class RawResponse:
-    """A whole answer. The names of its headers are lower-case; a header that comes twice is joined with a comma."""
+    """A whole answer.
+
+    Arguments:
+        status: the HTTP status.
+        headers: their names are lower-case; a header that comes twice is joined with a comma.
+        body: not compressed.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -28,7 +34,16 @@ class RawResponse:
 
 
 class NetworkFailure(Exception):
-    """No answer. ``sent`` is False only if no byte of the body can have reached the server."""
+    """There was no answer.
+
+    Arguments:
+        kind: one word: ``dns``, ``timeout``, ``refused``, ``tls``, ``reset``, ``proxy``, ``aborted``, ``other``.
+            Two words mean that this host is to blame, and not the endpoint: ``exhausted`` (of descriptors, ports or
+            memory) and ``busy`` (all connections are in use).
+        detail: a few words for the message; no secret may be in them.
+        sent: False only if no byte of the body can have reached the server.
+        reused: whether the connection had served another request before.
+    """
 
     def __init__(self, kind: str, detail: str, *, sent: bool, reused: bool = False) -> None:
         super().__init__(kind, detail)
@@ -39,7 +54,12 @@ class NetworkFailure(Exception):
 
 
 class BadReply(Exception):
-    """An answer that broke off, grew too big, or cannot be decoded."""
+    """There was an answer that broke off, grew too big, or cannot be decoded.
+
+    Arguments:
+        status: the HTTP status that it began with.
+        reason: a few words for the message, after "HTTP 200, but".
+    """
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(status, reason)

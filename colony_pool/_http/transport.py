@@ -28,7 +28,7 @@ _NO_VALUE = re.compile(r"[^\t\x20-\x7e]")
 _USER_AGENT = f"colony-pool/{__version__}"
 
 
-class Transport:
+class HttpTransport:
     """Sends requests to the host of ``base_url``, at most ``maxsize`` at once."""
 
     def __init__(

@@ -1,8 +1,7 @@
 """The one seam between the library and the world: time, tasks, events, locks, chance.
 
-Everything that blocks, sleeps, spawns or draws a random number goes through a ``Runtime``. Threads, gevent
-and the simulation implement it; callers on an event loop
-are served by one of them. Times are float seconds.
+Everything that blocks, sleeps, spawns or draws a random number goes through a ``Runtime``. Threads, gevent and the
+simulation implement it. Callers on an event loop are served by one of them. Times are float seconds.
 """
 
 from __future__ import annotations
@@ -44,7 +43,11 @@ class Timer(Protocol):
 
 
 class Runtime(Protocol):
-    """Time, tasks, events, locks and chance of one kind of concurrency."""
+    """Time, tasks, events, locks and chance of one kind of concurrency.
+
+    Attributes:
+        name: for messages. ``"threads"``, ``"gevent"`` and ``"sim"`` are taken.
+    """
 
     name: str
 

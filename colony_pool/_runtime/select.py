@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Literal
 
 from .protocol import Runtime
 
+RuntimeName = Literal["auto", "threads", "gevent"]
 
-def make_runtime(choice: str | Runtime) -> Runtime:
+
+def make_runtime(choice: RuntimeName | Runtime) -> Runtime:
     """Return a fresh runtime: ``"threads"``, ``"gevent"``, or ``"auto"``, gevent if it has patched this process.
 
     A ``Runtime`` is returned as it is.

@@ -77,16 +77,24 @@ class StoreReport:
 
 @runtime_checkable
 class Store(Protocol):
-    """One endpoint's record. Every verb is atomic, and raises ``StoreUnavailable`` or returns; it may block.
+    """One endpoint's record, which all pools share that are given it. Provisional: its verbs may still change.
 
-    While it fails its ``fallback`` is asked, if it has one: fewer share that, but nobody is alone.
+    Every verb is atomic. It returns, or raises ``StoreUnavailable``, and it may block. All times are seconds from the
+    moment of the call, so that no process needs the clock of another.
 
-    ``owner`` names a process (and is another one after a fork). KeyTable are given as the keyed hash of an API key
-    (``keys.key_name``), and tokens sealed (``keys.Sealer``): to a store they are mere text.
+    ``owner`` names a process; after a fork it is another one. A key is given as a keyed hash of the API key, and a
+    token is sealed with what only its API key opens: to a store both are mere text.
     """
 
-    carries_tokens: bool
-    fallback: Store | None
+    @property
+    def carries_tokens(self) -> bool:
+        """Whether it keeps tokens."""
+        ...
+
+    @property
+    def fallback(self) -> Store | None:
+        """The store that is asked while this one fails: fewer share that, but nobody is alone."""
+        ...
 
     def look(self) -> SharedState:
         """Read; cheap enough to do several times a second."""
@@ -118,7 +126,7 @@ class Store(Protocol):
     def claim_key(self, owner: str, key: str, seconds: float, *, min_life: float = 0.0) -> KeyState:
         """Take the right to exchange ``key``: unless others have it, or there is a denial or a token already.
 
-        A token that has no more than ``beyond`` seconds left is none: ``owner`` has one that lasts as long.
+        A token that has no more than ``min_life`` seconds left is none: ``owner`` has one that lasts as long.
         """
 
     def release_key(

@@ -218,7 +218,7 @@ class Transaction:
     keys: KeyTable
 
 
-class RecordStore(abc.ABC):
+class RecordStore(Store, abc.ABC):
     """The verbs of ``Store`` over ``Transaction``."""
 
     carries_tokens = False

@@ -1,13 +1,16 @@
 """Prometheus metrics of pools: the only importer of ``prometheus_client``.
 
-Names, labels and meanings are those of the catalogue (``_core/catalog.py``); the label ``pool`` is the pool's name.
-All series exist from the first scrape on. The token path touches no metric: what happened is in each pool's journal,
-plain numbers that an exporter reads.
+``REGISTRY`` and ``CollectorRegistry`` are ``prometheus_client``'s own, for ``ColonyPool(registry=...)``. Everything
+else here is for the other modules of this library.
+
+Names, labels and meanings are those of the catalogue (``_metrics/catalog.py``). The label ``pool`` is the pool's
+name. All series exist from the first scrape on. The token path touches no metric: each pool counts in plain numbers,
+which an exporter reads.
 
 * One process: a pull-time collector (``_collector.py``).
 * ``PROMETHEUS_MULTIPROC_DIR`` set, for pre-fork servers: the same numbers, mirrored once a second and at every change
   of the breaker into the files that ``prometheus_client`` shares between processes (``_mirror.py``), and a sidecar
-  that serves them and buries the dead (``_sidecar.py``).
+  that serves them and removes the files of processes that have ended (``_sidecar.py``).
 
 Several pools of one name, in one process or in many, at a time or one after the other, are one: counters add up and
 go on, gauges are the sum (or the earliest, or the latest, as the catalogue says) over those that live.
@@ -27,7 +30,7 @@ from ._mirror import Mirror
 from ._pools import Exporter, Source
 from ._server import MetricsServer
 
-__all__ = ["REGISTRY", "CollectorRegistry", "Exporter", "MetricsServers", "serve", "watch"]
+__all__ = ["REGISTRY", "CollectorRegistry"]
 
 # One exporter per registry: two that yield the same families would make the exposition invalid.
 _exporters: weakref.WeakKeyDictionary[CollectorRegistry, Exporter] = weakref.WeakKeyDictionary()

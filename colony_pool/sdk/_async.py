@@ -14,7 +14,7 @@ import httpx
 from colony_sdk import RetryConfig
 from colony_sdk.async_client import AsyncColonyClient as Theirs
 
-from .._aio.agent import AsyncAgent
+from .._aio.agent import AsyncAgent, agent_behind, invalidate_soon, invalidated, run_off_loop, waiting_of
 from .._aio.pool import AsyncColonyPool
 from .._driver.replays import Replays
 from ..agent import replays_of
@@ -81,7 +81,7 @@ class AsyncColonyClient(Theirs):
             key = self.api_key
             agent = self._agent()
             try:
-                await agent.invalidated()
+                await invalidated(agent)
                 self._token = token = await agent.token()
                 _carried.set((agent, token))
                 return
@@ -98,7 +98,7 @@ class AsyncColonyClient(Theirs):
         What may block is done elsewhere, and the next call that asks for a token waits for that.
         """
         with suppress(colony_sdk.ColonyAuthError):  # it is no key
-            self._agent().invalidate_soon()
+            invalidate_soon(self._agent())
 
     async def _raw_request(self, *args: Any, **kwargs: Any) -> Any:
         if "_token_refreshed" in kwargs:  # the SDK makes its call again
@@ -134,7 +134,7 @@ class AsyncColonyClient(Theirs):
                 if self._consecutive_failures > failures:  # the SDK counts calls that fail: this one has not yet
                     self._consecutive_failures -= 1
             if (carried := _carried.get()) is not None:
-                replays_of(carried[0].of_threads).worked(carried[1])
+                replays_of(agent_behind(carried[0])).worked(carried[1])
             return answer
         finally:
             _carried.reset(before)
@@ -153,12 +153,12 @@ class AsyncColonyClient(Theirs):
             if agent is not self._agent():  # rotated by another task meanwhile: it was the old key's token
                 return True
             if not replays:
-                replays.append(replays_of(agent.of_threads, once=True))
-            pause = await agent.off_loop(replays[0].pause, carried[1])
+                replays.append(replays_of(agent_behind(agent), once=True))
+            pause = await run_off_loop(agent, replays[0].pause, carried[1])
         finally:
             del carried  # no traceback of ours holds a token
         if pause:
-            await agent.pool.waiting.pause(pause)
+            await waiting_of(agent).pause(pause)
         return pause is not None
 
     def _agent(self) -> AsyncAgent:

@@ -39,6 +39,10 @@ class FakeColony:
         tls: ``(certificate file, key file)`` for https; ``base_url`` then says ``localhost``.
         host: IPv4 address to listen on; the control side stays on loopback.
 
+    Attributes:
+        port: of the server.
+        base_url: for ``ColonyPool``.
+
     Raises:
         FakeColonyError: the process did not start. Every method raises it for a name or value that it does not
             know, and after ``close``.

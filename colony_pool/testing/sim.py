@@ -195,7 +195,11 @@ class SimLock:
 
 
 class SimTimer:
-    """A call that ``SimRuntime.call_later`` has scheduled."""
+    """A call that ``SimRuntime.call_later`` has scheduled.
+
+    Attributes:
+        cancelled: ``cancel`` was called.
+    """
 
     __slots__ = ("cancelled",)
 
@@ -213,6 +217,11 @@ class SimRuntime:
     Arguments:
         seed: which of the possible schedules to run.
         wall: unix time at the start. ``step_wall`` moves the wall clock alone, as NTP or a sleeping laptop does.
+
+    Attributes:
+        name: ``"sim"``.
+        random_source: what ``random`` draws from: a ``random.Random`` of the seed, for chance in tests.
+        switches: how often a task has begun to run, or gone on.
     """
 
     name = "sim"

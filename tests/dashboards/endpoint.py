@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from colony_pool.testing.sim import SimRuntime
-from tests.support.private import CancelToken, NetworkFailure, RawResponse
+from colony_pool.types import CancelToken, NetworkFailure, RawResponse
 from tests.support.virtual import VirtualTransport
 
 MINUTE = 60.0

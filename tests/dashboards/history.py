@@ -11,7 +11,6 @@ import contextlib
 import functools
 import re
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest
@@ -88,7 +87,7 @@ class World:
         self.history = History()
         self.pool = ColonyPool(
             "https://thecolony.ai/api/v1", name=POOL, registry=self.registry, token_cache=None, runtime=self.sim,
-            transport=cast(Any, self.endpoint),
+            transport=self.endpoint,
         )  # fmt: skip
         listen(self.pool, lambda event: self.history.events.append((self.sim.monotonic(), event)))
         self.tasks: list[SimTask] = []

@@ -58,7 +58,7 @@ def assert_recovered(w: World, pool: Any) -> None:
     """Every permit, waiter, slot and socket has come back, and the pool serves keys old and new."""
     from colony_pool.testing import subject
 
-    desk, bulkhead = engine_of(pool).dispatcher, engine_of(pool).transport.bulkhead
+    desk, bulkhead = engine_of(pool).dispatcher, engine_of(pool).network.bulkhead
     w.until(lambda: pool.status().waiters == 0 and pool.status().in_flight == 0, "permits and waiters come back")
     w.until(lambda: desk.waiters.flights == {} and desk.in_flight.probe is None, "no flight and no lease is left")
     w.until(lambda: bulkhead.in_use == 0 and bulkhead.waiting == 0, "slots come back")

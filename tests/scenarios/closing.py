@@ -109,15 +109,15 @@ def g26_close_ends_a_wait_for_a_slot(w: World) -> None:
     w.colony.pause()
     try:
         at_work = w.spawn(agent.get, "/users/me")
-        w.until(lambda: engine_of(pool).transport.bulkhead.in_use == 1)
+        w.until(lambda: engine_of(pool).network.bulkhead.in_use == 1)
         waits = w.spawn(agent.get, "/users/me")
-        w.until(lambda: engine_of(pool).transport.bulkhead.waiting == 1)
+        w.until(lambda: engine_of(pool).network.bulkhead.waiting == 1)
         pool.close()
         assert type(waits.join().error) is PoolClosedError
     finally:
         w.colony.resume()
     at_work.join()
-    assert (engine_of(pool).transport.bulkhead.in_use, engine_of(pool).transport.bulkhead.waiting) == (0, 0)
+    assert (engine_of(pool).network.bulkhead.in_use, engine_of(pool).network.bulkhead.waiting) == (0, 0)
     assert w.colony.count("/users/me") <= 1, "nobody has asked after the end"
 
 

@@ -149,7 +149,7 @@ def g24_a_connection_that_is_being_made_at_a_fork_is_the_parents_alone(w: World)
             other.connect_ex(server.getsockname())
         pool = w.pool(f"http://127.0.0.1:{server.getsockname()[1]}")
         parents: Any = engine_of(pool).runtime
-        known = engine_of(pool).transport._pools._known
+        known = engine_of(pool).network._pools._known
         asks = w.spawn(pool.agent("col_a").token)
         w.until(lambda: any(conn.lever is not None for conn in known), "a connection is being made")
         copied = list(parents._greenlets)

@@ -97,9 +97,9 @@ def threads_with_hubs_that_come_and_go_leave_no_socket(w: World) -> None:
 
     for number in range(12):
         w.until(w.native(partial(visit, number)))
-    engine_of(pool).transport._pools.close_dead()
+    engine_of(pool).network._pools.close_dead()
     gc.collect()
-    assert len(engine_of(pool).transport._pools._pools) <= 1
+    assert len(engine_of(pool).network._pools._pools) <= 1
     w.until(lambda: w.colony.stats().open_connections <= 1, "their sockets are closed")
 
 

@@ -313,7 +313,7 @@ def g3_an_exception_thrown_into_a_thread_locks_nobody_out(w: World) -> None:
         assert w.spawn(pool.agent(f"col_too_{at}").token).result()
     assert at > 100, "there are so many steps"
     w.until(lambda: pool.status().in_flight == 0 and pool.status().waiters == 0, "permits and waiters come back")
-    w.until(lambda: engine_of(pool).transport.bulkhead.in_use == 0, "slots come back")
+    w.until(lambda: engine_of(pool).network.bulkhead.in_use == 0, "slots come back")
     assert threading.active_count() < 50
     pool.breaker.open()
     assert ("open", "open") == (pool.breaker.current_state, pool.status().breaker.state)

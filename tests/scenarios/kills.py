@@ -48,8 +48,8 @@ def _innocents(w: World, pool: Any, number: int) -> Callable[[], None]:
 def _nothing_leaked(w: World, pool: Any) -> None:
     w.until(lambda: pool.status().in_flight == 0 and pool.status().waiters == 0, "permits and waiters come back")
     w.until(lambda: engine_of(pool).dispatcher.waiters.flights == {}, "no flight is left")
-    w.until(lambda: engine_of(pool).transport.bulkhead.in_use == 0, "slots come back")
-    assert engine_of(pool).transport.bulkhead.waiting == 0
+    w.until(lambda: engine_of(pool).network.bulkhead.in_use == 0, "slots come back")
+    assert engine_of(pool).network.bulkhead.waiting == 0
     assert engine_of(pool).dispatcher.in_flight.probe is None
     assert w.colony.stats().max_in_flight <= engine_of(pool).options.config.maxsize
     maxsize = engine_of(pool).options.config.maxsize

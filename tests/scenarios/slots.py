@@ -59,7 +59,7 @@ def api_calls_take_turns_by_agent(w: World) -> None:
 
     w.colony.latency(0.02)
     tasks = [w.spawn(call, greedy, "greedy") for _ in range(30)]
-    w.until(lambda: engine_of(pool).transport.bulkhead.waiting >= 20)
+    w.until(lambda: engine_of(pool).network.bulkhead.waiting >= 20)
     served = len(order)
     tasks.append(w.spawn(call, quiet, "quiet"))
     for task in tasks:

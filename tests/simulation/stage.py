@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from colony_pool import ColonyPool
 
@@ -67,7 +67,7 @@ class Stage:
         """Begin a process: a pool of its own."""
         self.pool = ColonyPool(
             BASE_URL, runtime=self.sim, registry=None,
-            transport=cast(Any, Wire(self.server, self.tally)), **self.options,
+            transport=Wire(self.server, self.tally), **self.options,
         )  # fmt: skip
         return self.pool
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import pybreaker
 from prometheus_client import CollectorRegistry
@@ -207,7 +207,7 @@ class World:
         self.registry = CollectorRegistry()
         pool = ColonyPool(
             f"https://s{scenario.seed}.example/api/v1", name="sim", registry=self.registry, runtime=self.sim,
-            token_cache="disk" if scenario.disk else None, transport=cast(Any, Wire(self.server, witness)),
+            token_cache="disk" if scenario.disk else None, transport=Wire(self.server, witness),
             auth_token_retry=replace(
                 AUTH_TOKEN_RETRY, max_retries=scenario.max_retries, retry_network_errors=scenario.retry_network
             ),

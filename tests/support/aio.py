@@ -10,7 +10,7 @@ from typing import Any
 import colony_pool as cp
 from colony_pool.config import DispatcherConfig, scaled
 from colony_pool.testing import FakeColony
-from tests.support.private import engine_of
+from tests.support.private import engine_behind, engine_of
 
 
 def fast(colony: FakeColony, **options: Any) -> cp.AsyncColonyPool:
@@ -30,9 +30,9 @@ async def until(condition: Callable[[], object], what: str = "a condition") -> N
 
 
 def nothing_is_left(pool: cp.AsyncColonyPool) -> bool:
-    desk, bulkhead = engine_of(pool.pool).dispatcher, engine_of(pool.pool).transport.bulkhead
+    desk, bulkhead = engine_of(pool.pool).dispatcher, engine_of(pool.pool).network.bulkhead
     left = (desk.waiters.count, desk.waiters.flights, desk.in_flight.probe)
-    return left == (0, {}, None) and 0 == bulkhead.in_use == bulkhead.waiting == len(pool.waiting)
+    return left == (0, {}, None) and 0 == bulkhead.in_use == bulkhead.waiting == len(engine_behind(pool).waiting)
 
 
 def sockets() -> set[int]:

@@ -16,9 +16,12 @@ from colony_pool import ColonyPool
 from colony_pool.pool import engines_of
 
 if TYPE_CHECKING:
+    from colony_pool import AsyncColonyPool
+    from colony_pool._aio.agent import agent_behind
     from colony_pool._aio.attempt import AttemptTransport
     from colony_pool._aio.client import LoopClient
     from colony_pool._aio.options import PoolOptions
+    from colony_pool._aio.pool import engine_behind
     from colony_pool._cli.host_status import HostStatus
     from colony_pool._cli.pool_sample import Sample, summarize
     from colony_pool._cli.render import Report, Section, advice, render, span
@@ -97,7 +100,7 @@ if TYPE_CHECKING:
     from colony_pool._http.cancel import CancelToken
     from colony_pool._http.connection import Connection
     from colony_pool._http.failures import BadReply, NetworkFailure, RawResponse
-    from colony_pool._http.transport import Transport
+    from colony_pool._http.transport import HttpTransport
     from colony_pool._log import AT_ONCE, EventLog
     from colony_pool._metrics import counters
     from colony_pool._metrics.catalog import BY_NAME, COUNTER, GAUGE, HISTOGRAM, METRICS, PREFIX, Metric
@@ -160,6 +163,15 @@ def import_line(name: str) -> str:
 def engine_of(pool: ColonyPool) -> "Engine":
     """What works behind ``pool`` at this moment."""
     return engines_of(pool).current
+
+
+def clients_of(pool: "AsyncColonyPool") -> Any:
+    """The clients of the event loops that use ``pool``."""
+    from colony_pool._aio.pool import engine_behind
+
+    clients = engine_behind(pool)._clients
+    assert clients is not None, "httpx is here"
+    return clients
 
 
 def agents_of(pool: ColonyPool) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from tests.support.private import CancelToken, RawResponse
+from colony_pool.types import CancelToken, RawResponse
 
 TOTAL = 30.0
 

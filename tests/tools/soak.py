@@ -117,7 +117,7 @@ class Soak:
                     self._count(task.error)
             w.colony.behave("healthy")
         w.until(lambda: pool.status().waiters == 0 and pool.status().in_flight == 0, "permits and waiters come back")
-        w.until(lambda: engine_of(pool).transport.bulkhead.in_use == 0, "slots come back")
+        w.until(lambda: engine_of(pool).network.bulkhead.in_use == 0, "slots come back")
         w.until(lambda: w.threads() <= self._threads, "idle threads end")
         w.colony.reset_stats()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, cast
+from typing import Any
 
 from colony_pool import ColonyPool
 from colony_pool.testing import SimRuntime
@@ -106,7 +106,7 @@ class FleetWorld:
     def pool(self, process: int, store: FaultyStore | None) -> ColonyPool:
         pool = ColonyPool(
             "https://fleet.example/api/v1", name=f"p{process}", registry=None, runtime=self.sim, token_cache=None,
-            transport=cast(Any, _Wire(self.endpoint, process)), shared=store, **self._options,
+            transport=_Wire(self.endpoint, process), shared=store, **self._options,
         )  # fmt: skip
         listen(pool, lambda event: self.events.append((self.sim.monotonic(), process, event)))
         return pool

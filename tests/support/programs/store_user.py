@@ -16,6 +16,7 @@ if __name__ == "__main__" and sys.argv[1] == "gevent":
 import json
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 from colony_pool import BreakerConfig, ColonyPool
 from colony_pool.config import AUTH_TOKEN_RETRY
@@ -27,7 +28,7 @@ LEASE = 2.0  # seconds that a probe may take
 RETRY = replace(AUTH_TOKEN_RETRY, retry_network_errors=True)
 
 
-def ask(pool: ColonyPool, runtime: str, keys: list[str]) -> Counter[str]:
+def ask(pool: ColonyPool, runtime: Any, keys: list[str]) -> Counter[str]:
     """Have all keys get a new token; the errors that were met instead."""
     errors: Counter[str] = Counter()
 
@@ -45,7 +46,7 @@ def ask(pool: ColonyPool, runtime: str, keys: list[str]) -> Counter[str]:
     return errors
 
 
-def main(runtime: str, url: str, shared: str, *keys: str) -> None:
+def main(runtime: Any, url: str, shared: str, *keys: str) -> None:
     breaker = BreakerConfig(fail_max=4, min_failure_time=0.0, open_delay=INTERVAL, open_delay_max=INTERVAL)
     with ColonyPool(
         url, runtime=runtime, shared=shared, share_tokens=True, breaker=breaker, probe_timeout=LEASE, max_wait=600.0,

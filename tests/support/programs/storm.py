@@ -15,14 +15,15 @@ if __name__ == "__main__" and "gevent" in sys.argv:
     monkey.patch_all()
 
 import threading
+from typing import Any
 
 from colony_pool import ColonyPool
 
 
 def main() -> None:
     base_url, count, runtime, where = sys.argv[1:]
-    cache = "disk" if where == "disk" else None
-    with ColonyPool(base_url, runtime=runtime, token_cache=cache, registry=None, max_wait=3600.0) as pool:
+    options: dict[str, Any] = {"runtime": runtime, "token_cache": "disk" if where == "disk" else None}
+    with ColonyPool(base_url, registry=None, max_wait=3600.0, **options) as pool:
         tokens: list[str] = []
         agents = [pool.agent(f"col_storm_{number}") for number in range(int(count))]
         tasks = [threading.Thread(target=lambda a=agent: tokens.append(a.token())) for agent in agents]

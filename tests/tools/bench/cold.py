@@ -73,7 +73,7 @@ def _bare(base_url: str, number: int, *, block: bool) -> Callable[[int], object]
     return work
 
 
-def _ours(base_url: str, runtime: str, number: int) -> Callable[[int], object]:
+def _ours(base_url: str, runtime: Any, number: int) -> Callable[[int], object]:
     from colony_pool import ColonyPool
 
     pool: Any = ColonyPool(base_url, runtime=runtime, token_cache=None, registry=None)

@@ -12,13 +12,14 @@ if __name__ == "__main__" and "gevent" in sys.argv:
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 from tests.tools.bench.report import emit
 
 N, ROUNDS = 1500, 7
 
 
-def main(runtime: str) -> None:
+def main(runtime: Any) -> None:
     import urllib3
 
     from colony_pool import ColonyPool

@@ -9,6 +9,7 @@ import datetime
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 DAY = 86_400.0
 JWT = "x" * 200
@@ -28,7 +29,7 @@ def floor() -> Ask:
     return ask
 
 
-def colony_pool(base_url: str, runtime: str) -> Ask:
+def colony_pool(base_url: str, runtime: Any) -> Ask:
     """With metrics on, as by default."""
     from colony_pool import ColonyPool
 
@@ -142,7 +143,7 @@ def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc)
 
 
-def holders(base_url: str, runtime: str) -> dict[str, Callable[[], Ask]]:
+def holders(base_url: str, runtime: Any) -> dict[str, Callable[[], Ask]]:
     """All of them by name, to be made one by one: one that cannot be made must not lose the others."""
     return {
         "the floor": floor,

@@ -24,13 +24,13 @@ from tests.support.private import (
     OK,
     BadReply,
     Connection,
+    HttpTransport,
     Instant,
     NetworkFailure,
     Outcome,
     RawResponse,
     ThreadRuntime,
     TokenCache,
-    Transport,
     bad_answer,
     claims_expiry,
     classify,
@@ -156,9 +156,9 @@ class _Loaded(Connection):
             theirs.close()
 
 
-def _transport() -> Transport:
+def _transport() -> HttpTransport:
     timeout = Timeout(connect=5.0, read=5.0, total=5.0)
-    transport = Transport("http://127.0.0.1:9/api", runtime=ThreadRuntime(), maxsize=1, timeout=timeout)
+    transport = HttpTransport("http://127.0.0.1:9/api", runtime=ThreadRuntime(), maxsize=1, timeout=timeout)
     transport._pools.at(None).ConnectionCls = _Loaded
     return transport
 

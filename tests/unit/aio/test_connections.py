@@ -17,7 +17,16 @@ import colony_pool as cp
 from colony_pool.testing import FakeColony
 from tests.conftest import until as at_last
 from tests.support.aio import fast, nothing_is_left, sockets, until
-from tests.support.private import AttemptTransport, LoopClient, ThreadSafeWeakSet, engine_of, state_of
+from tests.support.private import (
+    AttemptTransport,
+    LoopClient,
+    ThreadSafeWeakSet,
+    agent_behind,
+    clients_of,
+    engine_behind,
+    engine_of,
+    state_of,
+)
 
 
 @pytest.fixture
@@ -28,7 +37,8 @@ def colony() -> Iterator[FakeColony]:
 
 def knowing(agent: cp.AsyncAgent) -> cp.AsyncAgent:
     """The handle with a token that never came over the wire."""
-    state_of(agent.of_threads).jwt, state_of(agent.of_threads).fresh_until = "a.b.c", float("inf")
+    state = state_of(agent_behind(agent))
+    state.jwt, state.fresh_until = "a.b.c", float("inf")
     return agent
 
 
@@ -52,11 +62,6 @@ def test_g3_a_call_cancelled_in_the_middle_of_a_handshake_leaves_no_socket(colon
         asyncio.run(main())
     finally:
         gc.enable()
-
-
-def clients_of(view: cp.AsyncColonyPool) -> Any:
-    """Those of all loops."""
-    return view._clients
 
 
 def transport_of(view: cp.AsyncColonyPool) -> AttemptTransport:
@@ -151,13 +156,13 @@ def test_g26_a_call_that_waits_for_a_slot_hears_of_the_end_of_its_view(colony: F
 
         async def main() -> None:
             view = cp.AsyncColonyPool(pool=pool)
-            await until(lambda: engine_of(pool).transport.bulkhead.in_use == 1)
+            await until(lambda: engine_of(pool).network.bulkhead.in_use == 1)
             call = asyncio.create_task(view.agent("col_a").get("/users/me"))
-            await until(lambda: engine_of(pool).transport.bulkhead.waiting == 1)
+            await until(lambda: engine_of(pool).network.bulkhead.waiting == 1)
             await view.close()
             with pytest.raises(cp.PoolClosedError):
                 await call
-            assert 0 == engine_of(pool).transport.bulkhead.waiting
+            assert 0 == engine_of(pool).network.bulkhead.waiting
 
         colony.pause()
         try:
@@ -189,7 +194,7 @@ def _close_with_calls_under_way(colony: FakeColony) -> None:
     colony.behave("healthy")
     assert 200 == view.pool.agent("col_a").get("/users/me").status
     assert 200 == asyncio.run(view.agent("col_a").get("/users/me")).status
-    assert 0 == engine_of(view.pool).transport.bulkhead.in_use == engine_of(view.pool).transport.bulkhead.waiting
+    assert 0 == engine_of(view.pool).network.bulkhead.in_use == engine_of(view.pool).network.bulkhead.waiting
     for task in tasks:
         task._log_destroy_pending = False  # type: ignore[attr-defined] # it is what this test does
     tasks.clear()
@@ -229,7 +234,7 @@ def test_two_loops_that_clear_up_behind_others_at_once(colony: FakeColony, monke
     old, kept = [asyncio.new_event_loop() for _ in range(3)], list[LoopClient]()
     for loop in old:
         loop.close()
-        kept.append(client := LoopClient(view.pool, view.waiting, loop, clients.retire_closed))
+        kept.append(client := LoopClient(view.pool, engine_behind(view).waiting, loop, clients.retire_closed))
         clients._all.add(client)
 
     def another_thread(_: AttemptTransport) -> None:

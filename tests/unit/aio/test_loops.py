@@ -17,7 +17,7 @@ import pytest
 import colony_pool as cp
 from colony_pool.testing import FakeColony
 from tests.support.aio import fast, nothing_is_left, until
-from tests.support.private import engine_of, engines_of
+from tests.support.private import clients_of, engine_of, engines_of
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def _come_and_go(colony: FakeColony) -> None:
         for _ in range(12):
             assert 200 == asyncio.run(view.agent("col_a").get("/users/me")).status
         assert len(os.listdir("/proc/self/fd")) <= before + 1, "the last one's socket is closed with the pool"
-        assert 1 == len(view._clients)  # type: ignore[arg-type] # httpx is here
+        assert 1 == len(clients_of(view))
     asyncio.run(until(lambda: colony.stats().open_connections == 0, "the server has seen them close"))
 
 

@@ -106,7 +106,7 @@ def test_nothing_that_blocks_is_done_in_the_loops_thread(
     colony: FakeColony, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attempts, the cache on disk, the shared store, sync codes, listeners: each says in which thread it runs."""
-    from tests.support.private import MemoryStore, TokenCache, Transport
+    from tests.support.private import HttpTransport, MemoryStore, TokenCache
 
     seen: dict[str, set[int]] = {}
 
@@ -121,7 +121,7 @@ def test_nothing_that_blocks_is_done_in_the_loops_thread(
 
     for name in ("_read", "save", "remove"):
         watched(TokenCache, name)
-    watched(Transport, "send")
+    watched(HttpTransport, "send")
     watched(MemoryStore, "claim_key")
     monkeypatch.setenv("COLONY_SDK_TOKEN_CACHE_DIR", str(tmp_path))
 

@@ -10,7 +10,7 @@ import pytest
 
 from colony_pool import Timeout
 from colony_pool.testing import FakeColony
-from tests.support.private import CancelToken, NetworkFailure, ThreadRuntime, Transport
+from tests.support.private import CancelToken, HttpTransport, NetworkFailure, ThreadRuntime
 
 ANSWERED = 403  # there is no token in the request
 
@@ -22,19 +22,19 @@ def colony() -> Iterator[FakeColony]:
 
 
 @pytest.fixture
-def transport(colony: FakeColony) -> Iterator[Transport]:
+def transport(colony: FakeColony) -> Iterator[HttpTransport]:
     runtime = ThreadRuntime()
-    it = Transport(colony.base_url, runtime=runtime, maxsize=2, timeout=Timeout())
+    it = HttpTransport(colony.base_url, runtime=runtime, maxsize=2, timeout=Timeout())
     yield it
     it.close()
     runtime.close(1.0)
 
 
-def _get(transport: Transport, path: str = "/api/v1/users/me", cancel: CancelToken | None = None) -> int:
+def _get(transport: HttpTransport, path: str = "/api/v1/users/me", cancel: CancelToken | None = None) -> int:
     return transport.send("GET", path, headers={}, body=None, cancel=cancel).status
 
 
-def _while_another_is_out(colony: FakeColony, transport: Transport, act: Callable[[], object]) -> int:
+def _while_another_is_out(colony: FakeColony, transport: HttpTransport, act: Callable[[], object]) -> int:
     """The status of a request during which ``act()`` is done."""
     colony.latency(0.3)
     answers: list[int] = []
@@ -47,14 +47,14 @@ def _while_another_is_out(colony: FakeColony, transport: Transport, act: Callabl
     return answers[0]
 
 
-def test_g3_a_cancel_that_comes_too_late_hits_nobody(colony: FakeColony, transport: Transport) -> None:
+def test_g3_a_cancel_that_comes_too_late_hits_nobody(colony: FakeColony, transport: HttpTransport) -> None:
     token = CancelToken()
     assert _get(transport, cancel=token) == ANSWERED
     assert _while_another_is_out(colony, transport, token.cancel) == ANSWERED
     assert transport.opened() == 1, "it was the same connection"
 
 
-def test_g4_a_deadline_that_comes_too_late_hits_nobody(colony: FakeColony, transport: Transport) -> None:
+def test_g4_a_deadline_that_comes_too_late_hits_nobody(colony: FakeColony, transport: HttpTransport) -> None:
     token = CancelToken()
     assert _get(transport, cancel=token) == ANSWERED
     assert _while_another_is_out(colony, transport, token.expire) == ANSWERED
@@ -71,7 +71,7 @@ class _Slow(CancelToken):
         self.taken = self._pending_cut.pop()
 
 
-def test_g3_a_connection_that_is_being_cut_is_not_used_again(colony: FakeColony, transport: Transport) -> None:
+def test_g3_a_connection_that_is_being_cut_is_not_used_again(colony: FakeColony, transport: HttpTransport) -> None:
     token = _Slow()
     assert _get(transport, cancel=token) == ANSWERED
     assert transport.connections() == (0, 0)
@@ -80,7 +80,7 @@ def test_g3_a_connection_that_is_being_cut_is_not_used_again(colony: FakeColony,
 
 
 def test_g3_a_request_that_is_cancelled_ends_and_gives_its_slot_back(
-    colony: FakeColony, transport: Transport
+    colony: FakeColony, transport: HttpTransport
 ) -> None:
     colony.behave("hang")
     token, failures = CancelToken(), list[NetworkFailure]()

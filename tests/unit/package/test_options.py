@@ -98,7 +98,7 @@ LARGEST: dict[str, Any] = {
 }
 
 
-def called(colony: FakeColony, runtime: str, options: dict[str, Any], **of_the_call: Any) -> tuple[int, int]:
+def called(colony: FakeColony, runtime: Any, options: dict[str, Any], **of_the_call: Any) -> tuple[int, int]:
     """The status of a call whose agent was parked, and of one that had its token at hand."""
     colony.expires_in(86_400, tell=False)
     options = {"token_cache": None, "registry": None, **options}

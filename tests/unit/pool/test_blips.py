@@ -6,7 +6,7 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -52,7 +52,7 @@ class World:
         self.sim = SimRuntime(seed=seed)
         self.endpoint = Endpoint(self.sim, latency)
         self.pool = ColonyPool(
-            "https://x.example/api/v1", runtime=self.sim, transport=cast(Any, self.endpoint), token_cache=None,
+            "https://x.example/api/v1", runtime=self.sim, transport=self.endpoint, token_cache=None,
             registry=None, **options,
         )  # fmt: skip
         self.got: list[float | str] = []

@@ -17,7 +17,7 @@ import pytest
 
 from colony_pool import ColonyPool, ColonyServerError
 from colony_pool.testing import SimRuntime
-from tests.support.private import CancelToken, RawResponse
+from colony_pool.types import CancelToken, RawResponse
 from tests.support.virtual import VirtualTransport
 
 HOUR = 3600.0
@@ -57,7 +57,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def lives(disk: Path, answer: Callable[[float], tuple[dict[str, str], dict[str, Any]]]) -> float | str:
     """Seconds that a token lives by its file on disk; or what its caller is told."""
     sim = SimRuntime(seed=1)
-    pool = ColonyPool("http://127.0.0.1:1", runtime=sim, registry=None, transport=Issuer(sim, answer))  # type: ignore[arg-type]
+    pool = ColonyPool("http://127.0.0.1:1", runtime=sim, registry=None, transport=Issuer(sim, answer))
     task = sim.task(lambda: pool.agent("col_a").token(max_wait=0))
     sim.run(until=5.0)
     sim.task(pool.close)
@@ -166,7 +166,7 @@ def asks(
     """One agent asks for its token each second; the issuer, and ``(waited, error)`` of each call."""
     sim = SimRuntime(seed=1)
     issuer = Issuer(sim, answer)
-    pool = ColonyPool("http://127.0.0.1:1", runtime=sim, token_cache=None, registry=None, transport=issuer)  # type: ignore[arg-type]
+    pool = ColonyPool("http://127.0.0.1:1", runtime=sim, token_cache=None, registry=None, transport=issuer)
     calls: list[tuple[float, Exception | None]] = []
 
     def live() -> None:
@@ -237,7 +237,7 @@ def test_g17_a_server_that_gives_lasting_tokens_again_is_not_held_against() -> N
 def test_g19_an_invalidation_does_not_wait_for_the_pause() -> None:
     sim = SimRuntime(seed=1)
     issuer = Issuer(sim, said(3, opaque))
-    pool = ColonyPool("http://127.0.0.1:1", runtime=sim, token_cache=None, registry=None, transport=issuer)  # type: ignore[arg-type]
+    pool = ColonyPool("http://127.0.0.1:1", runtime=sim, token_cache=None, registry=None, transport=issuer)
     waited: list[float] = []
 
     def live() -> None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -87,7 +87,7 @@ def status_of(pool: ColonyPool) -> int | str:
         return f"{type(error).__name__}: {error}"
 
 
-def worker(url: str, orders: Connection, shared: str | None, cache: str | None) -> None:
+def worker(url: str, orders: Connection, shared: str | None, cache: Literal["disk"] | None) -> None:
     """One process: makes a call for each order."""
     with ColonyPool(url, registry=None, shared=shared, token_cache=cache) as pool:
         while orders.recv():
@@ -97,7 +97,7 @@ def worker(url: str, orders: Connection, shared: str | None, cache: str | None) 
 @pytest.mark.slow
 @pytest.mark.parametrize(("shared", "cache", "most"), [(None, None, 20), (None, "disk", 4), ("host", "disk", 4)])
 def test_g19_two_processes_revoke_each_others_tokens_and_no_call_fails(
-    shared: str | None, cache: str | None, most: int, server: SingleActive
+    shared: str | None, cache: Literal["disk"] | None, most: int, server: SingleActive
 ) -> None:
     context = multiprocessing.get_context("spawn")
     processes = []

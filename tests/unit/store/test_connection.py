@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -274,7 +275,7 @@ def test_who_would_find_nothing_on_disk_does_not_wait_for_another_process(
         monkeypatch.setenv(no_cache, "1")
     with FakeColony() as colony, closing(HostStore(colony.base_url)) as other:
         assert other.claim_key("other", key_name("col_one", colony.base_url), 1000.0).mine
-        cache = "disk" if no_cache else None
+        cache: Literal["disk"] | None = "disk" if no_cache else None
         with ColonyPool(colony.base_url, shared="host", registry=None, token_cache=cache) as pool:
             assert pool.agent("col_one").token(max_wait=0)
 

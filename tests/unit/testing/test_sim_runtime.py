@@ -5,14 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import cast
 
 import pytest
 
 from colony_pool import AsyncColonyPool, ColonyPool
 from colony_pool.testing import SimKilled, SimRuntime
 from colony_pool.testing import sim as simulation
-from tests.support.private import CancelToken, RawResponse, Transport
+from colony_pool.types import CancelToken, RawResponse
 from tests.support.virtual import VirtualTransport
 
 
@@ -62,7 +61,7 @@ def interrupted(sim: SimRuntime, meanwhile: Callable[[], object]) -> None:
         runtime=sim,
         token_cache=None,
         registry=None,
-        transport=cast("Transport", Endless(sim, meanwhile)),
+        transport=Endless(sim, meanwhile),
     ) as pool:
         for number in range(20):
             sim.task(pool.agent(f"col_{number}").token)
