@@ -1,4 +1,4 @@
-"""colony_pool: one guarded door to The Colony's ``/auth/token`` for any number of agents in a process."""
+"""colony_pool: keeps any number of agents of The Colony authenticated, through outages of ``/auth/token``, too."""
 
 from typing import TYPE_CHECKING
 

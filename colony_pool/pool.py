@@ -59,7 +59,7 @@ def _budget(given: RetryBudgetConfig, schedule: RetryConfig) -> RetryBudgetConfi
 
 
 class ColonyPool:
-    """One guarded door to The Colony for all agents of a process.
+    """One shared circuit breaker, retry budget and connection pool for all agents of a process.
 
     Make one per process; threads and greenlets share it. Close it, or use it as a context manager.
 
@@ -86,7 +86,7 @@ class ColonyPool:
         allow_insecure: accept ``http://`` to a host that is not this one.
         policy: what few ever change: spacing of attempts, ages of tokens, how long the refused are left alone.
         transport: a ``Transport`` that sends in place of the network; for tests.
-        shared: who stands behind one door: ``"host"`` all processes of this user on this host, a ``redis://`` or
+        shared: who shares one breaker: ``"host"`` all processes of this user on this host, a ``redis://`` or
             ``valkey://`` URL all that use that server (and while it fails, all processes of the host that do), a
             ``Store`` all pools that are given it. Default: ``None``, this pool alone, which writes no file and opens
             no connection that nobody has asked for.
@@ -246,7 +246,7 @@ class ColonyPool:
 
         For an operator who knows better than the server's last answer: one attempt leaves next, not everybody's. If
         the server still counts, its next 429 holds again, even in answer to an attempt that is out at this moment.
-        With ``shared=`` all processes behind the same door hear of it, each when it looks next: within a second or
+        With ``shared=`` all processes that share it hear of it, each when it looks next: within a second or
         two, or after its next call was sent away. While the store fails, it is for this process alone.
 
         Raises:

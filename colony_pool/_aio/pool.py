@@ -27,7 +27,7 @@ AsyncTotp = str | Ask | None
 
 
 class AsyncColonyPool:
-    """One guarded door to The Colony for tasks of any number of event loops, and for threads and greenlets beside.
+    """The same as ``ColonyPool``, for tasks of any number of event loops, and for threads and greenlets beside.
 
     Arguments:
         base_url: as ``ColonyPool`` has it.

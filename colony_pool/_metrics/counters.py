@@ -1,6 +1,6 @@
-"""The journal: plain counters of what happened to one pool, read by whoever exports them.
+"""Counters: what happened to one pool, read by whoever exports them.
 
-Plain numbers, written by one task at a time (the runner tells events in order) and read without a lock. What there
+Plain numbers, written by one task at a time (the notifier passes events on in order) and read without a lock. What there
 is to count stands in the catalogue; every series of it is here from the start.
 """
 
@@ -62,7 +62,7 @@ class Counters:
         self.state_since = at  # monotonic
 
     def restart(self, at: float) -> None:
-        """A new desk begins, closed; what was counted stays."""
+        """A new dispatcher begins, closed; what was counted stays."""
         self.state, self.state_since = ev.CLOSED, at
 
     def count(self, name: str, *labels: str) -> int:

@@ -1,7 +1,7 @@
-"""The link between a desk and the store that its process shares with others.
+"""The client of the store that a process shares with others.
 
-It decides nothing. What the desk wants of the store it carries there, and what the store says, or that it says
-nothing, it puts to the desk as an input. Before an exchange it claims the key, so that one process at a time
+It decides nothing. What the dispatcher wants of the store it carries there, and what the store says, or that it says
+nothing, it puts to the dispatcher as an input. Before an exchange it claims the key, so that one process at a time
 exchanges it, and afterwards it says what came of it.
 """
 
@@ -44,13 +44,13 @@ class StoreClient:
 
     Arguments:
         store: has its first call when something is first wanted of it.
-        desk: whose actions are carried, and who hears of the answers.
+        dispatcher: whose actions are carried, and who hears of the answers.
         name: the pool's, for the log.
         base_url: the API, to which the names of keys are bound.
         on_disk: ``(jwt, expiry in unix time)`` that another process has left on this host for an API key; ``None``
             if none can.
         claims: keys are claimed before they are exchanged: the others can find what comes of it.
-        owns_store: the store is closed with the link.
+        owns_store: the store is closed with the client.
         lines: writes to the log, and keeps nobody.
     """
 
@@ -73,7 +73,7 @@ class StoreClient:
         self._on_disk = on_disk
         self._owns_store = owns_store
 
-    # -- what the desk wants --------------------------------------------------------------------------
+    # -- what the dispatcher wants --------------------------------------------------------------------------
 
     def submit(self, action: act.ForStore, reply: Reply) -> None:
         """Have the store do ``action``, and put what it answers to ``reply``; never waits."""
@@ -83,7 +83,7 @@ class StoreClient:
                 connection for connection in connections if connection.fence == action.fence
             ] or connections[:1]
         call = connections[0].begin(action)
-        with suppress(RuntimeError):  # no thread: the desk has a deadline of its own
+        with suppress(RuntimeError):  # no thread: the dispatcher has a deadline of its own
             self._runtime.spawn(
                 self._bring_back, action, reply, connections, call, context=self._runtime.current_context()
             )

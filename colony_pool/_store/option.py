@@ -1,4 +1,4 @@
-"""``ColonyPool(shared=...)``: from what is asked for to the link between a desk and its store."""
+"""``ColonyPool(shared=...)``: from what is asked for to the client of a store."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StoreOption:
     def connect(
         self, dispatcher: Dispatcher, runtime: Runtime, *, name: str, cache: Cache | None, lines: Lines
     ) -> StoreClient | None:
-        """Make the link of ``desk`` to a store of its own; ``None`` if nothing is shared."""
+        """Make the client of ``dispatcher`` at a store of its own; ``None`` if nothing is shared."""
         store = self._open()
         if store is None:
             return None

@@ -45,14 +45,14 @@ class EndpointRecord:
 
     @classmethod
     def read(cls, record: object) -> EndpointRecord:
-        """Return the door of what was written down; a field of another type has its lowest value.
+        """Return the record of what was written down; a field of another type has its lowest value.
 
         Raises:
             ValueError: it is no record, or one of another version.
         """
         names = {item.name for item in fields(cls)}
         if not isinstance(record, dict) or not record.keys() <= names:
-            raise ValueError("it is no record of a door")
+            raise ValueError("it is no record of an endpoint")
         endpoint = cls(**record)
         for name in ("probe_at", "opened_at", "lease_until", "hold_until", "hold_at", "cleared_at"):
             setattr(endpoint, name, number(getattr(endpoint, name), low=-FAR))
@@ -226,7 +226,7 @@ class RecordStore(Store, abc.ABC):
 
     @abc.abstractmethod
     def _reading(self) -> AbstractContextManager[tuple[float, EndpointRecord]]:
-        """``(now, door)``, of which nothing is written back."""
+        """``(now, endpoint)``, of which nothing is written back."""
 
     @abc.abstractmethod
     def _writing(self) -> AbstractContextManager[Transaction]:

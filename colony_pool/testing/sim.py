@@ -1,4 +1,4 @@
-"""SimRuntime: virtual time and seeded scheduling for the real pool, dispatcher and runner.
+"""SimRuntime: virtual time and seeded scheduling for the real pool, dispatcher and driver.
 
 Real production code runs on it unchanged. Tasks are threads, of which one runs at a time: a task lets another one run
 when it sleeps, waits for an event, or is about to take a lock, and a seeded generator picks which. When no task can
