@@ -45,7 +45,7 @@ class AttemptStarted:
 class AttemptFinished:
     """One request has its verdict.
 
-    ``stale``: of an older generation, so that it changed nothing. ``lost``: the dispatcher gave it up at its deadline.
+    ``stale``: of an older generation, so that it changed nothing. ``lost``: it was given up at its deadline.
     ``late``: what became of a request that was given up before, and so has had its verdict.
     """
 

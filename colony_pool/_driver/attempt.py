@@ -69,8 +69,8 @@ class Attempts:
 
 MAX_TOKEN_ANSWER = 65_536
 _HEADERS = {"Content-Type": "application/json"}
-# A probe's lease ends at the dispatcher, which then doubles the next one; the transport's own end comes this much later,
-# seconds, or a server slower than the first lease is never found alive.
+# A probe's lease ends at the dispatcher, which then doubles the next one. The transport's own end comes this much
+# later, seconds, or a server slower than the first lease is never found alive.
 _GRACE = 1.0
 _TRIES = 3  # times that an attempt is made again after an exception that nobody expects
 _ABANDONED = Outcome(LOCAL, detail="the attempt was given up before it began")

@@ -1,7 +1,7 @@
 """Counters: what happened to one pool, read by whoever exports them.
 
-Plain numbers, written by one task at a time (the notifier passes events on in order) and read without a lock. What there
-is to count stands in the catalogue; every series of it is here from the start.
+Plain numbers, written by one task at a time (the notifier passes events on in order) and read without a lock. What
+there is to count stands in the catalogue; every series of it is here from the start.
 """
 
 from __future__ import annotations
