@@ -74,7 +74,7 @@ class RateLimit:
         self._cleared_at = -math.inf  # an operator has ended a pause of before
         self._short = _SHORTEST / 2  # seconds of the last pause whose 429 said "now": they double while they repeat
         self._short_since = -math.inf
-        self._cooling: set[Account] = set()
+        self._cooldowns: set[Account] = set()
         self._is_on = False  # a pause has begun, and its end was not noticed yet
 
     def is_paused(self, now: float) -> bool:
@@ -122,7 +122,7 @@ class RateLimit:
     def cool_down(self, account: Account, until: float, now: float) -> None:
         """Let no attempt of one key start before ``until``."""
         account.cooldown_until = until
-        self._cooling = {key for key in self._cooling if key.cooldown_until > now} | {account}
+        self._cooldowns = {key for key in self._cooldowns if key.cooldown_until > now} | {account}
 
     def is_newer_than_clear(self, since: float) -> bool:
         """Whether a pause that began at ``since`` is another one than those that an operator has ended."""
@@ -130,23 +130,23 @@ class RateLimit:
 
     def can_be_cleared(self, cleared_at: float, now: float) -> bool:
         """Whether there is something to clear for one who said so at ``cleared_at``."""
-        return self.paused_since < cleared_at <= now and (self.is_paused(now) or bool(self._cooling))
+        return self.paused_since < cleared_at <= now and (self.is_paused(now) or bool(self._cooldowns))
 
     def longest_left(self, now: float) -> float:
         """Seconds until nothing, nor any single key, is paused."""
-        return max(self.left(now), *(key.cooldown_until - now for key in self._cooling), 0.0)
+        return max(self.left(now), *(key.cooldown_until - now for key in self._cooldowns), 0.0)
 
     def clear(self, cleared_at: float, now: float) -> list[Account]:
         """End all pauses and forget what remains; return the keys that may start again.
 
         What the server answers from now on counts, be it to an attempt that left before.
         """
-        keys = [key for key in self._cooling if key.cooldown_until > now]
+        keys = [key for key in self._cooldowns if key.cooldown_until > now]
         for key in keys:
             key.cooldown_until = now
         self.paused_until = min(self.paused_until, now)
         self._cleared_at = max(self._cleared_at, cleared_at)
-        self._cooling = set()
+        self._cooldowns = set()
         self.served()
         self.remaining.forget()
         return keys

@@ -54,8 +54,8 @@ class DemoResult:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         names = {SHARED: "colony_pool", SEPARATE: "separate", ALONE: "alone"}
-        sides = {names[side.kind]: side.as_dict() for side in self.results}
-        return {"runtime": self.runtime, "scale": SCALE, "processes": self.processes, **sides}
+        contestants = {names[contestant.kind]: contestant.as_dict() for contestant in self.results}
+        return {"runtime": self.runtime, "scale": SCALE, "processes": self.processes, **contestants}
 
 
 class Interrupt:
@@ -125,7 +125,7 @@ def play(
 
             _direct(contestants, schedule, tick)
         results = tuple(contestant.result() for contestant in contestants)
-        return DemoResult(results, processes, schedule, runtime, max(side.late for side in results))
+        return DemoResult(results, processes, schedule, runtime, max(contestant.late for contestant in results))
 
 
 def _direct(contestants: list[Contestant], schedule: Schedule, tick: Callable[[float], object]) -> None:

@@ -45,18 +45,20 @@ _WORDS = {
 
 def page(result: DemoResult) -> str:
     """The whole page."""
-    schedule, sides = result.schedule, result.results
-    top = max(count for side in sides for count in _per_step(side.counts, schedule)) / _STEP
-    head = "".join(f"<th class={side.kind}>{escape(side.title)}" for side in sides)
+    schedule, contestants = result.schedule, result.results
+    top = max(count for contestant in contestants for count in _per_step(contestant.counts, schedule)) / _STEP
+    head = "".join(f"<th class={contestant.kind}>{escape(contestant.title)}" for contestant in contestants)
     body = "\n".join(
         f"<tr><td>{escape(what)}"
-        + "".join(f"<td class={side.kind}>{escape(cell)}" for side, cell in zip(sides, cells, strict=True))
+        + "".join(
+            f"<td class={contestant.kind}>{escape(cell)}" for contestant, cell in zip(contestants, cells, strict=True)
+        )
         for what, *cells in rows(result)
     )
     charts = "\n".join(
-        f"<h2 class={side.kind}>{escape(side.title[:1].upper() + side.title[1:])} "
-        f"<span>{_WORDS[side.kind]}</span></h2>\n{_chart(side.counts, schedule, top, side.kind)}"
-        for side in sides
+        f"<h2 class={contestant.kind}>{escape(contestant.title[:1].upper() + contestant.title[1:])} "
+        f"<span>{_WORDS[contestant.kind]}</span></h2>\n{_chart(contestant.counts, schedule, top, contestant.kind)}"
+        for contestant in contestants
     )
     remarks = "\n".join(f"<li>{escape(note)}" for note in notes(result))
     return f"""<!doctype html>

@@ -32,16 +32,20 @@ def title(result: DemoResult) -> str:
 
 def rows(result: DemoResult) -> list[tuple[str, ...]]:
     """The comparison: a topic, then a cell for each contestant."""
-    sides = [side.counts for side in result.results]
-    table = {"requests during the outage": [f"{o.attempts_during_outage:,}" for o in sides]}
+    contestants = [contestant.counts for contestant in result.results]
+    table = {"requests during the outage": [f"{o.attempts_during_outage:,}" for o in contestants]}
     if result.processes > 1:
-        table["half-open probes"] = [f"{sum(side.probes):,}" if side.probes else "-" for side in result.results]
-        table["most by one process"] = [f"{max(side.probes):,}" if side.probes else "-" for side in result.results]
+        table["half-open probes"] = [
+            f"{sum(contestant.probes):,}" if contestant.probes else "-" for contestant in result.results
+        ]
+        table["most by one process"] = [
+            f"{max(contestant.probes):,}" if contestant.probes else "-" for contestant in result.results
+        ]
     table |= {
-        "burst at recovery (in 0.1 s)": [f"{o.burst_per_100ms:,}" for o in sides],
-        "server knocked over": [f"{o.knocks:,} x" if o.knocks else "never" for o in sides],
-        "agents lost": [f"{o.agents_lost:,} of {o.agents:,}" for o in sides],
-        "last agent back after": [_back(o) for o in sides],
+        "burst at recovery (in 0.1 s)": [f"{o.burst_per_100ms:,}" for o in contestants],
+        "server knocked over": [f"{o.knocks:,} x" if o.knocks else "never" for o in contestants],
+        "agents lost": [f"{o.agents_lost:,} of {o.agents:,}" for o in contestants],
+        "last agent back after": [_back(o) for o in contestants],
     }
     return [(what, *cells) for what, cells in table.items()]
 
@@ -50,7 +54,7 @@ def notes(result: DemoResult) -> list[str]:
     """What a reader must know to judge the figures."""
     agents, schedule = result.ours.counts.agents, result.schedule
     rate = capacity(agents)
-    lines = [death for side in result.results for death in side.deaths]
+    lines = [death for contestant in result.results for death in contestant.deaths]
     if result.ours.undecided:
         lines.append("The shared record was not available at times; the processes decided alone meanwhile.")
     lines += [
@@ -94,8 +98,8 @@ def _table(result: DemoResult) -> Table:
     table = Table(title=title(result), title_style="bold", title_justify="left", header_style="bold")
     table.add_column("")
     between = " " if result.processes == 1 else "\n"
-    for side in result.results:
-        table.add_column(between.join(side.name), justify="right", style=COLOURS[side.kind])
+    for contestant in result.results:
+        table.add_column(between.join(contestant.name), justify="right", style=COLOURS[contestant.kind])
     for row in rows(result):
         table.add_row(*row)
     return table

@@ -31,7 +31,7 @@ class Snapshot:
     in_progress: dict[str, Series]
 
 
-class Sharing(Protocol):
+class StoreStatus(Protocol):
     """What is known of the store that processes share."""
 
     state: str
@@ -51,7 +51,7 @@ class SnapshotSource:
     opened: Callable[[], int]
     listener_errors: Callable[[], int]
     notices_dropped: Callable[[], int]
-    shared: Sharing | None = None
+    shared: StoreStatus | None = None
 
     def status(self, *, closed: bool) -> PoolStatus:
         """The pool's state, for ``ColonyPool.status``."""

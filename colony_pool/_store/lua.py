@@ -1,10 +1,10 @@
 """The verbs in Lua, as Redis and Valkey run them: each a script of its own, atomic, by the server's clock.
 
 KEYS are ``door`` (a hash with the fields of ``record.EndpointRecord``), ``members`` (a sorted set, by the end of
-membership) and, for what concerns a key or an owner, a second hash or the set of the owner's claims. ``denied`` is a sorted set
-of the keys that are refused, by the end of that: operators have it counted, and nothing else depends on it. All of an
-endpoint have one hash tag, so a cluster keeps them together. Everything has a time to live, after which the server
-forgets it.
+membership) and, for what concerns a key or an owner, a second hash or the set of the owner's claims. ``denied`` is
+a sorted set of the keys that are refused, by the end of that: operators have it counted, and nothing else depends on
+it. All of an endpoint have one hash tag, so a cluster keeps them together. Everything has a time to live, after which
+the server forgets it.
 
 The server's clock is its wall clock, which an operator may set back. Each record therefore says when it was last
 written (``at``); where that lies in the future, its times are moved back by as much, so that a lease or a hold is

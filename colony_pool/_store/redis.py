@@ -211,12 +211,12 @@ def shown(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     if not mark:
         return "***" if {"@", ":"} & set(url) else url
-    place = re.split("[/?#]", rest)[0]
-    min_life = rest[len(place) :]
-    if "@" in min_life:  # of a password with a slash in it, or of an option: either way a part of it would be seen
+    authority = re.split("[/?#]", rest)[0]
+    path = rest[len(authority) :]
+    if "@" in path:  # of a password with a slash in it, or of an option: either way a part of it would be seen
         return f"{scheme}://***"
-    host = place.rpartition("@")[2]
-    return f"{scheme}://{'***@' if '@' in place else ''}{host}{re.split('[?#]', min_life)[0]}"
+    host = authority.rpartition("@")[2]
+    return f"{scheme}://{'***@' if '@' in authority else ''}{host}{re.split('[?#]', path)[0]}"
 
 
 def problem_with(url: str) -> Exception | None:
