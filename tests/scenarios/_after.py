@@ -42,11 +42,11 @@ def counted(pool: Any, kind: str, attempts: int) -> bool:
 def assert_documented(error: BaseException | None, *allowed: type[BaseException], words: str = "") -> None:
     """``error`` is of an ``allowed`` class, says ``words`` in one line, blames no key, and holds no secret."""
     assert type(error) in allowed, repr(error)
-    told = str(error)
-    assert words in told, told
-    assert told.isprintable(), told
-    assert len(told) < 500, told
-    assert "check that it is the current one" not in told
+    message = str(error)
+    assert words in message, message
+    assert message.isprintable(), message
+    assert len(message) < 500, message
+    assert "check that it is the current one" not in message
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         seen.append(error)
@@ -58,9 +58,12 @@ def assert_recovered(w: World, pool: Any) -> None:
     """Every permit, waiter, slot and socket has come back, and the pool serves keys old and new."""
     from colony_pool.testing import subject
 
-    desk, bulkhead = engine_of(pool).dispatcher, engine_of(pool).network.bulkhead
+    dispatcher, bulkhead = engine_of(pool).dispatcher, engine_of(pool).network.bulkhead
     w.until(lambda: pool.status().waiters == 0 and pool.status().in_flight == 0, "permits and waiters come back")
-    w.until(lambda: desk.waiters.flights == {} and desk.in_flight.probe is None, "no flight and no lease is left")
+    w.until(
+        lambda: dispatcher.waiters.flights == {} and dispatcher.in_flight.probe is None,
+        "no flight and no lease is left",
+    )
     w.until(lambda: bulkhead.in_use == 0 and bulkhead.waiting == 0, "slots come back")
     new = key(f"after_{next(_SERIAL)}")
     pool.agent(new).token(max_wait=60.0)

@@ -225,7 +225,7 @@ class _Hanging(logging.Handler):
         self.leave.set()
         logging.getLogger("colony_pool").removeHandler(self)
 
-    def has_told(self, words: str) -> float:
+    def has_logged(self, words: str) -> float:
         """Let it go on, and wait until it has told ``words``: their time."""
         self.leave.set()
         self._w.until(lambda: any(words in line for _, line in self.lines), words)
@@ -243,7 +243,7 @@ def g2_a_cache_that_cannot_be_used_and_a_log_handler_that_hangs_hold_up_no_call(
         assert all(task.result().status == 200 for task in tasks)
         ended = time.time()
         assert handler.entered.wait(10.0)
-        assert began <= handler.has_told("is not used") <= ended, "the line has the time of what happened"
+        assert began <= handler.has_logged("is not used") <= ended, "the line has the time of what happened"
 
 
 @scenario()
@@ -267,7 +267,7 @@ def g2_an_attempt_that_is_interrupted_and_a_log_handler_that_hangs_hold_up_no_ca
         assert struck
         assert pool.status().breaker.failures == 0
         assert handler.entered.wait(10.0)
-        assert handler.has_told("an attempt was interrupted")
+        assert handler.has_logged("an attempt was interrupted")
 
 
 @scenario()

@@ -168,12 +168,12 @@ class _Relay:
         self._server.bind(("127.0.0.1", 0))
         self._server.listen(1)
         self.port = self._server.getsockname()[1]
-        self._told, self._tell = os.pipe()
+        self._reader, self._writer = os.pipe()
         self.has_begun = False
         self.has_ended = w.native(lambda: self._serve(port))
 
     def go_on(self) -> None:
-        os.write(self._tell, b"x")
+        os.write(self._writer, b"x")
 
     def _serve(self, port: int) -> None:
         number, _ = self._server._accept()  # type: ignore[attr-defined] # all that a C socket has
@@ -182,7 +182,7 @@ class _Relay:
         client.setblocking(True)
         first = client.recv(65_536)
         self.has_begun = True
-        os.read(self._told, 1)
+        os.read(self._reader, 1)
         server.connect(("127.0.0.1", port))
         server.sendall(first)
         poll = _native("select", "select")

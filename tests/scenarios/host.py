@@ -47,7 +47,9 @@ def _no_descriptors() -> Iterator[None]:
 
 def _idle(pool: Any) -> int:
     """Connections that wait for an API call; on asyncio those of token requests are others."""
-    return sum(doors.idle() for doors in engine_of(pool).network.beside.all()) or int(pool.status().connections[1])
+    return sum(connections.idle() for connections in engine_of(pool).network.beside.all()) or int(
+        pool.status().connections[1]
+    )
 
 
 @scenario("threads", "gevent", "gevent-unpatched", "asyncio")

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import World, scenario
 from .forks import _ask_as, _child, _ended_well
-from .untold import Children
+from .unannounced import Children
 
 
 def _handles() -> set[str]:
@@ -31,20 +31,20 @@ def _restarts_on_the_port_of_a_parent_that_has_ended(w: World, fork: Callable[[C
 
     pool = w.pool(registry=CollectorRegistry())
     port = pool.start_metrics_server(0)
-    told, tell = os.pipe()
+    reader, writer = os.pipe()
     ready, say = os.pipe()
 
     def child() -> None:
         pool.status()
         os.write(say, b"x")
-        os.read(told, 1)
+        os.read(reader, 1)
 
     forked = fork(child)
     os.read(ready, 1)
     pool.close()
     again = w.pool(registry=CollectorRegistry())
     assert again.start_metrics_server(port) == port
-    os.write(tell, b"x")
+    os.write(writer, b"x")
     return forked
 
 
@@ -54,7 +54,7 @@ def g24_a_child_keeps_no_metrics_port(w: World) -> None:
 
 
 @scenario("threads", "gevent", "gevent-late", "gevent-unpatched")
-def g24_an_untold_child_keeps_no_metrics_port(w: World) -> None:
+def g24_an_unannounced_child_keeps_no_metrics_port(w: World) -> None:
     children = Children(w)
     _restarts_on_the_port_of_a_parent_that_has_ended(w, children.fork)
     assert children.end_well()
@@ -100,10 +100,10 @@ def g15_g24_a_greenlet_that_a_fork_copies_as_it_waits_for_a_slot_sends_nothing(w
     deeds = w.spawn(deed)
     w.pause(0.1)
     pid = _child(lambda: w.until(lambda: os.getpid() in ended, "the copy's call ends"))
-    told = w.spawn(lambda: _ended_well(w, pid))
+    child_ended = w.spawn(lambda: _ended_well(w, pid))
     coded.join()
     deeds.join()
-    assert told.result()
+    assert child_ended.result()
     deletes = [request for request in w.colony.requests() if request.method == "DELETE"]
     codes = [request for request in w.token_requests() if request.agent == subject("col_code")]
     assert (len(deletes), len(codes)) == (1, 1)

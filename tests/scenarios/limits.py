@@ -33,7 +33,7 @@ def g13_a_429_holds_everybody_and_is_never_retried(w: World) -> None:
 
 
 @scenario()
-def g13_the_headers_start_the_hold_before_the_first_429(w: World) -> None:
+def g13_the_headers_start_the_pause_before_the_first_429(w: World) -> None:
     from colony_pool import ColonyRateLimitError
 
     w.colony.rate_limit(3, 3600.0)
@@ -47,7 +47,7 @@ def g13_the_headers_start_the_hold_before_the_first_429(w: World) -> None:
 
 
 @scenario()
-def g13_a_short_hold_ends_with_one_attempt(w: World) -> None:
+def g13_a_short_pause_ends_with_one_attempt(w: World) -> None:
     w.colony.behave("status", status=429, headers={"Retry-After": "1"})
     pool = w.pool()
     error_of(pool.agent("col_first").token)

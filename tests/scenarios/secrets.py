@@ -37,9 +37,9 @@ def _everything_about(error: BaseException) -> Iterator[str]:
         for frame, _ in traceback.walk_tb(one.__traceback__):
             if frame.f_code.co_filename.startswith(OURS):
                 yield f"{frame.f_code.co_qualname if hasattr(frame.f_code, 'co_qualname') else ''} {frame.f_locals!r}"
-    told = traceback.TracebackException.from_exception(error, capture_locals=True)
-    ours = [frame for frame in told.stack if frame.filename.startswith(OURS)]
-    yield "".join(str(frame.locals) for frame in ours) + "".join(told.format_exception_only())
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    ours = [frame for frame in shown.stack if frame.filename.startswith(OURS)]
+    yield "".join(str(frame.locals) for frame in ours) + "".join(shown.format_exception_only())
     yield repr(pickle.dumps(error)) + repr(vars(copy.copy(error)))
 
 

@@ -90,10 +90,10 @@ def g15_a_code_that_another_process_has_spent_waits_for_the_next_window(w: World
     codes = iter([spent, fresh, fresh])
     agent = w.pool(policy=PolicyConfig(totp_window=2.0)).agent("col_2fa", totp=lambda: next(codes))
     for _ in range(3):
-        told: Any = error_of(agent.token, max_wait=0.0)
-        assert type(told) is ColonyTwoFactorInvalidError
-        assert "; the next code is sent in" in told.message
-        assert "The API key is fine" in told.hint
+        error: Any = error_of(agent.token, max_wait=0.0)
+        assert type(error) is ColonyTwoFactorInvalidError
+        assert "; the next code is sent in" in error.message
+        assert "The API key is fine" in error.hint
     assert agent.token(max_wait=20.0)
     stats = w.colony.stats()
     assert (stats.requests, stats.codes_refused) == (3, 1)

@@ -170,7 +170,7 @@ def g17_past_the_soft_point_one_refreshes_and_nobody_waits(w: World) -> None:
 
 
 @scenario()
-def operators_steer_the_desk_through_pybreaker(w: World) -> None:
+def operators_steer_the_dispatcher_through_pybreaker(w: World) -> None:
     pool = w.fast(20.0)
     pool.breaker.open()
     assert pool.status().breaker.state == "open"

@@ -29,9 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     return _many(args.base, args.seeds, args.jobs)
 
 
-def _one(seed: int, tell: bool) -> int:
+def _one(seed: int, in_full: bool) -> int:
     lines = list(history(seed))
-    for line in lines if tell else lines[-1:]:
+    for line in lines if in_full else lines[-1:]:
         print(line)
     return int(lines[-1].startswith("BROKEN"))
 

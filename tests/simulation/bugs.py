@@ -97,7 +97,7 @@ def a_stale_result_is_accepted() -> Iterator[None]:
 
 
 @breaks("nothing during a hold (G13)")
-def a_hold_is_ignored() -> Iterator[None]:
+def a_pause_is_ignored() -> Iterator[None]:
     """The headers say that nothing is left, and the next attempt leaves."""
     pause = Transitions.pause
 

@@ -30,13 +30,13 @@ def promise(where: list[tuple[str, Wrong]], name: str) -> Callable[[Wrong], Wron
 
 @promise(AT_THE_END, "nobody is forgotten (G9)")
 def _(world: World) -> str | None:
-    late = [visit for visit in world.witness.visits.values() if world.witness.patience_left(visit) < -1e-6]
+    late = [call for call in world.witness.waiting.values() if world.witness.patience_left(call) < -1e-6]
     return f"{len(late)} calls wait, and are past their deadline; the first of key {late[0].key}" if late else None
 
 
 @promise(AT_THE_END, "everybody is served after a recovery (G8)")
 def _(world: World) -> str | None:
-    waiting = [v for v in world.witness.visits.values() if v.at < world.served_by and not world.may_fail(v.key)]
+    waiting = [v for v in world.witness.waiting.values() if v.at < world.served_by and not world.may_fail(v.key)]
     if waiting:
         return f"{len(waiting)} calls wait still, {world.now - world.served_by:.0f} s after all should be served"
     unserved = [call for call in world.roll if not call.jwt and not world.may_fail(call.key)]
@@ -53,8 +53,8 @@ def _(world: World) -> str | None:
 
 @promise(AT_THE_END, "the sums of the metrics are right")
 def _(world: World) -> str | None:
-    told, seen = _told(world.witness), _seen(world.witness)
-    wrong = {name: (told[name], seen[name]) for name in seen if told[name] != seen[name]}
+    reported, seen = _reported(world.witness), _seen(world.witness)
+    wrong = {name: (reported[name], seen[name]) for name in seen if reported[name] != seen[name]}
     return f"metrics say and the server saw: {wrong}" if wrong else None
 
 
@@ -82,10 +82,15 @@ def _(world: World) -> str | None:
 
 @promise(AFTER_CLOSE, "nothing is left after close (G26)")
 def _(world: World) -> str | None:
-    desk = world.witness.desk
-    if desk.in_flight.permits or desk.waiters.flights or desk.waiters.count or desk.in_flight.probe is not None:
-        attempts, flights = len(desk.in_flight.permits), len(desk.waiters.flights)
-        return f"{attempts} attempts, {flights} flights and {desk.waiters.count} calls are left"
+    dispatcher = world.witness.dispatcher
+    if (
+        dispatcher.in_flight.permits
+        or dispatcher.waiters.flights
+        or dispatcher.waiters.count
+        or dispatcher.in_flight.probe is not None
+    ):
+        attempts, flights = len(dispatcher.in_flight.permits), len(dispatcher.waiters.flights)
+        return f"{attempts} attempts, {flights} flights and {dispatcher.waiters.count} calls are left"
     tasks = sorted(task.name for task in world.sim.greens)
     if tasks:
         return f"{len(tasks)} tasks are left: {', '.join(tasks[:5])}"
@@ -93,23 +98,23 @@ def _(world: World) -> str | None:
     return f"{len(timers)} timers are left" if timers else None
 
 
-def _told(w: Witness) -> dict[str, float]:
+def _reported(w: Witness) -> dict[str, float]:
     """What the metrics say."""
     count = metrics_of(w.pool).counters.count
     kinds = ("ok", "down", "network", "fault", "throttled", "denied", "local")
-    told: dict[str, float] = {f"attempts {kind}": count("attempts_total", kind) for kind in kinds}
-    told["calls ok"] = count("calls_total", "ok") + count("calls_total", "ok_retried")
-    told["calls error"] = sum(count("calls_total", how) for how in ("error", "error_retried", "fast_fail"))
-    told["calls cancelled"] = count("calls_total", "cancelled")
-    told["requests"] = count("token_requests_total")
-    told["transitions"] = count("breaker_transitions_total")
-    told["probes"] = count("breaker_probes_total")
-    told["holds"] = count("holds_total")
-    told["refusals"] = count("denials_total")
-    told["retries"] = count("retries_total")
-    told["leases lost, probes"] = count("leases_expired_total", "probe")
-    told["leases lost, attempts"] = count("leases_expired_total", "attempt")
-    return told
+    reported: dict[str, float] = {f"attempts {kind}": count("attempts_total", kind) for kind in kinds}
+    reported["calls ok"] = count("calls_total", "ok") + count("calls_total", "ok_retried")
+    reported["calls error"] = sum(count("calls_total", how) for how in ("error", "error_retried", "fast_fail"))
+    reported["calls cancelled"] = count("calls_total", "cancelled")
+    reported["requests"] = count("token_requests_total")
+    reported["transitions"] = count("breaker_transitions_total")
+    reported["probes"] = count("breaker_probes_total")
+    reported["holds"] = count("holds_total")
+    reported["refusals"] = count("denials_total")
+    reported["retries"] = count("retries_total")
+    reported["leases lost, probes"] = count("leases_expired_total", "probe")
+    reported["leases lost, attempts"] = count("leases_expired_total", "attempt")
+    return reported
 
 
 def _seen(w: Witness) -> dict[str, float]:
@@ -121,7 +126,7 @@ def _seen(w: Witness) -> dict[str, float]:
     seen["requests"] = w.demands + w.adopted
     seen["transitions"] = sum(w.moves.values())
     seen["probes"] = w.probes - sum(attempt.probe for attempt in w.out.values())
-    seen["holds"] = w.holds
+    seen["holds"] = w.pauses
     seen["refusals"] = w.refusals
     seen["leases lost, probes"], seen["leases lost, attempts"] = w.lost["probe"], w.lost["attempt"]
     return seen

@@ -21,7 +21,7 @@ ARRIVAL = HOUR / 2  # the agents come one by one within this time
 DOWN_AT = 2000.0
 WELL_AT = DOWN_AT + HOUR
 END = WELL_AT + 10 * MINUTE
-LOOK = 60.0  # an agent uses its token this often
+USE_INTERVAL = 60.0  # an agent uses its token this often
 RESTART = 60.0
 
 
@@ -57,7 +57,7 @@ class Fleet:
 
     def _live(self, number: int) -> None:
         stage = self.stage
-        while stage.now < END - LOOK:
+        while stage.now < END - USE_INTERVAL:
             try:
                 stage.pool.agent(key_name(number)).token(max_wait=self.max_wait)
             except ColonyAPIError:
@@ -67,7 +67,7 @@ class Fleet:
                 continue
             if stage.now >= WELL_AT:
                 self.back.setdefault(number, stage.now)
-            stage.sim.sleep(LOOK)
+            stage.sim.sleep(USE_INTERVAL)
 
 
 def play(agents: int, max_wait: float | None, seed: int = 1) -> Incident:

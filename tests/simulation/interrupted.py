@@ -1,7 +1,7 @@
 """An exception from outside at a line of a decision, and what has become of permits, calls and keys afterwards.
 
 A signal's handler, Dramatiq or ``func_timeout`` raise between any two steps. Here an exception strikes at each line
-of the deciding code in turn. What the shell does then is done: the desk is mended, and the input put once more.
+of the deciding code in turn. What the shell does then is done: the dispatcher is mended, and the input put once more.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import colony_pool
 from colony_pool.config import BreakerConfig, RetryConfig
-from tests.support.desk import COUNTING, DOWN_502, GOOD, MINE, REFUSED, Desk
+from tests.support.dispatcher_harness import COUNTING, DOWN_502, GOOD, MINE, REFUSED, DispatcherHarness
 from tests.support.private import Account, Instant, Outcome, Permit, Waiter
 from tests.support.private import actions as act
 
@@ -27,8 +27,8 @@ class Struck(BaseException):
     """What comes from outside."""
 
 
-class StruckDesk(Desk):
-    """A desk whose input number ``at`` is struck at its line ``line``."""
+class InterruptedHarness(DispatcherHarness):
+    """A dispatcher whose input number ``at`` is struck at its line ``line``."""
 
     def __init__(self, at: int, line: int, **options: Any) -> None:
         super().__init__(**options)
@@ -46,7 +46,7 @@ class StruckDesk(Desk):
             actions = self._under_fire(step)
         except Struck:
             self.struck = True
-            self.feed(self.desk.mend(tuple(self.callers), set(self.asked), self.moment))
+            self.feed(self.dispatcher.mend(tuple(self.callers), set(self.asked), self.moment))
             actions = step(self.moment)
         self.feed(actions)
 
@@ -71,97 +71,99 @@ class StruckDesk(Desk):
         for action in actions:
             if isinstance(action, act.Wake):
                 self.callers.pop(action.waiter, None)
-        known = (self.desk.in_flight.permits - set(self.out)) if hasattr(self, "desk") else set()
+        known = (self.dispatcher.in_flight.permits - set(self.out)) if hasattr(self, "dispatcher") else set()
         super().feed([a for a in actions if not isinstance(a, act.StartAttempt) or a.permit in known])
 
     def call(self, account: Account, patience: float = 122.0) -> Waiter:
         waiter = Waiter(account, patience)
         self.callers[waiter] = None
         self.put(
-            lambda at: [] if waiter.joined == waiter.joined else self.desk.demand(waiter, at)
+            lambda at: [] if waiter.joined == waiter.joined else self.dispatcher.demand(waiter, at)
         )  # fmt: skip
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
         self.callers.pop(waiter, None)
-        self.put(lambda at: self.desk.cancel(waiter, at))
+        self.put(lambda at: self.dispatcher.cancel(waiter, at))
 
     def end(self, outcome: Outcome, permit: Permit | None = None) -> None:
         if self.out:
             ended = self.out.pop(0)
-            self.put(lambda at: self.desk.result(ended, outcome, at))
+            self.put(lambda at: self.dispatcher.result(ended, outcome, at))
 
     def wait(self, seconds: float) -> None:
-        """Let time pass; each time that the desk wants to be woken is an input."""
+        """Let time pass; each time that the dispatcher wants to be woken is an input."""
         until = self.now + seconds
         while self.wake <= until:
             self.now = max(self.now, self.wake)
-            self.put(self.desk.tick)
+            self.put(self.dispatcher.tick)
         self.now = until
 
 
-def _blip(desk: StruckDesk) -> None:
+def _blip(harness: InterruptedHarness) -> None:
     """Keys succeed, fail, back off, are cancelled, refused, invalidated; one has a second factor."""
     first, second, third, code = Account(), Account(), Account(), Account(totp=True)
-    desk.call(first)
-    desk.call(second)
-    leaving = desk.call(third)
-    desk.end(GOOD)
-    desk.call(code)
-    desk.call(second)
-    desk.leave(leaving)
-    desk.end(DOWN_502)
-    desk.end(DOWN_502)
-    desk.wait(3.0)
-    desk.end(GOOD)
-    desk.end(MINE)
-    desk.end(REFUSED)
-    desk.put(lambda at: desk.desk.invalidate(first, at))
-    desk.call(first)
-    desk.end(GOOD)
-    desk.put(lambda at: desk.desk.refresh(first, at))
+    harness.call(first)
+    harness.call(second)
+    leaving = harness.call(third)
+    harness.end(GOOD)
+    harness.call(code)
+    harness.call(second)
+    harness.leave(leaving)
+    harness.end(DOWN_502)
+    harness.end(DOWN_502)
+    harness.wait(3.0)
+    harness.end(GOOD)
+    harness.end(MINE)
+    harness.end(REFUSED)
+    harness.put(lambda at: harness.dispatcher.invalidate(first, at))
+    harness.call(first)
+    harness.end(GOOD)
+    harness.put(lambda at: harness.dispatcher.refresh(first, at))
 
 
-def _outage(desk: StruckDesk) -> None:
+def _outage(harness: InterruptedHarness) -> None:
     """The breaker opens, probes fail and succeed, a call does not wait, a server counts, patience ends."""
     accounts = [Account() for _ in range(4)]
     for account in accounts:
-        desk.call(account)
+        harness.call(account)
     for _ in range(3):
-        desk.end(DOWN_502)
-        desk.wait(1.0)
-    desk.call(Account(), patience=0.0)
-    desk.call(Account(), patience=3.0)
-    desk.wait(4.0)
-    desk.end(DOWN_502)
-    desk.wait(9.0)
-    desk.end(GOOD)
-    desk.end(COUNTING)
-    desk.call(accounts[0])
-    desk.wait(31.0)
-    desk.end(GOOD)
-    desk.put(lambda at: desk.desk.force("open", at))
-    desk.put(lambda at: desk.desk.force("closed", at))
+        harness.end(DOWN_502)
+        harness.wait(1.0)
+    harness.call(Account(), patience=0.0)
+    harness.call(Account(), patience=3.0)
+    harness.wait(4.0)
+    harness.end(DOWN_502)
+    harness.wait(9.0)
+    harness.end(GOOD)
+    harness.end(COUNTING)
+    harness.call(accounts[0])
+    harness.wait(31.0)
+    harness.end(GOOD)
+    harness.put(lambda at: harness.dispatcher.force("open", at))
+    harness.put(lambda at: harness.dispatcher.force("closed", at))
 
 
-PLAYS: dict[str, Callable[[StruckDesk], None]] = {"blip": _blip, "outage": _outage}
+PLAYS: dict[str, Callable[[InterruptedHarness], None]] = {"blip": _blip, "outage": _outage}
 
 
-def _new(at: int, line: int) -> StruckDesk:
-    return StruckDesk(at, line, breaker=BreakerConfig(fail_max=3, min_failure_time=0.0), retry=RetryConfig(), seed=1)
+def _new(at: int, line: int) -> InterruptedHarness:
+    return InterruptedHarness(
+        at, line, breaker=BreakerConfig(fail_max=3, min_failure_time=0.0), retry=RetryConfig(), seed=1
+    )
 
 
-def _end_well(desk: StruckDesk) -> str:
+def _end_well(harness: InterruptedHarness) -> str:
     """Let the server be well; what is wrong in the end."""
     for _ in range(400):
-        while desk.out:
-            desk.end(GOOD)
-        if not desk.desk.waiters.flights and not desk.callers:
+        while harness.out:
+            harness.end(GOOD)
+        if not harness.dispatcher.waiters.flights and not harness.callers:
             break
-        desk.wait(1.0)
-    core = desk.desk
+        harness.wait(1.0)
+    core = harness.dispatcher
     wrong = {
-        "calls that wait": len(desk.callers), "flights": len(core.waiters.flights), "waiting": core.waiters.count,
+        "calls that wait": len(harness.callers), "flights": len(core.waiters.flights), "waiting": core.waiters.count,
         "permits": len(core.in_flight.permits), "slots": core.limiter.active,
         "impatient": len(core.waiters._nonblocking),
     }  # fmt: skip
@@ -176,11 +178,11 @@ def strike(name: str, every: int) -> tuple[int, list[str]]:
     strikes = 0
     for at in range(1, inputs + 1):
         for line in count(1 + at % every, every):
-            desk = _new(at, line)
-            PLAYS[name](desk)
-            if not desk.struck:
+            harness = _new(at, line)
+            PLAYS[name](harness)
+            if not harness.struck:
                 break
             strikes += 1
-            if problem := _end_well(desk):
+            if problem := _end_well(harness):
                 wrong.append(f"input {at}, line {line}: {problem}")
     return strikes, wrong

@@ -5,14 +5,14 @@ They are asked after every event of their kind:
 ========  ======================================================  ======================
 moment    what has just happened                                  subject
 ========  ======================================================  ======================
-start     the desk has started an attempt                         the attempt
+start     the dispatcher has started an attempt                   the attempt
 send      a request for a token goes out on the wire              (key, one-time code)
-void      the desk has given an attempt up                        the attempt
+void      the dispatcher has given an attempt up                  the attempt
 move      the breaker changes its state                           (event, attempt)
-told      the desk sends a call away                              the visit
-wake      the desk asks to be woken                               when
+told      the dispatcher sends a call away                        the waiting call
+wake      the dispatcher asks to be woken                         when
 event     a listener hears an event                               (heard, expected)
-decision  the desk has worked off one input                       -
+decision  the dispatcher has worked off one input                 -
 quiet     nobody can go on until time does                        -
 return    a user's call has come back                             the call
 ========  ======================================================  ======================
@@ -30,7 +30,7 @@ from colony_pool import ColonyAPIError
 from tests.support.private import events as ev
 
 from .answers import DENIED, DOWN, NETWORK
-from .ledger import Attempt, Visit
+from .ledger import Attempt, WaitingCall
 from .reasons import REASONS, none
 from .server import KEY
 from .users import Call, TotpRaised
@@ -84,8 +84,8 @@ def _(w: Witness, attempt: Attempt) -> str | None:
 
 @promise("start", "nothing during a hold (G13)")
 def _(w: Witness, attempt: Attempt) -> str | None:
-    if w.now < w.hold_until - _EPSILON:
-        return f"an attempt left {w.hold_until - w.now:.3f} s before the end of the hold that the server asked for"
+    if w.now < w.paused_until - _EPSILON:
+        return f"an attempt left {w.paused_until - w.now:.3f} s before the end of the hold that the server asked for"
     return None
 
 
@@ -101,17 +101,17 @@ def _(w: Witness, attempt: Attempt) -> str | None:
 
 @promise("start", "within the window (G8)")
 def _(w: Witness, attempt: Attempt) -> str | None:
-    if len(w.out) >= w.desk.config.maxsize:
-        return f"{len(w.out) + 1} attempts at once, and maxsize is {w.desk.config.maxsize}"
+    if len(w.out) >= w.dispatcher.config.maxsize:
+        return f"{len(w.out) + 1} attempts at once, and maxsize is {w.dispatcher.config.maxsize}"
     out = sum(other.period == attempt.period and not other.probe for other in w.out.values())
-    if not attempt.probe and out >= max(1, int(w.desk.limiter.limit)):
-        return f"{out + 1} attempts at once in a window of {w.desk.limiter.limit:.2f}"
+    if not attempt.probe and out >= max(1, int(w.dispatcher.limiter.limit)):
+        return f"{out + 1} attempts at once in a window of {w.dispatcher.limiter.limit:.2f}"
     return None
 
 
 @promise("start", "within the budget (G12)")
 def _(w: Witness, attempt: Attempt) -> str | None:
-    budget = w.desk.config.retry_budget
+    budget = w.dispatcher.config.retry_budget
     if attempt.retry and len(w.retries) > budget.ratio * len(w.firsts) + budget.reserve:
         return f"{len(w.retries)} retries in a minute that saw {len(w.firsts)} first attempts"
     return None
@@ -124,7 +124,7 @@ def _(w: Witness, sent: tuple[int, str]) -> str | None:
     A token, a refusal, a 500 and, as a rule, a network error end a call; so does any failure where nobody retries or
     waits. Whoever calls again at once, or throws the new token away, is not kept from it.
     """
-    (key, _), retry = sent, w.desk.config.retry
+    (key, _), retry = sent, w.dispatcher.config.retry
     if len(w.sent[key]) < 3 or w.now >= w.sent[key][0] + 1.0 - _EPSILON:
         return None
     retried = (DOWN, NETWORK) if retry.retry_network_errors else (DOWN,)
@@ -157,7 +157,7 @@ def _(w: Witness, sent: tuple[int, str]) -> str | None:
 def _(w: Witness, moved: tuple[ev.StateChanged, Attempt | None]) -> str | None:
     event, _ = moved
     if (event.old, event.new, event.by_operator) == (ev.CLOSED, ev.OPEN, False):
-        needed = w.desk.config.breaker.fail_max
+        needed = w.dispatcher.config.breaker.fail_max
         if w.failures < needed:
             return f"it opened after {w.failures} failures in a row, of {needed}"
     return None
@@ -175,26 +175,26 @@ def _(w: Witness, moved: tuple[ev.StateChanged, Attempt | None]) -> str | None:
 @promise("quiet", "pybreaker agrees")
 def _(w: Witness, subject: None) -> str | None:
     shown = (w.pool.breaker.current_state.replace("-", "_"), w.pool.breaker.fail_counter)
-    decided = (w.desk.breaker.state, w.desk.breaker.failures)
+    decided = (w.dispatcher.breaker.state, w.dispatcher.breaker.failures)
     if shown != decided or decided[0] != w.state:
-        return f"pybreaker shows {shown}, the desk decided {decided}, and told of {w.state}"
+        return f"pybreaker shows {shown}, the dispatcher decided {decided}, and told of {w.state}"
     return None
 
 
-# -- permits, and what the desk asks for --------------------------------------------------------------------
+# -- permits, and what the dispatcher asks for --------------------------------------------------------------
 
 
 @promise("decision", "every permit comes back once (G3, G5)")
 def _(w: Witness, subject: None) -> str | None:
     if w.closed:
         return None
-    if set(w.out) != w.desk.in_flight.permits:
-        return f"{len(w.out)} attempts have no verdict, and the desk knows of {len(w.desk.in_flight.permits)}"
-    if w.desk.breaker.state == ev.CLOSED:
-        period = w.desk.breaker.generation
+    if set(w.out) != w.dispatcher.in_flight.permits:
+        return f"{len(w.out)} attempts have no verdict, the dispatcher knows {len(w.dispatcher.in_flight.permits)}"
+    if w.dispatcher.breaker.state == ev.CLOSED:
+        period = w.dispatcher.breaker.generation
         out = sum(permit.generation == period and not permit.is_probe for permit in w.out)
-        if out != w.desk.limiter.active:
-            return f"{w.desk.limiter.active} places of the window are taken, by {out} attempts"
+        if out != w.dispatcher.limiter.active:
+            return f"{w.dispatcher.limiter.active} places of the window are taken, by {out} attempts"
     return None
 
 
@@ -212,13 +212,15 @@ def _(w: Witness, attempt: Attempt) -> str | None:
 
 @promise("wake", "no waking in the past")
 def _(w: Witness, at: float) -> str | None:
-    return f"the desk wants to be woken at {at:.6f}, which is now or past: it would spin" if at <= w.now else None
+    return (
+        f"the dispatcher wants to be woken at {at:.6f}, which is now or past: it would spin" if at <= w.now else None
+    )
 
 
 @promise("quiet", "what is decided is done at once")
 def _(w: Witness, subject: None) -> str | None:
-    asleep = [waiter for waiter in w.told if waiter in w.driver._callers]
-    w.told.clear()
+    asleep = [waiter for waiter in w.released if waiter in w.driver._callers]
+    w.released.clear()
     if asleep:
         return f"{len(asleep)} calls have their answer, and were not woken"
     idle = [attempt.key for attempt in w.out.values() if not attempt.begun]
@@ -235,9 +237,9 @@ def _(w: Witness, subject: None) -> str | None:
     if w.closed:
         return None
     status = w.pool.status()
-    told = (status.waiters, status.in_flight, status.breaker.state, status.breaker.probing)
-    seen = (len(w.visits), len(w.out), w.state, any(attempt.probe for attempt in w.out.values()))
-    return None if told == seen else f"status() says {told}, and it is {seen} (waiters, in flight, state, probing)"
+    shown = (status.waiters, status.in_flight, status.breaker.state, status.breaker.probing)
+    seen = (len(w.waiting), len(w.out), w.state, any(attempt.probe for attempt in w.out.values()))
+    return None if shown == seen else f"status() says {shown}, and it is {seen} (waiters, in flight, state, probing)"
 
 
 @promise("event", "every event is told, once, in order")
@@ -249,30 +251,30 @@ def _(w: Witness, heard: tuple[ev.Event, ev.Event | None]) -> str | None:
 
 
 @promise("told", "nobody waits beyond its deadline (G9)")
-def _(w: Witness, visit: Visit) -> str | None:
-    left = w.patience_left(visit)
-    return f"a call of key {visit.key} was kept {-left:.3f} s longer than it may" if left < -_EPSILON else None
+def _(w: Witness, call: WaitingCall) -> str | None:
+    left = w.patience_left(call)
+    return f"a call of key {call.key} was kept {-left:.3f} s longer than it may" if left < -_EPSILON else None
 
 
 @promise("told", "nobody is sent away for nothing (G9, G11)")
-def _(w: Witness, visit: Visit) -> str | None:
-    failure = visit.waiter.failure
+def _(w: Witness, call: WaitingCall) -> str | None:
+    failure = call.waiter.failure
     if failure is None:
         return None
     error = failure.raised or failure.exception()
-    if not REASONS.get(type(error), none)(w, visit, error):
-        return f"a call of key {visit.key} got {type(error).__name__} without a reason: {error}"
+    if not REASONS.get(type(error), none)(w, call, error):
+        return f"a call of key {call.key} got {type(error).__name__} without a reason: {error}"
     return None
 
 
 @promise("told", "a valid token is always served (G18)")
-def _(w: Witness, visit: Visit) -> str | None:
-    token = w.tokens.get(visit.key)
-    if visit.waiter.failure is None or w.closed or token is None or token.dropped <= w.now:
+def _(w: Witness, call: WaitingCall) -> str | None:
+    token = w.tokens.get(call.key)
+    if call.waiter.failure is None or w.closed or token is None or token.dropped <= w.now:
         return None
     if not token.valid(w.now, w.wall):
         return None
-    return f"a call of key {visit.key} failed, and there was a token for {token.ends - w.now:.3f} s more"
+    return f"a call of key {call.key} failed, and there was a token for {token.ends - w.now:.3f} s more"
 
 
 # -- what a user gets -------------------------------------------------------------------------------------
@@ -313,8 +315,8 @@ def _(w: Witness, call: Call) -> str | None:
         return None
     words = f"{call.error} {call.error!r} {vars(call.error)}"
     codes = _CODE.findall(words)  # as a word: among the decimals of a time such digits mean nothing
-    told = any(secret in words for secret in (KEY, *w.issued)) or any(code in codes for _, code in w.codes if code)
-    return f"an error holds a secret: {words}" if told else None
+    shown = any(secret in words for secret in (KEY, *w.issued)) or any(code in codes for _, code in w.codes if code)
+    return f"an error holds a secret: {words}" if shown else None
 
 
 @promise("quiet", "the library reports no bug of its own")

@@ -1,6 +1,6 @@
-"""Books about one process, kept from the outside: by what its desk answers, and by what the server meant.
+"""Books about one process, kept from the outside: by what its dispatcher answers, and by what the server meant.
 
-What the desk itself believes is not written down here; it is compared with this.
+What the dispatcher itself believes is not written down here; it is compared with this.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .answers import BAD, DENIED, FAULT, OK, THROTTLED, Answer
 from .server import KEY
 
 MINUTE = 60.0
-HOLD = 60.0  # seconds of a hold of which nothing is known
-HOLD_MAX = 86_400.0
+DEFAULT_PAUSE = 60.0  # seconds of a hold of which nothing is known
+LONGEST_PAUSE = 86_400.0
 POSTPONED_MAX = 900.0
 _MARGIN, _MARGIN_RATIO = 60.0, 0.2
 
@@ -57,8 +57,8 @@ class Attempt:
 
 
 @dataclass(eq=False, slots=True)
-class Visit:
-    """One call at the desk."""
+class WaitingCall:
+    """One call at the dispatcher."""
 
     waiter: Waiter
     key: int
@@ -75,7 +75,7 @@ class Issued:
     ends: float
     ends_wall: float
     margin: float
-    dropped: float = math.inf  # when the desk was told to forget it
+    dropped: float = math.inf  # when the dispatcher was told to forget it
 
     def valid(self, now: float, wall: float) -> bool:
         """Whether the server still takes it, by both clocks."""
@@ -92,7 +92,7 @@ class Ledger:
     def __init__(self) -> None:
         self.now = self.wall = 0.0
         self.out: dict[Permit, Attempt] = {}  # attempts whose verdict is not in
-        self.visits: dict[Waiter, Visit] = {}  # calls that wait
+        self.waiting: dict[Waiter, WaitingCall] = {}  # calls that wait
         self.eras: Counter[int] = Counter()  # of each key: how often it was invalidated
         self._era_of: dict[Permit, int] = {}
         self.tokens: dict[int, Issued] = {}  # the last of each key
@@ -106,17 +106,17 @@ class Ledger:
         self.state = ev.CLOSED
         self.period = 0
         self.failures = 0  # in a row, since the breaker closed
-        self.hold_until = self.probe_not_before = -math.inf
-        self.key_hold: dict[int, float] = {}  # keys that were refused just before a 429
+        self.paused_until = self.probe_not_before = -math.inf
+        self.key_paused_until: dict[int, float] = {}  # keys that were refused just before a 429
         self.wished: dict[int, float] = {}  # keys whose failures asked for time
         self.verdicts: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self.events: Counter[type] = Counter()
         self.moves: Counter[tuple[str, str]] = Counter()
-        self.demands = self.adopted = self.retried = self.late = self.probes = self.holds = self.refusals = 0
+        self.demands = self.adopted = self.retried = self.late = self.probes = self.pauses = self.refusals = 0
         self.lost: Counter[str] = Counter()
         self.blamed = False  # whether the last refusal was the server's fault
-        self._holding = False
+        self._is_paused = False
         self._shortest, self._short_since = 0.5, -math.inf  # of holds that end at once
         self._tried: dict[object, int] = {}  # flights: the closed period in which they were last on the wire
         self._busy: defaultdict[int, float] = defaultdict(float)
@@ -127,8 +127,8 @@ class Ledger:
     # -- attempts -------------------------------------------------------------------------------------
 
     def start(self, permit: Permit) -> Attempt:
-        """The desk has started ``permit``."""
-        self.pass_hold()
+        """The dispatcher has started ``permit``."""
+        self.end_pause()
         attempt = Attempt(permit, number(permit.account), self.now, permit.is_probe, self.period)
         self._era_of[permit] = self.eras[attempt.key]
         self.probes += permit.is_probe
@@ -165,7 +165,7 @@ class Ledger:
 
     def does_not_wait(self, key: int) -> bool:
         """Whether a call that does not wait asks for ``key``: it makes its one attempt now or never."""
-        return any(visit.key == key and visit.waiter.max_wait <= 0.0 for visit in self.visits.values())
+        return any(call.key == key and call.waiter.max_wait <= 0.0 for call in self.waiting.values())
 
     # -- answers --------------------------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ class Ledger:
             if attempt.probe and attempt.period == self.period:
                 self.probe_not_before = max(self.probe_not_before, self.wished[key])
         if answer.used_up_for is not None and means != THROTTLED:
-            self._hold(answer.used_up_for)
+            self._pause(answer.used_up_for)
 
     def receive(self, key: int, answer: Answer) -> None:
         """A token came for ``key``."""
@@ -209,23 +209,23 @@ class Ledger:
         asked = answer.wish.from_now(self.wall)
         if asked is not None and asked < 1.0:  # now: a second, doubling while it repeats
             if attempt.at >= self._short_since:
-                self._shortest, self._short_since = min(2 * self._shortest, HOLD), self.now
+                self._shortest, self._short_since = min(2 * self._shortest, DEFAULT_PAUSE), self.now
             asked = max(asked, self._shortest)
-        self._hold(HOLD if asked is None else asked)
+        self._pause(DEFAULT_PAUSE if asked is None else asked)
         if self._denied_last is not None and self.now - self._denied_last[0] <= MINUTE:
-            self.key_hold[self._denied_last[1]] = self.now + 2 * max(0.0, self.hold_until - self.now)
+            self.key_paused_until[self._denied_last[1]] = self.now + 2 * max(0.0, self.paused_until - self.now)
             self._denied_last = None
 
-    def _hold(self, seconds: float) -> None:
-        until = self.now + min(seconds, HOLD_MAX)
-        self.holds += self.hold_until <= self.now < until
-        self.hold_until = max(self.hold_until, until)
-        self._holding = self.hold_until > self.now
+    def _pause(self, seconds: float) -> None:
+        until = self.now + min(seconds, LONGEST_PAUSE)
+        self.pauses += self.paused_until <= self.now < until
+        self.paused_until = max(self.paused_until, until)
+        self._is_paused = self.paused_until > self.now
 
-    def pass_hold(self) -> None:
+    def end_pause(self) -> None:
         """A hold that ends while the breaker is closed begins a new closed period."""
-        if self._holding and self.hold_until <= self.now:
-            self._holding = False
+        if self._is_paused and self.paused_until <= self.now:
+            self._is_paused = False
             if self.state == ev.CLOSED:
                 self.period += 1  # but its failures in a row go on
 
@@ -261,8 +261,8 @@ class Ledger:
         token = self.tokens.get(key)
         return token if token is not None and token.usable(self.now, self.wall) else None
 
-    def patience_left(self, visit: Visit) -> float:
+    def patience_left(self, call: WaitingCall) -> float:
         """Seconds for which this call may still be kept; its own attempts do not count."""
-        idle = self.now - visit.at - (self.busy(visit.key) - visit.busy_then)
-        limit = visit.waiter.max_wait * 1.01 if visit.waiter.max_wait > 0 else 30.0
+        idle = self.now - call.at - (self.busy(call.key) - call.busy_then)
+        limit = call.waiter.max_wait * 1.01 if call.waiter.max_wait > 0 else 30.0
         return limit - idle

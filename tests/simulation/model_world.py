@@ -1,7 +1,7 @@
-"""What is known of a desk from outside: what it was told, and what follows from that for everybody who waits.
+"""What is known of a dispatcher from outside: what it was told, and what follows from that for everybody who waits.
 
 The clock of a call is a number that shrinks while the call's key has no attempt out, so nothing here shares the
-desk's heaps, its flights' clocks or its generations.
+dispatcher's heaps, its flights' clocks or its generations.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DOWN, FAULT, SILENCE = "down", "fault", "network"
 SAID = {REFUSED: "ColonyAuthError", THROTTLED: "ColonyRateLimitError", LOCAL: "RuntimeError",
         FAULT: "ColonyServerError", DOWN: "ColonyServerError", SILENCE: "ColonyNetworkError"}  # fmt: skip
 FAIL_MAX, MAXSIZE, RATIO = 3, 3, 0.0
-DENIAL, DENIAL_MAX, LONGEST_HOLD, LONGEST_RETRY_AFTER = 60.0, 3600.0, 60.0, 900.0
+DENIAL, DENIAL_MAX, LONGEST_PAUSE, LONGEST_RETRY_AFTER = 60.0, 3600.0, 60.0, 900.0
 SPACED = 1.1  # seconds within which three attempts of one key may begin
 FASTEST_RTT, PACE = 0.05, 0.25  # what the window assumes at first, and its slowest pace
 EPS = 1e-6
@@ -28,7 +28,7 @@ class Call:
     key: Key
     left: float
     parks: bool
-    told: str = ""
+    reported: str = ""
 
 
 @dataclass(eq=False)
@@ -59,7 +59,7 @@ class Key:
     fails: int = 0  # of those who wait now
     tried: int = -1  # the period in which they were tried last
     rests: float = -math.inf
-    held: float = -math.inf
+    paused_until: float = -math.inf
     denied: float = -math.inf
     denials: int = 0
     margin: float = -math.inf  # its token's last minutes begin
@@ -75,7 +75,7 @@ class Key:
 
 @dataclass
 class World:
-    """The truth about one desk. Times are seconds of one clock that begins at 0."""
+    """The truth about one dispatcher. Times are seconds of one clock that begins at 0."""
 
     reserve: int  # of the retry budget
     now: float = 0.0
@@ -85,8 +85,8 @@ class World:
     due: str | None = None  # the state that the breaker must move to now
     probe_at: float = 0.0  # as announced
     asked: float = 0.0  # by the Retry-After of the last failure
-    hold: float = -math.inf
-    holding: bool = False
+    paused_until: float = -math.inf
+    paused: bool = False
     short: bool | None = False  # of what the server allows, since it said so until all were served; None: unknown
     failures: int = 0  # since the last success
     in_turn: int = 0  # of them, those whose attempt began after the failure before
@@ -124,7 +124,7 @@ class World:
 
     def leaves(self, call: Call) -> None:
         """A call is cancelled: nobody is to tell it anything."""
-        call.told = "cancelled"
+        call.reported = "cancelled"
         self._gone(call)
 
     def forgets(self, key: Key) -> None:
@@ -178,7 +178,7 @@ class World:
                 self.spent.remove((attempt.began, True))
         if kind != GOOD:
             self._failed(attempt, kind, seconds)
-        elif CLOSED in (self.state, self.due) and self.now >= self.hold and not self._wanted(key):
+        elif CLOSED in (self.state, self.due) and self.now >= self.paused_until and not self._wanted(key):
             self.short = None if any(other.refreshes for other in self.keys) else False
         self._forget(key)
 
@@ -214,9 +214,9 @@ class World:
 
     def _throttled(self, seconds: float) -> None:
         """Everybody is held, and whoever was refused within the minute before twice as long."""
-        self.hold, self.holding, self.short = max(self.hold, self.now + seconds), True, True
+        self.paused_until, self.paused, self.short = max(self.paused_until, self.now + seconds), True, True
         if self.refused and self.now - self.refused[0] <= 60.0:
-            self.refused[1].held = self.now + 2 * (self.hold - self.now)
+            self.refused[1].paused_until = self.now + 2 * (self.paused_until - self.now)
             self.refused = None
 
     def _failed(self, attempt: Attempt, kind: str, seconds: float) -> None:
@@ -238,12 +238,12 @@ class World:
 
     @property
     def blocked(self) -> bool:
-        return self.state != CLOSED or self.now < self.hold
+        return self.state != CLOSED or self.now < self.paused_until
 
-    def end_hold(self) -> None:
+    def end_pause(self) -> None:
         """A hold that is over ends the period with it, once what came during it has been heard."""
-        if self.holding and self.now >= self.hold:
-            self.holding = False
+        if self.paused and self.now >= self.paused_until:
+            self.paused = False
             if self.state == CLOSED:
                 self.period, self.successes = self.period + 1, 0
 

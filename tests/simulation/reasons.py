@@ -23,65 +23,65 @@ from colony_pool import (
 from tests.support.private import events as ev
 
 from .answers import BAD, DENIED, NETWORK, THROTTLED
-from .ledger import Visit
+from .ledger import WaitingCall
 from .users import TotpRaised
 
 if TYPE_CHECKING:
     from .witness import Witness
 
-Reason = Callable[["Witness", Visit, Any], bool]
+Reason = Callable[["Witness", WaitingCall, Any], bool]
 _EPSILON = 1e-6
 
 
-def none(w: Witness, visit: Visit, error: Any) -> bool:
+def none(w: Witness, call: WaitingCall, error: Any) -> bool:
     """There is none for errors that are not in the list."""
     return False
 
 
-def _may_not_wait(w: Witness, visit: Visit, until: float) -> bool:
-    return w.now + w.patience_left(visit) <= until + _EPSILON or visit.waiter.max_wait <= 0.0
+def _may_not_wait(w: Witness, call: WaitingCall, until: float) -> bool:
+    return w.now + w.patience_left(call) <= until + _EPSILON or call.waiter.max_wait <= 0.0
 
 
-def _refused_like_that(w: Witness, visit: Visit, error: Any) -> bool:
-    answer = w.refused.get(visit.key, (0.0, None))[1] or w.last.get(visit.key)
+def _refused_like_that(w: Witness, call: WaitingCall, error: Any) -> bool:
+    answer = w.refused.get(call.key, (0.0, None))[1] or w.last.get(call.key)
     return answer is not None and answer.means == DENIED and answer.status == error.status
 
 
-def _code_is_missing(w: Witness, visit: Visit, error: Any) -> bool:
-    return bool(visit.waiter.account.totp)
+def _code_is_missing(w: Witness, call: WaitingCall, error: Any) -> bool:
+    return bool(call.waiter.account.totp)
 
 
-def _server_counts(w: Witness, visit: Visit, error: Any) -> bool:
-    until = max(w.hold_until, w.key_hold.get(visit.key, 0.0))
-    last = w.last.get(visit.key)
+def _server_counts(w: Witness, call: WaitingCall, error: Any) -> bool:
+    until = max(w.paused_until, w.key_paused_until.get(call.key, 0.0))
+    last = w.last.get(call.key)
     return until > w.now or (last is not None and last.means == THROTTLED)
 
 
-def _next_probe_is_too_late(w: Witness, visit: Visit, error: CircuitOpenError) -> bool:
+def _next_probe_is_too_late(w: Witness, call: WaitingCall, error: CircuitOpenError) -> bool:
     # Alone it keeps its own schedule, for there is nobody whose probe could forgive it.
-    alone = all(other.key == visit.key for other in w.visits.values())
-    too_late = alone or _may_not_wait(w, visit, w.now + (error.retry_after or 0.0))
+    alone = all(other.key == call.key for other in w.waiting.values())
+    too_late = alone or _may_not_wait(w, call, w.now + (error.retry_after or 0.0))
     return w.state != ev.CLOSED and too_late
 
 
-def _it_failed(w: Witness, visit: Visit, error: Any) -> bool:
-    last = w.last.get(visit.key)
+def _it_failed(w: Witness, call: WaitingCall, error: Any) -> bool:
+    last = w.last.get(call.key)
     failed = last is not None and (last.means in BAD or w.blamed)
     # A token that has only just come and has ended is not replaced at once.
-    return failed or _may_not_wait(w, visit, max(w.now, visit.waiter.account.renew_at))
+    return failed or _may_not_wait(w, call, max(w.now, call.waiter.account.renew_at))
 
 
-def _no_answer(w: Witness, visit: Visit, error: Any) -> bool:
-    last = w.last.get(visit.key)
+def _no_answer(w: Witness, call: WaitingCall, error: Any) -> bool:
+    last = w.last.get(call.key)
     return last is not None and last.means == NETWORK
 
 
-def _pool_is_closed(w: Witness, visit: Visit, error: Any) -> bool:
+def _pool_is_closed(w: Witness, call: WaitingCall, error: Any) -> bool:
     return w.closed
 
 
-def _by_its_own_callable(w: Witness, visit: Visit, error: Any) -> bool:
-    return bool(visit.waiter.account.totp)
+def _by_its_own_callable(w: Witness, call: WaitingCall, error: Any) -> bool:
+    return bool(call.waiter.account.totp)
 
 
 REASONS: dict[type, Reason] = {

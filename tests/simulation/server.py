@@ -130,16 +130,16 @@ class Server:
 
     def _limited(self, weather: Weather, key: int, code: str) -> Answer:
         served, left, until = self._limit.take(self.sim.monotonic())
-        told = _left(left, math.ceil(until))
+        limit_headers = _left(left, math.ceil(until))
         if not served:
             headers, wish = retry_after(weather.shape, self.dice, self.wall)
-            wish = wish if wish != Wish() else Wish(float(told["x-ratelimit-reset"]))
-            return Answer(THROTTLED, 429, headers | told, b"{}", weather.delay, wish)
+            wish = wish if wish != Wish() else Wish(float(limit_headers["x-ratelimit-reset"]))
+            return Answer(THROTTLED, 429, headers | limit_headers, b"{}", weather.delay, wish)
         good = self._good(weather, key, code)
         if good.means == DENIED:  # with a limit that is used up it would be one that counts
             return good
-        used_up = float(told["x-ratelimit-reset"]) if left == 0 and good.means != DOWN else None
-        return replace(good, headers=good.headers | told, used_up_for=used_up)
+        used_up = float(limit_headers["x-ratelimit-reset"]) if left == 0 and good.means != DOWN else None
+        return replace(good, headers=good.headers | limit_headers, used_up_for=used_up)
 
     def _refusing(self, weather: Weather, key: int, code: str) -> Answer:
         hit = self._hits(weather)
@@ -180,12 +180,12 @@ class Wire(VirtualTransport):
         key, code = int(fields["api_key"].removeprefix(KEY)), fields.get("totp_code", "")
         sending = self._observer.sending(key, code)
         answer = self._server.answer(key, code)
-        bell = self._sim.event()
+        event = self._sim.event()
         if not answer.deaf:
-            cancel.watch(bell.set)
+            cancel.watch(event.set)
         self._server.inside += 1
         try:
-            bell.wait(answer.delay if answer.deaf else min(answer.delay, total))
+            event.wait(answer.delay if answer.deaf else min(answer.delay, total))
         finally:
             self._server.inside -= 1
         cancelled = cancel.cancelled and not answer.deaf

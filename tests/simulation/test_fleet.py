@@ -30,7 +30,7 @@ def outage(processes: int, agents: int, seed: int = 1, until: float = 60.0, *, s
     """Cold agents come during the first 30 s of an outage that lasts ``until``."""
     world = FleetWorld(processes, seed=seed, share=share, max_wait=FOREVER)
     world.endpoint.down = [(0.0, until)]
-    world.crowd(agents, 30.0, FOREVER)
+    world.add_agents(agents, 30.0, FOREVER)
     return world
 
 
@@ -72,14 +72,14 @@ def test_g8_a_recovery_never_knocks_the_server_over(processes: int, latency: flo
     agents = 50 * processes
     world.endpoint.down = [(0.0, 60.0)]
     world.endpoint.capacity = capacity = Capacity(max(20.0, agents / 4))
-    world.crowd(50, 30.0, FOREVER)
+    world.add_agents(50, 30.0, FOREVER)
     world.sim.run(until=300.0)
     assert (0, 0) == (capacity.knocks, world.lost)
     closed = min(at for at in world.moves("closed") if at >= 60.0)
     assert max(call.ended for call in world.calls) - closed <= 2.5 * max(agents / capacity.rate, latency)
 
 
-def test_g13_a_hold_is_everybodys() -> None:
+def test_g13_a_pause_is_everybodys() -> None:
     world = FleetWorld(4)
     world.endpoint.answers["col_counted"] = (429, {"retry-after": "30"})
     world.ask(0, "counted")
@@ -157,8 +157,8 @@ def prober(world: FleetWorld) -> int:
 def cut_off(world: FleetWorld, process: int) -> Callable[[], None]:
     """Stop ``process`` as SIGSTOP or SIGKILL does: none of its inputs is heard. Returns how to resume it."""
     driver = engine_of(world.pools[process]).driver
-    link = engine_of(world.pools[process]).store
-    assert link is not None
+    client = engine_of(world.pools[process]).store
+    assert client is not None
     driver._is_forked = True
 
     def resume() -> None:

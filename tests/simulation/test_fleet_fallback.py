@@ -51,7 +51,7 @@ def outage(processes: int, seed: int, *, fallback: bool = True, cut: int = 0) ->
     """Cold agents come during the first 30 s of an outage of ten minutes."""
     world = FleetWorld(processes, seed=seed, fallback=fallback, cut=cut, max_wait=FOREVER)
     world.endpoint.down = [(0.0, DOWN)]
-    world.crowd(10, 30.0, FOREVER)
+    world.add_agents(10, 30.0, FOREVER)
     return world
 
 
@@ -138,8 +138,8 @@ def test_a_store_that_fails_costs_no_call_more_than_200_ms_with_a_fallback_eithe
                 1, seed=seed, share=shares, fallback=True, max_wait=FOREVER, breaker=BreakerConfig(jitter=0.0)
             )
             world.endpoint.down = [(0.0, 60.0)]
-            world.crowd(6, 40.0, FOREVER)
-            world.crowd(3, 100.0, FOREVER, at=60.0)
+            world.add_agents(6, 40.0, FOREVER)
+            world.add_agents(3, 100.0, FOREVER, at=60.0)
             world.sim.call_later(at, lambda world=world: fault(world.store))  # type: ignore[misc]
             world.sim.run(until=200.0)
             assert 0 == world.lost

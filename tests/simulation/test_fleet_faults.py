@@ -79,8 +79,8 @@ def play(
         processes, seed=seed, share=share, max_wait=FOREVER, breaker=BreakerConfig(jitter=0.0), latency=0.03
     )
     world.endpoint.down = [(0.0, OUTAGE)]
-    world.crowd(6, 40.0, FOREVER)
-    world.crowd(3, 100.0, FOREVER, at=OUTAGE)
+    world.add_agents(6, 40.0, FOREVER)
+    world.add_agents(3, 100.0, FOREVER, at=OUTAGE)
     if fault is not None:
         world.sim.call_later(at, lambda: fault(world))
     world.sim.run(until=END)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from colony_pool.config import BreakerConfig, DispatcherConfig, RetryBudgetConfig
-from tests.support.desk import COUNTING, DOWN_502, GOOD, REFUSED, SILENCE, WALL
+from tests.support.dispatcher_harness import COUNTING, DOWN_502, GOOD, REFUSED, SILENCE, WALL
 from tests.support.private import (
     LOCAL,
     OK,
@@ -43,16 +43,16 @@ SMALL = DispatcherConfig(
 
 
 class Driver:
-    """Holds the desk to its invariants after every input."""
+    """Holds the dispatcher to its invariants after every input."""
 
     def __init__(self, seed: int, config: DispatcherConfig) -> None:
         self.dice = random.Random(seed)
-        self.desk = Dispatcher(config, self.dice.random)
+        self.dispatcher = Dispatcher(config, self.dice.random)
         self.config = config
         self.accounts = [Account(jitter_hash=self.dice.random(), totp=i % 5 == 0) for i in range(12)]
         self.waiters: list[Waiter] = []
         self.cancelled: set[int] = set()
-        self.told: Counter[int] = Counter()
+        self.woken: Counter[int] = Counter()
         self.wire: list[Permit] = []  # attempts whose result is still to come, given up or not
         self.starts: list[tuple[float, bool]] = []
         self.now = 0.0
@@ -69,7 +69,7 @@ class Driver:
             if isinstance(action, act.StartAttempt):
                 self.started(action.permit)
             elif isinstance(action, act.Wake):
-                self.told[id(action.waiter)] += 1
+                self.woken[id(action.waiter)] += 1
             elif isinstance(action, act.WakeAt):
                 self.wake = action.at
                 assert action.at > self.now, "WakeAt <= now spins"
@@ -82,13 +82,13 @@ class Driver:
     def answers_code(self, account: Account, chance: float) -> None:
         """A callable returns: a code as a rule, sometimes the spent one, or its task was ended."""
         if chance < self.good or chance < 0.8:
-            self.feed(lambda: self.desk.code_given(account, self.moment))
+            self.feed(lambda: self.dispatcher.code_given(account, self.moment))
             return
         outcome = Outcome("local", detail="no code", wait_for_totp=chance < 0.9, passing=chance >= 0.9)
-        self.feed(lambda: self.desk.code_missing(account, outcome, self.moment))
+        self.feed(lambda: self.dispatcher.code_missing(account, outcome, self.moment))
 
     def started(self, permit: Permit) -> None:
-        core = self.desk
+        core = self.dispatcher
         self.wire.append(permit)
         assert core.rate_limit.paused_until <= self.now, "nothing starts during a hold"
         assert permit.is_probe == (core.breaker.state != ev.CLOSED), "while open only the probe starts"
@@ -99,7 +99,7 @@ class Driver:
             assert retries <= self.config.retry_budget.ratio * firsts + self.config.retry_budget.reserve
 
     def check(self) -> None:
-        core = self.desk
+        core = self.dispatcher
         probes = [p for p in core.in_flight.permits if p.is_probe]
         assert len(probes) <= 1
         assert core.in_flight.probe is (probes[0] if probes else None)
@@ -118,7 +118,7 @@ class Driver:
         for waiter in self.waiters[-50:]:
             finished = waiter.token is not None or waiter.failure is not None
             assert waiter.done == (finished or id(waiter) in self.cancelled)
-            assert self.told[id(waiter)] == int(finished)
+            assert self.woken[id(waiter)] == int(finished)
 
     def wall(self) -> float:
         return WALL + self.now
@@ -127,7 +127,7 @@ class Driver:
         ticks = 0
         while self.wake <= until:
             self.now = max(self.now, self.wake)
-            self.feed(lambda: self.desk.tick(self.moment))
+            self.feed(lambda: self.dispatcher.tick(self.moment))
             ticks += 1
             assert ticks < 20_000, "livelock"
         self.now = until
@@ -138,16 +138,16 @@ class Driver:
         if kind == "demand":
             waiter = Waiter(account, self.dice.choice([0.0, 0.3, 5.0, 40.0, 122.0, 3600.0]))
             self.waiters.append(waiter)
-            self.feed(lambda: self.desk.demand(waiter, self.moment))
+            self.feed(lambda: self.dispatcher.demand(waiter, self.moment))
         elif kind == "result" and self.wire:
             permit = self.wire.pop(self.dice.randrange(len(self.wire)))
             outcome = SHORT if self.dice.random() < self.good else self.dice.choice(OUTCOMES)
-            self.feed(lambda: self.desk.result(permit, outcome, self.moment))
+            self.feed(lambda: self.dispatcher.result(permit, outcome, self.moment))
         elif kind == "cancel" and self.waiters:
             waiter = self.dice.choice(self.waiters[-20:])
             if not waiter.done:
                 self.cancelled.add(id(waiter))
-            self.feed(lambda: self.desk.cancel(waiter, self.moment))
+            self.feed(lambda: self.dispatcher.cancel(waiter, self.moment))
         elif kind == "time":
             self.pass_time(self.now + self.dice.choice([0.0, 0.05, 0.5, 0.5, 2.0, 7.0, 35.0]))
         else:
@@ -159,26 +159,26 @@ class Driver:
         token = account.token
         if what < 3:
             state = (ev.OPEN, ev.HALF_OPEN, ev.CLOSED)[what]
-            self.feed(lambda: self.desk.force(state, self.moment))
+            self.feed(lambda: self.dispatcher.force(state, self.moment))
         elif what == 3:
-            self.feed(lambda: self.desk.invalidate(account, self.moment))
+            self.feed(lambda: self.dispatcher.invalidate(account, self.moment))
         elif what == 4 and token is not None:
-            self.feed(lambda: self.desk.token_refused(account, token, self.moment))
+            self.feed(lambda: self.dispatcher.token_refused(account, token, self.moment))
         elif what == 5 and token is not None:
-            self.feed(lambda: self.desk.adopt(self.dice.choice(self.accounts), token, self.moment))
+            self.feed(lambda: self.dispatcher.adopt(self.dice.choice(self.accounts), token, self.moment))
         else:
-            self.feed(lambda: self.desk.refresh(account, self.moment))
+            self.feed(lambda: self.dispatcher.refresh(account, self.moment))
 
     def recover(self) -> None:
         """The endpoint answers everybody at last: nobody is forgotten, nothing leaks."""
         for _ in range(2000):
             while self.wire:
                 permit = self.wire.pop()
-                self.feed(lambda p=permit: self.desk.result(p, GOOD, self.moment))  # type: ignore[misc]
-            if not (self.desk.waiters.flights or self.desk.waiters.count):
+                self.feed(lambda p=permit: self.dispatcher.result(p, GOOD, self.moment))  # type: ignore[misc]
+            if not (self.dispatcher.waiters.flights or self.dispatcher.waiters.count):
                 break
             self.pass_time(min(max(self.wake, self.now), self.now + 60.0))
-        core = self.desk
+        core = self.dispatcher
         assert (0, {}, set(), None, {}) == (
             core.waiters.count,
             core.waiters.flights,
@@ -204,8 +204,8 @@ def test_g26_close_ends_everything_at_any_moment(seed: int) -> None:
     driver = Driver(seed, SMALL)
     for _ in range(driver.dice.randrange(10, 200)):
         driver.step()
-    driver.feed(lambda: driver.desk.close(driver.moment))
-    core = driver.desk
+    driver.feed(lambda: driver.dispatcher.close(driver.moment))
+    core = driver.dispatcher
     assert (0, {}, set(), None) == (
         core.waiters.count,
         core.waiters.flights,

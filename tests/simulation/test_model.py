@@ -1,4 +1,4 @@
-"""The real desk beside its reference model: whatever happens, in any order, it does what it must (G1 to G16)."""
+"""The real dispatcher beside its model: whatever happens, in any order, it does what it must (G1 to G16)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from colony_pool.config import BreakerConfig, DispatcherConfig, PolicyConfig, RetryBudgetConfig
 from tests.simulation import model_world as ref
 from tests.simulation.model import Model
-from tests.support.desk import WALL
+from tests.support.dispatcher_harness import WALL
 from tests.support.private import (
     LOCAL,
     NETWORK_ERROR,
@@ -80,13 +80,13 @@ GOOD, COUNTING = OUTCOMES[1], OUTCOMES[3]
 PASTS = ["new", "busy", "held"]
 
 
-class DeskBesideModel(RuleBasedStateMachine):
+class DispatcherBesideModel(RuleBasedStateMachine):
     """Each rule is one input, put to both."""
 
     @initialize(seed=st.integers(0, 1000), reserve=st.sampled_from([1, 50]), past=st.sampled_from(PASTS))
     def begin(self, seed: int, reserve: int, past: str) -> None:
         budget = RetryBudgetConfig(ratio=ref.RATIO, reserve=reserve)
-        self.desk = Dispatcher(replace(CONFIG, retry_budget=budget), random.Random(seed).random)
+        self.dispatcher = Dispatcher(replace(CONFIG, retry_budget=budget), random.Random(seed).random)
         self.model = Model(reserve, keys=[ref.Key() for _ in KEYS])
         self.accounts = [Account() for _ in KEYS]
         self.numbers = {account: number for number, account in enumerate(self.accounts)}
@@ -111,19 +111,19 @@ class DeskBesideModel(RuleBasedStateMachine):
         waiter = Waiter(self.accounts[key], patience)
         left = patience * 1.01 if patience else CONFIG.timeout.total
         call = self.calls[waiter] = ref.Call(self.model.keys[key], left, parks=patience > 0.0)
-        self.put(lambda: self.model.asks(call), lambda: self.desk.demand(waiter, self.clocks))
+        self.put(lambda: self.model.asks(call), lambda: self.dispatcher.demand(waiter, self.clocks))
 
     @rule(patience=st.sampled_from(PATIENCE[2:]))
     def everybody_asks(self, patience: float) -> None:
         for key in KEYS:
             self.ask(key, patience)
 
-    @precondition(lambda self: any(not call.told for call in self.calls.values()))
+    @precondition(lambda self: any(not call.reported for call in self.calls.values()))
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        waiter = data.draw(st.sampled_from([waiter for waiter, call in self.calls.items() if not call.told]))
+        waiter = data.draw(st.sampled_from([waiter for waiter, call in self.calls.items() if not call.reported]))
         call = self.calls[waiter]
-        self.put(lambda: self.model.leaves(call), lambda: self.desk.cancel(waiter, self.clocks))
+        self.put(lambda: self.model.leaves(call), lambda: self.dispatcher.cancel(waiter, self.clocks))
 
     @precondition(lambda self: self.attempts)
     @rule(data=st.data(), answer=st.sampled_from(OUTCOMES))
@@ -139,11 +139,11 @@ class DeskBesideModel(RuleBasedStateMachine):
     @rule()
     def forget_all_tokens(self) -> None:
         for key, account in zip(self.model.keys, self.accounts, strict=True):
-            self.put(partial(self.model.forgets, key), partial(self.desk.invalidate, account, self.clocks))
+            self.put(partial(self.model.forgets, key), partial(self.dispatcher.invalidate, account, self.clocks))
 
     @rule(state=st.sampled_from([ref.CLOSED, ref.OPEN, ref.HALF_OPEN]))
     def force(self, state: str) -> None:
-        self.put(lambda: self.model.forces(state), lambda: self.desk.force(state, self.clocks))
+        self.put(lambda: self.model.forces(state), lambda: self.dispatcher.force(state, self.clocks))
 
     @rule(seconds=st.sampled_from(STEPS))
     def wait(self, seconds: float) -> None:
@@ -151,12 +151,12 @@ class DeskBesideModel(RuleBasedStateMachine):
 
     @precondition(lambda self: self.wake < float("inf"))
     @rule()
-    def wait_for_the_next_alarm(self) -> None:
+    def wait_for_the_next_wakeup(self) -> None:
         self.pass_until(max(self.wake, self.model.now))
 
     @invariant()
     def they_agree(self) -> None:
-        core, model = self.desk, self.model
+        core, model = self.dispatcher, self.model
         assert model.state == core.breaker.state
         assert sum(len(key.calls) for key in model.keys) == core.waiters.count
         assert {self.attempts[permit] for permit in core.in_flight.permits} == set(model.wire)
@@ -168,17 +168,17 @@ class DeskBesideModel(RuleBasedStateMachine):
         for _ in range(500):
             for permit in list(self.attempts):
                 self.land(permit, *GOOD)
-            if not (self.desk.waiters.flights or self.desk.waiters.count):
+            if not (self.dispatcher.waiters.flights or self.dispatcher.waiters.count):
                 break
             self.pass_until(max(self.wake, self.model.now))
-        core = self.desk
+        core = self.dispatcher
         assert (0, {}, set(), None) == (
             core.waiters.count,
             core.waiters.flights,
             core.in_flight.permits,
             core.in_flight.probe,
         )
-        assert all(call.told for call in self.calls.values())
+        assert all(call.reported for call in self.calls.values())
 
     # -- how they are driven
 
@@ -190,7 +190,7 @@ class DeskBesideModel(RuleBasedStateMachine):
         attempt = self.attempts.pop(permit)
         self.put(
             lambda: self.model.hears(attempt, outcome.kind, seconds),
-            lambda: self.desk.result(permit, outcome, self.clocks),
+            lambda: self.dispatcher.result(permit, outcome, self.clocks),
         )
 
     def pass_until(self, until: float) -> None:
@@ -198,23 +198,23 @@ class DeskBesideModel(RuleBasedStateMachine):
         while self.wake <= until:
             self.tick(max(self.wake, self.model.now))
             ticks += 1
-            assert ticks < 1000, "the desk spins"
+            assert ticks < 1000, "the dispatcher spins"
         self.tick(until)
 
     def tick(self, now: float) -> None:
-        self.put(lambda: self.model.passes(now), lambda: self.desk.tick(self.clocks))
+        self.put(lambda: self.model.passes(now), lambda: self.dispatcher.tick(self.clocks))
 
-    def put(self, to_model: Callable[[], None], to_desk: Callable[[], list[act.Action]]) -> None:
+    def put(self, to_model: Callable[[], None], to_dispatcher: Callable[[], list[act.Action]]) -> None:
         self.intact = False
         to_model()
-        actions = to_desk()
+        actions = to_dispatcher()
         for place, action in enumerate(actions):
-            self.heed(action, actions[place + 1 :])
+            self.carry_out(action, actions[place + 1 :])
         self.model.settles()
-        self.model.sets_alarm(self.wake)
+        self.model.sets_wakeup(self.wake)
         self.intact = True
 
-    def heed(self, action: Any, later: list[act.Action]) -> None:
+    def carry_out(self, action: Any, later: list[act.Action]) -> None:
         if isinstance(action, act.StartAttempt):
             permit = action.permit
             key = self.model.keys[self.numbers[permit.account]]
@@ -222,7 +222,7 @@ class DeskBesideModel(RuleBasedStateMachine):
         elif isinstance(action, act.CancelAttempt):
             self.model.gives_up(self.attempts[action.permit])
         elif isinstance(action, act.Wake):
-            self.model.tells(self.calls[action.waiter], self.said(action.waiter))
+            self.model.reports(self.calls[action.waiter], self.said(action.waiter))
         elif isinstance(action, act.WakeAt):
             self.wake = action.at
         elif isinstance(action, StateChanged):
@@ -237,8 +237,8 @@ class DeskBesideModel(RuleBasedStateMachine):
         return type(waiter.failure.exception()).__name__
 
 
-DeskBesideModel.TestCase.settings = settings(max_examples=700, stateful_step_count=50, deadline=None)
-TestDeskBesideModel = DeskBesideModel.TestCase
+DispatcherBesideModel.TestCase.settings = settings(max_examples=700, stateful_step_count=50, deadline=None)
+TestDispatcherBesideModel = DispatcherBesideModel.TestCase
 
 
 def always(*_: Any) -> bool:
@@ -274,4 +274,4 @@ def test_the_model_finds_an_error_that_was_planted(
         phases=[Phase.generate], print_blob=False,
     )  # fmt: skip
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(DeskBesideModel, settings=quick)
+        run_state_machine_as_test(DispatcherBesideModel, settings=quick)

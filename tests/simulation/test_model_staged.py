@@ -8,27 +8,27 @@ from typing import Any
 import pytest
 
 from tests.simulation import model_world as ref
-from tests.simulation.test_model import GOOD, OUTCOMES, DeskBesideModel, always, nothing
+from tests.simulation.test_model import GOOD, OUTCOMES, DispatcherBesideModel, always, nothing
 from tests.support.private import Queue, Remaining, RetryBudget
 
-SHORT_LIVED, HOLDING, DOWN_502 = OUTCOMES[0], OUTCOMES[4], OUTCOMES[7]
+SHORT_LIVED, RATE_LIMITED, DOWN_502 = OUTCOMES[0], OUTCOMES[4], OUTCOMES[7]
 
 
-def keep_failing(machine: DeskBesideModel) -> None:
+def keep_failing(machine: DispatcherBesideModel) -> None:
     """One key fails until the budget of one retry is used up."""
     machine.begin(0, 1, "busy")
     machine.ask(0, 3600.0)
     for _ in range(2):
         machine.answer_all(DOWN_502)
-        machine.wait_for_the_next_alarm()
+        machine.wait_for_the_next_wakeup()
 
 
-def be_held(machine: DeskBesideModel) -> None:
+def be_rate_limited(machine: DispatcherBesideModel) -> None:
     """Key 0 has been without a token since the start, key 1 for half a minute, and key 1 can wait less long."""
     machine.begin(0, 50, "new")
     machine.ask(3, 3600.0)
     machine.ask(0, 3600.0)
-    machine.answer_all(HOLDING)
+    machine.answer_all(RATE_LIMITED)
     machine.wait(60.0)
     machine.ask(1, 40.0)
     machine.wait(30.0)
@@ -39,9 +39,9 @@ def be_held(machine: DeskBesideModel) -> None:
         machine.land(permit, *(SHORT_LIVED if permit.account is machine.accounts[0] else GOOD))
 
 
-def be_served_again(machine: DeskBesideModel) -> None:
+def be_served_again(machine: DispatcherBesideModel) -> None:
     """The same in plenty: now it is the patience that counts."""
-    be_held(machine)
+    be_rate_limited(machine)
     for _ in range(4):
         machine.wait(60.0)
     machine.forget_all_tokens()
@@ -51,19 +51,20 @@ def be_served_again(machine: DeskBesideModel) -> None:
     machine.answer_all(GOOD)
 
 
-STAGED: list[tuple[type, str, Callable[..., Any], Callable[[DeskBesideModel], None]]] = [
+STAGED: list[tuple[type, str, Callable[..., Any], Callable[[DispatcherBesideModel], None]]] = [
     (RetryBudget, "withdraw", always, keep_failing),  # a budget without a bottom
-    (Queue, "order", nothing, be_held),  # a rate limit that changes nobody's turn
+    (Queue, "order", nothing, be_rate_limited),  # a rate limit that changes nobody's turn
     (Remaining, "reset", nothing, be_served_again),  # a rate limit that is short for good
 ]
 
 
 @pytest.mark.parametrize("staged", STAGED, ids=[f"{owner.__name__}.{name}" for owner, name, _, _ in STAGED])
 def test_the_model_minds_an_error_that_chance_seldom_meets(
-    staged: tuple[type, str, Callable[..., Any], Callable[[DeskBesideModel], None]], monkeypatch: pytest.MonkeyPatch
+    staged: tuple[type, str, Callable[..., Any], Callable[[DispatcherBesideModel], None]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     owner, name, wrong, play = staged
-    play(DeskBesideModel())
+    play(DispatcherBesideModel())
     monkeypatch.setattr(owner, name, wrong)
     with pytest.raises(AssertionError):
-        play(DeskBesideModel())
+        play(DispatcherBesideModel())

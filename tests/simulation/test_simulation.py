@@ -55,7 +55,7 @@ def test_a_planted_bug_is_found_by_the_promise_that_it_breaks(name: str) -> None
     raise AssertionError(f"{name} was not found by {promise!r} in {SEEDS} seeds; found: {dict(broken)}")
 
 
-def test_a_seed_plays_the_same_story_each_time() -> None:
+def test_a_seed_plays_the_same_history_each_time() -> None:
     for seed in range(0, 60, 3):
         assert list(history(seed)) == list(history(seed))
 
@@ -68,8 +68,8 @@ def test_a_failing_seed_is_told_in_one_line_that_plays_it_again(capsys: pytest.C
         assert command.startswith("python -m tests.simulation --seed ")
         assert words.startswith("one probe (G1)")
         assert main(command.removeprefix("python -m tests.simulation ").split()) == 1
-        story = capsys.readouterr().out.splitlines()
-        assert f"BROKEN: {words}" == story[-1]
+        log = capsys.readouterr().out.splitlines()
+        assert f"BROKEN: {words}" == log[-1]
     assert main(command.removeprefix("python -m tests.simulation ").split()) == 0
 
 
@@ -82,7 +82,7 @@ def test_two_processes_find_what_one_finds() -> None:
     assert (parts[0].seeds, parts[0].met, parts[0].broken) == (60, parts[1].met, parts[1].broken)
 
 
-def errand(sim: SimRuntime, name: int, story: list[Any], bell: Any, lock: Any) -> Callable[[], None]:
+def steps_of(sim: SimRuntime, name: int, log: list[Any], event: Any, lock: Any) -> Callable[[], None]:
     """A task that sleeps, takes a lock, waits and is woken, and writes down when."""
 
     def run() -> None:
@@ -90,10 +90,10 @@ def errand(sim: SimRuntime, name: int, story: list[Any], bell: Any, lock: Any) -
             sim.sleep(sim.random_source.choice([0.0, 0.5, 0.5, 1.0]))
             lock.acquire()
             lock.release()
-            story.append((name, step, sim.monotonic()))
+            log.append((name, step, sim.monotonic()))
             if step == 2:
-                story.append((name, "rang", bell.wait(name / 4)))
-        bell.set()
+                log.append((name, "rang", event.wait(name / 4)))
+        event.set()
 
     return run
 
@@ -101,12 +101,12 @@ def errand(sim: SimRuntime, name: int, story: list[Any], bell: Any, lock: Any) -
 @pytest.mark.parametrize("seed", range(10))
 def test_greenlets_play_what_threads_play(seed: int) -> None:
     """The faster tasks of the simulation change no schedule of the SimRuntime that users have."""
-    stories = []
+    logs = []
     for sim in (SimRuntime(seed), GreenSim(seed)):
-        story: list[Any] = []
-        bell, lock = sim.event(), sim.lock()
-        tasks = [sim.task(errand(sim, n, story, bell, lock), f"task {n}") for n in range(8)]
+        log: list[Any] = []
+        event, lock = sim.event(), sim.lock()
+        tasks = [sim.task(steps_of(sim, n, log, event, lock), f"task {n}") for n in range(8)]
         sim.call_later(1.5, tasks[3].kill)
         sim.run(until=60.0)
-        stories.append((story, sim.switches, [type(task.error) for task in tasks]))
-    assert stories[0] == stories[1]
+        logs.append((log, sim.switches, [type(task.error) for task in tasks]))
+    assert logs[0] == logs[1]

@@ -96,15 +96,15 @@ class Life:
         """Who got a token? Were the 429s of this process foretold? (Its first request cannot know.)"""
         answers = self.stage.tally.answers[self._seen :]
         self._seen = len(self.stage.tally.answers)
-        told = False
+        announced = False
         for at, key, status in answers:
             if status == 429:
-                self.foretold += told
-                self.unforeseen += not told
+                self.foretold += announced
+                self.unforeseen += not announced
             elif status == 200:
                 self.longest_without = max(self.longest_without, at - self.ends[key])
                 self.ends[key] = at + LIFE
-            told = told or status in (200, 429)
+            announced = announced or status in (200, 429)
 
 
 def play(agents: int = 700, days: float = 7.0, seed: int = 1, *, cold: bool = False) -> Week:

@@ -1,4 +1,4 @@
-"""Stands beside one process: hears its desk and its wire, keeps the books, and has the invariants asked.
+"""Stands beside one process: hears its dispatcher and its wire, keeps the books, and has the invariants asked.
 
 After each event the invariants of that moment are asked (``invariants.py``); the first that does not hold is kept,
 and ends the scenario at the next switch.
@@ -20,7 +20,7 @@ from tests.support.private import events as ev
 
 from . import invariants
 from .answers import NETWORK, OK, SILENCE, Answer
-from .ledger import Attempt, Breach, Issued, Ledger, Visit, number
+from .ledger import Attempt, Breach, Issued, Ledger, WaitingCall, number
 from .tasks import GreenSim
 
 _INPUTS = (
@@ -38,19 +38,19 @@ class Witness(Ledger):
         self.breach: Breach | None = None
         self.closed = False
         self.stepped_at = -math.inf  # when the wall clock was moved
-        self.told: list[Waiter] = []  # sent away by the desk, and not known to be awake yet
-        self.untold: deque[ev.Event] = deque()  # emitted by the desk, and not heard by listeners yet
+        self.released: list[Waiter] = []  # sent away by the dispatcher, and not known to be awake yet
+        self.undelivered: deque[ev.Event] = deque()  # emitted by the dispatcher, and not heard by listeners yet
         self.complaints: list[str] = []  # of the library about itself
-        self.stirred = False  # the desk was at work since all was quiet last
+        self.stirred = False  # the dispatcher was at work since all was quiet last
         self._answers: dict[Permit, Answer] = {}
         self._workers: dict[SimTask | None, Permit] = {}
 
     def attach(self, pool: ColonyPool) -> None:
         """Hear ``pool`` from now on."""
         self.pool = pool
-        self.driver, self.desk = engine_of(pool).driver, engine_of(pool).dispatcher
+        self.driver, self.dispatcher = engine_of(pool).driver, engine_of(pool).dispatcher
         for name in _INPUTS:
-            setattr(self.desk, name, self._hearing(name, getattr(self.desk, name)))
+            setattr(self.dispatcher, name, self._hearing(name, getattr(self.dispatcher, name)))
         make = self.driver._attempt
 
         def attempt(permit: Permit) -> Outcome:
@@ -66,14 +66,14 @@ class Witness(Ledger):
         """Ask the invariants of ``moment``."""
         if self.breach is not None:
             return
-        self.look()
+        self.sample()
         for name, wrong in invariants.AT[moment]:
             if words := wrong(self, subject):
                 self.breach = Breach(name, self.now, words)
                 self.note("BROKEN", f"{name}: {words}")
                 return
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """Look at the clocks."""
         self.now, self.wall = self.sim.monotonic(), self.sim.now()
 
@@ -81,7 +81,7 @@ class Witness(Ledger):
 
     def sending(self, key: int, code: str) -> Permit:
         """An attempt is put on the wire, by its own task."""
-        self.look()
+        self.sample()
         permit = self._workers[self.sim.current]
         if (attempt := self.out.get(permit)) is not None:
             attempt.sent = True
@@ -92,22 +92,22 @@ class Witness(Ledger):
         return permit
 
     def heard(self, permit: Permit, answer: Answer) -> None:
-        """Its answer is here; the desk learns of it next."""
+        """Its answer is here; the dispatcher learns of it next."""
         self._answers[permit] = answer
         self.note("answer", f"{answer.status or 'none'} ({answer.means}) for key {number(permit.account)}")
 
-    # -- the desk -------------------------------------------------------------------------------------
+    # -- the dispatcher -------------------------------------------------------------------------------
 
     def _hearing(self, name: str, step: Callable[..., list[act.Action]]) -> Callable[..., list[act.Action]]:
         def heard(*args: Any, **more: Any) -> list[act.Action]:
-            self.look()
+            self.sample()
             self.stirred = True
             enter = _ENTER.get(name)
             attempt = enter(self, *args, **more) if enter is not None else None
             actions = step(*args, **more)
             for action in actions:
                 self._decided(action, attempt)
-            self.pass_hold()
+            self.end_pause()
             self.check("decision")
             return actions
 
@@ -116,11 +116,11 @@ class Witness(Ledger):
     def _demanded(self, waiter: Waiter, at: Instant, tokenless_for: float) -> None:
         self.demands += 1
         key = number(waiter.account)
-        self.visits[waiter] = Visit(waiter, key, at.monotonic, self.busy(key))
+        self.waiting[waiter] = WaitingCall(waiter, key, at.monotonic, self.busy(key))
         self.note("demand", f"key {key} may wait {waiter.max_wait:g} s")
 
     def _cancelled(self, waiter: Waiter, at: Instant) -> None:
-        if self.visits.pop(waiter, None) is not None:
+        if self.waiting.pop(waiter, None) is not None:
             self.calls["cancelled"] += 1
             self.note("cancel", f"key {number(waiter.account)}")
 
@@ -146,7 +146,7 @@ class Witness(Ledger):
         key = number(account)
         token, record = self.tokens.get(key), account.record
         # One that never worked is replaced once in a while only, and the call that met the 401 is told of it.
-        rests = at.monotonic < record.forced_at + self.desk.config.policy.forced_refresh_interval
+        rests = at.monotonic < record.forced_at + self.dispatcher.config.policy.forced_refresh_interval
         if token is not None and token.jwt == refused.jwt and (record.has_worked(refused) or not rests):
             self.note("invalidate", f"key {key} after a 401")
             token.dropped = at.monotonic
@@ -188,8 +188,8 @@ class Witness(Ledger):
         elif isinstance(action, act.CancelAttempt):
             self._gave_up(action.permit)
         elif isinstance(action, act.Wake):
-            if (visit := self.visits.pop(action.waiter, None)) is not None:
-                self._sent_away(visit)
+            if (call := self.waiting.pop(action.waiter, None)) is not None:
+                self._sent_away(call)
         elif isinstance(action, act.WakeAt):
             self.check("wake", action.at)
         elif not isinstance(action, (act.AskCode, act.TokenChanged, act.MirrorToPybreaker, act.ForStore)):
@@ -206,15 +206,15 @@ class Witness(Ledger):
             self.failures += attempt.period == self.period
             self.note("void", f"key {attempt.key}")
 
-    def _sent_away(self, visit: Visit) -> None:
-        waiter = visit.waiter
+    def _sent_away(self, call: WaitingCall) -> None:
+        waiter = call.waiter
         self.calls["ok" if waiter.token is not None else "error"] += 1
-        self.note("done", f"key {visit.key}: {waiter.failure.error.__name__ if waiter.failure else 'a token'}")
-        self.check("told", visit)
-        self.told.append(waiter)
+        self.note("done", f"key {call.key}: {waiter.failure.error.__name__ if waiter.failure else 'a token'}")
+        self.check("told", call)
+        self.released.append(waiter)
 
     def _emitted(self, event: ev.Event, attempt: Attempt | None) -> None:
-        self.untold.append(event)
+        self.undelivered.append(event)
         self._count(event)
         if isinstance(event, ev.StateChanged):
             self.note(event.new, f"was {event.old}; {event.cause}; next probe in {event.next_probe_in:.2f} s")
@@ -234,8 +234,8 @@ class Witness(Ledger):
             self.met["soft refresh"] += 1
 
     def _overhear(self, event: ev.Event) -> None:
-        """A listener of the runner: what the desk has emitted comes here, in order."""
-        expected = self.untold.popleft() if self.untold else None
+        """A listener of the runner: what the dispatcher has emitted comes here, in order."""
+        expected = self.undelivered.popleft() if self.undelivered else None
         self.check("event", (event, expected))
 
 

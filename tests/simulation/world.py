@@ -131,7 +131,7 @@ class World:
     def _recover(self) -> None:
         """The server is well, and what was asked before is answered: from here on the time of all can be told."""
         witness, keys = self.witness, len(self.scenario.keys)
-        gate = max(self.now, witness.hold_until, *witness.key_hold.values(), *witness.wished.values())
+        gate = max(self.now, witness.paused_until, *witness.key_paused_until.values(), *witness.wished.values())
         if witness.state != ev.CLOSED:
             gate = max(gate, witness.probe_not_before)
         drain = 2.0 * keys / tokens_per_second(self.scenario)
@@ -194,7 +194,7 @@ class World:
     def call(self, key: int, verb: str, max_wait: float | None) -> bool:
         """One call of a user; says whether it got what it wanted."""
         witness = self.witness
-        witness.look()
+        witness.sample()
         call = Call(key, verb, self.now, witness.usable(key))
         ask(witness.pool.agent(key_name(key)), call, max_wait)
         witness.check("return", call)

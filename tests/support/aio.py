@@ -30,8 +30,8 @@ async def until(condition: Callable[[], object], what: str = "a condition") -> N
 
 
 def nothing_is_left(pool: cp.AsyncColonyPool) -> bool:
-    desk, bulkhead = engine_of(pool.pool).dispatcher, engine_of(pool.pool).network.bulkhead
-    left = (desk.waiters.count, desk.waiters.flights, desk.in_flight.probe)
+    dispatcher, bulkhead = engine_of(pool.pool).dispatcher, engine_of(pool.pool).network.bulkhead
+    left = (dispatcher.waiters.count, dispatcher.waiters.flights, dispatcher.in_flight.probe)
     return left == (0, {}, None) and 0 == bulkhead.in_use == bulkhead.waiting == len(engine_behind(pool).waiting)
 
 

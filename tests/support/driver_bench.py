@@ -197,12 +197,12 @@ class Bench:
 
     def __init__(self, **parts: Any) -> None:
         self.runtime, self.script, self.breaker = StillRuntime(), Script(), Pybreaker()
-        self.told: list[Any] = []
+        self.events: list[Any] = []
         self.made: list[Permit] = []
         self.outcome = Outcome("ok", 200, jwt="j", life=60.0)
         self.attempts = Attempts()
         self.changed: list[act.TokenChanged] = []
-        self.listeners: list[Callable[[Any], object]] = [self.told.append]
+        self.listeners: list[Callable[[Any], object]] = [self.events.append]
         breaker: Any = parts.pop("breaker", self.breaker)
         runtime: Any = self.runtime
         notifier = Notifier(runtime, breaker, parts.pop("listeners", self.listeners), AT_ONCE)

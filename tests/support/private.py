@@ -123,8 +123,7 @@ if TYPE_CHECKING:
     from colony_pool._store.host_file import host_file, state_directory
     from colony_pool._store.memory import MemoryStore
     from colony_pool._store.protocol import KeyState, Store, StoreReport, StoreUnavailable
-    from colony_pool._store.record import EndpointRecord as SharedDoor
-    from colony_pool._store.record import Key
+    from colony_pool._store.record import EndpointRecord, Key
     from colony_pool._store.redis import RedisStore
     from colony_pool._store.sealing import Sealer, key_name
     from colony_pool._store.sqlite import SCHEMA, HostStore

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from colony_pool.config import PolicyConfig
-from tests.support.desk import START
+from tests.support.dispatcher_harness import START
 from tests.support.private import Account, Flight, Queue, Waiter, issue
 
 WALL = 1_000_000_000.0

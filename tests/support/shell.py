@@ -87,7 +87,7 @@ def assert_failed(done: Done, code: int, *words: str) -> None:
         assert word in done.stderr
 
 
-def assert_told(done: Done, code: int, error: str) -> dict[str, Any]:
+def assert_failed_as_json(done: Done, code: int, error: str) -> dict[str, Any]:
     """With ``--json``: the same line, and one object of a fixed shape on stdout: what happened, and what to do."""
     facts: dict[str, Any] = json.loads(done.stdout)
     assert set(facts) == FACTS

@@ -34,9 +34,9 @@ def test_the_demo_tells_the_same_in_all_its_forms(env: dict[str, str], tmp_path:
     for phase in ("HEALTHY", "OUTAGE", "RECOVERY"):
         assert phase in done.stderr
     page = path.read_text(encoding="utf-8")
-    for told in (page, done.stderr):
-        assert f"{alone['attempts_during_outage']:,}" in told
-        assert "col_agent" not in told
+    for text in (page, done.stderr):
+        assert f"{alone['attempts_during_outage']:,}" in text
+        assert "col_agent" not in text
     assert page.startswith("<!doctype html>")
     assert page.count("<svg") == page.count("</svg>") == 2
     assert not re.search(r"<script|<link|https?:|url\(", page)

@@ -78,12 +78,12 @@ def test_the_table_the_page_and_the_json_tell_the_same(played: tuple[DemoResult,
     values = json.loads(json.dumps(result.as_dict()))
     assert PROCESSES == values["processes"]
     sides = [values["colony_pool"], values["separate"], values["alone"]]
-    told = {what: cells for what, *cells in rows(result)}
-    assert [f"{side['attempts_during_outage']:,}" for side in sides] == told["requests during the outage"]
-    assert [f"{sum(side['probes'])}" for side in sides[:2]] + ["-"] == told["half-open probes"]
+    table = {what: cells for what, *cells in rows(result)}
+    assert [f"{side['attempts_during_outage']:,}" for side in sides] == table["requests during the outage"]
+    assert [f"{sum(side['probes'])}" for side in sides[:2]] + ["-"] == table["half-open probes"]
     html = page(result)
     assert 3 == html.count("<svg") == html.count("</svg>")
-    for cells in told.values():
+    for cells in table.values():
         for cell in cells:
             assert f">{cell}" in html
     for note in notes(result):

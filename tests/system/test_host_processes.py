@@ -72,7 +72,7 @@ def hire(tmp_path: Path, colony: FakeColony, shared: str) -> Iterator[Hire]:
         worker.communicate()
 
 
-def tell(worker: Worker, line: str) -> None:
+def send(worker: Worker, line: str) -> None:
     assert worker.stdin is not None
     worker.stdin.write(f"{line}\n")
     worker.stdin.flush()
@@ -90,10 +90,10 @@ def probing(hire: Hire, colony: FakeColony, store: Store, count: int) -> tuple[W
     workers = [hire(f"col_agent_{number}") for number in range(count)]
     assert {"ready"} == {hear(worker) for worker in workers}
     colony.behave("hang", only="/auth/token")
-    tell(workers[0], "open")
+    send(workers[0], "open")
     until(lambda: store.look().opening is not None)
     for worker in workers:
-        tell(worker, "token")
+        send(worker, "token")
     until(lambda: store.look().members == count)  # all of them are parked
     until(lambda: colony.stats().in_flight)
     prober = store.survey().prober
@@ -108,7 +108,7 @@ def test_g16_eight_processes_make_one_exchange_for_a_cold_key(hire: Hire, colony
     workers = [hire("col_one") for _ in range(8)]
     assert {"ready"} == {hear(worker) for worker in workers}
     for worker in workers:
-        tell(worker, "token")
+        send(worker, "token")
     assert 1 == len({hear(worker) for worker in workers})
     assert 1 == colony.count("/auth/token")
 

@@ -82,12 +82,12 @@ class Process:
         )
         assert self._hear() == "ready\n"
 
-    def tell(self, line: str) -> None:
+    def send(self, line: str) -> None:
         assert self._popen.stdin is not None
         self._popen.stdin.write(f"{line}\n")
         self._popen.stdin.flush()
 
-    def told(self) -> dict[str, Any]:
+    def receive(self) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self._hear())
         return answer
 
@@ -119,13 +119,13 @@ class Stage:
 
     def ask(self) -> None:
         for process in self.processes:
-            process.tell("ask")
+            process.send("ask")
 
     def served(self) -> list[dict[str, Any]]:
         """Wait until everybody has a token: nobody was lost."""
-        told = [process.told() for process in self.processes]
-        assert [{}, {}] == [one["errors"] for one in told]
-        return told
+        reports = [process.receive() for process in self.processes]
+        assert [{}, {}] == [one["errors"] for one in reports]
+        return reports
 
     def share_again(self) -> None:
         """Ask until both say that the store works."""
@@ -257,9 +257,9 @@ def _play(stage: Stage, fault: Fault) -> None:
     for phase in PHASES:
         phase(stage, befall)
         stage.colony.behave("healthy")
-        told = stage.served()
+        reports = stage.served()
         if fault is not empty and phase is not in_the_recovery:  # there they may have no question left
-            assert ["unavailable", "unavailable"] == [one["shared"] for one in told], phase.__name__
+            assert ["unavailable", "unavailable"] == [one["shared"] for one in reports], phase.__name__
         heal()
         stage.share_again()
     for process in stage.processes:

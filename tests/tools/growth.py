@@ -12,13 +12,14 @@ from collections.abc import Callable
 from functools import partial
 
 from colony_pool.config import PolicyConfig
-from tests.support.crowd import (
+from tests.support.dispatcher_harness import START
+from tests.support.loaded_harness import (
     BAD,
     COUNTING,
     GOOD,
     REFUSED,
     WALL,
-    Crowd,
+    LoadedHarness,
     backing_off,
     behind_open,
     callers,
@@ -26,7 +27,6 @@ from tests.support.crowd import (
     keys,
     queued,
 )
-from tests.support.desk import START
 from tests.support.private import Account, Instant, Outcome, Waiter, issue
 
 MANY = 512  # inputs of which each concerns one key
@@ -35,7 +35,7 @@ SOME = 12  # results, of which even failures leave the breaker closed
 
 Measured = Callable[[], int]
 Case = Callable[[int], Measured]
-CrowdOf = Callable[[int], tuple[Crowd, list[Waiter]]]
+HarnessOf = Callable[[int], tuple[LoadedHarness, list[Waiter]]]
 CASES: dict[str, Case] = {}
 
 
@@ -50,112 +50,112 @@ def case(name: str) -> Callable[[Case], Case]:
 # -- any state -----------------------------------------------------------------------------------------------------
 
 
-def _asked(crowd_of: CrowdOf, n: int) -> Measured:
-    crowd, _ = crowd_of(n)
+def _asked(harness_of: HarnessOf, n: int) -> Measured:
+    harness, _ = harness_of(n)
     new = keys(MANY)
-    return lambda: len(crowd.ask_all(new))
+    return lambda: len(harness.ask_all(new))
 
 
-def _cancelled(crowd_of: CrowdOf, n: int) -> Measured:
-    crowd, waiters = crowd_of(n)
+def _cancelled(harness_of: HarnessOf, n: int) -> Measured:
+    harness, waiters = harness_of(n)
     leaving = waiters[:: max(1, n // MANY)]
-    return _for(len(leaving), lambda: crowd.cancel(leaving))
+    return _for(len(leaving), lambda: harness.cancel(leaving))
 
 
-def _time_passes(crowd_of: CrowdOf, n: int) -> Measured:
-    crowd, _ = crowd_of(n)
-    return lambda: _ticks(crowd, MANY, 1e-6)
+def _time_passes(harness_of: HarnessOf, n: int) -> Measured:
+    harness, _ = harness_of(n)
+    return lambda: _ticks(harness, MANY, 1e-6)
 
 
-STATES: dict[str, CrowdOf] = {"closed": queued, "open": behind_open, "half-open": half_open}
-for _state, _crowd_of in STATES.items():
-    CASES[f"{_state}: a key is asked for, n wait"] = partial(_asked, _crowd_of)
-    CASES[f"{_state}: one of n calls is cancelled"] = partial(_cancelled, _crowd_of)
-    CASES[f"{_state}: time passes, n wait"] = partial(_time_passes, _crowd_of)
+STATES: dict[str, HarnessOf] = {"closed": queued, "open": behind_open, "half-open": half_open}
+for _state, _harness_of in STATES.items():
+    CASES[f"{_state}: a key is asked for, n wait"] = partial(_asked, _harness_of)
+    CASES[f"{_state}: one of n calls is cancelled"] = partial(_cancelled, _harness_of)
+    CASES[f"{_state}: time passes, n wait"] = partial(_time_passes, _harness_of)
 
 # -- closed --------------------------------------------------------------------------------------------------
 
 
 @case("closed: a call joins one of n keys")
 def _(n: int) -> Measured:
-    crowd, waiters = queued(n)
+    harness, waiters = queued(n)
     rng = random.Random(n)
     accounts = [rng.choice(waiters).account for _ in range(MANY)]
-    return lambda: len(crowd.ask_all(accounts))
+    return lambda: len(harness.ask_all(accounts))
 
 
 @case("closed: a call joins n of its key")
 def _(n: int) -> Measured:
-    crowd, waiters = callers(n)
-    return lambda: len(crowd.ask_all([waiters[0].account] * MANY))
+    harness, waiters = callers(n)
+    return lambda: len(harness.ask_all([waiters[0].account] * MANY))
 
 
 @case("closed: n calls of one key are cancelled")
 def _(n: int) -> Measured:
-    crowd, waiters = callers(n)
-    return _for(len(waiters), lambda: crowd.cancel(waiters))
+    harness, waiters = callers(n)
+    return _for(len(waiters), lambda: harness.cancel(waiters))
 
 
 @case("closed: a good result, n wait")
 def _(n: int) -> Measured:
-    crowd, _ = queued(n)
-    return lambda: _answers(crowd, GOOD, min(n, SOME))
+    harness, _ = queued(n)
+    return lambda: _answers(harness, GOOD, min(n, SOME))
 
 
 @case("closed: a failed result, n wait")
 def _(n: int) -> Measured:
-    crowd, _ = queued(n)
-    return lambda: _answers(crowd, BAD, SOME)
+    harness, _ = queued(n)
+    return lambda: _answers(harness, BAD, SOME)
 
 
 @case("closed: a good result for n calls")
 def _(n: int) -> Measured:
-    crowd, waiters = callers(n)
-    return _for(len(waiters), lambda: crowd.answer(GOOD))
+    harness, waiters = callers(n)
+    return _for(len(waiters), lambda: harness.answer(GOOD))
 
 
 @case("closed: a refusal for n calls")
 def _(n: int) -> Measured:
-    crowd, waiters = callers(n)
-    return _for(len(waiters), lambda: crowd.answer(REFUSED))
+    harness, waiters = callers(n)
+    return _for(len(waiters), lambda: harness.answer(REFUSED))
 
 
 @case("closed: a failed result of a key with n calls, which goes on waiting")
 def _(n: int) -> Measured:
-    crowd, _ = callers(n)
-    return lambda: _answers(crowd, BAD, 5)
+    harness, _ = callers(n)
+    return lambda: _answers(harness, BAD, 5)
 
 
 @case("closed: n backoffs end at once")
 def _(n: int) -> Measured:
-    crowd = backing_off(n)
-    return _for(n, lambda: crowd.tick(crowd.now + 2e6))
+    harness = backing_off(n)
+    return _for(n, lambda: harness.tick(harness.now + 2e6))
 
 
 @case("closed: n patiences end at once")
 def _(n: int) -> Measured:
-    crowd, waiters = queued(n, patience=10.0)
-    return _for(len(waiters), lambda: crowd.tick(20.0))
+    harness, waiters = queued(n, patience=10.0)
+    return _for(len(waiters), lambda: harness.tick(20.0))
 
 
 @case("closed: a storm of refusals of n good keys")
 def _(n: int) -> Measured:
     # Of a hundred refusals the latter half is blamed on the server, however many keys it has served.
     refusals = min(n, STORM)
-    crowd = Crowd(policy=PolicyConfig(server_fault_ratio=refusals / 2 / n))
+    harness = LoadedHarness(policy=PolicyConfig(server_fault_ratio=refusals / 2 / n))
     accounts = keys(n)
     for account in accounts:
         account.has_succeeded = True  # it worked once; now that it works again, a refusal will be judged by it
-    crowd.serve(accounts)
+    harness.serve(accounts)
     for account in accounts[:refusals]:
-        crowd.feed(crowd.desk.invalidate(account, crowd.moment))
-    crowd.ask_all(accounts[:refusals])
+        harness.feed(harness.dispatcher.invalidate(account, harness.moment))
+    harness.ask_all(accounts[:refusals])
 
     def storm() -> int:
         refused = 0
-        while crowd.desk.breaker.state == "closed" and refused < refusals:
-            crowd.to_attempt()
-            crowd.answer(REFUSED)
+        while harness.dispatcher.breaker.state == "closed" and refused < refusals:
+            harness.to_attempt()
+            harness.answer(REFUSED)
             refused += 1
         return refused
 
@@ -167,41 +167,41 @@ def _(n: int) -> Measured:
 
 @case("open: n calls cannot wait for the next probe")
 def _(n: int) -> Measured:
-    crowd, waiters = behind_open(n, patience=3.0)
-    crowd.to_attempt()
-    return _for(len(waiters), lambda: crowd.answer(BAD))  # the next one leaves after three seconds or more
+    harness, waiters = behind_open(n, patience=3.0)
+    harness.to_attempt()
+    return _for(len(waiters), lambda: harness.answer(BAD))  # the next one leaves after three seconds or more
 
 
 @case("half-open: a probe fails and the next one leaves, n wait")
 def _(n: int) -> Measured:
-    crowd, _ = half_open(n)
-    return lambda: _probes(crowd, SOME)
+    harness, _ = half_open(n)
+    return lambda: _probes(harness, SOME)
 
 
 @case("half-open: a probe fails whose key n calls want")
 def _(n: int) -> Measured:
-    crowd = Crowd()
-    crowd.force("open")
-    crowd.ask_all([Account()] * n)
-    crowd.to_attempt()
-    return lambda: _probes(crowd, SOME)
+    harness = LoadedHarness()
+    harness.force("open")
+    harness.ask_all([Account()] * n)
+    harness.to_attempt()
+    return lambda: _probes(harness, SOME)
 
 
 @case("half-open: a good probe forgives n keys")
 def _(n: int) -> Measured:
-    crowd = backing_off(n)
-    crowd.force("open")
-    crowd.ask()
-    crowd.to_attempt()
-    return _for(n, lambda: crowd.answer(GOOD))
+    harness = backing_off(n)
+    harness.force("open")
+    harness.ask()
+    harness.to_attempt()
+    return _for(n, lambda: harness.answer(GOOD))
 
 
 @case("half-open: a call that cannot wait joins n such calls of the probe's key")
 def _(n: int) -> Measured:
-    crowd, waiters = half_open(1)
+    harness, waiters = half_open(1)
     account = waiters[0].account
-    crowd.ask_all([account] * n, patience=0.0)
-    return lambda: len(crowd.ask_all([account] * MANY, patience=0.0))
+    harness.ask_all([account] * n, patience=0.0)
+    return lambda: len(harness.ask_all([account] * MANY, patience=0.0))
 
 
 # -- holds, tokens, the end ----------------------------------------------------------------------------------
@@ -209,30 +209,30 @@ def _(n: int) -> Measured:
 
 @case("hold: a 429 sends n calls away")
 def _(n: int) -> Measured:
-    crowd, waiters = queued(n, patience=10.0)
-    return _for(len(waiters), lambda: crowd.answer(COUNTING))
+    harness, waiters = queued(n, patience=10.0)
+    return _for(len(waiters), lambda: harness.answer(COUNTING))
 
 
 @case("hold: a call is told to go, n keys are remembered")
 def _(n: int) -> Measured:
-    crowd, _ = queued(n)
-    crowd.answer(COUNTING)
+    harness, _ = queued(n)
+    harness.answer(COUNTING)
     new = keys(MANY)
-    return lambda: len(crowd.ask_all(new))
+    return lambda: len(harness.ask_all(new))
 
 
 @case("a token is refreshed in the background, n others are")
 def _(n: int) -> Measured:
-    crowd, accounts = Crowd(), keys(n + MANY)
-    crowd.now = 80_000.0  # past all soft points, and before the margins
+    harness, accounts = LoadedHarness(), keys(n + MANY)
+    harness.now = 80_000.0  # past all soft points, and before the margins
     for account in accounts:
-        account.token = issue("jwt", 86_400.0, 0.0, 0.0, START, crowd.desk.config.policy)
+        account.token = issue("jwt", 86_400.0, 0.0, 0.0, START, harness.dispatcher.config.policy)
     for account in accounts[:n]:
-        crowd.feed(crowd.desk.refresh(account, Instant(crowd.now, WALL + crowd.now)))
+        harness.feed(harness.dispatcher.refresh(account, Instant(harness.now, WALL + harness.now)))
 
     def refresh() -> int:
         for account in accounts[n:]:
-            crowd.feed(crowd.desk.refresh(account, Instant(crowd.now, WALL + crowd.now)))
+            harness.feed(harness.dispatcher.refresh(account, Instant(harness.now, WALL + harness.now)))
         return MANY
 
     return refresh
@@ -240,12 +240,12 @@ def _(n: int) -> Measured:
 
 @case("the breaker is forced open and closed, n wait")
 def _(n: int) -> Measured:
-    crowd, _ = queued(n)
+    harness, _ = queued(n)
 
     def force() -> int:
         for _ in range(SOME):
-            crowd.force("open")
-            crowd.force("closed")
+            harness.force("open")
+            harness.force("closed")
         return 2 * SOME
 
     return force
@@ -253,8 +253,8 @@ def _(n: int) -> Measured:
 
 @case("close() tells n calls")
 def _(n: int) -> Measured:
-    crowd, waiters = behind_open(n)
-    return _for(len(waiters), lambda: crowd.feed(crowd.desk.close(crowd.moment)))
+    harness, waiters = behind_open(n)
+    return _for(len(waiters), lambda: harness.feed(harness.dispatcher.close(harness.moment)))
 
 
 def _for(concerned: int, work: Callable[[], object]) -> Measured:
@@ -265,22 +265,22 @@ def _for(concerned: int, work: Callable[[], object]) -> Measured:
     return measured
 
 
-def _answers(crowd: Crowd, outcome: Outcome, times: int) -> int:
+def _answers(harness: LoadedHarness, outcome: Outcome, times: int) -> int:
     for _ in range(times):
-        crowd.to_attempt()
-        crowd.now += 0.01
-        crowd.answer(outcome)
+        harness.to_attempt()
+        harness.now += 0.01
+        harness.answer(outcome)
     return times
 
 
-def _probes(crowd: Crowd, times: int) -> int:
+def _probes(harness: LoadedHarness, times: int) -> int:
     for _ in range(times):
-        crowd.answer(BAD)
-        crowd.to_attempt()
+        harness.answer(BAD)
+        harness.to_attempt()
     return times
 
 
-def _ticks(crowd: Crowd, times: int, apart: float) -> int:
+def _ticks(harness: LoadedHarness, times: int, apart: float) -> int:
     for _ in range(times):
-        crowd.tick(crowd.now + apart)
+        harness.tick(harness.now + apart)
     return times

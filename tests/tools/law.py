@@ -33,7 +33,7 @@ def recovery(
     for i in range(n):
         world.arrive(world.sim.random() * 30.0 * (i / n), 36_000.0)
     world.sim.run(until=4000.0)
-    done = max((b.at or 4000.0) for b, _ in world.bells)
+    done = max((b.at or 4000.0) for b, _ in world.callers)
     first = world.closed_at(over)
     ideal = max(n / min(rate, 64 / latency), latency)  # 64 at once are a limit, too
     return (done - first) / ideal, world.server.knocks, world.served
@@ -94,7 +94,7 @@ def cell_c(seeds: int, sizes: list[int], base: int = 0) -> list[Row]:
                 if n >= 200 and busy:
                     opened = max(opened, next((t for t, st in world.states if st == "open"), 1e9) - start)
                 world.sim.run(until=start + 8000.0)
-                lost = max(lost, len(world.bells) - world.served)
+                lost = max(lost, len(world.callers) - world.served)
             good = attempts <= 110 and opened <= 2.0 and lost == 0
             name = f"C outage of an hour, N={n:<6} {'busy' if busy else 'cold'}"
             text = f"attempts {attempts} (<= 110)   opens within {opened:.2f} s (<= 2)   lost {lost}"
@@ -141,7 +141,7 @@ def blip(callers: int, seconds: float, latency: float, seed: int) -> list[float]
     for _ in range(callers):
         world.arrive(start)
     world.sim.run(until=200.0)
-    waits = [b.at - b.start if b.at is not None and w.token is not None else math.inf for b, w in world.bells[1:]]
+    waits = [b.at - b.start if b.at is not None and w.token is not None else math.inf for b, w in world.callers[1:]]
     if callers > 1:
         return waits
     arrivals = world.server.arrivals
@@ -190,7 +190,7 @@ def cell_others(seeds: int, sizes: list[int], base: int = 0) -> list[Row]:
     world.arrive(0.0)
     world.sim.run(until=1000.0)
     gaps = [b - a for a, b in zip(world.server.arrivals, world.server.arrivals[1:], strict=False)]
-    failure = world.bells[0][1].failure
+    failure = world.callers[0][1].failure
     name = failure.error.__name__ if failure else "none"
     good = [round(g, 3) for g in gaps] == [2, 4, 8, 16, 32, 60] and name == "ColonyServerError"
     rows.append((good, f"  a lone agent   attempts {', '.join(f'{g:.3f}' for g in gaps)} s apart, then {name}"))

@@ -78,7 +78,7 @@ class Server:
         return 200, self.latency * (0.9 + 0.2 * self.sim.random())
 
 
-class _Bell:
+class _WaiterEvent:
     """A waiter's event that notes when it rang."""
 
     def __init__(self, world: World, start: float) -> None:
@@ -100,12 +100,12 @@ class World:
     def __post_init__(self) -> None:
         self.sim = SimRuntime(self.seed)
         self.server = Server(self.sim, self.latency)
-        self.desk = Dispatcher(self.config, self.sim.random)
+        self.dispatcher = Dispatcher(self.config, self.sim.random)
         queue = DeliveryQueue(self.sim, lambda lost: None)
         self.breaker = PoolBreaker(self.config.breaker.fail_max, "sim", lambda state: None, lambda: queue)
         self.states: list[tuple[float, str]] = []
         self.driver = Driver(
-            self.desk,
+            self.dispatcher,
             self.sim,
             Notifier(self.sim, self.breaker, [self._note], AT_ONCE),
             Attempts(),
@@ -116,28 +116,28 @@ class World:
             store=None,
             lines=AT_ONCE,
         )
-        self.bells: list[tuple[_Bell, Waiter]] = []
+        self.callers: list[tuple[_WaiterEvent, Waiter]] = []
 
     def _note(self, event: object) -> None:
         if type(event).__name__ == "StateChanged":
             self.states.append((self.sim.monotonic(), event.new))  # type: ignore[attr-defined]
 
-    def arrive(self, at: float, patience: float = 122.0, account: Account | None = None) -> _Bell:
-        bell = _Bell(self, at)
+    def arrive(self, at: float, patience: float = 122.0, account: Account | None = None) -> _WaiterEvent:
+        event = _WaiterEvent(self, at)
         waiter = Waiter(account or Account(), patience)
-        self.bells.append((bell, waiter))
+        self.callers.append((event, waiter))
         self.sim.call_later(
             at - self.sim.monotonic(),
-            lambda: self.driver.request_token(waiter, bell, None),
+            lambda: self.driver.request_token(waiter, event, None),
         )
-        return bell
+        return event
 
     @property
     def served(self) -> int:
-        return sum(w.token is not None for _, w in self.bells)
+        return sum(w.token is not None for _, w in self.callers)
 
     def waits(self) -> list[float]:
-        return sorted(b.at - b.start for b, w in self.bells if b.at is not None and w.token is not None)
+        return sorted(b.at - b.start for b, w in self.callers if b.at is not None and w.token is not None)
 
     def closed_at(self, after: float) -> float:
         """When the breaker closed for the first time after ``after``."""

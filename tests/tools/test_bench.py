@@ -83,12 +83,12 @@ def test_a_section_that_fails_loses_no_other(
 
 
 def test_a_section_is_told_the_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Options] = []
+    received: list[Options] = []
 
     def listens(options: Options) -> Iterator[Row]:
-        told.append(options)
+        received.append(options)
         yield {"s": 1.0}
 
     monkeypatch.setattr(bench, "SECTIONS", {"one": (TABLE, listens)})
     assert 0 == bench.main(["one", "--agents", "10", "20"])
-    assert [Options((10, 20))] == told
+    assert [Options((10, 20))] == received

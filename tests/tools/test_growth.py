@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 import colony_pool
-import tests.support.crowd
+import tests.support.loaded_harness
 from colony_pool.config import BreakerConfig, DispatcherConfig
-from tests.support.crowd import Crowd, backing_off, behind_open, callers, half_open, keys, queued
+from tests.support.loaded_harness import LoadedHarness, backing_off, behind_open, callers, half_open, keys, queued
 from tests.tools.growth import CASES
 from tests.tools.law_world import World
 
@@ -94,7 +94,7 @@ def test_no_input_costs_more_than_log_n(name: str) -> None:
     assert {} == too_dear, costs
 
 
-CROWDS: dict[str, Callable[[int], object]] = {
+HARNESSES: dict[str, Callable[[int], object]] = {
     "queued in a closed pool": queued,
     "backing off": backing_off,
     "behind an open breaker": behind_open,
@@ -104,13 +104,16 @@ CROWDS: dict[str, Callable[[int], object]] = {
 
 
 def _held_by(make: Callable[[], object]) -> int:
-    """Bytes that what ``make`` returns holds of the desk and its callers: other threads of the process run on."""
+    """Bytes that what ``make`` returns holds of dispatcher and callers: other threads of the process run on."""
     gc.collect()
     tracemalloc.start()
     try:
         made = make()
         gc.collect()
-        files = [tracemalloc.Filter(True, f"{CORE}/*"), tracemalloc.Filter(True, tests.support.crowd.__file__)]
+        files = [
+            tracemalloc.Filter(True, f"{CORE}/*"),
+            tracemalloc.Filter(True, tests.support.loaded_harness.__file__),
+        ]
         held = tracemalloc.take_snapshot().filter_traces(files)
     finally:
         tracemalloc.stop()
@@ -118,33 +121,33 @@ def _held_by(make: Callable[[], object]) -> int:
     return sum(trace.size for trace in held.traces)
 
 
-@pytest.mark.parametrize("name", CROWDS)
+@pytest.mark.parametrize("name", HARNESSES)
 def test_a_waiter_takes_a_kibibyte_at_most(name: str) -> None:
     """With its key's account and flight, and its places in the queue; without the greenlet or thread that waits."""
     n = 10_000
-    CROWDS[name](1)
-    assert _held_by(lambda: CROWDS[name](n)) <= 1024 * n
+    HARNESSES[name](1)
+    assert _held_by(lambda: HARNESSES[name](n)) <= 1024 * n
 
 
-def _cancelled(n: int) -> Crowd:
-    crowd, waiters = queued(n)
-    crowd.cancel(waiters)
-    return crowd
+def _cancelled(n: int) -> LoadedHarness:
+    harness, waiters = queued(n)
+    harness.cancel(waiters)
+    return harness
 
 
-def _served(n: int) -> Crowd:
-    crowd = Crowd()
-    crowd.serve(keys(n))
-    return crowd
+def _served(n: int) -> LoadedHarness:
+    harness = LoadedHarness()
+    harness.serve(keys(n))
+    return harness
 
 
-def _closed(n: int) -> Crowd:
-    crowd, _ = behind_open(n)
-    crowd.feed(crowd.desk.close(crowd.moment))
-    return crowd
+def _closed(n: int) -> LoadedHarness:
+    harness, _ = behind_open(n)
+    harness.feed(harness.dispatcher.close(harness.moment))
+    return harness
 
 
-ENDS: dict[str, Callable[[int], Crowd]] = {"cancelled": _cancelled, "served": _served, "closed": _closed}
+ENDS: dict[str, Callable[[int], LoadedHarness]] = {"cancelled": _cancelled, "served": _served, "closed": _closed}
 
 
 @pytest.mark.parametrize("name", ENDS)
@@ -152,10 +155,10 @@ def test_what_a_waiter_took_is_given_back(name: str) -> None:
     """G3, G26: ten thousand at once leave nothing behind but the table that a dictionary of ten thousand had."""
     n = 10_000
 
-    def over() -> Crowd:
-        crowd = ENDS[name](n)
-        crowd.out.clear()
-        return crowd
+    def over() -> LoadedHarness:
+        harness = ENDS[name](n)
+        harness.out.clear()
+        return harness
 
     assert _held_by(over) < 40 * n
 
@@ -167,7 +170,7 @@ def _attempts(n: int, seed: int, *, jitter: float) -> int:
     for _ in range(n):
         world.arrive(world.sim.random() * 2.0, patience=36_000.0)
     world.sim.run(until=HOUR)
-    assert n == world.desk.waiters.count
+    assert n == world.dispatcher.waiters.count
     return len(world.server.arrivals)
 
 

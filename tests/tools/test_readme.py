@@ -86,9 +86,9 @@ def test_a_command_of_pytest_finds_tests(words: str) -> None:
 
 @pytest.mark.slow
 def test_the_fast_lane_proves_each_guarantee_and_runs_on_each_runtime() -> None:
-    lane = collected()
-    assert [] == [number for number in GUARANTEES if not re.search(rf"\W(test_)?(g\d+_)*g{number}_", lane)]
-    assert [] == [kind for kind in RUNTIMES if f"-{kind}]" not in lane]
+    names = collected()
+    assert [] == [number for number in GUARANTEES if not re.search(rf"\W(test_)?(g\d+_)*g{number}_", names)]
+    assert [] == [kind for kind in RUNTIMES if f"-{kind}]" not in names]
 
 
 @pytest.mark.parametrize("words", PYTEST)

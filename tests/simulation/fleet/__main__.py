@@ -27,18 +27,18 @@ def main(argv: list[str] | None = None) -> int:
         agents = hosts * args.agents
         rate = args.rate or min(max(20.0, agents / 4), 64 / args.latency / 2)
         plan = Plan(hosts, args.agents, args.outage, latency=args.latency, rate=rate, seed=args.seed)
-        told = play(plan)
-        good = told.knocks == 0 and told.lost == 0 and told.probes == told.intervals
+        result = play(plan)
+        good = result.knocks == 0 and result.lost == 0 and result.probes == result.intervals
         missed += not good
         words = (
-            f"{hosts} hosts of {args.agents}, {rate:.0f}/s: {told.in_outage} attempts in {args.outage:.0f} s "
-            f"({told.before_open} before it opened), {told.probes} probes in {told.intervals} intervals; "
-            f"{agents} tokens in {told.recovery:.1f} s (ideal {told.ideal:.1f}), {told.per_token:.2f} attempts "
-            f"each, {told.knocks} knocks, {told.lost} lost; "
-            f"store {told.store_mean:.0f} calls/s, most {told.store_peak}"
+            f"{hosts} hosts of {args.agents}, {rate:.0f}/s: {result.in_outage} attempts in {args.outage:.0f} s "
+            f"({result.before_open} before it opened), {result.probes} probes in {result.intervals} intervals; "
+            f"{agents} tokens in {result.recovery:.1f} s (ideal {result.ideal:.1f}), {result.per_token:.2f} attempts "
+            f"each, {result.knocks} knocks, {result.lost} lost; "
+            f"store {result.store_mean:.0f} calls/s, most {result.store_peak}"
         )
         print(f"{'ok  ' if good else 'MISS'} {words}", flush=True)
-        print(f"     {told.verbs} ({time.perf_counter() - start:.0f} s)", file=sys.stderr)
+        print(f"     {result.verbs} ({time.perf_counter() - start:.0f} s)", file=sys.stderr)
     return 1 if missed else 0
 
 

@@ -1,4 +1,4 @@
-"""The protocol among many hosts: one real desk each, one store, a model of the server, one clock for all of them.
+"""The protocol among many hosts: one real dispatcher each, one store, a model of the server, one clock for all.
 
 There is no shell here, only what it would do: so ten thousand hosts play a minute in minutes. Keys are not claimed,
 as with a Redis that carries no tokens: what a host does not look up it has to find out.
@@ -21,12 +21,12 @@ from tests.support.private import (
     VERBS,
     Account,
     Dispatcher,
+    EndpointRecord,
     Instant,
     KeyState,
     MemoryStore,
     Outcome,
     Permit,
-    SharedDoor,
     SharedState,
     Waiter,
 )
@@ -48,7 +48,7 @@ class Plan:
     latency: float = 0.02
     store_latency: float = 0.002
     rate: float = 2000.0
-    look: float = 1.0
+    poll_interval: float = 1.0
     seed: int = 0
 
 
@@ -61,7 +61,7 @@ class Sky:
         self.dice = random.Random(plan.seed)
         self.capacity = Capacity(plan.rate)
         self.store = MemoryStore(lambda: self.now)
-        self.store._endpoint = _Door()
+        self.store._endpoint = _Record()
         self.sent: list[float] = []
         self.served: list[float] = []
         self.store_calls: Counter[int] = Counter()  # in each second
@@ -90,7 +90,7 @@ class Sky:
         return self.plan.hosts * self.plan.agents
 
 
-class _Door(SharedDoor):
+class _Record(EndpointRecord):
     """Counts its members once a second: ten thousand of them at each look would be most of the play."""
 
     counted: tuple[float, int] = (-1.0, 0)
@@ -106,22 +106,22 @@ class _Door(SharedDoor):
 
 
 class Host:
-    """One desk; what a shell would do for it is done by the ``Sky``."""
+    """One dispatcher; what a shell would do for it is done by the ``Sky``."""
 
     def __init__(self, sky: Sky, number: int) -> None:
         self._sky = sky
         self._owner = f"host{number}"
-        self._desk = Dispatcher(DispatcherConfig(store_poll_interval=sky.plan.look), sky.dice.random)
-        self._alarm = float("inf")
+        self._dispatcher = Dispatcher(DispatcherConfig(store_poll_interval=sky.plan.poll_interval), sky.dice.random)
+        self._wakeup = float("inf")
 
     def demand(self) -> None:
         waiter = Waiter(Account(), 36_000.0)
-        self._do(self._desk.demand(waiter, Instant(self._sky.now, WALL + self._sky.now)))
+        self._do(self._dispatcher.demand(waiter, Instant(self._sky.now, WALL + self._sky.now)))
 
-    def _tick(self, alarm: float) -> None:
-        if alarm == self._alarm:
-            self._alarm = float("inf")
-            self._do(self._desk.tick(Instant(self._sky.now, WALL + self._sky.now)))
+    def _tick(self, wakeup: float) -> None:
+        if wakeup == self._wakeup:
+            self._wakeup = float("inf")
+            self._do(self._dispatcher.tick(Instant(self._sky.now, WALL + self._sky.now)))
 
     def _do(self, actions: list[act.Action]) -> None:
         sky = self._sky
@@ -129,8 +129,8 @@ class Host:
             if isinstance(action, act.StartAttempt):
                 self._send(action.permit)
             elif isinstance(action, act.WakeAt):
-                if action.at < self._alarm:
-                    self._alarm = action.at
+                if action.at < self._wakeup:
+                    self._wakeup = action.at
                     sky.at(action.at, lambda at=action.at: self._tick(at))  # type: ignore[misc]
             elif isinstance(action, act.ForStore):
                 sky.at(sky.now + sky.plan.store_latency / 2, lambda action=action: self._ask(action))  # type: ignore[misc]
@@ -153,7 +153,7 @@ class Host:
         sky.inside -= 1
         if outcome is GOOD:
             sky.served.append(sky.now)
-        self._do(self._desk.result(permit, outcome, Instant(sky.now, WALL + sky.now)))
+        self._do(self._dispatcher.result(permit, outcome, Instant(sky.now, WALL + sky.now)))
 
     def _ask(self, action: act.ForStore) -> None:
         sky = self._sky
@@ -163,24 +163,24 @@ class Host:
         sky.at(sky.now + sky.plan.store_latency / 2, lambda: self._hear(action, answer))
 
     def _hear(self, action: act.ForStore, answer: object) -> None:
-        desk, now, wall = self._desk, self._sky.now, WALL + self._sky.now
+        dispatcher, now, wall = self._dispatcher, self._sky.now, WALL + self._sky.now
         said: list[act.Action] = []
         if isinstance(action, act.RequestProbeLease):
             fence, view = cast("tuple[int | None, SharedState]", answer)
             if fence is not None:
-                said = desk.granted(action, fence, Instant(now, wall))
+                said = dispatcher.granted(action, fence, Instant(now, wall))
             else:
-                said = desk.refused(action, view, Instant(now, wall))
+                said = dispatcher.refused(action, view, Instant(now, wall))
         elif isinstance(action, act.RequestLeadership):
             state = cast(KeyState, answer)
-            said = desk.led(action, state.view, Instant(now, wall), busy=state.busy_for > 0.0)
+            said = dispatcher.led(action, state.view, Instant(now, wall), busy=state.busy_for > 0.0)
         elif isinstance(action, (act.PollStore, act.PublishOpen, act.ReportProbe, act.PublishRateLimit)):
-            said = desk.learn(cast(SharedState, answer), action.asked, Instant(now, wall))
+            said = dispatcher.learn(cast(SharedState, answer), action.asked, Instant(now, wall))
         self._do(said)
 
 
 @dataclass(frozen=True)
-class Told:
+class PlayResult:
     """What a play came to."""
 
     in_outage: int
@@ -197,7 +197,7 @@ class Told:
     verbs: dict[str, int]
 
 
-def play(plan: Plan, most: float = 40.0) -> Told:
+def play(plan: Plan, most: float = 40.0) -> PlayResult:
     """Play ``plan``, for at most ``most`` times the ideal drain after the outage."""
     sky = Sky(plan)
     sky.run(plan.outage)
@@ -208,7 +208,7 @@ def play(plan: Plan, most: float = 40.0) -> Told:
     ideal = sky.agents / plan.rate
     sky.run(plan.outage + 120.0 + most * ideal)
     back = min((at for at in sky.closed if at >= plan.outage), default=plan.outage)
-    return Told(
+    return PlayResult(
         in_outage=during,
         before_open=sum(at < opened for at in sky.sent),
         probes=probes,

@@ -126,7 +126,7 @@ class FleetWorld:
         self.sim.call_later(at - self.sim.monotonic(), run)
         return call
 
-    def crowd(self, agents: int, over: float, max_wait: float, at: float = 0.0) -> None:
+    def add_agents(self, agents: int, over: float, max_wait: float, at: float = 0.0) -> None:
         """``agents`` in each process, one by one within ``over`` seconds."""
         for process in range(len(self.pools)):
             for agent in range(agents):

@@ -57,12 +57,12 @@ def main(runtime: Any, url: str, shared: str, *keys: str) -> None:
             errors = ask(pool, runtime, list(keys)) if line.strip() == "ask" else Counter()
             store = engine_of(pool).store
             assert store is not None
-            told = {
+            report = {
                 "shared": pool.status().shared,
                 "errors": errors,
                 "failures": store.health.failures,
             }
-            print(json.dumps(told), flush=True)
+            print(json.dumps(report), flush=True)
 
 
 if __name__ == "__main__":

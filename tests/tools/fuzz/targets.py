@@ -62,9 +62,9 @@ def check_outcome(outcome: Outcome) -> None:
 def check_error(error: BaseException) -> None:
     """One documented error; its message is one line of bounded length that no terminal or log stumbles over."""
     assert isinstance(error, ColonyAPIError), error
-    told = str(error)
-    assert told.isprintable(), ascii(told)
-    assert len(told) < 600, len(told)
+    answer = str(error)
+    assert answer.isprintable(), ascii(answer)
+    assert len(answer) < 600, len(answer)
     assert KEY not in f"{error!r} {vars(error)}"
     code = error.code
     assert code is None or (code.isprintable() and len(code) <= 100), ascii(code)
@@ -92,8 +92,13 @@ def header_values(data: bytes) -> None:
     """Four header lines: ``Retry-After``, ``X-RateLimit-Remaining``, ``X-RateLimit-Reset``, ``Date``."""
     names = ("retry-after", "x-ratelimit-remaining", "x-ratelimit-reset", "date")
     headers = dict(zip(names, data.decode("latin-1").split("\n"), strict=False))
-    told = read(headers, WALL)
-    for seconds in (told.retry_after, told.pause, told.exhausted_for, *(limit.reset for limit in told.limits)):
+    answer = read(headers, WALL)
+    for seconds in (
+        answer.retry_after,
+        answer.pause,
+        answer.exhausted_for,
+        *(limit.reset for limit in answer.limits),
+    ):
         assert seconds is None or 0.0 <= seconds <= DECADE, headers
     moment = http_date(headers.get("date"))
     assert moment is None or math.isfinite(moment)

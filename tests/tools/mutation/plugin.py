@@ -43,7 +43,7 @@ def _no_endless_loop() -> Iterator[None]:
 def _cost(item: pytest.Item) -> int:
     if hasattr(getattr(item, "obj", None), "hypothesis"):
         return 2
-    return int(hasattr(getattr(item, "module", None), "Desk"))  # a part alone before the whole desk
+    return int(hasattr(getattr(item, "module", None), "DispatcherHarness"))  # a part alone before all of it
 
 
 def _wanted(item: pytest.Item) -> bool:

@@ -74,12 +74,12 @@ def play(fleet: Fleet) -> dict[str, Any]:
         assert {"ready"} == {_hear(worker) for worker in workers}
         start = time.monotonic() + _SOON  # one clock for all processes of a machine, in whatever namespace
         for worker in workers:
-            _tell(worker, str(start))
+            _send(worker, str(start))
         _wait_until(start + when.down_at)
         down = _go_down(colony, fleet)
-        told = [json.loads(_hear(worker)) for worker in workers]
+        reports = [json.loads(_hear(worker)) for worker in workers]
         requests = [request for request in colony.requests() if request.path.endswith("/auth/token")]
-        return {**_cost(requests, down, down + fleet.outage), "knocks": colony.stats().knocks, **_losses(told)}
+        return {**_cost(requests, down, down + fleet.outage), "knocks": colony.stats().knocks, **_losses(reports)}
 
 
 def _plan(fleet: Fleet) -> Schedule:
@@ -140,11 +140,11 @@ def _cost(requests: list[FakeRequest], down: float, back: float) -> dict[str, An
     }
 
 
-def _losses(told: list[dict[str, Any]]) -> dict[str, Any]:
+def _losses(reports: list[dict[str, Any]]) -> dict[str, Any]:
     """What the processes say."""
     calls: Counter[str] = Counter()
     errors: Counter[str] = Counter()
-    for each in told:
+    for each in reports:
         calls.update(each["store_calls"])
         errors.update(each["errors"])
     return {"agents_lost": errors.total(), "errors": errors, "store_calls": calls.total(), "store_verbs": calls}
@@ -154,7 +154,7 @@ def _wait_until(at: float) -> None:
     threading.Event().wait(max(0.0, at - time.monotonic()))
 
 
-def _tell(worker: subprocess.Popen[str], line: str) -> None:
+def _send(worker: subprocess.Popen[str], line: str) -> None:
     assert worker.stdin is not None
     worker.stdin.write(f"{line}\n")
     worker.stdin.flush()

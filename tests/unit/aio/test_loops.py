@@ -220,8 +220,8 @@ def test_g26_close_wakes_every_task_and_a_pool_that_was_given_stays_open(colony:
     asyncio.run(main())
 
 
-def test_g26_close_wakes_a_task_whose_call_the_desk_forgets_at_once(colony: FakeColony) -> None:
-    """Another thread may have told the desk that the call is over, before the call itself looks why."""
+def test_g26_close_wakes_a_task_whose_call_the_dispatcher_forgets_at_once(colony: FakeColony) -> None:
+    """Another thread may have told the dispatcher that the call is over, before the call itself looks why."""
 
     async def main() -> None:
         colony.behave("status", status=502)

@@ -131,8 +131,8 @@ def test_nothing_that_blocks_is_done_in_the_loops_thread(
 
     async def main() -> None:
         async with fast(colony, token_cache="disk", shared=MemoryStore()) as pool:
-            told = seen.setdefault("told", set())
-            listen(pool.pool, lambda _: told.add(threading.get_ident()))
+            threads = seen.setdefault("told", set())
+            listen(pool.pool, lambda _: threads.add(threading.get_ident()))
             for key in ("col_a", "col_b"):
                 await pool.agent(key).get("/users/me")
                 await pool.agent(key).invalidate()

@@ -34,7 +34,7 @@ from tests.support.shell import (
     KEY,
     Done,
     assert_failed,
-    assert_told,
+    assert_failed_as_json,
     cli,
     environment,
     finish,
@@ -78,8 +78,8 @@ def status(env: dict[str, str], *args: str) -> dict[str, Any]:
 def lines(done: Done) -> dict[str, str]:
     """What a person reads, by the word that it begins with."""
     assert (0, "") == (done.returncode, done.stderr)
-    told = (line.rstrip().partition("  ") for line in done.stdout.splitlines())
-    return {topic: words.strip() for topic, gap, words in told if gap}
+    shown = (line.rstrip().partition("  ") for line in done.stdout.splitlines())
+    return {topic: words.strip() for topic, gap, words in shown if gap}
 
 
 # -- status -----------------------------------------------------------------------------------------------
@@ -109,11 +109,11 @@ def test_status_json_is_for_scripts(env: dict[str, str], store: HostStore) -> No
     store.join("me", LONG)
     store.release_key("me", "k", denial=SharedDenial(LONG, 1, 401, None, "no"))
     facts = status(env)
-    since, due, held = (facts.pop(name) for name in ("since", "next_probe_in", "hold_for"))
+    since, due, paused_for = (facts.pop(name) for name in ("since", "next_probe_in", "hold_for"))
     assert facts.pop("at") <= time.time()
     assert 200.0 <= since < 200.0 + LONG / 2
     assert LONG / 2 < due <= LONG
-    assert LONG / 2 < held <= LONG
+    assert LONG / 2 < paused_for <= LONG
     assert facts == {
         "api": URL, "shared": "this host", "state": "open", "cause": "HTTP 502", "prober": None, "lease_for": None,
         "hold_cause": "HTTP 429 from the rate limit", "members": 1, "denied": 1, "tokens": [],
@@ -128,9 +128,9 @@ def test_status_says_who_probes(env: dict[str, str], store: HostStore) -> None:
     facts = status(env)
     assert ("half_open", "here/123/abc", None) == (facts["state"], facts["prober"], facts["next_probe_in"])
     assert 0.0 < facts["lease_for"] <= LONG
-    told = lines(cli(env, "status"))
-    assert told["breaker"].startswith("half-open for 3 min")
-    assert "here/123/abc" in told["probe"]
+    shown = lines(cli(env, "status"))
+    assert shown["breaker"].startswith("half-open for 3 min")
+    assert "here/123/abc" in shown["probe"]
 
 
 def test_g23_status_tells_how_long_tokens_last_and_shows_none(env: dict[str, str], store: HostStore) -> None:
@@ -173,7 +173,7 @@ def broken(env: dict[str, str]) -> None:
 def test_what_cannot_be_read_is_5(env: dict[str, str]) -> None:
     broken(env)
     assert_failed(cli(env, "status"), 5, "unavailable: ", "is open to others")
-    assert "is open to others" in assert_told(cli(env, "status", "--json"), 5, "unavailable")["message"]
+    assert "is open to others" in assert_failed_as_json(cli(env, "status", "--json"), 5, "unavailable")["message"]
     assert_failed(cli(env, "reset", "--yes"), 5, "is open to others", "Nothing was reset")
 
 
@@ -219,8 +219,8 @@ def test_a_fleet_without_its_extra_says_what_to_install(env: dict[str, str], tmp
 
 
 def test_what_is_told_of_one_token_and_of_one_process() -> None:
-    told = HostStatus(URL, "this host", "closed", None, "", None, None, None, 50.0, "HTTP 429", 1, 1, [90_061.0])
-    section = told.as_section()
+    shown = HostStatus(URL, "this host", "closed", None, "", None, None, None, 50.0, "HTTP 429", 1, 1, [90_061.0])
+    section = shown.as_section()
     assert "The server limits the rate of requests for 50 s more." in advice(Report([section], {}))
     words = dict(section.rows)
     assert ("50 s more (HTTP 429)", "1 process with calls that wait") == (words["rate limit"], words["waiting"])
@@ -263,7 +263,7 @@ def test_reset_shows_what_there_is_asks_and_ends_it(env: dict[str, str], store: 
     assert survey.view.generation > opened.generation
 
 
-def test_g13_reset_rate_limit_ends_the_hold_alone(env: dict[str, str], store: HostStore) -> None:
+def test_g13_reset_rate_limit_ends_the_pause_alone(env: dict[str, str], store: HostStore) -> None:
     opened = store.open("me", 0, DOWN)
     store.hold(LONG, "HTTP 429")
     for ended in ("a rate limit with 2 h 46 min to go was ended (HTTP 429)", "there was no rate limit"):
@@ -300,7 +300,7 @@ def test_g16_shell_scripts_of_one_host_make_one_exchange_for_a_key(env: dict[str
     assert 1 == colony.count("/auth/token")
 
 
-def test_g13_the_next_script_keeps_the_hold_that_the_last_one_was_told_of(
+def test_g13_the_next_script_keeps_the_pause_that_the_last_one_was_told_of(
     env: dict[str, str], colony: FakeColony
 ) -> None:
     colony.behave("status", status=429, headers={"Retry-After": "600"})

@@ -96,21 +96,21 @@ def test_a_pool_is_a_section_and_trouble_comes_first(env: dict[str, str], addres
 
 
 def test_json_is_for_scripts(env: dict[str, str], address: str) -> None:
-    told = json.loads(cli(env, "status", "--url", f"http://{address}/metrics", "--json").stdout)
-    calm, troubled = told["pools"]
+    output = json.loads(cli(env, "status", "--url", f"http://{address}/metrics", "--json").stdout)
+    calm, troubled = output["pools"]
     assert ("calm", "closed", 1, 1) == (calm["pool"], calm["state"], calm["tokens"], calm["processes"])
     assert ("open", "open", 1) == (troubled["pool"], troubled["state"], troubled["not_closed"])
     assert troubled["next_probe_in"] is not None
     assert calm["attempts_per_s"] is None, "a rate needs two readings"
-    assert {} == told["errors"]
+    assert {} == output["errors"]
 
 
 def test_an_endpoint_that_does_not_answer_is_5_and_the_others_are_shown(env: dict[str, str], address: str) -> None:
     done = cli(env, "status", "--url", address, "--url", NOBODY, "--json")
     assert 5 == done.returncode
-    told, failure = map(json.loads, done.stdout.splitlines())
-    assert {"http://127.0.0.1:9/metrics": "connection refused"} == told["errors"]
-    assert 2 == len(told["pools"])
+    output, failure = map(json.loads, done.stdout.splitlines())
+    assert {"http://127.0.0.1:9/metrics": "connection refused"} == output["errors"]
+    assert 2 == len(output["pools"])
     assert "unavailable: http://127.0.0.1:9/metrics: connection refused" == failure["message"]
     assert failure["hint"].startswith("Check that the process is running")
 
@@ -260,11 +260,11 @@ def test_a_wide_terminal_shows_pools_side_by_side_in_the_colours_of_their_state(
 
 @pytest.mark.parametrize("width", [40, 80])
 def test_a_narrow_terminal_cuts_nothing_off(width: int) -> None:
-    told = re.sub(r"\x1b\[[\d;]*m", "", drawn(width, terminal=True))
-    assert "…" not in told
-    assert max(map(len, told.splitlines())) <= width
-    assert 3 == told.count("127.0.0.1:9464")
-    assert (width >= 50) == ("╭" in told), "a box is worth its columns only where there are many"
+    output = re.sub(r"\x1b\[[\d;]*m", "", drawn(width, terminal=True))
+    assert "…" not in output
+    assert max(map(len, output.splitlines())) <= width
+    assert 3 == output.count("127.0.0.1:9464")
+    assert (width >= 50) == ("╭" in output), "a box is worth its columns only where there are many"
 
 
 def test_without_colour_there_is_none() -> None:
@@ -276,9 +276,9 @@ def test_a_terminal_that_knows_ascii_alone_gets_nothing_else() -> None:
 
 
 def test_a_pipe_gets_plain_lines() -> None:
-    told = drawn(100, terminal=False)
-    assert told.isascii()
-    lines = [line.rstrip() for line in told.splitlines()]
+    output = drawn(100, terminal=False)
+    assert output.isascii()
+    lines = [line.rstrip() for line in output.splitlines()]
     assert ["", "pool-open at 127.0.0.1:9464", "breaker  open", "probe    in 2.0 s"] == lines[3:7]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from colony_pool.testing import FakeColony
-from tests.support.shell import KEY, assert_failed, assert_told, cli, environment, finish, start, without
+from tests.support.shell import KEY, assert_failed, assert_failed_as_json, cli, environment, finish, start, without
 
 JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
 
@@ -106,21 +106,21 @@ def test_a_server_that_quotes_the_key_does_not_get_it_printed(env: dict[str, str
 
 def test_a_failure_is_json_on_request(env: dict[str, str], colony: FakeColony) -> None:
     colony.behave("status", status=429, headers={"Retry-After": "600"})
-    facts = assert_told(cli(env, "token", "--json", "--shared", "none"), 4, "throttled")
+    facts = assert_failed_as_json(cli(env, "token", "--json", "--shared", "none"), 4, "throttled")
     assert (facts["status"], facts["retry_after"]) == (429, 600)
     assert "Come back in 600 s, not sooner: trying prolongs it; the API key is fine" == facts["hint"]
     assert "Come back" not in facts["message"]
     colony.behave("status", status=502)
-    facts = assert_told(cli(env, "token", "--json", "--max-wait", "0"), 5, "unavailable")
+    facts = assert_failed_as_json(cli(env, "token", "--json", "--max-wait", "0"), 5, "unavailable")
     assert (facts["status"], facts["retry_after"] > 0) == (502, True)
     assert "--base-url" in facts["hint"], "the library's hint, with the shell's name of the option"
     colony.deny(KEY)
     colony.behave("healthy")
-    facts = assert_told(cli(env, "token", "--json"), 3, "denied")
+    facts = assert_failed_as_json(cli(env, "token", "--json"), 3, "denied")
     assert (facts["status"], facts["retry_after"]) == (401, None)
     del env["COLONY_API_KEY"]
-    assert_told(cli(env, "token", "--json"), 2, "misused")
-    assert_told(cli(env, "token", "--json", "--key"), 2, "misused")
+    assert_failed_as_json(cli(env, "token", "--json"), 2, "misused")
+    assert_failed_as_json(cli(env, "token", "--json", "--key"), 2, "misused")
 
 
 def test_no_key_is_misuse(env: dict[str, str]) -> None:
@@ -183,7 +183,7 @@ def test_ctrl_c_while_it_waits_is_130_and_one_line(env: dict[str, str], colony: 
         process.send_signal(signal.SIGINT)
         done = finish(process)
         if args:
-            assert_told(done, 130, "interrupted")
+            assert_failed_as_json(done, 130, "interrupted")
         else:
             assert_failed(done, 130, "interrupted")
         while colony.stats().in_flight:
@@ -260,4 +260,4 @@ def test_without_its_extra_it_says_what_to_install(
 ) -> None:
     env = without(env, missing, tmp_path)
     assert_failed(cli(env, command), 2, 'pip install "colony_pool[cli]"')
-    assert_told(cli(env, command, "--json"), 2, "misused")
+    assert_failed_as_json(cli(env, command, "--json"), 2, "misused")

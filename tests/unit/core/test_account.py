@@ -1,4 +1,4 @@
-"""What the desk knows of a key, a call and a flight, and the clock of those who wait (G9, G16)."""
+"""What the dispatcher knows of a key, a call and a flight, and the clock of those who wait (G9, G16)."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.desk import DOWN_502, GOOD
-from tests.support.fleet_desk import OPENING, FleetDesk
+from tests.support.coordinated_harness import OPENING, CoordinatedHarness
+from tests.support.dispatcher_harness import DOWN_502, GOOD
 from tests.support.private import SharedState
 from tests.support.private import actions as act
 
@@ -13,108 +13,108 @@ NOTHING = SharedState()
 ANSWER = 0.2
 
 
-def doubting(seed: int = 0) -> tuple[FleetDesk, act.RequestLeadership]:
+def doubting(seed: int = 0) -> tuple[CoordinatedHarness, act.RequestLeadership]:
     """Closed, and the first attempt has failed."""
-    desk = FleetDesk(seed)
+    harness = CoordinatedHarness(seed)
     for _ in range(40):
-        desk.ask(patience=1000.0)
-    desk.answer(desk.out[0], DOWN_502)
-    return desk, next_lead(desk)
+        harness.ask(patience=1000.0)
+    harness.answer(harness.out[0], DOWN_502)
+    return harness, next_lead(harness)
 
 
-def next_lead(desk: FleetDesk) -> act.RequestLeadership:
-    before = len(desk.all(act.RequestLeadership))
-    while len(desk.all(act.RequestLeadership)) == before:
-        desk.at(desk.wake)
-    return desk.all(act.RequestLeadership)[-1]
+def next_lead(harness: CoordinatedHarness) -> act.RequestLeadership:
+    before = len(harness.all(act.RequestLeadership))
+    while len(harness.all(act.RequestLeadership)) == before:
+        harness.at(harness.wake)
+    return harness.all(act.RequestLeadership)[-1]
 
 
-def next_start(desk: FleetDesk) -> None:
-    while not desk.out:
-        desk.at(desk.wake)
+def next_start(harness: CoordinatedHarness) -> None:
+    while not harness.out:
+        harness.at(harness.wake)
 
 
-def lead(desk: FleetDesk, asked: act.RequestLeadership, *, busy: bool = False) -> None:
-    desk.feed(desk.desk.led(asked, NOTHING, desk.moment, busy=busy))
+def lead(harness: CoordinatedHarness, asked: act.RequestLeadership, *, busy: bool = False) -> None:
+    harness.feed(harness.dispatcher.led(asked, NOTHING, harness.moment, busy=busy))
 
 
 def test_g10_silence_is_taken_for_leave_in_the_moment_in_which_an_answer_was_due() -> None:
-    desk, _ = doubting()
-    start = desk.now
-    desk.at(start + 0.15)
-    next_start(desk)
-    assert start + ANSWER == desk.now
+    harness, _ = doubting()
+    start = harness.now
+    harness.at(start + 0.15)
+    next_start(harness)
+    assert start + ANSWER == harness.now
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_g10_who_follows_asks_again_after_one_look(seed: int) -> None:
-    desk, asked = doubting(seed)
-    lead(desk, asked, busy=True)
-    assert 1 == len(desk.all(act.RequestLeadership))
-    start = desk.now
-    next_lead(desk)
-    assert 0.75 * 0.25 <= desk.now - start <= 1.25 * 0.25 + 1e-9
+def test_g10_who_follows_asks_again_after_one_poll(seed: int) -> None:
+    harness, asked = doubting(seed)
+    lead(harness, asked, busy=True)
+    assert 1 == len(harness.all(act.RequestLeadership))
+    start = harness.now
+    next_lead(harness)
+    assert 0.75 * 0.25 <= harness.now - start <= 1.25 * 0.25 + 1e-9
 
 
 def test_g10_who_follows_goes_on_after_half_a_minute_to_the_moment() -> None:
-    desk, asked = doubting()
-    start = desk.now
-    while not desk.out:
-        lead(desk, asked, busy=True)
-        desk.at(desk.wake)
-    assert start + 30.0 == desk.now
+    harness, asked = doubting()
+    start = harness.now
+    while not harness.out:
+        lead(harness, asked, busy=True)
+        harness.at(harness.wake)
+    assert start + 30.0 == harness.now
 
 
 def test_g10_who_has_followed_for_long_enough_does_not_ask_any_more() -> None:
-    desk, asked = doubting()
-    lead(desk, asked, busy=True)
-    desk.now += 30.0  # nothing was heard of the time between: a machine that stood still
-    desk.feed(desk.desk.tick(desk.moment))
-    assert (1, 1) == (len(desk.all(act.RequestLeadership)), len(desk.out))
+    harness, asked = doubting()
+    lead(harness, asked, busy=True)
+    harness.now += 30.0  # nothing was heard of the time between: a machine that stood still
+    harness.feed(harness.dispatcher.tick(harness.moment))
+    assert (1, 1) == (len(harness.all(act.RequestLeadership)), len(harness.out))
 
 
 def test_g10_the_lead_is_asked_for_anew_in_the_moment_in_which_it_ends() -> None:
-    desk, asked = doubting()
-    lead(desk, asked)
-    desk.at(desk.now + 5.0)
-    desk.answer(desk.out[0], DOWN_502)
-    assert (2, []) == (len(desk.all(act.RequestLeadership)), desk.out)
+    harness, asked = doubting()
+    lead(harness, asked)
+    harness.at(harness.now + 5.0)
+    harness.answer(harness.out[0], DOWN_502)
+    assert (2, []) == (len(harness.all(act.RequestLeadership)), harness.out)
 
 
 def test_g10_who_leads_in_silence_leads_for_as_long_as_by_leave_and_ends_it_too() -> None:
-    desk, _ = doubting()
-    desk.at(desk.now + ANSWER)
-    desk.answer(desk.out[0], DOWN_502)
-    next_start(desk)
-    assert 1 == len(desk.all(act.RequestLeadership))
-    desk.answer(desk.out[0], GOOD)
-    assert 1 == len(desk.all(act.ReleaseLeadership))
+    harness, _ = doubting()
+    harness.at(harness.now + ANSWER)
+    harness.answer(harness.out[0], DOWN_502)
+    next_start(harness)
+    assert 1 == len(harness.all(act.RequestLeadership))
+    harness.answer(harness.out[0], GOOD)
+    assert 1 == len(harness.all(act.ReleaseLeadership))
 
 
 def test_g10_who_leads_in_silence_gives_back_at_the_first_success_what_the_store_may_have_given() -> None:
-    desk, _ = doubting()
-    desk.at(desk.now + ANSWER)
-    desk.answer(desk.out[0], GOOD)
-    assert 1 == len(desk.all(act.ReleaseLeadership))
+    harness, _ = doubting()
+    harness.at(harness.now + ANSWER)
+    harness.answer(harness.out[0], GOOD)
+    assert 1 == len(harness.all(act.ReleaseLeadership))
 
 
 def test_g10_a_doubt_that_a_success_has_ended_leaves_no_lead_behind() -> None:
-    desk, asked = doubting()
-    lead(desk, asked)
+    harness, asked = doubting()
+    lead(harness, asked)
     for _ in range(2):
-        next_start(desk)
-        desk.answer(desk.out[0], GOOD)
-    assert 1 == len(desk.all(act.ReleaseLeadership))
+        next_start(harness)
+        harness.answer(harness.out[0], GOOD)
+    assert 1 == len(harness.all(act.ReleaseLeadership))
 
 
 def test_g10_a_doubt_that_an_opening_has_ended_leaves_nobody_following() -> None:
-    desk, asked = doubting()
-    lead(desk, asked, busy=True)
-    desk.learn(SharedState(generation=1, opening=OPENING))
-    desk.learn(SharedState(generation=1, opening=OPENING, lease_for=100.0))
-    desk.at(desk.now + 60.0)
-    desk.learn(SharedState(generation=2))
-    next_start(desk)
-    desk.answer(desk.out[0], DOWN_502)
-    next_lead(desk)
-    assert (2, []) == (len(desk.all(act.RequestLeadership)), desk.out)
+    harness, asked = doubting()
+    lead(harness, asked, busy=True)
+    harness.learn(SharedState(generation=1, opening=OPENING))
+    harness.learn(SharedState(generation=1, opening=OPENING, lease_for=100.0))
+    harness.at(harness.now + 60.0)
+    harness.learn(SharedState(generation=2))
+    next_start(harness)
+    harness.answer(harness.out[0], DOWN_502)
+    next_lead(harness)
+    assert (2, []) == (len(harness.all(act.RequestLeadership)), harness.out)

@@ -18,7 +18,7 @@ def good(count: int) -> list[Account]:
     return accounts
 
 
-def desk(**options: float) -> DenialCache:
+def cache(**options: float) -> DenialCache:
     return DenialCache(PolicyConfig(**options))  # type: ignore[arg-type]
 
 
@@ -30,7 +30,7 @@ def test_g15_the_next_window_begins_when_the_wall_clock_says_so(wall: float, at:
 
 
 def test_g14_a_refusal_stands_until_its_time_is_over() -> None:
-    refusals, account = desk(), Account()
+    refusals, account = cache(), Account()
     assert account.refusal_at(0.0) is None
     denial = refusals.deny(account, REFUSED, Instant(10.0, 0.0))
     assert denial is account.denial
@@ -40,13 +40,13 @@ def test_g14_a_refusal_stands_until_its_time_is_over() -> None:
 
 
 def test_g14_its_words_are_those_of_the_answer() -> None:
-    failure = desk().deny(Account(), REFUSED, Instant(0.0, 0.0)).failure
+    failure = cache().deny(Account(), REFUSED, Instant(0.0, 0.0)).failure
     assert ("/auth/token: HTTP 401: no", 401) == (failure.message, failure.status)
     assert "The API key was refused: check that it is the current one of this agent" == failure.hint
 
 
 def test_g14_a_refused_code_is_no_refused_key() -> None:
-    refusals, account = desk(), Account(totp=True)
+    refusals, account = cache(), Account(totp=True)
     denial = refusals.deny(account, CODE, Instant(100.0, 1_000_000_000.0))
     assert (120.0, 0, True) == (denial.until, denial.times, denial.code_only)
     assert denial.failure.code == "AUTH_2FA_INVALID"
@@ -55,7 +55,7 @@ def test_g14_a_refused_code_is_no_refused_key() -> None:
 
 
 def test_g14_a_thousand_refusals_overflow_nothing() -> None:
-    refusals, account = desk(), Account()
+    refusals, account = cache(), Account()
     for _ in range(2000):
         refusals.deny(account, REFUSED, Instant(0.0, 0.0))
     assert account.denial is not None
@@ -63,18 +63,18 @@ def test_g14_a_thousand_refusals_overflow_nothing() -> None:
 
 
 def test_g14_the_last_refused_key_is_known() -> None:
-    refusals, account = desk(), Account()
+    refusals, account = cache(), Account()
     refusals.deny(account, REFUSED, Instant(5.0, 0.0))
     assert refusals._last == (5.0, account)
 
 
 def test_g14_a_key_that_never_worked_accuses_nobody() -> None:
-    refusals = desk()
+    refusals = cache()
     assert [0] * 20 == [refusals.tried(Account(), True, 0.0) for _ in range(20)]
 
 
 def test_g14_more_than_half_of_five_good_keys_refused_is_the_servers_fault() -> None:
-    refusals, accounts = desk(), good(5)
+    refusals, accounts = cache(), good(5)
     for account in accounts[:4]:
         assert refusals.tried(account, True, 0.0) == 0
         refusals.deny(account, REFUSED, Instant(0.0, 0.0))
@@ -86,7 +86,7 @@ def test_g14_more_than_half_of_five_good_keys_refused_is_the_servers_fault() -> 
 
 
 def test_g14_who_worked_since_is_not_forgiven_by_the_servers_fault() -> None:
-    refusals, accounts = desk(), good(6)
+    refusals, accounts = cache(), good(6)
     for account in accounts[:4]:
         refusals.tried(account, True, 0.0)
         refusals.deny(account, REFUSED, Instant(0.0, 0.0))
@@ -96,7 +96,7 @@ def test_g14_who_worked_since_is_not_forgiven_by_the_servers_fault() -> None:
 
 
 def test_g14_who_was_refused_more_than_a_minute_ago_is_not_forgiven() -> None:
-    refusals, accounts = desk(), good(6)
+    refusals, accounts = cache(), good(6)
     refusals.tried(accounts[0], True, 0.0)
     refusals.deny(accounts[0], REFUSED, Instant(0.0, 0.0))
     for account in accounts[1:4]:
@@ -106,7 +106,7 @@ def test_g14_who_was_refused_more_than_a_minute_ago_is_not_forgiven() -> None:
 
 
 def test_g14_a_refusal_of_a_key_that_never_worked_is_its_own() -> None:
-    refusals, stranger, accounts = desk(), Account(), good(5)
+    refusals, stranger, accounts = cache(), Account(), good(5)
     refusals.tried(stranger, True, 0.0)
     refusals.deny(stranger, REFUSED, Instant(0.0, 0.0))
     for account in accounts:
@@ -115,7 +115,7 @@ def test_g14_a_refusal_of_a_key_that_never_worked_is_its_own() -> None:
 
 
 def test_g14_half_of_them_is_not_enough() -> None:
-    refusals, accounts = desk(), good(6)
+    refusals, accounts = cache(), good(6)
     for account in accounts[:3]:
         refusals.tried(account, False, 0.0)
     assert [0, 0, 0] == [refusals.tried(account, True, 0.0) for account in accounts[3:]]
@@ -123,7 +123,7 @@ def test_g14_half_of_them_is_not_enough() -> None:
 
 
 def test_g14_a_success_accuses_nobody() -> None:
-    refusals, accounts = desk(), good(9)
+    refusals, accounts = cache(), good(9)
     for account in accounts[:8]:
         refusals.tried(account, True, 0.0)
     assert refusals.tried(accounts[8], False, 0.0) == 0
@@ -131,14 +131,14 @@ def test_g14_a_success_accuses_nobody() -> None:
 
 @pytest.mark.parametrize(("later", "accused"), [(60.0, 5), (60.1, 0)])
 def test_g14_only_the_last_minute_counts(later: float, accused: int) -> None:
-    refusals, accounts = desk(), good(5)
+    refusals, accounts = cache(), good(5)
     for account in accounts[:4]:
         refusals.tried(account, True, 0.0)
     assert accused == refusals.tried(accounts[4], True, later)
 
 
 def test_g14_a_key_that_is_tried_again_is_young_again() -> None:
-    refusals, accounts = desk(), good(5)
+    refusals, accounts = cache(), good(5)
     for account in accounts[:4]:
         refusals.tried(account, True, 0.0)
     for account in accounts[:4]:
@@ -147,7 +147,7 @@ def test_g14_a_key_that_is_tried_again_is_young_again() -> None:
 
 
 def test_g14_who_was_not_tried_again_is_forgotten_whoever_was() -> None:
-    refusals, accounts = desk(), good(5)
+    refusals, accounts = cache(), good(5)
     for account in accounts[:4]:
         refusals.tried(account, True, 0.0)
     refusals.tried(accounts[0], True, 50.0)

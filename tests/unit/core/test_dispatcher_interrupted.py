@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.interrupted import PLAYS, strike
-from tests.support.desk import GOOD, Desk
+from tests.support.dispatcher_harness import GOOD, DispatcherHarness
 from tests.support.private import Account
 
 
@@ -17,31 +17,31 @@ def test_g3_an_exception_at_some_lines_of_a_decision_loses_nothing(name: str) ->
 
 
 def test_g3_a_call_that_was_taken_out_of_its_flight_and_not_told_waits_again() -> None:
-    desk = Desk()
-    waiter = desk.ask()
-    flight = desk.desk.waiters.flights.get(waiter.account)
+    harness = DispatcherHarness()
+    waiter = harness.ask()
+    flight = harness.dispatcher.waiters.flights.get(waiter.account)
     assert flight is not None
     flight.take_all()
-    desk.feed(desk.desk.mend([waiter], (), desk.moment))
-    assert (1, True) == (desk.desk.waiters.count, flight.has(waiter))
-    desk.answer(desk.out[0], GOOD)
+    harness.feed(harness.dispatcher.mend([waiter], (), harness.moment))
+    assert (1, True) == (harness.dispatcher.waiters.count, flight.has(waiter))
+    harness.answer(harness.out[0], GOOD)
     assert waiter.token is not None
 
 
 def test_g15_a_key_that_is_being_asked_for_its_code_is_not_asked_twice() -> None:
-    desk = Desk()
-    desk.gives_codes = False
-    waiter = desk.ask(Account(totp=True))
+    harness = DispatcherHarness()
+    harness.gives_codes = False
+    waiter = harness.ask(Account(totp=True))
     for asked, times in (({waiter.account}, 1), (set[Account](), 2)):
-        desk.feed(desk.desk.mend([waiter], asked, desk.moment))
-        assert [waiter.account] * times == desk.asked
+        harness.feed(harness.dispatcher.mend([waiter], asked, harness.moment))
+        assert [waiter.account] * times == harness.asked
 
 
 def test_g3_a_call_that_was_told_and_not_taken_out_of_its_flight_is_woken_and_leaves() -> None:
-    desk = Desk()
-    waiter = desk.ask()
-    flight = desk.desk.waiters.flights.get(waiter.account)
+    harness = DispatcherHarness()
+    waiter = harness.ask()
+    flight = harness.dispatcher.waiters.flights.get(waiter.account)
     assert flight is not None
     waiter.done = True
-    desk.feed(desk.desk.mend([waiter], (), desk.moment))
-    assert ([waiter], []) == (desk.done, flight.waiters)
+    harness.feed(harness.dispatcher.mend([waiter], (), harness.moment))
+    assert ([waiter], []) == (harness.done, flight.waiters)

@@ -1,4 +1,4 @@
-"""What the desk makes of a token that ended, was refused or was invalidated, and of a code that was spent."""
+"""What the dispatcher makes of a token that ended, was refused or was invalidated, and of a code that was spent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from colony_pool.config import PolicyConfig
-from tests.support.desk import GOOD, REFUSED, WALL, Desk
+from tests.support.dispatcher_harness import GOOD, REFUSED, WALL, DispatcherHarness
 from tests.support.private import (
     LOCAL,
     OK,
@@ -39,17 +39,17 @@ def jwt_until(moment: float) -> str:
     return f"h.{base64.urlsafe_b64encode(json.dumps({'exp': moment}).encode()).decode().rstrip('=')}.s"
 
 
-def served(outcome: Outcome = GOOD, **options: bool) -> tuple[Desk, Account]:
-    desk, account = Desk(), Account(**options)
-    desk.ask(account)
-    give_code(desk, account)
-    desk.answer(desk.out[0], outcome)
-    return desk, account
+def served(outcome: Outcome = GOOD, **options: bool) -> tuple[DispatcherHarness, Account]:
+    harness, account = DispatcherHarness(), Account(**options)
+    harness.ask(account)
+    give_code(harness, account)
+    harness.answer(harness.out[0], outcome)
+    return harness, account
 
 
-def give_code(desk: Desk, account: Account) -> None:
+def give_code(harness: DispatcherHarness, account: Account) -> None:
     if account.totp:
-        desk.feed(desk.desk.code_given(account, desk.moment))
+        harness.feed(harness.dispatcher.code_given(account, harness.moment))
 
 
 def words_of(waiter: Waiter) -> str:
@@ -99,22 +99,22 @@ def test_g17_pauses_double_while_tokens_end_too_soon() -> None:
 
 
 def test_g17_who_waits_for_a_pause_gets_the_next_token_and_who_cannot_is_told() -> None:
-    desk, account = served(SHORT)
-    desk.at(3.5)
-    waiter, impatient = desk.ask(account), desk.ask(account, patience=1.0)
-    assert [] == desk.out
+    harness, account = served(SHORT)
+    harness.at(3.5)
+    waiter, impatient = harness.ask(account), harness.ask(account, patience=1.0)
+    assert [] == harness.out
     assert "was to live for 3 s only, and has ended; the next one is asked for in 2 s" in words_of(impatient)
-    desk.at(5.0)
-    desk.answer(desk.out[0], GOOD)
+    harness.at(5.0)
+    harness.answer(harness.out[0], GOOD)
     assert waiter.token is account.token is not None
 
 
 def test_g18_a_token_in_its_margin_is_served_until_the_pause_is_over() -> None:
-    desk, account = served(SHORT)
-    desk.at(2.9)
-    waiter = desk.ask(account)
+    harness, account = served(SHORT)
+    harness.at(2.9)
+    waiter = harness.ask(account)
     assert waiter.token is account.token
-    assert not desk.desk.waiters.flights.get(account), "nor is it refreshed ahead of time"
+    assert not harness.dispatcher.waiters.flights.get(account), "nor is it refreshed ahead of time"
 
 
 # -- what was refused --------------------------------------------------------------------------------------------
@@ -177,14 +177,14 @@ def test_g19_a_young_token_is_tried_again_as_it_grows_older(age: float, once: bo
 @pytest.mark.parametrize(("life", "issued_at"), [(7200.0, 5.0), (60.5, -math.inf)])
 def test_g19_another_token_takes_the_place_of_one_that_was_refused(life: float, issued_at: float) -> None:
     """Whichever ends later; only one that does is taken for a new one."""
-    desk, account = served(replace(GOOD, life=3600.0))
+    harness, account = served(replace(GOOD, life=3600.0))
     old = account.token
     assert old is not None
-    desk.at(5.0)
+    harness.at(5.0)
     other = a_token("other", life, 5.0)
-    desk.feed(desk.desk.adopt(account, other, desk.moment, instead_of=old))
+    harness.feed(harness.dispatcher.adopt(account, other, harness.moment, instead_of=old))
     assert (other, old.ends_wall, issued_at) == (account.token, account.last_expiry, account.record.issued_at)
-    desk.feed(desk.desk.adopt(account, old, desk.moment, instead_of=other))
+    harness.feed(harness.dispatcher.adopt(account, old, harness.moment, instead_of=other))
     assert account.token is other, "it was refused"
 
 
@@ -206,70 +206,70 @@ def test_g19_a_token_from_elsewhere_is_news_if_it_ends_later_or_there_is_none() 
     ids=["a token", "a refusal", "another process's token"],
 )  # fmt: skip
 def test_g19_what_was_asked_before_an_invalidation_is_asked_again(answer: Outcome) -> None:
-    desk, account = Desk(), Account()
-    waiter = desk.ask(account)
-    desk.feed(desk.desk.invalidate(account, desk.moment))
-    desk.answer(desk.out[0], answer)
+    harness, account = DispatcherHarness(), Account()
+    waiter = harness.ask(account)
+    harness.feed(harness.dispatcher.invalidate(account, harness.moment))
+    harness.answer(harness.out[0], answer)
     assert (False, None, None) == (waiter.done, account.token, account.denial)
-    desk.answer(desk.out[0], replace(GOOD, jwt="new"))
+    harness.answer(harness.out[0], replace(GOOD, jwt="new"))
     assert waiter.token is not None
     assert waiter.token.jwt == "new"
     assert not account.record.ask_anew
 
 
 def test_g19_a_refresh_that_nobody_waits_for_ends_with_an_invalidation() -> None:
-    desk, account = served()
-    desk.at(80_000.0)
-    desk.feed(desk.desk.refresh(account, desk.moment))
-    desk.feed(desk.desk.invalidate(account, desk.moment))
-    desk.answer(desk.out[0], GOOD)
+    harness, account = served()
+    harness.at(80_000.0)
+    harness.feed(harness.dispatcher.refresh(account, harness.moment))
+    harness.feed(harness.dispatcher.invalidate(account, harness.moment))
+    harness.answer(harness.out[0], GOOD)
     assert ([], None, None, {}) == (
-        desk.out,
+        harness.out,
         account.token,
-        desk.desk.waiters.flights.get(account),
-        desk.desk.waiters.flights,
+        harness.dispatcher.waiters.flights.get(account),
+        harness.dispatcher.waiters.flights,
     )
 
 
 def test_g19_an_invalidation_ends_the_pause_of_who_waits() -> None:
-    desk, account = served(SHORT)
-    desk.at(3.5)
-    desk.ask(account)
-    assert [] == desk.out
-    desk.feed(desk.desk.invalidate(account, desk.moment))
-    assert len(desk.out) == 1
+    harness, account = served(SHORT)
+    harness.at(3.5)
+    harness.ask(account)
+    assert [] == harness.out
+    harness.feed(harness.dispatcher.invalidate(account, harness.moment))
+    assert len(harness.out) == 1
 
 
 # -- a code that was spent -----------------------------------------------------------------------------------------
 
 
 def test_g15_each_code_that_is_refused_in_a_row_waits_twice_as_many_windows() -> None:
-    desk, account = Desk(), Account(totp=True)
-    waiter, now = desk.ask(account, 3600.0), 0.0
-    window = desk.desk.config.policy.totp_window
+    harness, account = DispatcherHarness(), Account(totp=True)
+    waiter, now = harness.ask(account, 3600.0), 0.0
+    window = harness.dispatcher.config.policy.totp_window
     first = window - WALL % window
     for windows in (0, 1, 3, 7):
-        give_code(desk, account)
-        desk.answer(desk.out[0], SPENT)
-        now = desk.now + (first if desk.now == 0.0 else window) + windows * window
+        give_code(harness, account)
+        harness.answer(harness.out[0], SPENT)
+        now = harness.now + (first if harness.now == 0.0 else window) + windows * window
         assert not waiter.done
         assert now == pytest.approx(account.next_code_at)
-        desk.at(now)
-    give_code(desk, account)
-    desk.answer(desk.out[0], GOOD)
+        harness.at(now)
+    give_code(harness, account)
+    harness.answer(harness.out[0], GOOD)
     assert (True, 0, None) == (waiter.token is not None, account.code_refusals, account.code_refusal)
 
 
 @pytest.mark.parametrize("patience", [0.0, 1.0])
 def test_g15_who_cannot_wait_for_the_next_code_is_told_of_the_refusal(patience: float) -> None:
-    desk, account = Desk(), Account(totp=True)
-    waiter = desk.ask(account, patience)
-    give_code(desk, account)
-    desk.answer(desk.out[0], SPENT)
-    again = desk.ask(account, patience)
-    for told in (waiter, again):
-        assert "; the next code is sent in" in words_of(told)
-    assert ([], {}) == (desk.out, desk.desk.waiters.flights)
+    harness, account = DispatcherHarness(), Account(totp=True)
+    waiter = harness.ask(account, patience)
+    give_code(harness, account)
+    harness.answer(harness.out[0], SPENT)
+    again = harness.ask(account, patience)
+    for caller in (waiter, again):
+        assert "; the next code is sent in" in words_of(caller)
+    assert ([], {}) == (harness.out, harness.dispatcher.waiters.flights)
 
 
 # -- what API calls say of a token -------------------------------------------------------------------------------
@@ -279,30 +279,30 @@ def test_g15_who_cannot_wait_for_the_next_code_is_told_of_the_refusal(patience: 
 def test_g19_one_that_works_is_replaced_at_once_when_it_is_refused_and_one_that_never_did_once_a_minute(
     worked: bool,
 ) -> None:
-    desk, account = served()
+    harness, account = served()
     first = account.token
     assert first is not None
-    desk.feed(desk.desk.token_refused(account, first, desk.moment))
-    desk.ask(account)
-    desk.answer(desk.out[0], Outcome(OK, 200, jwt="second", life=86_400.0))
+    harness.feed(harness.dispatcher.token_refused(account, first, harness.moment))
+    harness.ask(account)
+    harness.answer(harness.out[0], Outcome(OK, 200, jwt="second", life=86_400.0))
     second = account.token
     assert second is not None
     assert account.record.is_undecided(second)
-    say = desk.desk.token_worked if worked else desk.desk.token_doubted
-    desk.feed(say(account, second, desk.moment))
+    say = harness.dispatcher.token_worked if worked else harness.dispatcher.token_doubted
+    harness.feed(say(account, second, harness.moment))
     assert not account.record.is_undecided(second)
-    desk.feed(desk.desk.token_refused(account, second, desk.moment))
+    harness.feed(harness.dispatcher.token_refused(account, second, harness.moment))
     assert (None if worked else second) is account.token
 
 
 def test_g14_g15_a_second_factor_that_is_added_makes_an_earlier_refusal_void() -> None:
-    desk, account = served(REFUSED)
-    desk.ask(account)
-    assert [] == desk.out, "the key rests"
-    desk.feed(desk.desk.second_factor_changed(account, desk.moment))
+    harness, account = served(REFUSED)
+    harness.ask(account)
+    assert [] == harness.out, "the key rests"
+    harness.feed(harness.dispatcher.second_factor_changed(account, harness.moment))
     assert account.totp
-    desk.ask(account)
-    assert [account] == [permit.account for permit in desk.out]
+    harness.ask(account)
+    assert [account] == [permit.account for permit in harness.out]
 
 
 def test_g17_an_account_that_was_never_asked_for_knows_it_and_one_without_a_token_loses_none() -> None:
@@ -311,5 +311,5 @@ def test_g17_an_account_that_was_never_asked_for_knows_it_and_one_without_a_toke
     account.lose_token(5.0, forced=True)
     assert account.never_asked
     assert account.forced
-    Desk().ask(account)
+    DispatcherHarness().ask(account)
     assert not account.never_asked

@@ -154,12 +154,12 @@ def test_g2_a_callers_own_exception_is_raised_afresh_for_each_call(mine: BaseExc
 @pytest.mark.parametrize("mine", [_Stubborn("there"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
 def test_g2_what_cannot_be_copied_or_ends_a_task_is_the_cause_of_what_is_raised(mine: BaseException) -> None:
     failure = from_outcome(Outcome(LOCAL, local_error=mine), 1)
-    told = failure.exception()
-    assert (ColonyAPIError, f"totp() raised {type(mine).__name__}") == (type(told), str(told))
-    assert told.__cause__ is mine
+    reported = failure.exception()
+    assert (ColonyAPIError, f"totp() raised {type(mine).__name__}") == (type(reported), str(reported))
+    assert reported.__cause__ is mine
 
 
-def told(outcome: Outcome, tried: int = 1) -> tuple[Any, ...]:
+def reported(outcome: Outcome, tried: int = 1) -> tuple[Any, ...]:
     failure = from_outcome(outcome, tried)
     return failure.error, failure.message, failure.status, failure.response, failure.code, failure.hint
 
@@ -197,12 +197,12 @@ def told(outcome: Outcome, tried: int = 1) -> tuple[Any, ...]:
     ],
 )  # fmt: skip
 def test_g11_what_the_waiters_are_told_of_an_outcome(outcome: Outcome, expected: tuple[Any, ...]) -> None:
-    assert expected == told(outcome)
+    assert expected == reported(outcome)
 
 
 @pytest.mark.parametrize(("tried", "words"), [(0, ""), (1, ""), (2, " in 2 attempts")])
 def test_g11_the_attempts_are_counted_when_there_were_several(tried: int, words: str) -> None:
-    assert f"/auth/token: HTTP 502{words}" == told(Outcome(UNAVAILABLE, 502, "HTTP 502"), tried)[1]
+    assert f"/auth/token: HTTP 502{words}" == reported(Outcome(UNAVAILABLE, 502, "HTTP 502"), tried)[1]
 
 
 @pytest.mark.parametrize("kind", [UNAVAILABLE, NETWORK_ERROR])
@@ -236,7 +236,7 @@ def test_g9_an_open_breaker_says_for_how_long_and_when_to_come_back(status: int,
     }  # fmt: skip
 
 
-def test_g13_a_hold_says_why_and_when_it_ends() -> None:
+def test_g13_a_pause_says_why_and_when_it_ends() -> None:
     failure = held(29.6, "HTTP 429")
     assert (ColonyRateLimitError, 429, {"retry_after": 29.6}) == (failure.error, failure.status, failure.extra)
     assert "/auth/token is rate limited for 30 s (HTTP 429)" == failure.message

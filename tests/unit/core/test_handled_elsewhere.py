@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from colony_pool.errors import ColonyAuthError
-from tests.support.desk import DOWN_502, GOOD, WALL
-from tests.support.fleet_desk import OPENING, FleetDesk
+from tests.support.coordinated_harness import OPENING, CoordinatedHarness
+from tests.support.dispatcher_harness import DOWN_502, GOOD, WALL
 from tests.support.private import (
     LOCAL,
     Account,
@@ -31,116 +31,128 @@ def found(**what: object) -> Outcome:
 BUSY = found()
 
 
-def next_start(desk: FleetDesk) -> Permit:
-    while not desk.out:
-        desk.at(desk.wake)
-    return desk.out[0]
+def next_start(harness: CoordinatedHarness) -> Permit:
+    while not harness.out:
+        harness.at(harness.wake)
+    return harness.out[0]
 
 
 def test_a_busy_key_gives_its_permit_back_and_comes_again_ever_later() -> None:
-    desk = FleetDesk()
-    waiter = desk.ask()
+    harness = CoordinatedHarness()
+    waiter = harness.ask()
     pauses = []
     for _ in range(8):
-        left = desk.now
-        desk.answer(next_start(desk), BUSY)
-        assert (0, set()) == (desk.desk.limiter.active, desk.desk.in_flight.permits)
-        next_start(desk)
-        pauses.append(desk.now - left)
+        left = harness.now
+        harness.answer(next_start(harness), BUSY)
+        assert (0, set()) == (harness.dispatcher.limiter.active, harness.dispatcher.in_flight.permits)
+        next_start(harness)
+        pauses.append(harness.now - left)
     for most, pause in zip((0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 1.0), pauses, strict=True):
         assert most / 2 - 1e-9 <= pause <= most + 1e-9
     assert not waiter.done
-    assert (0, 0) == (desk.desk.breaker.failures, waiter.account._failures)
-    assert 10.0 == desk.desk.retry_budget.balance(desk.now) - 2.0, "one first attempt is out, none was a retry"
+    assert (0, 0) == (harness.dispatcher.breaker.failures, waiter.account._failures)
+    assert 10.0 == harness.dispatcher.retry_budget.balance(harness.now) - 2.0, (
+        "one first attempt is out, none was a retry"
+    )
 
 
 def test_a_busy_key_is_no_sign_of_life_and_none_of_death() -> None:
-    desk = FleetDesk()
-    desk.ask()
-    desk.answer(desk.out[0], BUSY)
-    assert ([], -float("inf")) == (desk.replays, desk.desk.losses.last_success)
+    harness = CoordinatedHarness()
+    harness.ask()
+    harness.answer(harness.out[0], BUSY)
+    assert ([], -float("inf")) == (harness.replays, harness.dispatcher.losses.last_success)
 
 
 def test_g9_a_call_that_cannot_park_waits_for_another_process_as_for_an_attempt_of_its_own() -> None:
-    desk = FleetDesk()
-    waiter = desk.ask(patience=0.0)
-    desk.answer(desk.out[0], BUSY)
+    harness = CoordinatedHarness()
+    waiter = harness.ask(patience=0.0)
+    harness.answer(harness.out[0], BUSY)
     assert not waiter.done
-    desk.answer(next_start(desk), GOOD)
+    harness.answer(next_start(harness), GOOD)
     assert waiter.token is not None
 
 
 def test_a_busy_key_whose_callers_are_gone_is_dropped() -> None:
-    desk = FleetDesk()
-    waiter = desk.ask()
-    desk.feed(desk.desk.cancel(waiter, desk.moment))
-    desk.answer(desk.out[0], BUSY)
-    assert {} == desk.desk.waiters.flights
+    harness = CoordinatedHarness()
+    waiter = harness.ask()
+    harness.feed(harness.dispatcher.cancel(waiter, harness.moment))
+    harness.answer(harness.out[0], BUSY)
+    assert {} == harness.dispatcher.waiters.flights
 
 
 def test_g17_a_refresh_ahead_of_time_waits_for_the_other_process_too() -> None:
-    desk = FleetDesk()
-    account = desk.ask().account
-    desk.answer(desk.out[0], GOOD)
-    desk.at(80_000.0)
-    desk.feed(desk.desk.refresh(account, desk.moment))
-    desk.answer(desk.out[0], BUSY)
-    desk.answer(next_start(desk), found(token=("theirs", 86_000.0)))
+    harness = CoordinatedHarness()
+    account = harness.ask().account
+    harness.answer(harness.out[0], GOOD)
+    harness.at(80_000.0)
+    harness.feed(harness.dispatcher.refresh(account, harness.moment))
+    harness.answer(harness.out[0], BUSY)
+    harness.answer(next_start(harness), found(token=("theirs", 86_000.0)))
     assert account.token is not None
-    assert ("theirs", {}) == (account.token.jwt, desk.desk.waiters.flights)
+    assert ("theirs", {}) == (account.token.jwt, harness.dispatcher.waiters.flights)
 
 
 def test_g16_a_token_found_elsewhere_serves_all_who_wait_for_it() -> None:
-    desk = FleetDesk()
+    harness = CoordinatedHarness()
     account = Account(jitter_hash=0.5)
-    waiters = [desk.ask(account) for _ in range(3)]
-    desk.answer(desk.out[0], found(token=("theirs", 40_000.0)))
+    waiters = [harness.ask(account) for _ in range(3)]
+    harness.answer(harness.out[0], found(token=("theirs", 40_000.0)))
     assert ["theirs"] * 3 == [waiter.token.jwt for waiter in waiters if waiter.token is not None]
     assert account.token is not None
     assert (Instant(40_000.0, WALL + 40_000.0)) == (account.token.ends, account.token.ends_wall)
     assert account.token.refresh_at < 40_000.0 * 0.5, (
         "its soft point is that of a token of which more than half is gone"
     )
-    assert ([], {}) == (desk.replays, desk.desk.waiters.flights)
+    assert ([], {}) == (harness.replays, harness.dispatcher.waiters.flights)
 
 
 def test_g14_a_denial_learnt_denies_as_if_the_key_had_been_refused_here() -> None:
-    desk = FleetDesk()
-    waiter = desk.ask()
-    desk.answer(desk.out[0], found(denial=REFUSED))
-    again = desk.ask(waiter.account)
-    for told in (waiter, again):
-        assert told.failure is not None
-        assert (ColonyAuthError, 401, "AUTH_INVALID") == (told.failure.error, told.failure.status, told.failure.code)
-    assert ([], -float("inf")) == (desk.replays, desk.desk.losses.last_success), "it says nothing of the server"
-    desk.at(45.0)
-    desk.ask(waiter.account)
-    assert 1 == len(desk.out)
+    harness = CoordinatedHarness()
+    waiter = harness.ask()
+    harness.answer(harness.out[0], found(denial=REFUSED))
+    again = harness.ask(waiter.account)
+    for caller in (waiter, again):
+        assert caller.failure is not None
+        assert (ColonyAuthError, 401, "AUTH_INVALID") == (
+            caller.failure.error,
+            caller.failure.status,
+            caller.failure.code,
+        )
+    assert ([], -float("inf")) == (harness.replays, harness.dispatcher.losses.last_success), (
+        "it says nothing of the server"
+    )
+    harness.at(45.0)
+    harness.ask(waiter.account)
+    assert 1 == len(harness.out)
     assert waiter.account.denial is not None
     assert 2 == waiter.account.denial.times
 
 
 @pytest.mark.parametrize(
-    ("view", "state", "held"),
+    ("view", "state", "paused_until"),
     [
         (SharedState(generation=3, opening=OPENING), "open", 0.0),
         (SharedState(hold_for=20.0, hold_cause="HTTP 429"), "closed", 20.0),
     ],
 )
-def test_g1_g13_a_claim_that_was_not_granted_says_why(view: SharedState, state: str, held: float) -> None:
-    desk = FleetDesk()
-    waiter = desk.ask()
-    desk.answer(desk.out[0], found(view=view))
-    assert (state, held, False) == (desk.state, max(0.0, desk.desk.rate_limit.paused_until), waiter.done)
-    desk.at(3.0)
-    assert [] == desk.out
-    assert desk.all(act.PollStore)
+def test_g1_g13_a_claim_that_was_not_granted_says_why(view: SharedState, state: str, paused_until: float) -> None:
+    harness = CoordinatedHarness()
+    waiter = harness.ask()
+    harness.answer(harness.out[0], found(view=view))
+    assert (state, paused_until, False) == (
+        harness.state,
+        max(0.0, harness.dispatcher.rate_limit.paused_until),
+        waiter.done,
+    )
+    harness.at(3.0)
+    assert [] == harness.out
+    assert harness.all(act.PollStore)
 
 
 def test_g14_a_denial_learnt_carries_what_the_other_process_was_told_and_outlives_a_new_code() -> None:
-    desk = FleetDesk()
-    waiter = desk.ask()
-    desk.answer(desk.out[0], found(denial=REFUSED))
+    harness = CoordinatedHarness()
+    waiter = harness.ask()
+    harness.answer(harness.out[0], found(denial=REFUSED))
     assert waiter.failure is not None
     assert from_status(401, "no such key", "AUTH_INVALID", {}, None, "/auth/token") == waiter.failure
     assert waiter.account.denial is not None
@@ -151,11 +163,11 @@ def test_g14_a_denial_learnt_carries_what_the_other_process_was_told_and_outlive
 def test_g17_g19_a_token_found_elsewhere_is_as_old_as_it_is_and_ends_what_was_forced(
     life: float, soft: float
 ) -> None:
-    desk = FleetDesk()
+    harness = CoordinatedHarness()
     account = Account(jitter_hash=0.5)
     account.forced = True
-    desk.ask(account)
-    actions = desk.desk.result(desk.out[0], found(token=("theirs", life)), desk.moment)
+    harness.ask(account)
+    actions = harness.dispatcher.result(harness.out[0], found(token=("theirs", life)), harness.moment)
     assert account.token is not None
     assert soft == pytest.approx(account.token.refresh_at, abs=0.1)
     assert (False, None) == (account.forced, account.denial)
@@ -165,22 +177,22 @@ def test_g17_g19_a_token_found_elsewhere_is_as_old_as_it_is_and_ends_what_was_fo
 
 
 def test_a_busy_keys_pause_is_half_of_the_longest_at_the_least() -> None:
-    desk = FleetDesk()
-    desk.ask()
-    desk.rand = lambda: 1.0
-    desk.answer(desk.out[0], BUSY)
-    assert 0.05 == pytest.approx(desk.wake)
+    harness = CoordinatedHarness()
+    harness.ask()
+    harness.rand = lambda: 1.0
+    harness.answer(harness.out[0], BUSY)
+    assert 0.05 == pytest.approx(harness.wake)
 
 
 def test_a_busy_key_whose_callers_are_gone_ends_its_refresh_if_it_was_tried_here_before() -> None:
-    desk = FleetDesk()
-    desk.desk.losses.noted(0, 0.0)  # others are served: it is tried again at once
-    waiter = desk.ask(patience=1000.0)
-    desk.answer(desk.out[0], DOWN_502)
-    permit = next_start(desk)
-    desk.feed(desk.desk.cancel(waiter, desk.moment))
-    desk.at(desk.now + 1.0)
-    desk.answer(permit, BUSY)
-    assert {} == desk.desk.waiters.flights
-    ended = [event for event in desk.events if isinstance(event, ev.RefreshFinished)]
-    assert [ev.RefreshFinished("miss", "failure", desk.now)] == ended
+    harness = CoordinatedHarness()
+    harness.dispatcher.losses.noted(0, 0.0)  # others are served: it is tried again at once
+    waiter = harness.ask(patience=1000.0)
+    harness.answer(harness.out[0], DOWN_502)
+    permit = next_start(harness)
+    harness.feed(harness.dispatcher.cancel(waiter, harness.moment))
+    harness.at(harness.now + 1.0)
+    harness.answer(permit, BUSY)
+    assert {} == harness.dispatcher.waiters.flights
+    ended = [event for event in harness.events if isinstance(event, ev.RefreshFinished)]
+    assert [ev.RefreshFinished("miss", "failure", harness.now)] == ended

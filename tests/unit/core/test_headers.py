@@ -44,8 +44,8 @@ def test_g13_seconds_dates_unix_seconds_and_milliseconds_are_told_apart(text: st
 )  # fmt: skip
 def test_g13_anything_else_has_said_nothing(text: str) -> None:
     for name in ("retry-after", "x-ratelimit-reset", "ratelimit-reset", "ratelimit"):
-        told = read({name: text}, WALL)
-        assert (None, None) == (told.pause, told.exhausted_for), name
+        parsed = read({name: text}, WALL)
+        assert (None, None) == (parsed.pause, parsed.exhausted_for), name
     if not text.isascii() or not text.isdigit():
         assert read({"retry-after-ms": text}, WALL) == LimitHeaders()
 
@@ -83,11 +83,11 @@ def test_g13_now_is_the_answers_own_date() -> None:
 )  # fmt: skip
 def test_g13_what_remains_is_a_number_or_not_told(text: str, remaining: int | None) -> None:
     for family in ("x-ratelimit-", "ratelimit-", "x-rate-limit-"):
-        told = read({f"{family}remaining": text, f"{family}reset": "30"}, WALL)
-        assert (Limit(remaining, 30.0),) == told.limits
-        assert (remaining == 0) == told.exhausted
-        assert told.exhausted_for == (30.0 if remaining == 0 else None)
-        assert told.left == ((remaining, 30.0) if remaining else None)
+        parsed = read({f"{family}remaining": text, f"{family}reset": "30"}, WALL)
+        assert (Limit(remaining, 30.0),) == parsed.limits
+        assert (remaining == 0) == parsed.exhausted
+        assert parsed.exhausted_for == (30.0 if remaining == 0 else None)
+        assert parsed.left == ((remaining, 30.0) if remaining else None)
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_g13_every_form_of_the_rate_limit_headers_is_read(fields: dict[str, str]
 
 
 def test_g13_the_limit_that_is_used_up_says_for_how_long() -> None:
-    told = LimitHeaders(None, (Limit(7, 3600.0), Limit(0, 5.0), Limit(0, None)))
-    assert (True, 5.0, 5.0, None) == (told.exhausted, told.pause, told.exhausted_for, told.left)
+    parsed = LimitHeaders(None, (Limit(7, 3600.0), Limit(0, 5.0), Limit(0, None)))
+    assert (True, 5.0, 5.0, None) == (parsed.exhausted, parsed.pause, parsed.exhausted_for, parsed.left)
     assert (3600.0, None) == (
         LimitHeaders(None, (Limit(7, 3600.0),)).pause,
         LimitHeaders(None, (Limit(7, 3600.0),)).exhausted_for,
@@ -179,7 +179,13 @@ VALUES = st.one_of(
 @settings(max_examples=1000, deadline=None)
 @given(st.dictionaries(st.sampled_from(_NAMES), VALUES), st.floats(-1e9, 1e11))
 def test_g13_no_header_raises_and_every_time_is_sane(headers: dict[str, str], wall: float) -> None:
-    told = read(headers, wall)
-    times = [told.retry_after, told.asked, told.pause, told.exhausted_for, *(limit.reset for limit in told.limits)]
+    parsed = read(headers, wall)
+    times = [
+        parsed.retry_after,
+        parsed.asked,
+        parsed.pause,
+        parsed.exhausted_for,
+        *(limit.reset for limit in parsed.limits),
+    ]
     assert all(seconds is None or 0.0 <= seconds <= TEN_YEARS for seconds in times)
-    assert all(limit.remaining is None or limit.remaining >= 0 for limit in told.limits)
+    assert all(limit.remaining is None or limit.remaining >= 0 for limit in parsed.limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tests.support.desk import FOREVER, START, WALL, Desk
+from tests.support.dispatcher_harness import FOREVER, START, WALL, DispatcherHarness
 from tests.support.private import Account, Dispatcher, InFlight, Instant, Permit, Waiter
 from tests.support.private import actions as act
 from tests.support.queues import flight
@@ -23,7 +23,7 @@ def test_g4_an_attempt_that_has_ended_has_no_deadline() -> None:
 
 
 def test_g4_where_nobody_says_when_an_attempt_begins_its_deadline_is_evidence() -> None:
-    dispatcher = Dispatcher(Desk().desk.config, lambda: 0.5)
+    dispatcher = Dispatcher(DispatcherHarness().dispatcher.config, lambda: 0.5)
     actions = dispatcher.demand(Waiter(Account(), FOREVER), START)
     (permit,) = [action.permit for action in actions if isinstance(action, act.StartAttempt)]
     late = permit.deadline + 1.0

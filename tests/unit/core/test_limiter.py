@@ -50,7 +50,7 @@ class Shop:
             pass
 
     def turn(self, outcome: Callable[[int], str], seconds: float = 0.02) -> int:
-        """Land those who are out, one after the other, each followed by new starts, as the desk does."""
+        """Land those who are out, one after the other, each followed by new starts, as the dispatcher does."""
         self.fill()
         if not self.out:
             self.now = max(self.window.next_start_at(self.now), math.nextafter(self.now, math.inf))

@@ -91,8 +91,8 @@ def test_g11_only_the_apis_own_error_refuses_a_key(status: int) -> None:
     ],
 )
 def test_g11_what_came_is_named(headers: dict[str, str], content: bytes, words: str) -> None:
-    told = media_type(headers)
-    facts = f" ({told})" if told not in words else ""
+    shown = media_type(headers)
+    facts = f" ({shown})" if shown not in words else ""
     assert f"HTTP 403, {words}, not The Colony's answer{facts}" == classify(403, headers, content, WALL).detail
 
 

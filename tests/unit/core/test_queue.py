@@ -7,26 +7,31 @@ import math
 import pytest
 
 from colony_pool.config import PolicyConfig
-from tests.support.desk import START
+from tests.support.dispatcher_harness import START
 from tests.support.private import Instant, Permit, Queue, Waiter, issue
 from tests.support.queues import WALL, drain, flight, holder, queue_of
 
 
 def test_g8_the_order_is_who_holds_nothing_then_who_failed_least_then_who_must_leave_first() -> None:
     refresh, failed = flight(), flight(1.0, _failures=1)
-    patient, hasty, twin, holds = flight(9.0), flight(5.0), flight(5.0), holder()
-    holds.account._failures = failed.account._failures = 1
-    queue = queue_of(holds, refresh, failed, patient, hasty, twin)
+    patient, hasty, twin, has_token = flight(9.0), flight(5.0), flight(5.0), holder()
+    has_token.account._failures = failed.account._failures = 1
+    queue = queue_of(has_token, refresh, failed, patient, hasty, twin)
     assert [hasty, twin, patient, failed] == drain(queue)[:4]
-    assert [holds, refresh] == drain(queue_of(refresh, holds)), "a refresh that nobody waits for, last of all"
+    assert [has_token, refresh] == drain(queue_of(refresh, has_token)), "a refresh that nobody waits for, last of all"
 
 
 def test_g8_by_hunger_it_is_the_same_three_kinds_and_in_each_who_has_been_without_longest() -> None:
-    holds, refresh, recent, starved = holder(), flight(), flight(1.0, _ended_at=-60.0), flight(9.0, _ended_at=-7200.0)
+    has_token, refresh, recent, starved = (
+        holder(),
+        flight(),
+        flight(1.0, _ended_at=-60.0),
+        flight(9.0, _ended_at=-7200.0),
+    )
     failed = flight(9.0, _ended_at=-3600.0, _failures=1)
-    queue = queue_of(refresh, holds, recent, failed, starved)
+    queue = queue_of(refresh, has_token, recent, failed, starved)
     queue.order(START, longest_starved_first=True)
-    assert [starved, recent, failed, holds, refresh] == drain(queue)
+    assert [starved, recent, failed, has_token, refresh] == drain(queue)
 
 
 def test_g8_hunger_counts_to_the_minute_then_who_must_leave_first() -> None:
@@ -66,16 +71,16 @@ def test_g8_whose_token_has_run_out_holds_nothing() -> None:
 
 @pytest.mark.parametrize("wakes", ["wake", "forgive"])
 def test_g8_who_holds_a_token_is_last_after_a_rest_too(wakes: str) -> None:
-    holds, other = holder(), flight(100.0)
-    for one in (holds, other):
+    has_token, other = holder(), flight(100.0)
+    for one in (has_token, other):
         one.not_before = 5.0
-    queue = queue_of(holds, other)
+    queue = queue_of(has_token, other)
     assert queue.first() is None
     if wakes == "wake":
         queue.wake(Instant(5.0, WALL + 5.0))
     else:
         queue.forgive(Instant(5.0, WALL + 5.0), 1)
-    assert [other, holds] == drain(queue)
+    assert [other, has_token] == drain(queue)
 
 
 @pytest.mark.parametrize("rest", ["not_before", "next_code_at", "cooldown_until"])
@@ -93,16 +98,16 @@ def test_a_flight_sleeps_until_the_last_of_its_rests(rest: str) -> None:
 
 
 def test_g8_forgiveness_ends_a_flights_own_backoff_and_nothing_else() -> None:
-    backs_off, has_no_code, is_held = flight(100.0), flight(100.0), flight(100.0)
-    for one in (backs_off, has_no_code, is_held):
+    backs_off, has_no_code, is_paused = flight(100.0), flight(100.0), flight(100.0)
+    for one in (backs_off, has_no_code, is_paused):
         one.not_before = 50.0
-    has_no_code.account.next_code_at, is_held.account.cooldown_until = 20.0, 30.0
-    queue = queue_of(backs_off, has_no_code, is_held)
+    has_no_code.account.next_code_at, is_paused.account.cooldown_until = 20.0, 30.0
+    queue = queue_of(backs_off, has_no_code, is_paused)
     queue.forgive(Instant(10.0, WALL), 0)
     assert [backs_off] == drain(queue)
     assert queue.next_sleeper() == 20.0
     queue.wake(Instant(30.0, WALL))
-    assert [has_no_code, is_held] == drain(queue)
+    assert [has_no_code, is_paused] == drain(queue)
 
 
 def test_a_flight_that_is_put_again_moves_and_is_there_once() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colony_pool.config import RetryBudgetConfig
-from tests.support.desk import DOWN_502, GOOD, Desk
+from tests.support.dispatcher_harness import DOWN_502, GOOD, DispatcherHarness
 from tests.support.private import LOCAL, Account, Outcome, RetryBudget
 
 GAPS = st.one_of(st.floats(0.0, 90.0), st.sampled_from([0.0, 0.001, 0.5, 1.0, 29.999, 59.0, 60.0, 61.0, 1e6]))
@@ -116,10 +116,10 @@ def test_g12_a_first_attempt_that_never_left_is_counted_when_it_does() -> None:
 
 
 def test_g12_an_attempt_without_an_unspent_code_deposits_nothing() -> None:
-    desk = Desk()
-    desk.ask(Account(totp=True))
-    desk.answer(desk.out[0], Outcome(LOCAL, wait_for_totp=True))
-    assert desk.desk.retry_budget.balance(desk.now) == desk.desk.config.retry_budget.reserve
+    harness = DispatcherHarness()
+    harness.ask(Account(totp=True))
+    harness.answer(harness.out[0], Outcome(LOCAL, wait_for_totp=True))
+    assert harness.dispatcher.retry_budget.balance(harness.now) == harness.dispatcher.config.retry_budget.reserve
 
 
 def test_g12_first_attempts_count_for_a_little_less_than_a_window() -> None:
@@ -138,21 +138,21 @@ def test_g12_a_million_attempts_cost_sixty_numbers() -> None:
 
 
 def test_g12_g8_who_failed_as_the_outage_began_does_not_queue_for_the_reserve_when_it_is_over() -> None:
-    desk = Desk(retry_budget=RetryBudgetConfig(ratio=0.0, reserve=2))
-    waiters = [desk.ask(patience=36_000.0) for _ in range(30)]
+    harness = DispatcherHarness(retry_budget=RetryBudgetConfig(ratio=0.0, reserve=2))
+    waiters = [harness.ask(patience=36_000.0) for _ in range(30)]
     while not all(
-        flight.failures for flight in desk.desk.waiters.flights.values()
+        flight.failures for flight in harness.dispatcher.waiters.flights.values()
     ):  # each fails once, by hand of an operator
-        desk.feed(desk.desk.force("closed", desk.moment))
-        for permit in list(desk.out):
-            desk.answer(permit, DOWN_502)
-        desk.at(desk.now + 0.5)
-    desk.feed(desk.desk.force("open", desk.moment))
-    desk.answer(desk.to_probe(), GOOD)
-    over = desk.now
-    while desk.out or not all(waiter.done for waiter in waiters):
-        desk.at(desk.now + 0.02)
-        for permit in list(desk.out):
-            desk.answer(permit, GOOD)
-    assert desk.now - over < 5.0
+        harness.feed(harness.dispatcher.force("closed", harness.moment))
+        for permit in list(harness.out):
+            harness.answer(permit, DOWN_502)
+        harness.at(harness.now + 0.5)
+    harness.feed(harness.dispatcher.force("open", harness.moment))
+    harness.answer(harness.to_probe(), GOOD)
+    over = harness.now
+    while harness.out or not all(waiter.done for waiter in waiters):
+        harness.at(harness.now + 0.02)
+        for permit in list(harness.out):
+            harness.answer(permit, GOOD)
+    assert harness.now - over < 5.0
     assert all(waiter.token for waiter in waiters)

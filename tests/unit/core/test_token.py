@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from colony_pool.config import PolicyConfig
-from tests.support.desk import START
+from tests.support.dispatcher_harness import START
 from tests.support.private import Instant, Token, issue
 
 WALL = 1_000_000_000.0

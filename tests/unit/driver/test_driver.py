@@ -50,7 +50,7 @@ def test_every_kind_of_action_is_carried_out() -> None:
         EVENT,
     )
     assert (True, 1, [granted]) == (flag.flag, wire.cancelled, bench.changed)
-    assert (["success"], [EVENT]) == (bench.breaker.replayed, bench.told)
+    assert (["success"], [EVENT]) == (bench.breaker.replayed, bench.events)
     assert ["hub"] == [context for _, _, context in bench.runtime.tasks]
     bench.runtime.run_one()
     assert [starts] == bench.made
@@ -70,11 +70,11 @@ def test_what_has_not_begun_is_not_aborted_and_without_pybreaker_nothing_is_mirr
 
 def test_it_is_told_in_order() -> None:
     bench = Bench()
-    story: list[Any] = []
-    bench.listeners.append(story.append)
-    bench.breaker.mirror = story.append  # type: ignore[method-assign, assignment]
+    log: list[Any] = []
+    bench.listeners.append(log.append)
+    bench.breaker.mirror = log.append  # type: ignore[method-assign, assignment]
     bench.feed(EVENT, act.MirrorToPybreaker("open"), OTHER)
-    assert [EVENT, "open", OTHER] == story
+    assert [EVENT, "open", OTHER] == log
 
 
 def test_g2_a_listener_that_raises_changes_nothing_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -85,7 +85,7 @@ def test_g2_a_listener_that_raises_changes_nothing_and_is_logged(caplog: pytest.
 
     bench.listeners.insert(0, broken)
     bench.feed(EVENT, OTHER)
-    assert [EVENT, OTHER] == bench.told
+    assert [EVENT, OTHER] == bench.events
     assert [logging.ERROR] * 2 == [record.levelno for record in caplog.records]
     assert "a listener raised on WindowCut; it changes nothing" in caplog.records[0].getMessage()
 
@@ -94,7 +94,7 @@ def test_g2_a_listener_may_feed_the_runner() -> None:
     bench = Bench()
     bench.listeners.append(lambda event: bench.feed(OTHER) if event is EVENT else None)
     bench.feed(EVENT)
-    assert [EVENT, OTHER] == bench.told
+    assert [EVENT, OTHER] == bench.events
 
 
 def test_g3_an_input_that_comes_in_the_middle_of_a_decision_is_next() -> None:
@@ -110,7 +110,7 @@ def test_g3_an_input_that_comes_in_the_middle_of_a_decision_is_next() -> None:
         return [EVENT]
 
     bench.driver.submit(decision)
-    assert (["first", "second"], [EVENT, OTHER]) == (order, bench.told)
+    assert (["first", "second"], [EVENT, OTHER]) == (order, bench.events)
 
 
 def test_a_dispatcher_that_fails_is_logged_and_the_next_input_is_served(caplog: pytest.LogCaptureFixture) -> None:
@@ -125,7 +125,7 @@ def test_a_dispatcher_that_fails_is_logged_and_the_next_input_is_served(caplog: 
 
     bench.script.says.append([EVENT])
     bench.driver.submit(broken)
-    assert [EVENT] == bench.told
+    assert [EVENT] == bench.events
     words = "colony_pool: the dispatcher failed; this is a bug, please report it: ValueError"
     assert caplog.records[0].getMessage().startswith(words)
 
@@ -144,9 +144,9 @@ def test_g3_what_comes_from_outside_in_a_decision_passes_through_and_the_input_i
 
     with pytest.raises(kind, match="from outside"):
         bench.driver.submit(struck)
-    assert (2, [EVENT], []) == (times[0], bench.told, caplog.records)
+    assert (2, [EVENT], []) == (times[0], bench.events, caplog.records)
     bench.feed(EVENT)
-    assert [EVENT, EVENT] == bench.told, "nothing is locked"
+    assert [EVENT, EVENT] == bench.events, "nothing is locked"
 
 
 def test_g3_what_cannot_be_carried_out_keeps_nothing_else_from_being_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -169,11 +169,11 @@ class Emptied(deque[Any]):
         raise IndexError
 
 
-def test_g3_who_comes_too_late_for_the_last_action_still_tells_the_story() -> None:
+def test_g3_who_comes_too_late_for_the_last_action_still_reports_the_events() -> None:
     bench = Bench()
     bench.driver._actions = Emptied([act.Wake(bench.wait())])
     bench.feed(EVENT)
-    assert [EVENT] == bench.told
+    assert [EVENT] == bench.events
 
 
 def test_g3_a_task_that_is_killed_here_leaves_nothing_undone() -> None:
@@ -189,7 +189,7 @@ def test_g3_a_task_that_is_killed_here_leaves_nothing_undone() -> None:
     bench: Bench = Bench(token_changed=kill)
     with pytest.raises(KilledError):
         bench.feed(act.TokenChanged(killed.account, None), act.Wake(bench.wait(flag)))
-    assert (True, [EVENT]) == (flag.flag, bench.told)
+    assert (True, [EVENT]) == (flag.flag, bench.events)
 
 
 def test_g3_an_attempt_that_is_killed_gives_its_permit_back() -> None:
@@ -377,7 +377,7 @@ def test_g26_whoever_comes_home_before_the_end_wakes_nobody() -> None:
     assert not bench.runtime.flags[0].flag
 
 
-def test_g26_stop_cancels_the_alarm() -> None:
+def test_g26_stop_cancels_the_wakeup() -> None:
     bench = Bench()
     bench.feed(act.WakeAt(7.5))
     [timer] = bench.runtime.timers
@@ -386,7 +386,7 @@ def test_g26_stop_cancels_the_alarm() -> None:
     assert timer.cancelled
 
 
-def test_the_alarm_ticks_the_dispatcher() -> None:
+def test_the_wakeup_ticks_the_dispatcher() -> None:
     bench = Bench()
     bench.feed(act.WakeAt(7.5))
     bench.runtime.timers[0].fire()
@@ -403,4 +403,4 @@ def test_g24_a_forked_childs_copy_stands_still() -> None:
     bench.driver._actions.append(act.Wake(bench.wait(flag)))
     bench.driver._notifier.add(EVENT)
     bench.feed()
-    assert (False, [], 1) == (flag.flag, bench.told, len(bench.runtime.timers))
+    assert (False, [], 1) == (flag.flag, bench.events, len(bench.runtime.timers))

@@ -24,8 +24,8 @@ def test_what_is_posted_is_put_to_the_dispatcher_by_another_task() -> None:
     assert [Instant(5.0, 1e9)] == heard
 
 
-@pytest.mark.parametrize("errands", [False, True])
-def test_there_are_never_more_of_them_than_a_few(errands: bool) -> None:
+@pytest.mark.parametrize("tasks", [False, True])
+def test_there_are_never_more_of_them_than_a_few(tasks: bool) -> None:
     bench, done = Bench(), list[int]()
 
     def note() -> list[act.Action]:
@@ -33,11 +33,11 @@ def test_there_are_never_more_of_them_than_a_few(errands: bool) -> None:
         return []
 
     for _ in range(10):
-        if errands:
+        if tasks:
             bench.driver.executor.submit(note)
         else:
             bench.driver.submit_async(lambda at: note())
-    assert (4 if errands else 3) == len(bench.runtime.tasks)
+    assert (4 if tasks else 3) == len(bench.runtime.tasks)
     while bench.runtime.tasks:
         bench.runtime.run_one()
     assert 10 == len(done)

@@ -22,14 +22,14 @@ class Set:
 
     def __init__(self) -> None:
         self.runtime, self.rings = StillRuntime(), 0
-        self.alarm = WakeupTimer(self.runtime, self.ring)
+        self.wakeup = WakeupTimer(self.runtime, self.ring)
 
     def ring(self) -> None:
         self.rings += 1
 
     def arm(self, at: float) -> None:
-        self.alarm.at = at
-        self.alarm.arm()
+        self.wakeup.at = at
+        self.wakeup.arm()
 
     @property
     def pending(self) -> list[float]:
@@ -93,10 +93,10 @@ def test_a_timer_may_ring_while_it_is_replaced() -> None:
     made = Set()
     made.runtime.here = hub = Hub()
     made.arm(7.5)
-    [due] = made.alarm._timers.values()
+    [due] = made.wakeup._timers.values()
 
     def rings_meanwhile() -> Hub:
-        made.alarm._timers.clear()
+        made.wakeup._timers.clear()
         return hub
 
     due.context = rings_meanwhile
@@ -106,7 +106,7 @@ def test_a_timer_may_ring_while_it_is_replaced() -> None:
 
 def test_without_anything_to_wake_for_there_is_no_timer() -> None:
     made = Set()
-    made.alarm.arm()
+    made.wakeup.arm()
     made.arm(math.inf)
     assert made.runtime.timers == []
 
@@ -125,7 +125,7 @@ def test_each_home_has_its_own() -> None:
     assert [2.5, 2.5] == made.pending
     made.arm(6.0)
     assert [2.5, 1.0] == made.pending
-    made.alarm.cancel()
+    made.wakeup.cancel()
     assert made.pending == []
     made.arm(6.0)
     assert [1.0] == made.pending
@@ -135,7 +135,7 @@ def test_a_hub_in_the_place_of_one_that_died_gets_a_timer_of_its_own() -> None:
     made = Set()
     made.runtime.here = hub = Hub()
     made.arm(7.5)
-    [due] = made.alarm._timers.values()
+    [due] = made.wakeup._timers.values()
     due.context = lambda: None  # as if another had lived at its address
     made.arm(9.0)
     assert [2.5, 4.0] == made.pending, "the dead one's timer is not touched: its thread is gone"
@@ -147,7 +147,7 @@ def test_it_keeps_no_hub_alive() -> None:
     made = Set()
     made.runtime.here = Hub()
     made.arm(7.5)
-    [due] = made.alarm._timers.values()
+    [due] = made.wakeup._timers.values()
     assert due.context() is made.runtime.here
     made.runtime.here = None
     assert due.context() is None
@@ -159,7 +159,7 @@ def test_a_time_that_is_moved_while_a_timer_is_made_is_looked_at_again() -> None
 
     def moving(delay: float, fire: Any) -> Later:
         if not made.runtime.timers:
-            made.alarm.at = 6.0  # another thread
+            made.wakeup.at = 6.0  # another thread
         return plain(delay, fire)
 
     made.runtime.call_later = moving  # type: ignore[method-assign, assignment]

@@ -158,12 +158,12 @@ def test_g23_a_server_cannot_write_into_logs_and_terminals(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "told"), [("A" * 100, "A" * 100), ("A" * 101, None), ("A\nB", None), (7, None), ("", "")]
+    ("code", "expected"), [("A" * 100, "A" * 100), ("A" * 101, None), ("A\nB", None), (7, None), ("", "")]
 )
-def test_g23_a_code_is_a_short_word_or_none(code: object, told: str | None) -> None:
+def test_g23_a_code_is_a_short_word_or_none(code: object, expected: str | None) -> None:
     said = json.dumps({"detail": {"message": "no\r\nway\u202e!", "code": code}}).encode()
     outcome = classify(400, {}, said, targets.WALL)
-    assert ("no  way !", told) == (outcome.detail, outcome.code)
+    assert ("no  way !", expected) == (outcome.detail, outcome.code)
 
 
 def test_g11_a_content_type_is_told_in_one_line() -> None:

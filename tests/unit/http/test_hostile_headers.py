@@ -53,17 +53,17 @@ class Caller:
         )
 
     def call(self, key: str) -> Any:
-        told: list[Any] = []
+        results: list[Any] = []
 
         def ask() -> None:
             try:
-                told.append(self.pool.agent(key).token(max_wait=0))
+                results.append(self.pool.agent(key).token(max_wait=0))
             except ColonyAPIError as error:
-                told.append(error)
+                results.append(error)
 
         self.sim.task(ask)
         self.sim.run(until=self.sim.monotonic() + 0.1)
-        return told[0]
+        return results[0]
 
 
 @pytest.mark.parametrize("status", [429, 403, 400, 503])
@@ -78,7 +78,9 @@ class Caller:
         {"retry-after": "30", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "600"},
     ],
 )
-def test_g13_the_first_error_and_all_others_say_how_long_the_hold_lasts(status: int, headers: dict[str, str]) -> None:
+def test_g13_the_first_error_and_all_others_say_how_long_the_pause_lasts(
+    status: int, headers: dict[str, str]
+) -> None:
     caller = Caller(status, headers)
     first, second = caller.call("col_first"), caller.call("col_second")
     assert (ColonyRateLimitError, ColonyRateLimitError) == (type(first), type(second))
@@ -99,7 +101,7 @@ def test_g13_the_first_error_and_all_others_say_how_long_the_hold_lasts(status: 
         {"x-rate-limit-remaining": "0", "x-rate-limit-reset": str(int(WALL) * 1000 + 30_000), "date": DATE},
     ],
 )
-def test_g13_every_form_of_the_headers_starts_the_hold_before_the_first_429(
+def test_g13_every_form_of_the_headers_starts_the_pause_before_the_first_429(
     status: int, headers: dict[str, str]
 ) -> None:
     caller = Caller(status, headers)
@@ -132,10 +134,10 @@ def test_g11_too_slow_and_too_early_refuse_no_key(status: int) -> None:
 def test_g13_no_header_breaks_a_call_or_holds_beyond_the_bound(status: int, headers: dict[str, str]) -> None:
     caller = Caller(status, headers, policy=PolicyConfig(rate_limit_max=500.0))
     for key in ("col_first", "col_second"):
-        told = caller.call(key)
-        assert isinstance(told, (str, ColonyAPIError))
-        assert "internal error" not in str(told)
+        result = caller.call(key)
+        assert isinstance(result, (str, ColonyAPIError))
+        assert "internal error" not in str(result)
         assert 0.0 <= caller.pool.status().hold_for <= 500.0
-        if isinstance(told, ColonyRateLimitError):
-            assert told.retry_after is not None
-            assert 0.0 < told.retry_after <= 500.0
+        if isinstance(result, ColonyRateLimitError):
+            assert result.retry_after is not None
+            assert 0.0 < result.retry_after <= 500.0

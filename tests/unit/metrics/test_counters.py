@@ -130,7 +130,7 @@ def test_what_another_journal_counted_is_added() -> None:
     assert {"call_duration_seconds": (3, 6.0)} == observed(counters)
 
 
-def test_g24_a_forked_child_begins_anew_and_a_new_desk_keeps_what_was_counted() -> None:
+def test_g24_a_forked_child_begins_anew_and_a_new_dispatcher_keeps_what_was_counted() -> None:
     counters = Counters()
     counters.note(ev.StateChanged("closed", "open", 15.0, "HTTP 502"))
     counters.restart(20.0)

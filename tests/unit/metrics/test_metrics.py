@@ -250,12 +250,12 @@ def test_g23_random_keys_and_exception_texts_reach_no_metric_and_no_log_line(
                 pool.agent(keys[2]).token()
             pool.agent(keys[2]).invalidate()
         colony.behave("healthy")
-        told = generate_latest(registry).decode()
+        exposed = generate_latest(registry).decode()
     # Who waits for a call is woken before a line is written of it; a pool that is closed has written all of them.
-    told += caplog.text + "".join(repr(vars(record)) for record in caplog.records)
-    assert "was refused" in told
-    assert "on hold" in told
-    assert [text for text in (*texts, jwt) if text in told] == []
+    exposed += caplog.text + "".join(repr(vars(record)) for record in caplog.records)
+    assert "was refused" in exposed
+    assert "on hold" in exposed
+    assert [text for text in (*texts, jwt) if text in exposed] == []
 
 
 def test_g23_what_a_listener_raises_is_counted_and_its_text_is_logged_nowhere(

@@ -31,15 +31,15 @@ def test_an_error_rebuilt_from_its_args_is_the_same(cls: Any, status: int | None
         more = {"state": "half-open", "cause": "HTTP 502", "opened_for": 3.0, "retry_after": 7.5, "waited": 1.0}
         more["token_valid_until"] = 9.0
     error = cls("what happened", status, {"detail": {"message": "m"}}, "CODE", **more, hint="What to do")
-    told = "what happened. What to do"
-    assert (told, f"{cls.__name__}({told!r})") == (str(error), repr(error))
+    text = "what happened. What to do"
+    assert (text, f"{cls.__name__}({text!r})") == (str(error), repr(error))
     for twin in twins(error):
-        assert (type(error), told, vars(error)) == (type(twin), str(twin), vars(twin))
+        assert (type(error), text, vars(error)) == (type(twin), str(twin), vars(twin))
         assert ("what happened", "What to do") == (twin.message, twin.hint)
 
 
 @pytest.mark.parametrize(
-    ("message", "hint", "told"),
+    ("message", "hint", "text"),
     [
         ("it broke", "", "it broke"),
         ("it broke", "Wait", "it broke. Wait"),
@@ -47,8 +47,8 @@ def test_an_error_rebuilt_from_its_args_is_the_same(cls: Any, status: int | None
         ("", "Wait", "Wait"),
     ],
 )
-def test_an_error_reads_as_its_message_and_then_its_hint(message: str, hint: str, told: str) -> None:
-    assert told == str(ColonyAPIError(message, hint=hint))
+def test_an_error_reads_as_its_message_and_then_its_hint(message: str, hint: str, text: str) -> None:
+    assert text == str(ColonyAPIError(message, hint=hint))
 
 
 def test_a_users_own_error_that_passes_nothing_on_reads_as_nothing() -> None:

@@ -164,12 +164,12 @@ def test_no_limit_rides_out_an_outage_of_a_year() -> None:
     with FakeColony() as colony:
         pool = cp.ColonyPool(colony.base_url, runtime=sim, token_cache=None, registry=None, max_wait=math.inf)
         colony.behave("status", status=502, only="/auth/token")
-        told: list[str] = []
-        sim.spawn(lambda: told.append(pool.agent("col_a").token()))
+        tokens: list[str] = []
+        sim.spawn(lambda: tokens.append(pool.agent("col_a").token()))
         sim.run(until=7 * 86_400.0)
-        assert [] == told
+        assert [] == tokens
         colony.behave("healthy")
         sim.run(until=7 * 86_400.0 + 61.0)
-        assert 1 == len(told)
-        assert re.fullmatch(r"[\w.-]+", told[0])
+        assert 1 == len(tokens)
+        assert re.fullmatch(r"[\w.-]+", tokens[0])
         pool.close()

@@ -36,14 +36,14 @@ def played(colony: FakeColony, life: Callable[[SimRuntime, ColonyPool], Any], un
 
 def every_half_minute(sim: SimRuntime, pool: ColonyPool) -> tuple[float, list[str]]:
     """Ask until there is a token: when, and what was told before."""
-    told = []
+    reported = []
     while True:
         try:
             pool.agent("col_one").token(max_wait=20.0)
         except ColonyAPIError as error:
-            told.append(f"{type(error).__name__}: {error}")
+            reported.append(f"{type(error).__name__}: {error}")
         else:
-            return sim.monotonic(), told
+            return sim.monotonic(), reported
         sim.sleep(30.0)
 
 
@@ -56,14 +56,14 @@ def test_g11_g14_a_gateways_page_is_an_outage_and_refuses_no_key(status: int, bo
 
         def life(sim: SimRuntime, pool: ColonyPool) -> tuple[float, list[str]]:
             sim.call_later(2000.0, lambda: colony.behave("healthy"))
-            back, told = every_half_minute(sim, pool)
+            back, reported = every_half_minute(sim, pool)
             assert pool.status().denied == 0
-            return back, told
+            return back, reported
 
-        back, told = played(colony, life, 4000.0)
+        back, reported = played(colony, life, 4000.0)
     assert back <= 2000.0 + 60.0, "as soon as from a 502"
-    assert all(words.startswith(("ColonyServerError", "CircuitOpenError")) for words in told)
-    assert all("not The Colony's answer" in words and "key is fine" in words for words in told)
+    assert all(words.startswith(("ColonyServerError", "CircuitOpenError")) for words in reported)
+    assert all("not The Colony's answer" in words and "key is fine" in words for words in reported)
 
 
 def test_g7_g8_a_gateways_404_after_502_ends_no_outage() -> None:
@@ -132,9 +132,9 @@ def test_g11_a_wrong_address_is_told_as_one_while_it_never_gave_a_token(
         with pytest.raises(ColonyServerError) as caught:
             pool.agent("col_one").token()
         first, status = caplog.records[0].getMessage(), pool.status()
-        for told in (str(caught.value), first, status.last_failure):
-            assert all(word in told for word in (*words, ADVICE)), told
-            assert "pw" not in told
+        for reported in (str(caught.value), first, status.last_failure):
+            assert all(word in reported for word in (*words, ADVICE)), reported
+            assert "pw" not in reported
         pool.breaker.open()
         sim.task(lambda: pool.agent("col_two").token(max_wait=600.0))
         sim.sleep(10.0)
@@ -179,9 +179,9 @@ def test_g23_a_gateway_that_echoes_the_key_puts_it_into_no_error(caplog: pytest.
     with FakeColony() as colony:
         for echoed in (key, key.upper(), "col_seKret%2F%2Bx", "col%255FseKret%252F%252Bx"):
             refused_everywhere(colony, 403, key, {"Location": f"https://host/{echoed}", "Content-Type": key})
-            told = played(colony, life, 1000.0)
-            assert "sekret" not in told.lower()
-            assert "***" in told
+            reported = played(colony, life, 1000.0)
+            assert "sekret" not in reported.lower()
+            assert "***" in reported
 
 
 def test_g11_an_api_calls_404_keeps_its_class_and_says_what_came() -> None:

@@ -188,6 +188,6 @@ def test_a_handle_is_found_by_its_key_and_an_unknown_key_is_not_told(colony: Fak
     with pool_on(colony) as pool:
         agent = pool.agent("col_a")
         assert (agents_of(pool)["col_a"], len(agents_of(pool))) == (agent, 1)
-        with pytest.raises(KeyError) as told:
+        with pytest.raises(KeyError) as caught:
             agents_of(pool)["col_secret"]
-        assert "secret" not in str(told.value)
+        assert "secret" not in str(caught.value)

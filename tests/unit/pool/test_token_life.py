@@ -208,11 +208,13 @@ def test_g17_exchanges_since_a_token_ended_too_soon_lie_apart_more_and_more(answ
 
 def test_g17_who_cannot_wait_for_that_is_told_in_plain_words() -> None:
     issuer, calls = asks(said(3, opaque), max_wait=1.0)
-    told = [(waited, str(error)) for waited, error in calls if error is not None]
+    failures = [(waited, str(error)) for waited, error in calls if error is not None]
     assert {type(error) for _, error in calls} == {type(None), ColonyServerError}
-    assert all("was to live for 3 s only, and has ended; the next one is asked for in" in words for _, words in told)
-    assert all("the API key is fine" in words for _, words in told)
-    assert max(waited for waited, _ in told) == 0.0, "at once: nothing can come sooner"
+    assert all(
+        "was to live for 3 s only, and has ended; the next one is asked for in" in words for _, words in failures
+    )
+    assert all("the API key is fine" in words for _, words in failures)
+    assert max(waited for waited, _ in failures) == 0.0, "at once: nothing can come sooner"
     assert len(issuer.asked) <= 16
 
 

@@ -48,7 +48,7 @@ def test_g9_who_is_parked_when_the_main_thread_has_ended_gets_a_token_or_an_erro
     assert (0, "told\n") == (done.returncode, done.stdout), done.stderr
 
 
-def test_g2_a_letter_that_no_thread_opens_waits_for_the_next_one() -> None:
+def test_g2_a_callback_that_no_thread_runs_waits_for_the_next_one() -> None:
     runtime, heard = StillRuntime(), list[object]()
     box = DeliveryQueue(runtime, heard.append)
     runtime.no_threads = True
@@ -60,7 +60,7 @@ def test_g2_a_letter_that_no_thread_opens_waits_for_the_next_one() -> None:
     assert (["first", "second"], 0) == (heard, box.dropped)
 
 
-def test_g2_letters_that_no_thread_opens_are_bounded_and_counted() -> None:
+def test_g2_callbacks_that_no_thread_runs_are_bounded_and_counted() -> None:
     runtime, heard, lost = StillRuntime(), list[int](), list[int]()
     box = DeliveryQueue(runtime, lost.append, most=3)
     runtime.no_threads = True

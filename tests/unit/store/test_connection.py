@@ -87,7 +87,7 @@ def on_time(sim: SimRuntime, store: FaultyStore, pauses: list[float], *, idle: b
     """
     health = StoreHealth("p", sim, LatencyBudget(sim, lambda: sim.monotonic() if idle else NEVER))
     calls = StoreWorker(store, sim, health)
-    told = []
+    answers = []
 
     def run() -> None:
         for pause in pauses:
@@ -97,14 +97,14 @@ def on_time(sim: SimRuntime, store: FaultyStore, pauses: list[float], *, idle: b
                 came = type(calls.wait(calls.ask(lambda store: store.look()))).__name__
             except StoreUnavailable:
                 came = "nothing"
-            told.append(f"{came} in {sim.monotonic() - start:.3f} s, {health.state}")
+            answers.append(f"{came} in {sim.monotonic() - start:.3f} s, {health.state}")
 
     sim.task(run)
     sim.run()
-    return told
+    return answers
 
 
-def test_a_store_that_failed_is_asked_nothing_in_anybodys_way_until_a_look_in_the_background_was_answered() -> None:
+def test_a_store_that_failed_is_asked_nothing_in_anybodys_way_until_a_poll_in_the_background_was_answered() -> None:
     sim = SimRuntime()
     store = FaultyStore(sim.monotonic, sim.sleep)
     store.failing.add("look")
@@ -121,9 +121,9 @@ def test_a_store_that_failed_is_asked_nothing_in_anybodys_way_until_a_look_in_th
 def test_a_slow_store_costs_one_question_and_an_answer_that_is_late_makes_it_no_better() -> None:
     sim = SimRuntime()
     store = FaultyStore(sim.monotonic, sim.sleep, latency=5.0)
-    told = on_time(sim, store, [0.0, 0.1, *[6.0] * 20])
-    assert "nothing in 0.100 s, unavailable" == told[0]
-    assert {"nothing in 0.000 s, unavailable"} == set(told[1:])
+    answers = on_time(sim, store, [0.0, 0.1, *[6.0] * 20])
+    assert "nothing in 0.100 s, unavailable" == answers[0]
+    assert {"nothing in 0.000 s, unavailable"} == set(answers[1:])
 
 
 def flapping(*, idle: bool) -> list[float]:
@@ -207,12 +207,12 @@ def test_a_store_that_is_far_away_is_back_after_it_has_failed() -> None:
     store.failing = {"look", "join"}
     sim.call_later(1.5, store.failing.clear)
     health = StoreHealth("p", sim, LatencyBudget(sim, lambda: NEVER))
-    lane, states = StoreConnection(store, "me", sim, health, claims=True), []
+    connection, states = StoreConnection(store, "me", sim, health, claims=True), []
 
     def run() -> None:
         for _ in range(8):
             with suppress(StoreUnavailable):
-                lane.worker.wait(lane.begin(act.PollStore(0, 0.0)))
+                connection.worker.wait(connection.begin(act.PollStore(0, 0.0)))
             states.append(health.state)
             sim.sleep(1.0)
 
@@ -221,17 +221,19 @@ def test_a_store_that_is_far_away_is_back_after_it_has_failed() -> None:
     assert ["unavailable", "working"] == [states[0], states[-1]]
 
 
-def test_g26_a_store_that_is_too_slow_is_closed_with_the_link_all_the_same() -> None:
+def test_g26_a_store_that_is_too_slow_is_closed_with_the_client_all_the_same() -> None:
     """It has answered, and so there is a connection."""
     sim, closed = SimRuntime(), []
     store = FaultyStore(sim.monotonic, sim.sleep, latency=0.15)
     store.close = lambda: closed.append(sim.monotonic())  # type: ignore[method-assign]
-    lane = StoreConnection(store, "me", sim, StoreHealth("p", sim, LatencyBudget(sim, lambda: NEVER)), claims=True)
+    connection = StoreConnection(
+        store, "me", sim, StoreHealth("p", sim, LatencyBudget(sim, lambda: NEVER)), claims=True
+    )
 
     def run() -> None:
         with pytest.raises(StoreUnavailable):
-            lane.worker.wait(lane.begin(act.PollStore(0, 0.0)))
-        lane.close(for_good=True)
+            connection.worker.wait(connection.begin(act.PollStore(0, 0.0)))
+        connection.close(for_good=True)
 
     sim.task(run)
     sim.run()

@@ -72,8 +72,8 @@ def test_a_bad_url_is_in_no_local_of_the_store_either() -> None:
 
 
 def locals_of_ours(exc: BaseException) -> str:
-    told = traceback.TracebackException.from_exception(exc, capture_locals=True)
-    ours = [frame for frame in told.stack if "colony_pool/_store" in frame.filename]
+    shown = traceback.TracebackException.from_exception(exc, capture_locals=True)
+    ours = [frame for frame in shown.stack if "colony_pool/_store" in frame.filename]
     assert ours
     return str([frame.locals for frame in ours])
 
@@ -110,9 +110,9 @@ try:
 except ImportError as exc:
     print(exc)
 """
-    told = run(code)
-    assert "pip install 'colony-pool[redis]'" in told
-    assert "s3cret" not in told
+    shown = run(code)
+    assert "pip install 'colony-pool[redis]'" in shown
+    assert "s3cret" not in shown
 
 
 def test_a_key_has_one_name_on_every_host_and_another_for_every_api() -> None:

@@ -63,10 +63,10 @@ def race(shared: str, deed: Deed) -> list[list[object]]:
     processes = [_fork.Process(target=child, args=(n, start, pipes[n][1])) for n in range(PROCESSES)]
     for process in processes:
         process.start()
-    told = [[ours.recv() for ours, _ in pipes] for _ in range(ROUNDS)]
+    results = [[ours.recv() for ours, _ in pipes] for _ in range(ROUNDS)]
     for process in processes:
         process.join()
-    return told
+    return results
 
 
 def test_one_process_gets_the_lease(shared: str) -> None:

@@ -24,6 +24,7 @@ from colony_pool.testing import FakeColony, MemoryStore
 from tests.support.private import (
     BoundedStore,
     Bounds,
+    EndpointRecord,
     Key,
     KeyState,
     OpenState,
@@ -33,7 +34,6 @@ from tests.support.private import (
     StoreReport,
     StoreUnavailable,
 )
-from tests.support.private import SharedDoor as Door
 from tests.support.servers import Server, until
 
 YEARS = 9.5e8  # seconds
@@ -101,7 +101,7 @@ def assert_within(view: SharedState) -> None:
 
 
 @given(st.lists(_numbers, min_size=7, max_size=7), _texts, _texts, st.booleans())
-def test_whatever_a_store_says_of_the_door_is_within_bounds(
+def test_whatever_a_store_says_of_the_endpoint_is_within_bounds(
     numbers: list[Any], cause: Any, hold_cause: Any, is_open: bool
 ) -> None:
     generation, probe_in, level, opened_for, status, lease_for, hold_for = numbers
@@ -121,27 +121,27 @@ def test_whatever_a_store_says_of_a_key_is_within_bounds(
 ) -> None:
     busy_for, seconds, times, status = numbers
     state = KeyState(False, SharedState(), busy_for, SharedDenial(seconds, times, status, code, detail), token)
-    told = bounded(Liar(SharedState(), state)).claim_key("me", "k", 10.0)
-    assert 0.0 <= told.busy_for <= 60.0
-    if told.denial is not None:
-        assert 0.0 < told.denial.seconds <= 3600.0
-        assert 400 <= told.denial.status <= 499
-        assert told.denial.status not in (408, 429)
-        assert told.denial.detail.isprintable()
-        assert told.denial.code is None or told.denial.code.isprintable()
-    if told.token is not None:
-        assert isinstance(told.token[0], str)
-        assert 0.0 < told.token[1] <= 10 * 365 * 86_400.0
+    claim = bounded(Liar(SharedState(), state)).claim_key("me", "k", 10.0)
+    assert 0.0 <= claim.busy_for <= 60.0
+    if claim.denial is not None:
+        assert 0.0 < claim.denial.seconds <= 3600.0
+        assert 400 <= claim.denial.status <= 499
+        assert claim.denial.status not in (408, 429)
+        assert claim.denial.detail.isprintable()
+        assert claim.denial.code is None or claim.denial.code.isprintable()
+    if claim.token is not None:
+        assert isinstance(claim.token[0], str)
+        assert 0.0 < claim.token[1] <= 10 * 365 * 86_400.0
 
 
-@given(st.dictionaries(st.sampled_from([*Door.__slots__]), _texts))
-def test_a_record_of_a_door_can_be_read_whatever_is_in_its_fields(record: dict[str, Any]) -> None:
-    door = Door.read(record)
-    view = bounded(Liar(door.view(1000.0))).look()
+@given(st.dictionaries(st.sampled_from([*EndpointRecord.__slots__]), _texts))
+def test_a_record_of_an_endpoint_can_be_read_whatever_is_in_its_fields(record: dict[str, Any]) -> None:
+    endpoint = EndpointRecord.read(record)
+    view = bounded(Liar(endpoint.view(1000.0))).look()
     assert_within(view)
-    door.may_probe("me", 1000.0)
-    door.move(OpenState(1.0, 0, 0.0, "", 0), 1000.0)
-    json.dumps({"members": door.members, "generation": door.generation})
+    endpoint.may_probe("me", 1000.0)
+    endpoint.move(OpenState(1.0, 0, 0.0, "", 0), 1000.0)
+    json.dumps({"members": endpoint.members, "generation": endpoint.generation})
 
 
 @given(st.lists(_texts, min_size=9, max_size=9))
@@ -309,7 +309,7 @@ def far(colony: FakeColony, valkey: Server, **options: Any) -> ColonyPool:
     return ColonyPool(colony.base_url, token_cache=None, registry=None, shared=valkey.url, **options)
 
 
-def door_of(valkey: Server, colony: FakeColony) -> str:
+def endpoint_key(valkey: Server, colony: FakeColony) -> str:
     client = valkey.client()
     client.flushall()
     with far(colony, valkey) as pool:
@@ -319,11 +319,11 @@ def door_of(valkey: Server, colony: FakeColony) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def test_what_a_server_says_of_the_door_is_reduced(
+def test_what_a_server_says_of_the_endpoint_is_reduced(
     host: Path, colony: FakeColony, valkey: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log and the error show one printable line, and the end is one that this process allows."""
-    name, client = door_of(valkey, colony), valkey.client()
+    name, client = endpoint_key(valkey, colony), valkey.client()
     client.hset(name, mapping={"is_open": "0", "hold_until": time.time() + YEARS, "hold_cause": ESCAPES})
     with caplog.at_level(logging.INFO, "colony_pool"), far(colony, valkey, share_tokens=True) as pool:
         with pytest.raises(ColonyRateLimitError) as caught:
@@ -340,7 +340,7 @@ def test_what_a_server_says_of_the_door_is_reduced(
 def test_a_number_that_is_none_leaves_the_server_usable(
     host: Path, colony: FakeColony, valkey: Server, value: str
 ) -> None:
-    name, client = door_of(valkey, colony), valkey.client()
+    name, client = endpoint_key(valkey, colony), valkey.client()
     fields = "at", "generation", "probe_at", "opened_at", "level", "status", "fence", "lease_until", "resets"
     client.hset(name, mapping={**dict.fromkeys(fields, value), "cause": b"\xff\xfe", "is_open": "1", "prober": ""})
     with far(colony, valkey) as pool:
@@ -388,7 +388,7 @@ def test_the_terminal_shows_a_record_as_printable_lines(host: Path, colony: Fake
     import subprocess
     import sys
 
-    name, client = door_of(valkey, colony), valkey.client()
+    name, client = endpoint_key(valkey, colony), valkey.client()
     client.hset(
         name, mapping={"is_open": "1", "cause": ESCAPES, "hold_until": time.time() + 30, "hold_cause": ESCAPES}
     )

@@ -151,7 +151,7 @@ def test_a_lease_ends_with_its_generation(world: World) -> None:
     assert world.a.conclude("a", old, None).opening is not None
 
 
-def test_a_hold_holds_everybody_and_ends_by_itself(world: World) -> None:
+def test_a_pause_holds_everybody_and_ends_by_itself(world: World) -> None:
     """G13, of many processes."""
     view = world.a.hold(SHORT, "429")
     assert 0.0 < view.hold_for <= SHORT
@@ -160,7 +160,7 @@ def test_a_hold_holds_everybody_and_ends_by_itself(world: World) -> None:
     assert SharedState() == world.b.look()
 
 
-def test_a_hold_is_never_shortened(world: World) -> None:
+def test_a_pause_is_never_shortened(world: World) -> None:
     world.a.hold(LONG, "first")
     world.b.hold(1.0, "shorter")
     assert "first" == world.a.look().hold_cause
@@ -169,7 +169,7 @@ def test_a_hold_is_never_shortened(world: World) -> None:
     assert world.a.look().hold_for > 2 * LONG - 60
 
 
-def test_g13_a_hold_that_an_operator_has_ended_is_told_from_one_of_later(world: World) -> None:
+def test_g13_a_pause_that_an_operator_has_ended_is_told_from_one_of_later(world: World) -> None:
     assert (None, 0.0) == (world.a.look().cleared_ago, world.a.look().hold_age)
     world.a.hold(LONG, "before")
     before = world.b.look()
@@ -189,7 +189,7 @@ def test_g13_a_hold_that_an_operator_has_ended_is_told_from_one_of_later(world: 
     assert 0.0 == world.a.hold(LONG, "on its way when the operator spoke", age=10.0).hold_for
 
 
-def test_g13_to_close_the_breaker_alone_ends_no_hold(world: World) -> None:
+def test_g13_to_close_the_breaker_alone_ends_no_pause(world: World) -> None:
     world.a.hold(LONG, "429")
     world.a.reset(keep_hold=True)
     assert ("429", None) == (world.b.look().hold_cause, world.b.look().cleared_ago)
@@ -197,7 +197,7 @@ def test_g13_to_close_the_breaker_alone_ends_no_hold(world: World) -> None:
     assert ("", True) == (world.b.look().hold_cause, world.b.look().cleared_ago is not None)
 
 
-def test_nobody_probes_during_a_hold(world: World) -> None:
+def test_nobody_probes_during_a_pause(world: World) -> None:
     open_up(world)
     world.a.hold(LONG, "429")
     assert None is world.b.claim_probe("b", LONG)[0]
@@ -260,10 +260,10 @@ def test_a_survey_says_who_probes_and_how_many_keys_are_refused(world: World) ->
     assert StoreReport(SharedState()) == world.a.survey()
     open_up(world)
     fence = fence_of(world, "a")
-    told = world.b.survey()
-    assert ("a", 0) == (told.prober, told.denied)
-    assert told.view.opening is not None
-    assert LONG - 60 < told.view.lease_for <= LONG
+    report = world.b.survey()
+    assert ("a", 0) == (report.prober, report.denied)
+    assert report.view.opening is not None
+    assert LONG - 60 < report.view.lease_for <= LONG
     world.a.conclude("a", fence, None)
     assert None is world.b.survey().prober
 

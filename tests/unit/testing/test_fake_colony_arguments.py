@@ -18,7 +18,7 @@ SECRET = "JBSWY3DPEHPK3PXP"
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("setting", "message"),
     [
         (lambda c: c.behave("status", only=5), "only: must be a string, not int"),
         (lambda c: c.behave([]), "behaviour"),
@@ -40,9 +40,9 @@ SECRET = "JBSWY3DPEHPK3PXP"
         (lambda c: c.key(b"col_a", totp_secret=SECRET), "api_key: must be a string"),
     ],
 )
-def test_what_it_cannot_do_is_refused(client: Client, told: Callable[[Any], None], message: str) -> None:
+def test_what_it_cannot_do_is_refused(client: Client, setting: Callable[[Any], None], message: str) -> None:
     with pytest.raises(FakeColonyError, match=message):
-        told(client.colony)
+        setting(client.colony)
     assert 200 == client.token().status
     assert 0 == client.colony.stats().in_flight
 

@@ -31,11 +31,11 @@ WALL = 1_000_000_000.0
 PATIENT = 1e7
 
 
-class Crowd:
+class LoadedHarness:
     """A dispatcher and the attempts that it has out."""
 
     def __init__(self, **options: Any) -> None:
-        self.desk = Dispatcher(DispatcherConfig(**options), random.Random(1).random)
+        self.dispatcher = Dispatcher(DispatcherConfig(**options), random.Random(1).random)
         self.now, self.wake = 0.0, float("inf")
         self.out: deque[Permit] = deque()
 
@@ -48,29 +48,29 @@ class Crowd:
 
     def ask(self, account: Account | None = None, patience: float = PATIENT) -> Waiter:
         waiter = Waiter(account or Account(), patience)
-        self.feed(self.desk.demand(waiter, Instant(self.now, WALL + self.now)))
+        self.feed(self.dispatcher.demand(waiter, Instant(self.now, WALL + self.now)))
         return waiter
 
     def ask_all(self, accounts: Iterable[Account], patience: float = PATIENT) -> list[Waiter]:
         return [self.ask(account, patience) for account in accounts]
 
     def answer(self, outcome: Outcome) -> None:
-        self.feed(self.desk.result(self.out.popleft(), outcome, Instant(self.now, WALL + self.now)))
+        self.feed(self.dispatcher.result(self.out.popleft(), outcome, Instant(self.now, WALL + self.now)))
 
     def cancel(self, waiters: Iterable[Waiter]) -> None:
         for waiter in waiters:
-            self.feed(self.desk.cancel(waiter, Instant(self.now, WALL + self.now)))
+            self.feed(self.dispatcher.cancel(waiter, Instant(self.now, WALL + self.now)))
 
     def tick(self, at: float) -> None:
         self.now = at
-        self.feed(self.desk.tick(Instant(at, WALL + at)))
+        self.feed(self.dispatcher.tick(Instant(at, WALL + at)))
 
     @property
     def moment(self) -> Instant:
         return Instant(self.now, WALL + self.now)
 
     def force(self, state: str) -> None:
-        self.feed(self.desk.force(state, self.moment))
+        self.feed(self.dispatcher.force(state, self.moment))
 
     def to_attempt(self) -> None:
         """Go to the moment at which something leaves."""
@@ -81,7 +81,7 @@ class Crowd:
     def serve(self, accounts: list[Account]) -> None:
         """Have all of them get a token."""
         self.ask_all(accounts)
-        while self.desk.waiters.flights:
+        while self.dispatcher.waiters.flights:
             self.to_attempt()
             self.answer(GOOD)
 
@@ -90,38 +90,38 @@ def keys(n: int) -> list[Account]:
     return [Account() for _ in range(n)]
 
 
-def queued(n: int, patience: float = PATIENT) -> tuple[Crowd, list[Waiter]]:
+def queued(n: int, patience: float = PATIENT) -> tuple[LoadedHarness, list[Waiter]]:
     """Closed; one attempt is out, and all others are queued behind it."""
-    crowd = Crowd()
-    return crowd, crowd.ask_all(keys(n), patience)
+    harness = LoadedHarness()
+    return harness, harness.ask_all(keys(n), patience)
 
 
-def callers(n: int) -> tuple[Crowd, list[Waiter]]:
+def callers(n: int) -> tuple[LoadedHarness, list[Waiter]]:
     """Closed; all want the token of one key, whose attempt is out."""
-    crowd = Crowd()
-    return crowd, crowd.ask_all([Account()] * n)
+    harness = LoadedHarness()
+    return harness, harness.ask_all([Account()] * n)
 
 
-def behind_open(n: int, patience: float = PATIENT) -> tuple[Crowd, list[Waiter]]:
+def behind_open(n: int, patience: float = PATIENT) -> tuple[LoadedHarness, list[Waiter]]:
     """Open; all wait for the probe."""
-    crowd = Crowd()
-    crowd.force("open")
-    return crowd, crowd.ask_all(keys(n), patience)
+    harness = LoadedHarness()
+    harness.force("open")
+    return harness, harness.ask_all(keys(n), patience)
 
 
-def half_open(n: int) -> tuple[Crowd, list[Waiter]]:
+def half_open(n: int) -> tuple[LoadedHarness, list[Waiter]]:
     """The probe is out; all others wait for it."""
-    crowd, waiters = behind_open(n)
-    crowd.to_attempt()
-    return crowd, waiters
+    harness, waiters = behind_open(n)
+    harness.to_attempt()
+    return harness, waiters
 
 
-def backing_off(n: int) -> Crowd:
+def backing_off(n: int) -> LoadedHarness:
     """Closed; all have failed once, and sleep for a long while."""
     retry = RetryConfig(max_retries=1, base_delay=1e6, max_delay=1e6, retry_on=frozenset({502}))
-    crowd = Crowd(retry=retry, breaker=BreakerConfig(fail_max=10**9))
+    harness = LoadedHarness(retry=retry, breaker=BreakerConfig(fail_max=10**9))
     for account in keys(n):
-        crowd.ask(account)
-        crowd.to_attempt()
-        crowd.answer(BAD)
-    return crowd
+        harness.ask(account)
+        harness.to_attempt()
+        harness.answer(BAD)
+    return harness

@@ -1,4 +1,4 @@
-"""A desk whose every word is kept, and short names for what it says."""
+"""A harness whose every word is kept, and short names for what it says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from colony_pool.config import BreakerConfig
-from tests.support.desk import GOOD, Desk
+from tests.support.dispatcher_harness import GOOD, DispatcherHarness
 from tests.support.private import Account, Outcome, Permit, Token
 from tests.support.private import actions as act
 from tests.support.private import events as ev
@@ -15,8 +15,8 @@ from tests.support.private import events as ev
 QUICK = BreakerConfig(fail_max=1, min_failure_time=0.0, jitter=0.0)  # one failure opens it, for exactly two seconds
 
 
-class Told(Desk):
-    """A desk whose every word is kept until it is asked for."""
+class RecordingHarness(DispatcherHarness):
+    """A harness whose every word is kept until it is asked for."""
 
     def __init__(self, **options: Any) -> None:
         self.grants: list[tuple[Account, Token | None, Token | None]] = []
@@ -47,10 +47,10 @@ class Told(Desk):
         self.answer(self.out[0], outcome)
 
     def force(self, state: str) -> None:
-        self.feed(self.desk.force(state, self.moment))
+        self.feed(self.dispatcher.force(state, self.moment))
 
     def refresh(self, account: Account) -> None:
-        self.feed(self.desk.refresh(account, self.moment))
+        self.feed(self.dispatcher.refresh(account, self.moment))
 
 
 def about(seconds: float) -> Any:
@@ -78,11 +78,11 @@ def called(outcome: str, waited: float, *, parked: bool = False) -> ev.CallFinis
     return ev.CallFinished(outcome, about(waited), parked)
 
 
-def served(account: Account | None = None, **options: Any) -> tuple[Told, Account]:
-    """A desk that has given one token, and was heard."""
-    desk, account = Told(**options), account or Account()
-    desk.ask(account)
-    desk.later(0.5, GOOD)
-    desk.hear()
-    desk.replayed()
-    return desk, account
+def served(account: Account | None = None, **options: Any) -> tuple[RecordingHarness, Account]:
+    """A harness that has given one token, and was heard."""
+    harness, account = RecordingHarness(**options), account or Account()
+    harness.ask(account)
+    harness.later(0.5, GOOD)
+    harness.hear()
+    harness.replayed()
+    return harness, account

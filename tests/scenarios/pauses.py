@@ -13,7 +13,7 @@ from . import World, error_of, scenario
 _REFUSAL = '{"detail": {"message": "slow down", "code": "SLOW"}}'
 
 
-def _told_the_same(w: World, pool: Any, seconds: float, within: float = 1.5) -> None:
+def _all_get_the_same(w: World, pool: Any, seconds: float, within: float = 1.5) -> None:
     """The first error of a hold and the second say the same, and one request was made."""
     from colony_pool import ColonyRateLimitError
 
@@ -27,7 +27,7 @@ def _told_the_same(w: World, pool: Any, seconds: float, within: float = 1.5) -> 
 
 
 @scenario()
-def g13_the_first_error_of_a_hold_says_what_the_second_says(w: World) -> None:
+def g13_the_first_error_of_a_pause_says_what_the_second_says(w: World) -> None:
     now = time.time()
     for headers, seconds in (
         ({}, 60.0),
@@ -41,7 +41,7 @@ def g13_the_first_error_of_a_hold_says_what_the_second_says(w: World) -> None:
         ({"Retry-After": formatdate(now + 7240.0, usegmt=True), "Date": formatdate(now + 7200.0, usegmt=True)}, 40.0),
     ):
         w.colony.behave("status", status=429, headers=headers, only="/auth/token")
-        _told_the_same(w, w.pool(), seconds, within=1.5 if len(headers) < 2 and seconds != 601.0 else 30.0)
+        _all_get_the_same(w, w.pool(), seconds, within=1.5 if len(headers) < 2 and seconds != 601.0 else 30.0)
 
 
 @scenario()
@@ -53,7 +53,7 @@ def g13_a_refusal_that_says_when_to_come_back_is_a_rate_limit(w: World) -> None:
             {"RateLimit-Remaining": "0", "RateLimit-Reset": "40"},
         ):
             w.colony.behave("status", status=status, headers=headers, body=_REFUSAL, only="/auth/token")
-            _told_the_same(w, w.pool(), 40.0)
+            _all_get_the_same(w, w.pool(), 40.0)
 
 
 @scenario()
@@ -62,7 +62,7 @@ def g13_a_header_that_comes_twice_counts_once(w: World) -> None:
 
     head = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 40\r\nRetry-After: 40\r\nContent-Length: 0\r\n\r\n"
     w.colony.behave("raw", data=head, only="/auth/token")
-    _told_the_same(w, w.pool(), 40.0)
+    _all_get_the_same(w, w.pool(), 40.0)
     pool = w.pool(retry=RetryConfig(max_retries=0))
     w.colony.behave("healthy")
     assert pool.agent("col_warm").token()
@@ -72,7 +72,7 @@ def g13_a_header_that_comes_twice_counts_once(w: World) -> None:
 
 
 @scenario()
-def g13_a_hold_that_ends_at_once_costs_one_request_a_second_and_fewer_and_fewer(w: World) -> None:
+def g13_a_pause_that_ends_at_once_costs_one_request_a_second_and_fewer_and_fewer(w: World) -> None:
     for headers in ({"Retry-After": "0"}, {"X-RateLimit-Reset": str(int(time.time()) - 5)}):
         w.colony.behave("status", status=429, headers=headers, only="/auth/token")
         pool, before = w.pool(), len(w.token_requests())
@@ -87,7 +87,7 @@ def g13_a_hold_that_ends_at_once_costs_one_request_a_second_and_fewer_and_fewer(
 
 
 @scenario()
-def g13_an_operator_ends_a_hold_and_one_attempt_leaves_next(w: World) -> None:
+def g13_an_operator_ends_a_pause_and_one_attempt_leaves_next(w: World) -> None:
     lines: list[Any] = []
     logging.getLogger("colony_pool").addFilter(lambda record: not lines.append(record))  # type: ignore[func-returns-value]
     pool = w.pool()
@@ -113,7 +113,7 @@ def g13_an_operator_ends_a_hold_and_one_attempt_leaves_next(w: World) -> None:
 
 
 @scenario()
-def g13_a_hold_that_was_ended_is_ended_for_all_behind_the_door(w: World) -> None:
+def g13_a_pause_that_was_ended_is_ended_for_all_who_share_the_endpoint(w: World) -> None:
     import os
     import tempfile
 
@@ -122,7 +122,7 @@ def g13_a_hold_that_was_ended_is_ended_for_all_behind_the_door(w: World) -> None
         here, there = w.pool(shared="host"), w.pool(shared="host")
         w.colony.behave("status", status=429, headers={"Retry-After": "86400"}, only="/auth/token")
         error_of(here.agent("col_a").token, max_wait=0)
-        w.until(lambda: _is_held(there, "col_b"), "the hold at the other pool")
+        w.until(lambda: _is_rate_limited(there, "col_b"), "the hold at the other pool")
         w.colony.behave("healthy")
         assert here.clear_rate_limit() > 86_000.0
         assert here.agent("col_a").token()
@@ -145,7 +145,7 @@ def _is_served(pool: Any, key: str) -> bool:
         return False
 
 
-def _is_held(pool: Any, key: str) -> bool:
+def _is_rate_limited(pool: Any, key: str) -> bool:
     error_of(pool.agent(key).token, max_wait=0)
     return bool(pool.status().hold_for > 86_000.0)
 

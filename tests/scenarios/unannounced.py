@@ -68,7 +68,7 @@ class Children:
 
 
 @scenario()
-def g24_untold_forked_workers_never_see_each_others_answers(w: World) -> None:
+def g24_unannounced_forked_workers_never_see_each_others_answers(w: World) -> None:
     pool = w.pool()
     parents = pool.agent("col_parent")
     before = parents.token()
@@ -88,7 +88,7 @@ def g24_untold_forked_workers_never_see_each_others_answers(w: World) -> None:
 
 
 @scenario()
-def g24_an_untold_fork_within_an_untold_fork(w: World) -> None:
+def g24_an_unannounced_fork_within_an_unannounced_fork(w: World) -> None:
     pool = w.pool()
     pool.agent("col_parent").get("/users/me")
 
@@ -96,9 +96,9 @@ def g24_an_untold_fork_within_an_untold_fork(w: World) -> None:
         grandchildren = Children(w)
         grandchildren.fork(lambda: _ask_as(pool, "grandchild"))
         _ask_as(pool, "child")
-        told = _child(lambda: _ask_as(pool, "told"))
+        announced = _child(lambda: _ask_as(pool, "told"))
         assert grandchildren.end_well()
-        assert _ended_well(w, told)
+        assert _ended_well(w, announced)
 
     children = Children(w)
     children.fork(child)
@@ -108,7 +108,7 @@ def g24_an_untold_fork_within_an_untold_fork(w: World) -> None:
 
 # Not where other threads run: one that waits for the interpreter's lock at such a fork stops the child for good.
 @scenario("gevent", "gevent-late")
-def g24_an_untold_fork_in_the_middle_of_other_tasks_requests(w: World) -> None:
+def g24_an_unannounced_fork_in_the_middle_of_other_tasks_requests(w: World) -> None:
     """Requests in flight stay the parent's; the child starts with no waiter, lease or slot of theirs."""
     from colony_pool.testing import subject
 
@@ -139,7 +139,7 @@ def g24_an_untold_fork_in_the_middle_of_other_tasks_requests(w: World) -> None:
 
 
 @scenario()
-def g24_whatever_is_done_first_in_an_untold_child_is_done_in_its_own_name(w: World) -> None:
+def g24_whatever_is_done_first_in_an_unannounced_child_is_done_in_its_own_name(w: World) -> None:
     """Not the next token alone takes locks, sockets, threads."""
     from prometheus_client import CollectorRegistry, generate_latest
 
@@ -177,7 +177,7 @@ def g24_whatever_is_done_first_in_an_untold_child_is_done_in_its_own_name(w: Wor
 
 
 @scenario()
-def g24_an_untold_child_shares_the_hosts_record_on_when_its_parent_has_left_it(w: World) -> None:
+def g24_an_unannounced_child_shares_the_hosts_record_on_when_its_parent_has_left_it(w: World) -> None:
     os.environ["COLONY_POOL_STATE_DIR"] = tempfile.mkdtemp()
     pool = w.pool(shared="host")
     pool.agent("col_parent").token()

@@ -33,13 +33,13 @@ FOREVER = 36_000.0
 START = Instant(0.0, WALL)
 
 
-class Desk:
+class DispatcherHarness:
     """Feeds a dispatcher and keeps what it answered."""
 
     def __init__(self, seed: int = 0, **options: Any) -> None:
         self.rand = random.Random(seed).random  # a test may put another one in its place
         self.not_begun: set[Permit] = set()  # attempts that wait for something of this host
-        self.desk = Dispatcher(
+        self.dispatcher = Dispatcher(
             DispatcherConfig(**options), self._draw, has_begun=lambda permit: permit not in self.not_begun
         )
         self.now = 0.0
@@ -69,11 +69,11 @@ class Desk:
             elif not isinstance(action, (act.CancelAttempt, act.TokenChanged)):
                 self.events.append(action)
         while self.asked and self.gives_codes:
-            self.feed(self.desk.code_given(self.asked.pop(0), self.moment))
+            self.feed(self.dispatcher.code_given(self.asked.pop(0), self.moment))
 
     def ask(self, account: Account | None = None, patience: float = 122.0) -> Waiter:
         waiter = Waiter(account or Account(), patience)
-        self.feed(self.desk.demand(waiter, self.moment))
+        self.feed(self.dispatcher.demand(waiter, self.moment))
         return waiter
 
     def _draw(self) -> float:
@@ -86,25 +86,25 @@ class Desk:
     def answer(self, permit: Permit, outcome: Outcome) -> None:
         if permit in self.out:
             self.out.remove(permit)
-        self.feed(self.desk.result(permit, outcome, self.moment))
+        self.feed(self.dispatcher.result(permit, outcome, self.moment))
 
     def at(self, now: float) -> None:
-        """Let time pass, waking the desk as it asks to be."""
+        """Let time pass, waking the dispatcher as it asks to be."""
         for _ in range(100_000):
             if self.wake > now:
                 break
             self.now = max(self.now, self.wake)
-            self.feed(self.desk.tick(self.moment))
+            self.feed(self.dispatcher.tick(self.moment))
         else:
-            raise AssertionError("the desk spins")
+            raise AssertionError("the dispatcher spins")
         self.now = now
-        self.feed(self.desk.tick(self.moment))
+        self.feed(self.dispatcher.tick(self.moment))
 
     def trip(self, n: int = 40) -> list[Waiter]:
         """Open the breaker with ``n`` patient callers."""
         waiters = [self.ask(patience=36_000.0) for _ in range(n)]
-        while self.desk.breaker.state == "closed":
-            while self.out and self.desk.breaker.state == "closed":
+        while self.dispatcher.breaker.state == "closed":
+            while self.out and self.dispatcher.breaker.state == "closed":
                 self.answer(self.out[0], DOWN_502)
             self.at(self.now + 0.1)
         return waiters
@@ -118,18 +118,18 @@ class Desk:
         return self.started[-1]
 
 
-def opened(**options: Any) -> Desk:
-    desk = Desk(**options)
-    desk.feed(desk.desk.force("open", START))
-    return desk
+def opened(**options: Any) -> DispatcherHarness:
+    harness = DispatcherHarness(**options)
+    harness.feed(harness.dispatcher.force("open", START))
+    return harness
 
 
-def cancel(desk: Desk, waiter: Waiter) -> None:
-    desk.feed(desk.desk.cancel(waiter, desk.moment))
+def cancel(harness: DispatcherHarness, waiter: Waiter) -> None:
+    harness.feed(harness.dispatcher.cancel(waiter, harness.moment))
 
 
-def nothing_left(desk: Desk) -> bool:
-    core = desk.desk
+def nothing_left(harness: DispatcherHarness) -> bool:
+    core = harness.dispatcher
     return (0, set(), {}, None) == (
         core.waiters.count,
         core.in_flight.permits,
