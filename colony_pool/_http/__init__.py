@@ -9,14 +9,5 @@
 ``transport``      a slot, a deadline, an exchange
 =================  ===========================================================================================
 
-All private names of urllib3 and http.client that this library uses (``tests/unit/http/test_private_names.py`` finds
-them):
-
-=============  =================================================  ==============================================
-name           what it keeps                                      what would end it
-=============  =================================================  ==============================================
-``_new_conn``  G3, G4: a connection that is being made can be     a way to cancel a request that has no response
-               ended from another task, and all addresses of a    yet, urllib3#1602 (closed: not planned), and one
-               host share one connect timeout                     timeout for all addresses, urllib3#2055, #797
-=============  =================================================  ==============================================
+One private name of urllib3 is left, ``_new_conn``: ``tests/README.md`` has the table of all such names.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -53,13 +54,10 @@ PURE = {
 SAME_BY_DESIGN = {"ColonyAuth"}
 # Objects of the core that others are handed.
 CORE_OBJECTS = {"account", "permit", "waiter", "flight", "dispatcher", "denial"}
-# Private names of libraries that are read, each with the reason in its module. urllib3's have a test of their own.
-LIBRARIES = {
-    ("_runtime/gevent.py", "_current_frames"), ("_runtime/turn.py", "_getframe"),
-    ("_http/pools.py", "_current_frames"), ("testing/_control.py", "_exit"), ("prometheus/_mirror.py", "_is_owned"),
-    ("prometheus/_server.py", "_handle_request_noblock"), ("prometheus/_sidecar.py", "_read_metrics"),
-    ("prometheus/_sidecar.py", "_accumulate_metrics"), ("sdk/_errors.py", "_build_api_error"),
-}  # fmt: skip
+# Private names of libraries that are used, as (file, name): the table in tests/README.md.
+TABLE = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+LIBRARIES = set(re.findall(r"^\| `([\w/]+\.py)` \| `(_\w+)` \|", TABLE, re.MULTILINE))
+PRIVATE_MODULE = re.compile(r"[a-z0-9_]+\.(_[a-z0-9_]+)")
 
 
 def tree_of(name: str) -> ast.Module:
@@ -154,6 +152,28 @@ def test_nobody_reads_a_private_name_of_another_module(name: str) -> None:
         if owner in ("self", "cls", "super()") or node.attr in mine:
             continue
         assert (name, node.attr) in LIBRARIES, f"{name}:{node.lineno} reads {owner}.{node.attr}"
+
+
+def private_modules(name: str) -> Iterator[str]:
+    """Private modules of libraries that are imported, or looked up in ``sys.modules``."""
+    for module, ours in imports(name):
+        if not ours and (found := PRIVATE_MODULE.fullmatch(module)) is not None:
+            yield found[1]
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "sys.modules.get":
+            module = str(ast.literal_eval(node.args[0]))
+            if (found := PRIVATE_MODULE.fullmatch(module)) is not None:
+                yield found[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_private_modules_of_libraries_stand_in_the_table(name: str) -> None:
+    assert set() == {(name, module) for module in private_modules(name)} - LIBRARIES
+
+
+def test_the_table_of_private_names_has_no_row_too_many() -> None:
+    assert LIBRARIES
+    assert [] == [(name, what) for name, what in sorted(LIBRARIES) if what not in (ROOT / name).read_text("utf-8")]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if layer(name) not in ("_core", "testing", "_demo")])
