@@ -17,14 +17,14 @@ from ._core.failure import closed
 from ._core.flight import Permit
 from ._core.outcome import REJECTED, Outcome
 from ._core.shared_state import HandledElsewhere
-from ._driver.attempt import Attempt, Attempts
+from ._driver.attempt import Attempt, AttemptRegistry
 from ._driver.credential import AgentState
 from ._driver.delivery import DeliveryQueue
 from ._driver.driver import Driver
 from ._driver.handles import Handles
 from ._driver.notifier import MirroringBreaker, Notifier
 from ._driver.token_cache import TokenCache
-from ._driver.tokens import HotPath, TokenSource
+from ._driver.tokens import TokenPublisher, TokenSource
 from ._driver.unsaved import Unsaved
 from ._fork import notice_fork
 from ._http.api import ApiClient
@@ -102,7 +102,7 @@ class Engine:
                 options.base_url, runtime=self.runtime, maxsize=config.maxsize, timeout=config.timeout,
                 **options.transport_options,
             )  # fmt: skip
-        attempts = Attempts()
+        attempts = AttemptRegistry()
         self.dispatcher = Dispatcher(
             config,
             self.runtime.random,
@@ -112,7 +112,7 @@ class Engine:
         self.store = options.shared.connect(
             self.dispatcher, self.runtime, name=options.name, cache=self._cache, lines=outlasting.lines
         )
-        hot_path = HotPath(self.runtime, self._cache, self._unsaved, self.store, outlasting.handles)
+        publisher = TokenPublisher(self.runtime, self._cache, self._unsaved, self.store, outlasting.handles)
         attempt = Attempt(
             self.transport, self.runtime, attempts, base_path + _TOKEN_PATH, config.timeout.total,
             self._claim if self._cache is not None or self.store is not None else None,
@@ -131,13 +131,13 @@ class Engine:
             attempts,
             attempt,
             ask_code=attempt.ask_code,
-            token_changed=hot_path.token_changed,
+            token_changed=publisher.token_changed,
             after=self._follow_up if self._cache is not None or self.store is not None else None,
             store=self.store,
             lines=outlasting.lines,
         )
-        self.tokens = TokenSource(config, self.runtime, self.driver, hot_path, self._cache, self.store)
-        self._hot_path = hot_path
+        self.tokens = TokenSource(config, self.runtime, self.driver, publisher, self._cache, self.store)
+        self._publisher = publisher
         self.closing = self.runtime.event()
         self.api = ApiClient(self.transport, self.runtime, base_path, options.api_retry, self.closing)
         self.snapshots = SnapshotSource(
@@ -194,7 +194,7 @@ class Engine:
         ``others``: what uses the engine, and ends with it.
         """
         self.driver.submit_and_wait(self.dispatcher.close)
-        self._hot_path.close()
+        self._publisher.close()
         for key in self._keys():
             key.expire()
         self.closing.set()

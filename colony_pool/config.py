@@ -182,13 +182,13 @@ class PolicyConfig:
         renew_interval: seconds between two exchanges of a key, if all that is wrong with the token is that it ended;
             doubles while tokens live for less than that.
         renew_interval_max: its cap.
-        rejection_delay: seconds for which a rejected key is not tried; doubles with each further rejection (G13).
+        rejection_delay: seconds for which a rejected key is not tried; doubles with each further rejection (G14).
         rejection_delay_max: its cap.
         totp_window: seconds of one TOTP window.
         server_fault_keys: this many keys that worked before must have been tried ...
         server_fault_ratio: ... and more than this ratio of them rejected ...
         server_fault_window: ... within this many seconds to blame the server instead of the keys.
-        rate_limit_default: seconds of a pause whose 429 says nothing of its end (G14).
+        rate_limit_default: seconds of a pause whose 429 says nothing of its end (G13).
         rate_limit_max: longest pause believed, seconds.
     """
 

@@ -157,7 +157,10 @@ class AsyncAgent:
                 tokens.request(state, waiter, event, engine.runtime.external_context())
 
         def check() -> None:
-            driver.submit_async(engine.dispatcher.tick)
+            if waiter.done:  # its wake-up got lost
+                event.set()
+            else:
+                driver.submit_async(engine.dispatcher.tick)
 
         checking = asyncio.get_running_loop().call_later(recheck_after(seconds), check)
         try:

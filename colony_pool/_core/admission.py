@@ -22,7 +22,7 @@ from .transitions import Transitions
 from .waiters import Waiters
 
 # A transport ends its attempt by itself; one that has not after this many seconds more is given up.
-_GRACE = 1.0
+_TRANSPORT_GRACE = 1.0
 
 
 class Admission:
@@ -127,7 +127,7 @@ class Admission:
             level, round_ = self._limiter.start(now)
             self._start(
                 Permit(
-                    flight, now, self._config.timeout.total + _GRACE, generation=breaker.generation,
+                    flight, now, self._config.timeout.total + _TRANSPORT_GRACE, generation=breaker.generation,
                     period=breaker.period, is_retry=retry, level=level, round=round_,
                 )
             )  # fmt: skip

@@ -64,7 +64,10 @@ class CircuitBreaker:
     def open(
         self, now: float, cause: str, status: int, rand: float, *, grow: bool = True, by: float = math.inf
     ) -> None:
-        """Open, or open again, and set the time of the next probe: ``by`` then, and for that the delay stays."""
+        """Open or re-open, and set the next probe's time.
+
+        If ``by`` is earlier than the computed time, the probe leaves at ``by``, and the next delay does not double.
+        """
         if self.state == CLOSED:
             self.opened_at = now
         if cause:

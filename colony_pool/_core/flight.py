@@ -151,9 +151,26 @@ class Flight:
     """All calls that want one key's token now: one attempt at a time serves them all (single flight)."""
 
     __slots__ = (
-        "_began", "_due", "_heap", "_life", "_paused", "_waiting", "account", "attempts", "created_at", "deferrals",
-        "failures", "heap_version", "last", "last_generation", "not_before", "noted_deadline", "permit", "serial",
-        "steps", "trigger",
+        "_began",
+        "_due",
+        "_heap",
+        "_paused",
+        "_schedule_epoch",
+        "_waiting",
+        "account",
+        "attempts",
+        "created_at",
+        "deferrals",
+        "failures",
+        "heap_version",
+        "last",
+        "last_generation",
+        "not_before",
+        "noted_deadline",
+        "permit",
+        "serial",
+        "steps",
+        "trigger",
     )  # fmt: skip
 
     def __init__(self, account: Account, now: float, *, advisory: bool = False) -> None:
@@ -164,8 +181,8 @@ class Flight:
         # One, which most flights have and no more; or an ordered set, once there was a second.
         self._waiting: Waiter | dict[Waiter, Waiter] | None = None
         self.failures = 0
-        self.steps = 0  # along the schedule, in the present life
-        self._life = 0
+        self.steps = 0  # along the schedule, in the present epoch
+        self._schedule_epoch = 0
         self._began = _NEVER  # when its schedule did, in the flight's own time
         self._due = _NEVER  # when the schedule's next attempt is, in the flight's own time
         self.deferrals = 0  # times in a row that another process had its key
@@ -225,15 +242,17 @@ class Flight:
             self._paused += now - self.permit.started
             self.permit = None
 
-    def attempt_failed(self, now: float, life: int, retry: RetryConfig, delay: Callable[[int], float]) -> None:
+    def attempt_failed(
+        self, now: float, schedule_epoch: int, retry: RetryConfig, delay: Callable[[int], float]
+    ) -> None:
         """An attempt failed: the next step of the schedule, unless it was a quick retry before its time.
 
         Delays count in the flight's own time, one from the end of the other: what a machine is late does not add up.
         And what jitter has taken off does not make room for more attempts than ``retry`` has.
         """
         own = self._time(now)
-        if life != self._life:
-            self._life, self.steps, self._due, self._began = life, 0, _NEVER, own
+        if schedule_epoch != self._schedule_epoch:
+            self._schedule_epoch, self.steps, self._due, self._began = schedule_epoch, 0, _NEVER, own
         if own >= self._due - _SAME:
             self.steps += 1
             start = self._due if own - self._due <= _LATE else own

@@ -2,15 +2,14 @@
 
 Theory of operation. Half of the servers behind a balancer may be broken: an attempt that failed by bad luck is worth
 another one at once. An endpoint that is down is not: a quick retry fails there, too. A single failure may be either.
-Several in a row do not: they are excused for as long as the *loss* explains them, which is how often attempts failed
-before they began. So a run of failures never raises the loss that excuses it: what counts is the loss at the last
-success.
+A run of failures is excused only while the *loss* makes it plausible, which is how often attempts failed before the
+run began. So a run never raises the loss that excuses it: what counts is the loss at the last success.
 
 Failures are counted in two ways, and the larger number is judged: those of one key in a row, and the *run*, those of
 all keys in a row. In the run the failures of one key after each other are one, or a poisoned key would speak for all.
 
 A success that ends a run of several keys which luck does not explain has ended an outage that was too short for the
-breaker. It begins a new *life*, as a breaker does that closes: every schedule starts again.
+breaker. It begins a new *epoch*, as a breaker does that closes: every schedule starts again.
 """
 
 from __future__ import annotations
@@ -60,11 +59,12 @@ class LossHistory:
     """The loss of one process, and its failures in a row. A key is the serial of its account."""
 
     __slots__ = (
-        "_before", "_failed", "_known", "_loss", "_run", "_seen", "_succeeded", "last_success", "life", "only_key",
+        "_before", "_failed", "_known", "_loss", "_run", "_seen", "_succeeded", "last_success", "only_key",
+        "schedule_epoch",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.life = 0
+        self.schedule_epoch = 0
         self.last_success = -math.inf
         self._succeeded = _NOBODY  # the key of the last success
         self._before = -math.inf  # when another key than that one succeeded last
@@ -73,16 +73,16 @@ class LossHistory:
         self.restart()
 
     def restart(self) -> None:
-        """Begin a new life: the breaker closes, and what was lost before says nothing of what comes."""
-        self.life += 1
+        """Begin a new epoch: the breaker closes, and what was lost before says nothing of what comes."""
+        self.schedule_epoch += 1
         self._seen = _PRIOR
         self._loss = self._known = 0.0
         self._end_run()
 
     def succeeded(self, key: int, now: float) -> bool:
-        """Take a success and say whether it began a new life."""
+        """Take a success and say whether it began a new epoch."""
         ends_outage = self.only_key is None and self.likely**self._run < _CHANCE
-        self.life += ends_outage
+        self.schedule_epoch += ends_outage
         self.noted(key, now)
         self._count(0.0)
         self._known = self._loss

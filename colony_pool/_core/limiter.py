@@ -8,19 +8,19 @@ answers. Each is therefore judged against its own history, never against the oth
 ======== ======================================= ===================================================
 meaning  evidence                                answer
 ======== ======================================= ===================================================
-overload a 503: the server itself says "too      lower the limit, down to one start per ``gap_shed``
-         much"
+overload a 503: the server itself says "too      lower the limit, down to one start per
+         much"                                   ``overload_spacing``
 random   any other failure, no more frequent     none: half of the servers behind the balancer are
          under a high limit than under a low     broken, and waiting would starve everybody
          one
-load     such failures do get rarer when the     lower the limit, down to one start per ``gap_max``
-         limit is lowered
+load     such failures do get rarer when the     lower the limit, down to one start per
+         limit is lowered                        ``max_spacing``
 down     a streak that bad luck cannot explain   down to 2 at once, and slower still with a short
                                                  round trip: what ends it is the breaker, or a success
 ======== ======================================= ===================================================
 
 *Overload* would be bad luck, too, if it hit attempts that cannot be too many. So the ratio of 503s among attempts
-that left alone, ``gap_shed`` after the one before, is the baseline that a round's 503s must exceed.
+that left alone, ``overload_spacing`` after the one before, is the baseline that a round's 503s must exceed.
 
 *Random or load.* Each octave of the limit above its floor is a *level* with statistics of its failures. The floor
 teaches unconditionally. A level above joins the baseline if it fails no more than those below it (two sigma),

@@ -151,7 +151,7 @@ class Outcome:
     code_again: bool = False  # the next TOTP window brings another code
     wait_for_totp: bool = False  # local: no unspent code before the next TOTP window
     handled_elsewhere: HandledElsewhere | None = None  # local: another process makes this attempt, or has made it
-    passing: bool = False  # local: our own trouble, which passes; the attempt is made again
+    is_transient: bool = False  # local: our own trouble, which passes; the attempt is made again
     local_error: BaseException | None = field(default=None, repr=False)
 
     @property

@@ -83,7 +83,10 @@ class ProbeLease:
         self._next_request = -math.inf
 
     def is_unknown_again(self, unknown: bool) -> bool:
-        """Note whether the store refuses since it does not know the breaker open; say if it does so once more."""
+        """Record whether the store refused because it does not know that the breaker is open.
+
+        Returns True the second time in a row.
+        """
         again = unknown and self._was_unknown
         self._was_unknown = unknown and not self._was_unknown
         return again

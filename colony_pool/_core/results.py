@@ -73,7 +73,7 @@ class Results:
             self._outbox.add(act.CancelAttempt(permit))
             if not self._has_begun(permit):  # it waited for something of this host: of the endpoint that says nothing
                 words = f"no free connection, thread or look-up here within {permit.timeout:g} s"
-                self.on_result(permit, Outcome(LOCAL, detail=words, passing=True), at, lost=True)
+                self.on_result(permit, Outcome(LOCAL, detail=words, is_transient=True), at, lost=True)
                 continue
             if permit.is_probe:
                 self._breaker.probe_was_lost()
@@ -95,7 +95,7 @@ class Results:
         outcome = self._blame_server(account, outcome, now)
         flight.attempt_ended(now)
         if outcome.kind in _FAILURES:
-            flight.attempt_failed(now, self._losses.life, self._config.retry, self._delay)
+            flight.attempt_failed(now, self._losses.schedule_epoch, self._config.retry, self._delay)
         self._outbox.add(_finished(permit, outcome, now, stale=stale, lost=lost))
         if permit.is_probe:
             self._judge_probe(permit, outcome, at, stale=stale, lost=lost)
@@ -160,7 +160,7 @@ class Results:
         kind, now = outcome.kind, at.monotonic
         result = "lost" if lost else "success" if kind in (OK, REJECTED) else "failure"
         self._outbox.add(ev.ProbeFinished("cancelled" if kind == LOCAL or stale else result))
-        if not stale and outcome.passing:
+        if not stale and outcome.is_transient:
             self._in_flight.probe_put_off(now)
         if stale or kind == LOCAL:  # given back: the next candidate leaves
             return
@@ -189,9 +189,9 @@ class Results:
     # -- the key and its flight -----------------------------------------------------------------------
 
     def _finish_flight(self, permit: Permit, flight: Flight, outcome: Outcome, at: Instant) -> None:
-        account, now, denial = flight.account, at.monotonic, self._config.policy
+        account, now, policy = flight.account, at.monotonic, self._config.policy
         if outcome.totp_consumed:
-            account.next_code_at = next_window(at, denial.totp_window)
+            account.next_code_at = next_window(at, policy.totp_window)
         void = permit.is_void and outcome.kind in (OK, REJECTED)
         if outcome.kind == RATE_LIMITED:
             outcome = self._pause_all(permit, outcome, at)
@@ -201,7 +201,7 @@ class Results:
             self._rate_limit.served()
         if outcome.remaining is not None:
             left, seconds = outcome.remaining
-            self._rate_limit.remaining.update(left, min(seconds, denial.rate_limit_max), now)
+            self._rate_limit.remaining.update(left, min(seconds, policy.rate_limit_max), now)
         if outcome.exhausted_for is not None:
             self._transitions.pause(outcome.exhausted_for, "the rate limit is used up", "exhausted", now)
         if void:
@@ -315,7 +315,7 @@ class Results:
         if outcome.wait_for_totp:
             flight.account.next_code_at = next_window(at, self._config.policy.totp_window)
             self._requeue(flight, flight.account.next_code_at, outcome, at)
-        elif outcome.passing and _is_still_wanted(flight):
+        elif outcome.is_transient and _is_still_wanted(flight):
             self._requeue(flight, at.monotonic + _deferral(flight), outcome, at)
         else:
             self._waiters.dismiss_all(flight, from_outcome(outcome), at)
@@ -386,19 +386,19 @@ class Results:
         return len(self._waiters.flights) == 1 and 0 < flight.steps <= self._config.retry.max_retries
 
     def _not_before(self, flight: Flight, outcome: Outcome, now: float) -> float:
-        account, window = flight.account, self._config.policy
+        account, policy = flight.account, self._config.policy
         due = max(flight.due(), now + min(outcome.postpones, self._config.breaker.retry_after_max))
         if self._config.retry.delay(flight.steps) <= QUICK_WITHIN:  # the schedule itself is quick
             return due
         account.space_attempts()
-        lively = now - self._losses.others_succeeded(account.serial) <= window.recent_success
+        lively = now - self._losses.others_succeeded(account.serial) <= policy.recent_success
         failures = account.failures_in(self._breaker.period)
         # One retry more than that would be in the way of the scheduled attempt.
         fits = account.has_room_at(due)
         if self._breaker.state == ev.CLOSED and lively and fits and self._losses.excuses(failures):
             # One more failure may be the load, too: then the same key at once again would only fail again.
             rtt = self._limiter.rtt
-            due = min(due, now + (rtt if failures <= 1 else max(rtt, window.overload_spacing)))
+            due = min(due, now + (rtt if failures <= 1 else max(rtt, policy.overload_spacing)))
         return max(due, account.spaced_until)
 
     def _requeue(self, flight: Flight, not_before: float, outcome: Outcome, at: Instant) -> None:

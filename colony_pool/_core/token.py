@@ -18,7 +18,7 @@ a number            in the past, by both clocks         not at all: it has ended
 a number            in the past, by one of two clocks   as the other one says: one of them is wrong
 a number            in the past, and there is one only  as ``expires_in`` says: it may be wrong
 none                in the past                         not at all
-none                none                                ``PolicyConfig.life``
+none                none                                ``PolicyConfig.token_life``
 =================== =================================== ==========================================================
 
 ``exp`` is read against the answer's ``Date``, the clock of the server; without one, against this host's. A number may
@@ -30,11 +30,11 @@ a life of more than ten years says nothing.
 *A 401.* A token that an API call has worked with, and that is refused later, was revoked: it is replaced at once,
 however often that happens. A token that never worked may be as good as the next one, and the 401 is of something
 else: an account that is blocked, a path that refuses everybody. Such a one is replaced once in
-``PolicyConfig.forced_interval``. It stays of that kind even if another path takes it: else an API with one path for
-everybody and one for nobody would cost an exchange for each call.
+``PolicyConfig.forced_refresh_interval``. It stays of that kind even if another path takes it: else an API with one
+path for everybody and one for nobody would cost an exchange for each call.
 
 *A token that is not known yet.* Behind some APIs it takes a second until every server knows a new token. So a 401
-within ``PolicyConfig.known_after`` of its issue means nothing yet: the call is made again, with the same token.
+within ``PolicyConfig.new_token_grace`` of its issue means nothing yet: the call is made again, with the same token.
 
 *A token that ends at once.* A server whose tokens live for three seconds must not be asked every three seconds.
 Between two exchanges of which the second has no other reason than that the token ended lie ``renew_interval``

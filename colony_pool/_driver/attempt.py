@@ -32,7 +32,7 @@ class Cancellable(Protocol):
         """End it: its socket is shut."""
 
 
-class Attempts:
+class AttemptRegistry:
     """What each of them waits for, and how to end it. Any task may ask."""
 
     def __init__(self) -> None:
@@ -71,10 +71,10 @@ MAX_TOKEN_ANSWER = 65_536
 _HEADERS = {"Content-Type": "application/json"}
 # A probe's lease ends at the dispatcher, which then doubles the next one. The transport's own end comes this much
 # later, seconds, or a server slower than the first lease is never found alive.
-_GRACE = 1.0
+_PROBE_GRACE = 1.0
 _TRIES = 3  # times that an attempt is made again after an exception that nobody expects
 _ABANDONED = Outcome(LOCAL, detail="the attempt was given up before it began")
-_OTHER_CODE = Outcome(LOCAL, detail="another totp= has been given meanwhile", passing=True)
+_OTHER_CODE = Outcome(LOCAL, detail="another totp= has been given meanwhile", is_transient=True)
 
 
 class Attempt:
@@ -84,7 +84,7 @@ class Attempt:
     """
 
     def __init__(
-        self, transport: Transport, runtime: Runtime, attempts: Attempts, path: str, total: float,
+        self, transport: Transport, runtime: Runtime, attempts: AttemptRegistry, path: str, total: float,
         claim: Callable[[Permit], HandledElsewhere | None] | None = None, lines: Lines = AT_ONCE,
     ) -> None:  # fmt: skip
         self._claim = claim
@@ -127,7 +127,7 @@ class Attempt:
             return _spent(credential)
         except BaseException as error:  # noqa: BLE001 - the user's callable: its exception is the caller's to see
             if ends_a_task(error) and not isinstance(error, (SystemExit, KeyboardInterrupt)):
-                return Outcome(LOCAL, detail="the task that called totp() was ended", passing=True)
+                return Outcome(LOCAL, detail="the task that called totp() was ended", is_transient=True)
             return Outcome(LOCAL, detail="totp() raised", local_error=error)
         return None
 
@@ -140,7 +140,8 @@ class Attempt:
         consumed = code is not None
         try:
             reply = self._transport.send(
-                "POST", self._path, headers=_HEADERS, body=body, total=min(permit.timeout + _GRACE, self._total),
+                "POST", self._path, headers=_HEADERS, body=body,
+                total=min(permit.timeout + _PROBE_GRACE, self._total),
                 max_body=MAX_TOKEN_ANSWER, cancel=cancel, priority=True, once=consumed, fresh=consumed,
             )  # fmt: skip
         except NetworkFailure as failure:
@@ -159,7 +160,7 @@ class Attempt:
         """The attempt's task was killed with ``error``, or this is a bug: it is made again, but not for ever."""
         self._lines.raised("an attempt was interrupted, or this is a bug: then please report it", error)
         if permit.flight.deferrals < _TRIES:
-            return Outcome(LOCAL, detail="the attempt was interrupted", passing=True)
+            return Outcome(LOCAL, detail="the attempt was interrupted", is_transient=True)
         return Outcome(LOCAL, local_error=ColonyAPIError("internal error in colony_pool; its log has the details"))
 
 
@@ -168,7 +169,7 @@ def _unanswered(failure: NetworkFailure, totp_consumed: bool, *, is_probe: bool)
     if failure.kind not in (EXHAUSTED, BUSY):
         return outcome
     # That this host has no descriptor or connection left says nothing of the endpoint. Who probes goes on waiting.
-    return replace(outcome, kind=LOCAL, passing=is_probe or failure.kind == BUSY)
+    return replace(outcome, kind=LOCAL, is_transient=is_probe or failure.kind == BUSY)
 
 
 def _spent(credential: Credential) -> Outcome:

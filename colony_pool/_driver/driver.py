@@ -28,7 +28,7 @@ from .._fork import pid_reader
 from .._log import Lines
 from .._runtime.protocol import Event, Runtime
 from .._runtime.turn import Turn
-from .attempt import Attempts
+from .attempt import AttemptRegistry
 from .executor import BoundedExecutor
 from .inbox import Inbox, Step
 from .notifier import Notifier
@@ -109,7 +109,7 @@ class Driver:
         dispatcher: Dispatcher,
         runtime: Runtime,
         notifier: Notifier,
-        attempts: Attempts,
+        attempts: AttemptRegistry,
         attempt: Callable[[Permit], Outcome],
         *,
         ask_code: Callable[[Account], Outcome | None],
@@ -304,7 +304,7 @@ class Driver:
 
     def _ask(self, account: Account) -> None:
         """In a task of its own: the user's callable may take as long as it likes."""
-        missing: Outcome | None = Outcome(LOCAL, detail="the task that called totp() was ended", passing=True)
+        missing: Outcome | None = Outcome(LOCAL, detail="the task that called totp() was ended", is_transient=True)
         if not self._asking.setdefault(account, Turn()).acquire(False):  # it was carried out before
             return
         try:
@@ -330,7 +330,7 @@ class Driver:
         except RuntimeError as error:  # the system grants no thread
             self._attempts.ended(permit)
             passes = permit.is_probe and not self._runtime.is_ending()
-            outcome = Outcome(LOCAL, detail=f"no thread for an attempt: {error}", passing=passes)
+            outcome = Outcome(LOCAL, detail=f"no thread for an attempt: {error}", is_transient=passes)
             self._inbox.put(lambda at: self.dispatcher.result(permit, outcome, at))
             self._inbox.work_off()
 
@@ -366,7 +366,7 @@ class Driver:
 
     def _make(self, permit: Permit, context: Hashable | None) -> None:
         """Make an attempt and put its outcome to the dispatcher."""
-        outcome = Outcome(LOCAL, detail="the attempt was abandoned", passing=True)
+        outcome = Outcome(LOCAL, detail="the attempt was abandoned", is_transient=True)
         try:
             outcome = self._attempt(permit)
         finally:

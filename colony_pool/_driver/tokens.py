@@ -33,7 +33,7 @@ class SharedMemory(Protocol):
         """Have the others forget what came of ``key``; never waits."""
 
 
-class HotPath:
+class TokenPublisher:
     """Follows each change of a token.
 
     Arguments:
@@ -90,7 +90,7 @@ class HotPath:
         self._is_closed = True
 
 
-# A call whose wake-up got lost with a dead thread's timers looks for itself this often, seconds.
+# A call looks for itself this often, seconds: its wake-up, or a timer, may have died with a thread.
 _LOOK = 5.0
 _OF_THE_CODE = (ColonyTwoFactorInvalidError, ColonyTwoFactorRequiredError)
 Submit = Callable[[Step], object]
@@ -123,14 +123,14 @@ class TokenSource:
     """The tokens of all keys of one pool, for threads, greenlets and tasks of event loops alike."""
 
     def __init__(
-        self, config: DispatcherConfig, runtime: Runtime, driver: Driver, hot_path: HotPath, cache: TokenCache | None,
-        store: SharedTokens | None,
+        self, config: DispatcherConfig, runtime: Runtime, driver: Driver, publisher: TokenPublisher,
+        cache: TokenCache | None, store: SharedTokens | None,
     ) -> None:  # fmt: skip
         self._config = config
         self._runtime = runtime
         self._driver = driver
         self._dispatcher = driver.dispatcher
-        self._hot_path = hot_path
+        self._publisher = publisher
         self._cache = cache
         self._store = store
 
@@ -151,7 +151,7 @@ class TokenSource:
         waiter, event = Waiter(key.account, seconds), self._runtime.event()
         try:
             self.request(key, waiter, event, self._runtime.current_context())
-            while not event.wait(driver.recheck_within(recheck_after(seconds))):
+            while not event.wait(driver.recheck_within(recheck_after(seconds))) and not waiter.done:
                 driver.submit(self._dispatcher.tick)
         finally:
             if not waiter.done:
@@ -204,7 +204,7 @@ class TokenSource:
         not_before = max(account.refresh_not_before, account.renew_at)
         if token.is_refresh_due(at) and not self._has_flight(account) and at.monotonic >= not_before:
             submit(lambda at: self._dispatcher.refresh(account, at))
-        self._hot_path.offer(key, token, at)
+        self._publisher.offer(key, token, at)
 
     def _tokenless_for(self, key: AgentState) -> float:
         """Seconds for which there has been no token, as the disk tells: 0 if nothing does."""
@@ -236,7 +236,7 @@ class TokenSource:
 
     def invalidate(self, key: AgentState) -> None:
         """Forget the token, on disk too, and that the key was refused: the next call asks the server."""
-        self._hot_path.forget(key)
+        self._publisher.forget(key)
         self._driver.submit_and_wait(lambda at: self._dispatcher.invalidate(key.account, at))
 
     def set_totp(self, key: AgentState, totp: Totp) -> None:

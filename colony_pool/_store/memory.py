@@ -25,7 +25,7 @@ class MemoryStore(RecordStore):
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, carries_tokens: bool = False) -> None:
         self.carries_tokens = carries_tokens
         self._clock = clock
-        self._lock = SharedLock(patience=60.0)  # guards _door and _keys
+        self._lock = SharedLock(patience=60.0)  # guards _endpoint and _keys
         self._endpoint = EndpointRecord()
         self._keys = _KeysInMemory()
 

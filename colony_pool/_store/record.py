@@ -2,8 +2,8 @@
 
 ``now`` is the store's clock, and every time in a record is a point on it; a ``SharedState`` tells only durations.
 A ``Transaction`` is what a store lays open within one, and ``RecordStore`` has the verbs; a store of this kind
-adds where the books lie and how a transaction is made. RedisStore says the same in Lua, and one suite of tests holds
-them together.
+adds where the record lies and how a transaction is made. RedisStore says the same in Lua, and one suite of tests
+holds them together.
 """
 
 from __future__ import annotations

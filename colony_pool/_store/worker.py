@@ -1,4 +1,4 @@
-"""StoreWorker of a store: one after the other in a native thread, and nobody waits for long.
+"""Runs a store's calls one at a time in a native thread; callers wait only briefly.
 
 A store may block for as long as it likes; only its own thread stands still. A call that was given up and has not
 begun by then never will. How long anybody waits is said in ``health.py``.

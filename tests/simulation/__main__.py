@@ -40,9 +40,9 @@ def _many(base: int, seeds: int, jobs: int) -> int:
     start = time.perf_counter()
     found = Found()
     with contextlib.suppress(KeyboardInterrupt):  # what was played until then is told
-        for remove in explore(base, seeds, jobs):
-            found.add(remove)
-            for seed, _, words in remove.broken:
+        for part in explore(base, seeds, jobs):
+            found.add(part)
+            for seed, _, words in part.broken:
                 print(f"{replay_command(seed)}  # {words}", flush=True)
             if sys.stderr.isatty():
                 print(f"\r{found.seeds:,} of {seeds:,}", end="", file=sys.stderr)

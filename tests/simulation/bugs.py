@@ -27,7 +27,6 @@ from tests.support.private import (
     Dispatcher,
     Driver,
     Flight,
-    HotPath,
     InFlight,
     Instant,
     Permit,
@@ -35,6 +34,7 @@ from tests.support.private import (
     Results,
     RetryBudget,
     Token,
+    TokenPublisher,
     Transitions,
     Waiters,
     counters,
@@ -157,8 +157,8 @@ def a_deadline_is_ignored() -> Iterator[None]:
     deadline = Flight.deadline
 
     def of_the_most_patient(self: Flight) -> float:
-        only_key = deadline(self)
-        return max((entry[0] + self._paused for entry in self._heap or () if not entry[2].done), default=only_key)
+        alone = deadline(self)
+        return max((entry[0] + self._paused for entry in self._heap or () if not entry[2].done), default=alone)
 
     with mock.patch.object(Flight, "deadline", of_the_most_patient):
         yield
@@ -168,14 +168,14 @@ def a_deadline_is_ignored() -> Iterator[None]:
 def a_token_is_torn() -> Iterator[None]:
     """A new token's age is there before the token is, and somebody comes in between."""
 
-    def torn(self: HotPath, action: act.TokenChanged) -> None:
+    def torn(self: TokenPublisher, action: act.TokenChanged) -> None:
         key = action.account.owner
         if (token := action.token) is not None:
             key.fresh_until = token.refresh_at
             self._runtime.lock().acquire()  # a point at which another task may run
             key.jwt = token.jwt
 
-    with mock.patch.object(HotPath, "token_changed", torn):
+    with mock.patch.object(TokenPublisher, "token_changed", torn):
         yield
 
 

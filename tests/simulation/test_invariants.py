@@ -84,7 +84,7 @@ class Driver:
         if chance < self.good or chance < 0.8:
             self.feed(lambda: self.dispatcher.code_given(account, self.moment))
             return
-        outcome = Outcome("local", detail="no code", wait_for_totp=chance < 0.9, passing=chance >= 0.9)
+        outcome = Outcome("local", detail="no code", wait_for_totp=chance < 0.9, is_transient=chance >= 0.9)
         self.feed(lambda: self.dispatcher.code_missing(account, outcome, self.moment))
 
     def started(self, permit: Permit) -> None:

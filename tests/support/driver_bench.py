@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.private import (
     AT_ONCE,
     Account,
-    Attempts,
+    AttemptRegistry,
     Driver,
     Flight,
     Instant,
@@ -200,7 +200,7 @@ class Bench:
         self.events: list[Any] = []
         self.made: list[Permit] = []
         self.outcome = Outcome("ok", 200, jwt="j", life=60.0)
-        self.attempts = Attempts()
+        self.attempts = AttemptRegistry()
         self.changed: list[act.TokenChanged] = []
         self.listeners: list[Callable[[Any], object]] = [self.events.append]
         breaker: Any = parts.pop("breaker", self.breaker)

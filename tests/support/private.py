@@ -86,14 +86,14 @@ if TYPE_CHECKING:
     from colony_pool._demo.table import notes as demo_notes
     from colony_pool._demo.table import rows as demo_rows
     from colony_pool._demo.timeline import Timeline, burst
-    from colony_pool._driver.attempt import Attempt, Attempts
+    from colony_pool._driver.attempt import Attempt, AttemptRegistry
     from colony_pool._driver.credential import AgentState, Credential
     from colony_pool._driver.delivery import DeliveryQueue
     from colony_pool._driver.driver import Driver
     from colony_pool._driver.notifier import Notifier
     from colony_pool._driver.pybreaker_bridge import PoolBreaker
     from colony_pool._driver.token_cache import TokenCache, directory
-    from colony_pool._driver.tokens import HotPath, TokenSource
+    from colony_pool._driver.tokens import TokenPublisher, TokenSource
     from colony_pool._driver.wakeup import WakeupTimer
     from colony_pool._engine import Engine
     from colony_pool._http.api import prepare

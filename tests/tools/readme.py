@@ -37,7 +37,8 @@ GUARANTEES = {
     11: "One table classifies every answer; a 4xx not in the API's own words is down, our own trouble is local.",
     12: "In any 60 s, retries <= 2 x first attempts + 10 (or one agent's whole schedule, if that is more), over all "
     "agents; a refused retry waits its turn. Failures count per closed period.",
-    13: "A 429, or a 400 or 403 that says when to come back, holds everybody until then; it ends with one attempt, "
+    13: "A 429, a 400 or 403 that says when to come back, or a 503 with no request left, holds everybody until then; "
+    "it ends with one attempt, "
     "or when an operator ends it; the headers hold before the first 429.",
     14: "A key refused in the API's words rests 60 s, doubling to an hour, alone; "
     "a server that refuses everybody is at fault itself.",

@@ -66,7 +66,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.tools.mutation", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("modules", nargs="*", help="run these modules anew, such as pace; default: all")
+    parser.add_argument("modules", nargs="*", help="run these modules anew, such as limiter; default: all")
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs have found")
     parser.add_argument("--report", action="store_true", help="run nothing")
     parser.add_argument("--processes", type=int, default=2)

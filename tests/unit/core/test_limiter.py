@@ -249,7 +249,7 @@ def test_g8_a_round_trip_that_grew_does_not_stretch_the_pace() -> None:
     shop.window.rtt = 6.0
     assert shop.window.next_start_at(shop.now) <= shop.now + 6.0
     shop.now += 6.0
-    assert shop.start(), "the failed attempt's slot is back, and no pace is slower than gap_shed"
+    assert shop.start(), "the failed attempt's slot is back, and no pace is slower than overload_spacing"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from colony_pool.errors import (
 from tests.support.dispatcher_harness import DOWN_502, FOREVER, GOOD, DispatcherHarness, cancel, nothing_left, opened
 from tests.support.private import LOCAL, Account, Outcome, from_stranger, unreadable
 
-PASSING = Outcome(LOCAL, detail="no free connection", passing=True)
+PASSING = Outcome(LOCAL, detail="no free connection", is_transient=True)
 WAIT = Outcome(LOCAL, detail="spent", wait_for_totp=True)
 
 

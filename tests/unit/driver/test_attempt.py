@@ -6,7 +6,7 @@ import json
 from typing import Any, cast
 
 from colony_pool.testing.sim import SimRuntime
-from tests.support.private import AgentState, Attempt, Attempts, Credential, Flight, Permit, RawResponse
+from tests.support.private import AgentState, Attempt, AttemptRegistry, Credential, Flight, Permit, RawResponse
 
 
 def test_g15_a_wall_clock_set_forward_makes_no_spent_code_forgotten() -> None:
@@ -19,7 +19,7 @@ def test_g15_a_wall_clock_set_forward_makes_no_spent_code_forgotten() -> None:
             sent.append(json.loads(options["body"])["totp_code"])
             return RawResponse(401, {}, b"{}")
 
-    attempt = Attempt(cast(Any, Wire()), sim, Attempts(), "/auth/token", 30.0)
+    attempt = Attempt(cast(Any, Wire()), sim, AttemptRegistry(), "/auth/token", 30.0)
     account = AgentState(credential, None).account
     assert attempt.ask_code(account) is None
     attempt(Permit(Flight(account, 0.0), 0.0, 30.0))

@@ -202,7 +202,7 @@ def test_g3_an_attempt_that_is_killed_gives_its_permit_back() -> None:
     bench.feed(act.StartAttempt(mine, None))
     with pytest.raises(KilledError):
         bench.runtime.run_one()
-    abandoned = Outcome(LOCAL, detail="the attempt was abandoned", passing=True)
+    abandoned = Outcome(LOCAL, detail="the attempt was abandoned", is_transient=True)
     assert [("result", mine, abandoned, Instant(5.0, 1e9))] == bench.script.heard
     bench.driver.stop(1.0)
     assert bench.runtime.flags[0].waits == [], "nobody works any more"
@@ -225,7 +225,7 @@ def test_a_probe_without_a_thread_is_passed_on_unless_the_interpreter_ends(ends:
     mine.is_probe, bench.runtime.no_threads, bench.runtime.ends = True, True, ends
     bench.feed(act.StartAttempt(mine, None))
     [(_, _, outcome, _)] = bench.script.heard
-    assert outcome.passing is not ends, "no other key would be granted one, either"
+    assert outcome.is_transient is not ends, "no other key would be granted one, either"
 
 
 def test_g9_without_a_timer_who_waits_looks_when_something_is_due() -> None:
@@ -257,7 +257,7 @@ def test_g15_a_call_whose_code_no_thread_can_ask_for_hears_of_it() -> None:
     *_, (what, of, outcome, at) = bench.script.heard
     assert ("code_missing", account, Instant(5.0, 1e9)) == (what, of, at)
     words = "no thread for totp(): can't start new thread"
-    assert (LOCAL, words, False) == (outcome.kind, outcome.detail, outcome.passing)
+    assert (LOCAL, words, False) == (outcome.kind, outcome.detail, outcome.is_transient)
     assert flag.flag
 
 
