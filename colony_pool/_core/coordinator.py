@@ -137,7 +137,7 @@ class Coordinator:
         if isinstance(request, act.RequestProbeLease) and self._lease.is_requested:
             self._lease.go_alone(now + request.seconds)
         elif isinstance(request, act.RequestLeadership):
-            self._leadership.lead(now, request.seconds)
+            self._leadership.lead(now)
         elif isinstance(request, act.PollStore):
             self._is_polling = False
             self._lease.forget_others()

@@ -62,14 +62,14 @@ class LossHistory:
         "_before", "_failed", "_known", "_loss", "_run", "_seen", "_succeeded", "last_success", "only_key",
         "schedule_epoch",
     )  # fmt: skip
+    _failed: int  # the key of the last failure in the run
+    only_key: int | None  # the key of all failures in the run; None: there are several
 
     def __init__(self) -> None:
         self.schedule_epoch = 0
         self.last_success = -math.inf
         self._succeeded = _NOBODY  # the key of the last success
         self._before = -math.inf  # when another key than that one succeeded last
-        self._failed = _NOBODY  # the key of the last failure in the run
-        self.only_key: int | None = _NOBODY  # the key of all failures in the run; None: there are several
         self.restart()
 
     def restart(self) -> None:
@@ -106,7 +106,7 @@ class LossHistory:
     def excuses(self, fails: int) -> bool:
         """Whether luck explains so many failures of one key in a row, and the run that they are part of."""
         worst = max(fails, self._run)
-        return worst <= 1 or self.likely**worst >= _CHANCE
+        return self.likely**worst >= _CHANCE
 
     def others_succeeded(self, key: int) -> float:
         """When another key than this one succeeded last: of its own, a key alone learns nothing new."""

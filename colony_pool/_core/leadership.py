@@ -44,9 +44,9 @@ class Leadership:
         """When there is something new while another process leads."""
         return min(self._answer_by, max(self._ask_at, now + _AGAIN), self._follow_until)
 
-    def lead(self, now: float, seconds: float = _LEAD) -> None:
+    def lead(self, now: float) -> None:
         """This process goes on."""
-        self._answer_by, self._lead_until = math.inf, now + seconds
+        self._answer_by, self._lead_until = math.inf, now + self.seconds
 
     def follow(self, now: float, ask_at: float) -> None:
         """Another one does; it may be asked for again at ``ask_at``."""

@@ -105,7 +105,7 @@ class Results:
 
     def _blame_server(self, account: Account, outcome: Outcome, now: float) -> Outcome:
         """A server that refuses most keys which worked a minute ago is at fault, and not the keys (G14)."""
-        if outcome.kind not in (OK, REJECTED) or not account.has_succeeded:
+        if outcome.kind not in (OK, REJECTED):
             return outcome
         refused = self._denials.tried(account, outcome.kind == REJECTED, now)
         if not refused:

@@ -152,12 +152,15 @@ class Script:
     def __init__(self) -> None:
         self.says: deque[list[act.Action]] = deque()
         self.heard: list[tuple[Any, ...]] = []
+        self.tokenless_for: list[float] = []
+        self.mended: list[tuple[Any, ...]] = []
 
     def _answer(self, *heard: Any) -> list[act.Action]:
         self.heard.append(heard)
         return self.says.popleft() if self.says else []
 
     def demand(self, waiter: Waiter, at: Instant, *, tokenless_for: float = 0.0) -> list[act.Action]:
+        self.tokenless_for.append(tokenless_for)
         return self._answer("demand", waiter, at)
 
     def result(self, permit: Permit, outcome: Outcome, at: Instant) -> list[act.Action]:
@@ -167,11 +170,15 @@ class Script:
         return self._answer("tick", at)
 
     def mend(self, callers: Any, asked: Any, at: Instant) -> list[act.Action]:
+        self.mended.append((callers, asked, at))
         return []
 
     def cancel(self, waiter: Waiter, at: Instant) -> list[act.Action]:
         waiter.done = True
         return self._answer("cancel", waiter, at)
+
+    def code_given(self, account: Account, at: Instant) -> list[act.Action]:
+        return self._answer("code_given", account, at)
 
     def code_missing(self, account: Account, outcome: Outcome, at: Instant) -> list[act.Action]:
         return self._answer("code_missing", account, outcome, at)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from colony_pool._core.admission import Admission
     from colony_pool._core.backoff import jittered
     from colony_pool._core.breaker import CircuitBreaker
+    from colony_pool._core.codes import CodeRequests
     from colony_pool._core.coordinator import Coordinator
     from colony_pool._core.denials import DenialCache, next_window
     from colony_pool._core.dispatcher import Dispatcher
@@ -44,13 +45,14 @@ if TYPE_CHECKING:
         held,
         no_code,
         overdue,
+        renewed_lately,
         totp_hangs,
         unreadable,
     )
     from colony_pool._core.flight import Flight, InFlight, Permit, Waiter
     from colony_pool._core.headers import Limit, LimitHeaders, http_date, tells_time
     from colony_pool._core.headers import read as read_headers
-    from colony_pool._core.history import LossHistory
+    from colony_pool._core.history import EndpointHistory, LossHistory
     from colony_pool._core.instant import Instant
     from colony_pool._core.limiter import ConcurrencyLimiter, _baseline, _LossStats
     from colony_pool._core.outcome import (
@@ -70,7 +72,7 @@ if TYPE_CHECKING:
         media_type,
     )
     from colony_pool._core.queue import Queue
-    from colony_pool._core.rate_limit import Remaining
+    from colony_pool._core.rate_limit import RateLimit, Remaining
     from colony_pool._core.results import Results
     from colony_pool._core.retry_budget import RetryBudget
     from colony_pool._core.shared_state import HandledElsewhere, OpenState, SharedDenial, SharedState
@@ -111,6 +113,7 @@ if TYPE_CHECKING:
     from colony_pool._runtime.protocol import Runtime
     from colony_pool._runtime.thread_pool import Job, ThreadPool
     from colony_pool._runtime.threads import ThreadRuntime
+    from colony_pool._runtime.turn import Turn
     from colony_pool._store import contended_lock as lock
     from colony_pool._store import health, redis, sqlite
     from colony_pool._store import host_file as place

@@ -6,7 +6,9 @@ import math
 
 import pytest
 
-from tests.support.private import Account, Flight, Permit, Waiter
+from colony_pool.config import PolicyConfig, RetryConfig
+from tests.support.dispatcher_harness import START
+from tests.support.private import Account, Flight, Permit, Waiter, issue
 
 
 def flight(account: Account | None = None) -> Flight:
@@ -25,7 +27,7 @@ def send(flight: Flight, now: float) -> None:
 
 def test_a_new_waiter_has_not_asked_yet_and_its_end_is_open() -> None:
     waiter = Waiter(Account(), 5.0)
-    assert (5.0, math.inf, False) == (waiter.max_wait, waiter.deadline, waiter.done)
+    assert (5.0, 0.0, math.inf, False) == (waiter.max_wait, waiter.tokenless_for, waiter.deadline, waiter.done)
     assert math.isnan(waiter.joined)
     assert (None, None) == (waiter.token, waiter.failure)
 
@@ -51,6 +53,11 @@ def test_a_new_permit_is_a_first_attempt_with_a_deadline() -> None:
     permit = Permit(passengers, 7.0, 30.0, generation=3, is_probe=False)
     assert (7.0, 30.0, 37.0) == (permit.started, permit.timeout, permit.deadline)
     assert (False, 0, 0, 3) == (permit.is_retry, permit.level, permit.round, permit.generation)
+
+
+def test_a_permit_of_a_breaker_that_never_moved_is_of_its_first_generation_and_period() -> None:
+    permit = Permit(flight(), 0.0, 30.0)
+    assert (0, 0) == (permit.generation, permit.period)
 
 
 def test_a_flights_first_waiter_is_who_has_waited_longest() -> None:
@@ -155,3 +162,91 @@ def test_take_all_leaves_nobody() -> None:
     waiters = [join(passengers, 5.0) for _ in range(3)]
     assert waiters == passengers.take_all()
     assert passengers.has_no_waiters
+
+
+# -- attempts of one key -------------------------------------------------------------------------------------------
+
+
+def test_g8_of_one_key_three_attempts_may_begin_within_a_second_and_the_fourth_waits() -> None:
+    account = Account()
+    spaced = []
+    for now in (0.0, 0.25, 0.5, 5.0):
+        account.attempt_started(now)
+        account.space_attempts()
+        spaced.append(account.spaced_until)
+    assert [-math.inf, -math.inf, 0.0 + 1.1, 0.25 + 1.1] == spaced
+
+
+def test_g8_an_attempt_that_never_left_takes_no_room() -> None:
+    account = Account()
+    for now in (0.0, 0.25, 0.5):
+        account.attempt_started(now)
+    account.attempt_never_left()
+    account.space_attempts()
+    assert account.spaced_until == -math.inf
+    account.attempt_started(1.0)
+    account.space_attempts()
+    assert account.spaced_until == 0.0 + 1.1
+
+
+@pytest.mark.parametrize(
+    ("began", "moment", "room"), [((0.5,), 0.5, True), ((0.0, 0.5), 1.1, True), ((0.0, 0.5), 1.0, False)]
+)
+def test_g8_a_quick_retry_leaves_room_for_the_scheduled_one(
+    began: tuple[float, ...], moment: float, room: bool
+) -> None:
+    account = Account()
+    for now in began:
+        account.attempt_started(now)
+    assert room == account.has_room_at(moment)
+
+
+def test_g8_failures_count_within_their_period() -> None:
+    account = Account()
+    for period, failures in ((0, 1), (0, 2), (3, 1)):
+        account.attempt_failed(period)
+        assert failures == account.failures_in(period)
+    assert (0, 0) == (account.failures_in(0), account.failures_in(4))
+
+
+def test_g19_a_token_that_was_refused_is_no_news() -> None:
+    account = Account()
+    account.record.replaced(issue("refused", 3600.0, 0.0, 0.0, START, PolicyConfig()))
+    assert (False, True) == (account.is_news("refused", 7200.0), account.is_news("another", 7200.0))
+
+
+# -- a flight's schedule -------------------------------------------------------------------------------------------
+
+
+def test_g6_a_schedule_that_is_over_goes_on_when_all_its_delays_would_have_passed_without_jitter() -> None:
+    retry = RetryConfig(max_retries=2, base_delay=2.0, max_delay=4.0, jitter=0.5)
+    passengers, due = flight(), []
+    assert passengers.steps == 0
+    for now in (0.0, 1.0, 2.0):
+        passengers.attempt_failed(now, 1, retry, lambda step: 1.0)
+        due.append(passengers.due())
+    assert [1.0, 2.0, 2.0 + 4.0 + 1.0] == due
+
+
+@pytest.mark.parametrize(("late", "due"), [(-1e-6, 2.0), (-0.5, 1.0), (0.5, 2.0), (1.0, 2.0), (1.5, 3.5)])
+def test_g6_what_a_machine_is_late_does_not_add_up_and_a_quick_retry_is_no_step(late: float, due: float) -> None:
+    passengers = flight()
+    for now in (0.0, 1.0 + late):
+        passengers.attempt_failed(now, 1, RetryConfig(), lambda step: 1.0)
+    assert due == passengers.due()
+
+
+def test_g8_a_new_life_begins_the_schedule_again() -> None:
+    passengers, steps = flight(), []
+    for now, life in ((0.0, 1), (1.0, 1), (2.0, 2)):
+        passengers.attempt_failed(now, life, RetryConfig(), lambda step: 1.0)
+        steps.append(passengers.steps)
+    assert [1, 2, 1] == steps
+
+
+def test_who_waits_in_a_flight_is_known_be_it_alone_or_not() -> None:
+    passengers, other = flight(), Waiter(Account(), 5.0)
+    first = join(passengers, 5.0)
+    assert (True, False) == (passengers.has(first), passengers.has(other))
+    second = join(passengers, 5.0)
+    assert (True, True, False) == (passengers.has(first), passengers.has(second), passengers.has(other))

@@ -129,3 +129,34 @@ def test_g6_an_empty_queue_starts_the_delay_anew() -> None:
     closing.level = 5
     closing.reset_delay()
     assert closing.level == 0
+
+
+@pytest.mark.parametrize(
+    ("rand", "delays"), [(0.0, [2.0, 3.36, 8.0]), (0.5, [1.8, 3.28, 7.2]), (1.0, [1.6, 3.2, 6.4])]
+)
+def test_g6_the_second_delay_is_near_the_short_end_of_what_it_may_be(rand: float, delays: list[float]) -> None:
+    opening = CircuitBreaker(BreakerConfig(jitter=0.2, open_delay=2.0, open_delay_max=60.0))
+    found = []
+    for _ in delays:
+        opening.open(0.0, "down", 502, rand)
+        found.append(opening.probe_at)
+        opening.half_open(0.0)
+    assert delays == pytest.approx(found)
+
+
+@pytest.mark.parametrize(("by", "probe_at", "level"), [(101.0, 101.0, 0), (102.0, 102.0, 1), (103.0, 102.0, 1)])
+def test_g6_a_probe_that_leaves_before_its_time_does_not_grow_the_delay(
+    by: float, probe_at: float, level: int
+) -> None:
+    opening = circuit()
+    opening.open(100.0, "down", 502, 0.0, by=by)
+    assert (probe_at, level) == (opening.probe_at, opening.level)
+
+
+def test_g8_each_closing_begins_a_period() -> None:
+    closing = circuit()
+    periods = [closing.period]
+    for _ in range(2):
+        closing.close()
+        periods.append(closing.period)
+    assert [0, 1, 2] == periods

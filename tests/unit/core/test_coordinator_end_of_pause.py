@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pytest
+
 from tests.support.coordinated_harness import CoordinatedHarness
 from tests.support.dispatcher_harness import COUNTING, FOREVER, GOOD, REFUSED, START, DispatcherHarness
 from tests.support.private import Account, Outcome, SharedState
@@ -92,6 +94,26 @@ def test_g13_a_key_that_is_held_longer_than_the_rest_is_released_too() -> None:
     assert other.cooldown_until == harness.now
 
 
+@pytest.mark.parametrize("left", [0.5, 1.0])
+def test_g13_a_pause_of_which_a_second_or_less_is_left_is_ended_and_told_with_its_cause(left: float) -> None:
+    harness = rate_limited(DispatcherHarness(), COUNTING)
+    harness.at(harness.dispatcher.rate_limit.paused_until - left)
+    clear(harness)
+    assert [(left, "HTTP 429 from the rate limit")] == [(event.seconds, event.cause) for event in cleared(harness)]
+
+
+def test_g13_two_keys_that_are_held_longer_than_the_rest_are_both_released() -> None:
+    harness, culprits = DispatcherHarness(), [Account(), Account()]
+    for culprit in culprits:
+        harness.at(max(harness.now, harness.dispatcher.rate_limit.paused_until))
+        harness.ask(culprit)
+        harness.answer(harness.out[0], REFUSED)
+        rate_limited(harness, COUNTING)
+    assert all(culprit.cooldown_until > harness.now for culprit in culprits)
+    clear(harness)
+    assert [harness.now, harness.now] == [culprit.cooldown_until for culprit in culprits]
+
+
 def test_g13_a_clearing_here_is_told_to_all_that_share_the_store() -> None:
     harness = rate_limited(CoordinatedHarness())
     clear(harness)
@@ -113,6 +135,15 @@ def test_g13_a_clearing_elsewhere_ends_a_pause_that_began_before() -> None:
     harness.learn(SharedState(cleared_ago=4.0))
     assert 1 == len(cleared(harness)), "once"
     assert published == 1
+
+
+def test_g13_a_clearing_elsewhere_ends_a_pause_that_began_before_though_it_was_heard_of_later() -> None:
+    harness = CoordinatedHarness()
+    harness.at(100.0)
+    harness.learn(SharedState(hold_for=50.0, hold_age=10.0, hold_cause="HTTP 429"))
+    assert 150.0 == harness.dispatcher.rate_limit.paused_until
+    harness.learn(SharedState(cleared_ago=5.0))
+    assert harness.dispatcher.rate_limit.paused_until <= harness.now
 
 
 def test_g13_a_clearing_elsewhere_releases_single_keys_too() -> None:
@@ -163,3 +194,13 @@ def test_g13_who_is_sent_away_for_a_pause_has_the_store_asked_whether_it_still_i
     harness.learn(SharedState(cleared_ago=1.0))
     harness.ask()
     assert 1 == len(harness.out)
+
+
+def test_g13_after_one_look_for_who_was_sent_away_by_a_pause_the_store_is_left_alone() -> None:
+    harness = rate_limited(CoordinatedHarness())
+    harness.ask()
+    assert 1 == len(harness.all(act.PollStore))
+    harness.at(harness.now + 100.0)
+    assert 1 == len(harness.all(act.PollStore))
+    harness.ask()
+    assert 2 == len(harness.all(act.PollStore)), "until the next one is sent away"

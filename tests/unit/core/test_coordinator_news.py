@@ -150,6 +150,14 @@ def test_after_a_poll_that_got_lost_nothing_is_told_for_its_sake() -> None:
     assert [] == harness.all(act.PublishOpen)
 
 
+def test_the_clock_alone_has_the_store_looked_at_again() -> None:
+    harness = rate_limited()
+    harness.learn(SharedState(hold_for=30.0))
+    assert harness.wake <= 100.0 + 1.25 * 0.25, "though the hold lasts for half a minute"
+    harness.at(harness.wake)
+    assert 2 == len(harness.all(act.PollStore))
+
+
 def test_a_poll_leaves_in_the_moment_in_which_it_is_due() -> None:
     harness = rate_limited()
     harness.learn(SharedState(hold_for=30.0))

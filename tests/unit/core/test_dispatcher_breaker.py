@@ -11,12 +11,14 @@ from colony_pool.errors import CircuitOpenError, ColonyNetworkError, ColonyServe
 from tests.support.dispatcher_harness import (
     COUNTING,
     DOWN_502,
+    FOREVER,
     GOOD,
     REFUSED,
     SILENCE,
     START,
     WALL,
     DispatcherHarness,
+    opened,
 )
 from tests.support.private import LOCAL, SERVER_ERROR, UNAVAILABLE, Account, Instant, Outcome
 from tests.support.private import events as ev
@@ -288,3 +290,66 @@ def test_g6_an_operator_who_opens_what_is_open_brings_no_probe_forward() -> None
     asked = harness.dispatcher.breaker.probe_at
     harness.feed(harness.dispatcher.force("open", Instant(harness.now + 1.0, WALL + harness.now + 1.0)))
     assert asked == harness.dispatcher.breaker.probe_at
+
+
+def test_g1_no_probe_leaves_while_attempts_of_before_take_all_the_room() -> None:
+    harness = DispatcherHarness(maxsize=1)
+    before = harness.ask(patience=FOREVER)
+    harness.feed(harness.dispatcher.force("open", harness.moment))
+    harness.ask(patience=FOREVER)
+    harness.at(harness.dispatcher.breaker.probe_at + 1.0)
+    assert [before.account] == [permit.account for permit in harness.out]
+    harness.answer(harness.out[0], DOWN_502)
+    assert [True] == [permit.is_probe for permit in harness.out]
+
+
+def test_g1_a_probe_that_was_put_off_leaves_in_the_moment_to_which_it_was() -> None:
+    harness = opened()
+    harness.ask(patience=36_000.0)
+    harness.answer(harness.to_probe(), Outcome(LOCAL, detail="no free connection", is_transient=True))
+    assert [] == harness.out
+    harness.now = harness.dispatcher.in_flight.probe_not_before
+    harness.feed(harness.dispatcher.tick(harness.moment))
+    assert [True] == [permit.is_probe for permit in harness.out]
+
+
+def test_g7_a_key_whose_probe_has_failed_lets_another_one_probe() -> None:
+    harness, first, second = DispatcherHarness(breaker=BreakerConfig(jitter=0.0)), Account(), Account()
+    for state in ("open", "closed", "open"):
+        harness.feed(harness.dispatcher.force(state, harness.moment))
+    harness.ask(first, 1000.0)
+    harness.ask(second, 2000.0)
+    probes = []
+    for _ in range(2):
+        probes.append(harness.to_probe().account)
+        harness.answer(harness.out[0], DOWN_502)
+    assert [first, second] == probes
+
+
+def test_g15_while_one_key_is_asked_for_its_code_another_one_starts() -> None:
+    harness, account = DispatcherHarness(), Account(totp=True)
+    harness.gives_codes = False
+    harness.feed(harness.dispatcher.force("open", harness.moment))
+    harness.ask(account, 10.0)
+    other = harness.ask(patience=FOREVER)
+    harness.feed(harness.dispatcher.force("closed", harness.moment))
+    assert ([account], [other.account]) == (harness.asked, [permit.account for permit in harness.out])
+
+
+def test_g8_an_attempt_that_left_alone_a_while_after_the_last_one_cannot_be_too_much() -> None:
+    harness = DispatcherHarness()
+    harness.ask()
+    harness.answer(harness.out[0], GOOD)
+    harness.at(0.5)
+    harness.ask()
+    harness.ask()
+    assert [-1, harness.dispatcher.limiter.level] == [permit.level for permit in harness.out]
+
+
+def test_g8_the_first_attempt_after_an_outage_is_not_known_to_be_alone() -> None:
+    harness = DispatcherHarness()
+    for state in ("open", "closed"):
+        harness.feed(harness.dispatcher.force(state, harness.moment))
+    harness.at(1.0)
+    harness.ask()
+    assert [harness.dispatcher.limiter.level] == [permit.level for permit in harness.out]

@@ -36,6 +36,7 @@ from tests.support.private import (
     held,
     no_code,
     overdue,
+    renewed_lately,
     totp_hangs,
 )
 
@@ -90,6 +91,45 @@ def test_g13_a_429_says_when_to_come_back(after: float | None, when: str) -> Non
     assert (BODY, "RATE", {"retry_after": after}) == (failure.response, failure.code, failure.extra)
 
 
+def test_g13_a_servers_429_that_says_nothing_else_is_said_once() -> None:
+    assert status(429, "HTTP 429").message == "POST /posts: HTTP 429"
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (302, 302),
+        (400, 502),
+        (401, 502),
+        (409, 502),
+        (426, 502),
+        (430, 502),
+        (499, 502),
+        (408, 408),
+        (425, 425),
+        (429, 429),
+        (500, 500),
+        (503, 503),
+    ],
+)
+def test_g11_a_gateways_4xx_is_shown_as_a_502_so_that_nobody_replaces_a_healthy_key(number: int, shown: int) -> None:
+    assert shown == from_outcome(Outcome(UNAVAILABLE, number, "down")).status
+
+
+@pytest.mark.parametrize(("tried", "words"), [(1, ""), (3, ", in 3 attempts")])
+def test_g11_a_strangers_answer_is_told_as_such(tried: int, words: str) -> None:
+    failure = from_outcome(Outcome(UNAVAILABLE, 403, "HTTP 403, an HTML page"), tried)
+    assert f"/auth/token: HTTP 403, an HTML page{words}" == failure.message
+    assert failure.hint == "A gateway or another address answered: try again later; the API key is fine"
+
+
+def test_g17_whose_last_token_came_too_lately_is_told_so() -> None:
+    failure = renewed_lately(4.4, 3.0)
+    words = "was to live for 3 s only, and has ended; the next one is asked for in 4 s"
+    assert f"/auth/token: the last token of this key {words}" == failure.message
+    assert (ColonyServerError, 503, LATER) == (failure.error, failure.status, failure.hint)
+
+
 @pytest.mark.parametrize(("detail", "said"), [("", ""), ("HTTP 404", ""), ("x" * 400, ": " + "x" * 300)])
 def test_a_servers_words_are_quoted_within_reason(detail: str, said: str) -> None:
     assert f"POST /posts: HTTP 404{said}" == status(404, detail).message
@@ -133,8 +173,64 @@ class _Own(BaseException):
     """A user's own, no ``Exception``."""
 
 
+class _Exacting(Exception):
+    """Cannot be copied, and is made of what it was made of."""
+
+    def __new__(cls, *args: Any) -> Any:
+        assert args
+        return super().__new__(cls, *args)
+
+    def __copy__(self) -> Any:
+        raise TypeError
+
+
+class _Only(Exception):
+    """There is one of it."""
+
+    def __new__(cls, *args: Any) -> Any:
+        raise TypeError
+
+    @classmethod
+    def one(cls) -> _Only:
+        return Exception.__new__(cls, "there is one")
+
+    def __copy__(self) -> _Only:
+        return self
+
+
+class _Counted(Exception):
+    """Says something else each time that it is made."""
+
+    made = 0
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.__dict__["number"] = type(self).made
+
+    def __copy__(self) -> _Counted:
+        raise TypeError
+
+    def __str__(self) -> str:
+        type(self).made += 1
+        return f"number {self.made}"
+
+
+class _Killed(BaseException):
+    """What ends a task, wherever its library defines it."""
+
+    __module__ = "gevent.of.some.module"
+
+
 @pytest.mark.parametrize(
-    "mine", [RuntimeError("mine"), OSError(13, "denied", "/dev/token"), _Wordy("here"), _Own("x"), KeyError("seed")]
+    "mine",
+    [
+        RuntimeError("mine"),
+        OSError(13, "denied", "/dev/token"),
+        _Wordy("here"),
+        _Own("x"),
+        _Exacting("so"),
+        KeyError("seed"),
+    ],
 )
 def test_g2_a_callers_own_exception_is_raised_afresh_for_each_call(mine: BaseException) -> None:
     try:
@@ -151,7 +247,18 @@ def test_g2_a_callers_own_exception_is_raised_afresh_for_each_call(mine: BaseExc
         assert copy.__traceback__ is mine.__traceback__, "it shows where it was raised"
 
 
-@pytest.mark.parametrize("mine", [_Stubborn("there"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
+@pytest.mark.parametrize(
+    "mine",
+    [
+        _Stubborn("there"),
+        _Only.one(),
+        _Counted(),
+        _Killed(),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        asyncio.CancelledError(),
+    ],
+)
 def test_g2_what_cannot_be_copied_or_ends_a_task_is_the_cause_of_what_is_raised(mine: BaseException) -> None:
     failure = from_outcome(Outcome(LOCAL, local_error=mine), 1)
     reported = failure.exception()
@@ -259,7 +366,7 @@ def test_g15_a_refused_code_says_what_the_server_said_and_when_the_next_one_is_s
 
 def test_g15_a_callable_that_hangs_is_named() -> None:
     failure = totp_hangs(12.4)
-    assert (ColonyTwoFactorRequiredError, "AUTH_2FA_REQUIRED") == (failure.error, failure.code)
+    assert (ColonyTwoFactorRequiredError, 401, "AUTH_2FA_REQUIRED") == (failure.error, failure.status, failure.code)
     assert "/auth/token: totp() was called 12 s ago and has not returned; nothing was sent" == failure.message
     assert "Find out what totp() waits for, or pass a larger max_wait; the API key is fine" == failure.hint
 

@@ -109,6 +109,15 @@ def test_g13_what_remains_is_a_number_or_not_told(text: str, remaining: int | No
         ({"ratelimit-remaining": "0", "ratelimit-policy": "10;w=1, 100;w=60"}, [Limit(0, None)]),
         ({"ratelimit-remaining": "0", "ratelimit-reset": "7", "ratelimit-policy": "9;w=60"}, [Limit(0, 7.0)]),
         ({"ratelimit-policy": '"a";q=100;w=60'}, []),
+        ({"ratelimit": '"a;r=0";t=5'}, [Limit(None, 5.0)]),
+        ({"ratelimit": '"a";r="0";t="5"'}, [Limit(0, 5.0)]),
+        ({"ratelimit": '"a";r=0;t=X5'}, [Limit(0, None)]),
+        ({"ratelimit": '"a";r=0;t=5;t=x=9'}, [Limit(0, None)]),
+        ({"ratelimit": f'"a";r=0;t={int(WALL) + 30}'}, [Limit(0, 30.0)]),
+        ({"ratelimit": f"remaining=0, reset={int(WALL) + 30}"}, [Limit(0, 30.0)]),
+        ({"ratelimit": "a;r=0", "ratelimit-policy": '"a";q=100;w=60'}, [Limit(0, 60.0)]),
+        ({"ratelimit": '"aX";r=0', "ratelimit-policy": '"a";q=100;w=60'}, [Limit(0, None)]),
+        ({"ratelimit": '"a";r=0', "ratelimit-policy": f'"a";q=100;w={int(WALL) + 30}'}, [Limit(0, None)]),
         ({"ratelimit": '"a'}, []),
         ({"ratelimit": '"a";r=-1;t=nan'}, []),
         ({"ratelimit": "=,;,=;==, ,"}, []),
@@ -150,6 +159,17 @@ def test_g13_a_retry_after_on_each_answer_only_repeats_when_the_count_begins_ane
     assert LimitHeaders(3600.0, (Limit(0, 3600.0),)).asked == 3600.0
     assert (30.0, 30.0) == (LimitHeaders(30.0).asked, LimitHeaders(30.0).exhausted_for)
     assert (None, None, None) == (LimitHeaders().asked, LimitHeaders().exhausted_for, LimitHeaders().pause)
+
+
+@pytest.mark.parametrize(("length", "said"), [(1000, True), (1001, False)])
+def test_g13_a_header_of_more_than_a_thousand_characters_says_nothing(length: int, said: bool) -> None:
+    assert read({"retry-after": "7".rjust(length)}, WALL).pause == (7.0 if said else None)
+    assert read({"ratelimit": '"a";r=0;t=5'.rjust(length)}, WALL).limits == ((Limit(0, 5.0),) if said else ())
+
+
+@pytest.mark.parametrize(("wall", "seconds"), [(1e9, 30.0), (1e9 - 1.0, None)])
+def test_g13_a_clock_of_before_2001_was_never_set(wall: float, seconds: float | None) -> None:
+    assert seconds == read({"retry-after": "1000000030"}, wall).pause
 
 
 def test_g13_of_two_headers_the_longer_time_counts() -> None:

@@ -30,3 +30,27 @@ def test_g4_where_nobody_says_when_an_attempt_begins_its_deadline_is_evidence() 
     dispatcher.tick(Instant(late, WALL + late))
     assert not permit.alive
     assert 1 == dispatcher.breaker.failures
+
+
+def test_g11_a_probe_that_reached_the_endpoint_has_the_next_one_rest_for_a_moment_only() -> None:
+    in_flight, rests = InFlight(), []
+    for answered in (False, False, True):
+        if answered:
+            in_flight.probe_answered()
+        in_flight.probe_put_off(5.0)
+        rests.append(in_flight.probe_not_before)
+    assert [5.1, 5.2, 5.1] == rests
+
+
+def test_g3_after_an_interrupt_what_is_alive_is_its_flights_and_a_probe_that_ended_is_none() -> None:
+    in_flight = InFlight()
+    probe, other, dead = (Permit(flight(), 0.0, 5.0, is_probe=number == 0) for number in range(3))
+    for permit in (probe, other, dead):
+        in_flight.start(permit)
+    dead.alive = False
+    in_flight.mend()
+    assert ({probe, other}, probe) == (in_flight.permits, in_flight.probe)
+    assert (probe, other, None) == (probe.flight.permit, other.flight.permit, dead.flight.permit)
+    probe.alive = False
+    in_flight.mend()
+    assert ({other}, None) == (in_flight.permits, in_flight.probe)

@@ -13,9 +13,20 @@ from colony_pool.errors import (
     ColonyRateLimitError,
     ColonyServerError,
     ColonyTwoFactorRequiredError,
+    ColonyValidationError,
 )
-from tests.support.dispatcher_harness import DOWN_502, FOREVER, GOOD, DispatcherHarness, cancel, nothing_left, opened
-from tests.support.private import LOCAL, Account, Outcome, from_stranger, unreadable
+from tests.support.dispatcher_harness import (
+    DOWN_502,
+    FOREVER,
+    GOOD,
+    SILENCE,
+    DispatcherHarness,
+    cancel,
+    nothing_left,
+    opened,
+)
+from tests.support.private import LOCAL, UNAVAILABLE, Account, Outcome, Waiter, from_stranger, unreadable
+from tests.support.private import actions as act
 
 PASSING = Outcome(LOCAL, detail="no free connection", is_transient=True)
 WAIT = Outcome(LOCAL, detail="spent", wait_for_totp=True)
@@ -52,10 +63,34 @@ def test_g15_a_code_is_asked_for_before_the_permit_and_once_at_a_time() -> None:
     assert nothing_left(harness)
 
 
+def test_g15_a_code_is_asked_for_in_the_context_of_who_has_waited_longest() -> None:
+    harness, account = slow_codes(DispatcherHarness()), Account(totp=True)
+    waiter = Waiter(account, 60.0)
+    actions = harness.dispatcher.demand(waiter, harness.moment)
+    assert act.AskCode(account, waiter) in actions
+
+
+def test_g15_a_code_goes_with_one_attempt_and_the_next_one_needs_another() -> None:
+    harness, account = slow_codes(DispatcherHarness()), Account(totp=True)
+    harness.ask(account)
+    gives(harness, account)
+    harness.answer(harness.out[0], DOWN_502)
+    harness.at(2.5)
+    assert ([account], []) == (harness.asked, harness.out)
+
+
+def test_g9_g15_a_call_that_never_parks_waits_for_a_code_that_is_being_asked_for() -> None:
+    harness, account = slow_codes(DispatcherHarness()), Account(totp=True)
+    waiter = harness.ask(account, patience=0.0)
+    harness.feed(harness.dispatcher.force("open", harness.moment))
+    assert not waiter.done
+
+
 def test_g15_who_waits_for_a_code_is_told_what_for() -> None:
     harness, account = slow_codes(DispatcherHarness()), Account(totp=True)
+    harness.at(100.0)
     waiter = harness.ask(account, patience=5.0)
-    harness.at(6.0)
+    harness.at(106.0)
     assert waiter.failure is not None
     assert waiter.failure.error is ColonyTwoFactorRequiredError
     assert "totp() was called 5 s ago" in waiter.failure.message
@@ -174,6 +209,13 @@ def test_g9_retries_without_a_delay_park_nobody() -> None:
     assert 3 == len(harness.started)
 
 
+def test_g9_retries_without_a_delay_keep_nobody_whom_a_503_asks_to_wait_for_longer_than_it_may() -> None:
+    harness = DispatcherHarness(retry=RetryConfig(max_retries=2, base_delay=0.0, max_delay=0.0))
+    hasty, patient = (harness.ask(patience=seconds) for seconds in (10.0, 100.0))
+    harness.answer(harness.out[0], Outcome(UNAVAILABLE, 503, "HTTP 503", retry_after=60.0))
+    assert (True, False) == (hasty.done, patient.done)
+
+
 def test_g8_a_success_that_ends_a_short_outage_forgives_those_who_sleep() -> None:
     """Failures of several keys in a row that luck does not explain, too few to open the breaker."""
     harness = DispatcherHarness()
@@ -195,15 +237,16 @@ def test_g8_a_success_that_ends_a_short_outage_forgives_those_who_sleep() -> Non
     assert all(waiter.token is not None for waiter in sleepers), "none of them has slept on"
 
 
-def test_a_lone_agents_schedule_goes_on_while_the_breaker_is_open() -> None:
-    retry = RetryConfig(max_retries=30, base_delay=0.5, max_delay=0.5)
+@pytest.mark.parametrize("outcome", [DOWN_502, SILENCE], ids=["502", "no answer"])
+def test_a_lone_agents_schedule_goes_on_while_the_breaker_is_open(outcome: Outcome) -> None:
+    retry = RetryConfig(max_retries=30, base_delay=0.5, max_delay=0.5, retry_network_errors=True)
     harness = DispatcherHarness(retry=retry, retry_budget=RetryBudgetConfig(reserve=30))
     waiter = harness.ask(patience=15.0)
     times = []
     while not waiter.done:
         if harness.out:
             times.append(harness.now)
-            harness.answer(harness.out[0], DOWN_502)
+            harness.answer(harness.out[0], outcome)
         else:
             harness.at(harness.wake)
     assert [pytest.approx(0.5 * number) for number in range(31)] == times
@@ -231,15 +274,25 @@ def test_g11_what_is_not_the_apis_keeps_the_class_of_its_status(
 def test_g13_a_gateways_429_says_when(after: float | None, words: str) -> None:
     failure = from_stranger(429, {}, b"", after, "GET /x")
     assert failure.error is ColonyRateLimitError
+    message = "GET /x: HTTP 429, an empty body, not The Colony's answer"
+    assert (429, message) == (failure.status, failure.message)
     assert words in failure.hint
     assert failure.extra["retry_after"] == after
 
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(200, ColonyServerError), (403, ColonyAuthError), (418, ColonyAPIError), (502, ColonyServerError)],
+    [
+        (200, ColonyServerError),
+        (400, ColonyValidationError),
+        (500, ColonyServerError),
+        (403, ColonyAuthError),
+        (418, ColonyAPIError),
+        (502, ColonyServerError),
+    ],
 )
 def test_g22_an_answer_that_cannot_be_read_keeps_the_class_of_its_status(
     status: int, error: type[ColonyAPIError]
 ) -> None:
-    assert error is unreadable(status, "the body broke off", "GET /x").error
+    failure = unreadable(status, "the body broke off", "GET /x")
+    assert (error, "GET /x: the body broke off", status) == (failure.error, failure.message, failure.status)

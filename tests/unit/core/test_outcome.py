@@ -82,6 +82,7 @@ def test_g11_only_the_apis_own_error_refuses_a_key(status: int) -> None:
         ({"content-type": "text/html; charset=utf-8"}, b"no", "an HTML page"),
         ({"content-type": "application/xhtml+xml"}, b"no", "an HTML page"),
         ({}, b"\n<!doctype html>", "an HTML page"),
+        ({}, b"\xef\xbb\xbf<!doctype html>", "an HTML page"),
         ({"content-type": "application/json"}, b'{"message": "Forbidden"}', "JSON of another shape"),
         ({"content-type": "application/problem+json"}, b"[1]", "JSON of another shape"),
         ({"content-type": "application/json"}, b"<html>", "a body that is no JSON"),
@@ -94,6 +95,44 @@ def test_g11_what_came_is_named(headers: dict[str, str], content: bytes, words: 
     shown = media_type(headers)
     facts = f" ({shown})" if shown not in words else ""
     assert f"HTTP 403, {words}, not The Colony's answer{facts}" == classify(403, headers, content, WALL).detail
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (100, "HTTP 100"), (199, "HTTP 199"), (500, "HTTP 500, an HTML page (text/html; Location: /x)"),
+        (502, "HTTP 502, an HTML page (text/html; Location: /x)"),
+        (403, "HTTP 403, an HTML page, not The Colony's answer (text/html; Location: /x)"),
+    ],
+)  # fmt: skip
+def test_g11_a_page_is_told_with_its_type_and_where_it_leads(status: int, words: str) -> None:
+    headers = {"content-type": "text/html", "location": "/x"}
+    assert words == classify(status, headers, b"<html>", WALL).detail
+
+
+def test_g11_an_empty_body_of_a_server_that_fails_is_not_worth_a_word() -> None:
+    assert classify(502, {"content-type": "text/html"}, b"", WALL).detail == "HTTP 502"
+
+
+@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize("headers", [{"retry-after": "7"}, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "7"}])
+def test_g13_the_apis_own_400_or_403_that_says_when_to_come_back_is_its_rate_limit(
+    status: int, headers: dict[str, str]
+) -> None:
+    outcome = classify(status, headers, body(detail="no"), WALL)
+    assert (RATE_LIMITED, 7.0) == (outcome.kind, outcome.retry_after)
+    assert REJECTED == classify(404, headers, body(detail="no"), WALL).kind
+
+
+def test_g13_a_refusal_that_says_when_to_come_back_holds_nobody_while_requests_are_left() -> None:
+    outcome = classify(401, {"retry-after": "7"}, body(detail="no"), WALL)
+    assert (REJECTED, 7.0, None) == (outcome.kind, outcome.retry_after, outcome.exhausted_for)
+
+
+@pytest.mark.parametrize(("expires_in", "cut"), [(5, True), (3600, False)])
+def test_g17_a_life_that_expires_in_cuts_short_is_known(expires_in: int, cut: bool) -> None:
+    outcome = classify(200, {}, body(access_token=jwt(exp=WALL + 3600.0), expires_in=expires_in), WALL)
+    assert cut is outcome.life_cut
 
 
 def test_g11_g13_what_a_gateways_page_says_of_rate_limits_holds_nobody() -> None:
@@ -123,6 +162,7 @@ def test_g11_g13_what_a_gateways_page_says_of_rate_limits_holds_nobody() -> None
         ("//s3cret@new.example/x;jsessionid=s3cret", " to //new.example/x?..."),
         ("s3cret:s3cret@new.example/x", " to new.example/x"),
         ("https:\\\\user:s3cret@new.example/x", " to https:new.example/x"),
+        ("/" + "x" * 119, " to /" + "x" * 119),
         ("/" + "x" * 200, " to /" + "x" * 119 + "..."),
     ],
 )
@@ -298,7 +338,20 @@ def test_g11_a_refusal_and_a_429_keep_what_the_server_said(status: int) -> None:
 
 @pytest.mark.parametrize(
     ("expiry", "read"),
-    [(1.5e9, 1.5e9), (0, 0.0), (-1, -1.0), (1e11, None), (-1e11, None), (9.9e10, 9.9e10), (True, None), ("1", 1.0)],
+    [
+        (1.5e9, 1.5e9),
+        (0, 0.0),
+        (-1, -1.0),
+        (1e11, None),
+        (-1e11, None),
+        (9.9e10, 9.9e10),
+        (True, None),
+        ("1", 1.0),
+        (1e12, 1e9),
+        (1e13, 1e10),
+        (1e14, None),
+        (10**400, None),
+    ],
 )
 def test_g17_an_expiry_is_a_sane_number_or_none(expiry: object, read: float | None) -> None:
     assert read == claims_expiry(jwt(exp=expiry))

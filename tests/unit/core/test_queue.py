@@ -292,3 +292,15 @@ def test_sweeping_is_rare_and_each_heap_has_its_own_limit() -> None:
     assert [1024, 512, 256] == queue._limits
     queue.watch(flight(5.0))
     assert [1024, 512, 512] == queue._limits
+
+
+def test_g8_a_new_period_forgives_those_who_are_ready_and_what_fails_in_it_counts() -> None:
+    failed, other, has_token = flight(1.0, _failures=1), flight(9.0), holder()
+    queue = queue_of(failed, other, has_token)
+    assert queue.first() is other
+    queue.forgive(START, 1)
+    assert queue.first() is failed, "its patience ends first, and it has failed before"
+    failed.account.attempt_failed(1)
+    queue.put(failed, START)
+    queue.forgive(START, 1)
+    assert [other, failed, has_token] == drain(queue), "no new period"

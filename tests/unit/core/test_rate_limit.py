@@ -8,7 +8,7 @@ import pytest
 
 from colony_pool.config import PolicyConfig, RetryConfig
 from tests.support.dispatcher_harness import COUNTING, DOWN_502, FOREVER, GOOD, REFUSED, nothing_left
-from tests.support.private import Account, Outcome, Waiter
+from tests.support.private import Account, Outcome, RateLimit, Waiter
 from tests.support.recording_harness import RecordingHarness, served
 
 
@@ -179,3 +179,75 @@ def test_g13_a_pause_is_slept_for_a_minute_at_most(seconds: float, stays: bool) 
     waiter = harness.ask(patience=FOREVER)
     harness.later(0.5, Outcome("throttled", 429, retry_after=seconds))
     assert stays == (not waiter.done)
+
+
+# -- by itself -----------------------------------------------------------------------------------------------------
+
+
+def limit() -> RateLimit:
+    return RateLimit(PolicyConfig())
+
+
+def test_g13_a_new_rate_limit_has_no_past() -> None:
+    new = limit()
+    assert ("", False, 0.0, 0.0) == (new.cause, new.is_paused(0.0), new.left(0.0), new.longest_left(0.0))
+    assert not new.has_ended(0.0)
+    assert not new.can_be_cleared(0.0, 0.0)
+
+
+def test_g13_a_pause_that_ends_before_another_one_changes_nothing() -> None:
+    paused = limit()
+    assert paused.pause(60.0, "long", 0.0) == (60.0, True, True)
+    assert paused.pause(10.0, "short", 20.0) == (40.0, False, False)
+    assert ("long", 60.0) == (paused.cause, paused.paused_until)
+    assert limit().pause(0.0, "none", 20.0) == (0.0, False, False)
+
+
+@pytest.mark.parametrize(("seconds", "since"), [(30.5, 0.0), (31.0, 0.0), (31.5, 10.0)])
+def test_g13_pauses_whose_ends_are_within_a_second_are_one_and_began_with_the_first(
+    seconds: float, since: float
+) -> None:
+    paused = limit()
+    paused.pause(40.0, "first", 0.0)
+    assert paused.pause(seconds, "second", 10.0) == (seconds, False, True)
+    assert (since, 10.0 + seconds) == (paused.paused_since, paused.paused_until)
+
+
+def test_g13_a_pause_that_another_process_met_began_when_it_did() -> None:
+    paused = limit()
+    paused.pause(40.0, "theirs", 10.0, since=7.0)
+    assert paused.paused_since == 7.0
+
+
+def test_g13_a_429_that_asks_for_a_second_is_taken_at_its_word() -> None:
+    paused = limit()
+    assert [1.0, 1.0, 1.5] == [paused.seconds_for(asked, 0.0, 0.0) for asked in (1.0, 1.0, 1.5)]
+
+
+def test_g13_a_429_that_says_now_to_an_attempt_that_began_as_the_last_pause_did_doubles_it() -> None:
+    paused = limit()
+    began = (5.0, 5.0, 4.9)
+    assert [1.0, 2.0, 2.0] == [paused.seconds_for(0.0, started, 5.0) for started in began]
+
+
+@pytest.mark.parametrize(("since", "newer"), [(4.9, False), (5.0, False), (5.1, True)])
+def test_g13_a_pause_of_before_a_clearing_is_over(since: float, newer: bool) -> None:
+    paused = limit()
+    paused.clear(5.0, 5.0)
+    assert newer == paused.is_newer_than_clear(since)
+
+
+@pytest.mark.parametrize(("cleared_at", "can"), [(2.9, False), (3.0, False), (3.1, True), (5.0, True), (5.1, False)])
+def test_g13_only_a_clearing_since_the_pause_began_ends_it(cleared_at: float, can: bool) -> None:
+    paused = limit()
+    paused.pause(30.0, "held", 3.0)
+    assert can == paused.can_be_cleared(cleared_at, 5.0)
+
+
+def test_g13_a_key_that_rests_can_be_cleared_without_a_pause_and_one_that_has_rested_is_left_alone() -> None:
+    paused, early, late = limit(), Account(), Account()
+    paused.cool_down(early, 10.0, 0.0)
+    paused.cool_down(late, 20.0, 0.0)
+    assert paused.can_be_cleared(5.0, 10.0)
+    assert [late] == paused.clear(10.0, 10.0)
+    assert (10.0, 10.0) == (early.cooldown_until, late.cooldown_until)

@@ -226,3 +226,34 @@ def test_g8_only_a_503_says_that_it_was_too_much(status: int, lost: float) -> No
         sum(level.bad for level in harness.dispatcher.limiter._levels),
         harness.dispatcher.limiter._overall.bad,
     )
+
+
+def test_g8_a_success_that_ends_a_short_outage_does_not_let_those_who_failed_go_first() -> None:
+    harness, failed = RecordingHarness(maxsize=1), Account()
+    harness.ask(failed, 50.0)
+    harness.later(0.1, DOWN_502)
+    harness.at(harness.now + 0.5)
+    harness.ask(patience=FOREVER)
+    patient = harness.ask(patience=FOREVER)
+    for key in range(-8, 0):
+        harness.dispatcher.losses.failed(key)
+    harness.later(0.1, GOOD)
+    assert harness.dispatcher.waiters.flights[failed].not_before <= harness.now, "forgiven"
+    harness.at(harness.wake)
+    assert [patient.account] == [permit.account for permit in harness.out]
+
+
+def test_g8_who_has_failed_since_the_breaker_closed_goes_behind_those_who_have_not() -> None:
+    harness, failed = RecordingHarness(maxsize=1), Account()
+    for state in ("open", "closed"):
+        harness.force(state)
+    harness.ask(failed, 50.0)
+    harness.later(0.1, DOWN_502)
+    harness.at(harness.now + 0.5)
+    harness.ask(patience=FOREVER)
+    patient = harness.ask(patience=FOREVER)
+    harness.at(harness.now + 2.0)
+    harness.later(0.1, GOOD)
+    while not harness.out:
+        harness.at(harness.wake)
+    assert [patient.account] == [permit.account for permit in harness.out]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from colony_pool.config import AUTH_TOKEN_RETRY, BreakerConfig, RetryConfig
+from colony_pool.config import AUTH_TOKEN_RETRY, BreakerConfig, PolicyConfig, RetryConfig
 from tests.support.dispatcher_harness import (
     COUNTING,
     DOWN_502,
@@ -19,7 +21,7 @@ from tests.support.dispatcher_harness import (
 from tests.support.private import LOCAL, UNAVAILABLE, Account, Instant, Outcome
 from tests.support.private import actions as act
 from tests.support.private import events as ev
-from tests.support.recording_harness import QUICK, RecordingHarness, served
+from tests.support.recording_harness import QUICK, RecordingHarness, ended, served
 
 BUSY_503 = Outcome(UNAVAILABLE, 503, "HTTP 503", retry_after=20.0)
 JITTERY = RetryConfig(max_retries=6, base_delay=2.0, max_delay=60.0, retry_on=frozenset({502, 503, 504}), jitter=0.5)
@@ -169,6 +171,85 @@ def test_g8_of_its_own_successes_a_key_alone_learns_nothing(fails: int, rest: fl
     assert harness.dispatcher.waiters.flights[account].not_before == harness.now + rest
 
 
+def test_g8_of_its_own_good_probe_a_key_alone_learns_nothing() -> None:
+    harness, account = RecordingHarness(), Account()
+    harness.force("half_open")
+    harness.ask(account)
+    harness.later(0.5, GOOD)
+    account.token = None
+    harness.ask(account, FOREVER)
+    harness.later(0.5, DOWN_502)
+    assert harness.dispatcher.waiters.flights[account].not_before == harness.now + 2.0
+
+
+@pytest.mark.parametrize(("fails", "rest"), [(0, 0.05), (1, 0.25), (2, 0.25)])
+def test_g8_only_the_first_failure_of_a_key_goes_back_after_less_than_the_overload_spacing(
+    fails: int, rest: float
+) -> None:
+    harness, _ = served()
+    harness.dispatcher.limiter.rtt = 0.05
+    assert again(harness, DOWN_502, fails) == pytest.approx(rest)
+
+
+@pytest.mark.parametrize(("base_delay", "rest"), [(1.1, 1.1), (1.2, 0.5)])
+def test_g8_a_schedule_that_is_quick_itself_goes_on_though_others_are_served(base_delay: float, rest: float) -> None:
+    harness, _ = served(retry=RetryConfig(base_delay=base_delay))
+    assert again(harness, DOWN_502) == pytest.approx(rest)
+
+
+@pytest.mark.parametrize(("since", "reported"), [(5.0, False), (5.1, True)])
+def test_the_first_failure_that_no_recent_success_precedes_is_told(since: float, reported: bool) -> None:
+    harness, _ = served()
+    harness.at(harness.now + since)
+    harness.ask(patience=FOREVER)
+    harness.later(0.0, DOWN_502)
+    assert reported == any(isinstance(event, ev.StreakStarted) for event in harness.hear())
+
+
+@pytest.mark.parametrize(("failed", "waits"), [(False, True), (True, False)])
+def test_g8_only_a_lone_agents_schedule_is_faster_than_the_limiter_and_not_its_first_attempt(
+    failed: bool, waits: bool
+) -> None:
+    harness, _ = served(policy=PolicyConfig(max_spacing=5.0))
+    harness.at(harness.now + 60.0)
+    if failed:
+        harness.ask(patience=FOREVER)
+        harness.later(0.0, DOWN_502)
+        harness.at(harness.now + 1.9)
+    harness.dispatcher.limiter.limit = 0.01
+    harness.dispatcher.limiter._last_start = harness.now
+    if not failed:
+        harness.ask(patience=FOREVER)
+    harness.at(harness.now + 0.1)
+    assert waits == (harness.out == [])
+
+
+def test_g8_a_schedule_begins_again_when_the_breaker_has_closed() -> None:
+    harness, account = RecordingHarness(), Account()
+    harness.ask(account, FOREVER)
+    for seconds in (0.0, 2.0):
+        harness.later(seconds, DOWN_502)
+    assert harness.dispatcher.waiters.flights[account].not_before == harness.now + 4.0
+    harness.force("open")
+    harness.force("closed")
+    harness.later(0.0, DOWN_502)
+    assert harness.dispatcher.waiters.flights[account].not_before == harness.now + 2.0
+
+
+def test_g6_who_fails_alone_after_others_have_failed_and_left_keeps_no_schedule_of_its_own() -> None:
+    harness = RecordingHarness(
+        breaker=replace(QUICK, fail_max=2), retry=RetryConfig(max_retries=30, base_delay=0.5, max_delay=0.5)
+    )
+    gone = harness.ask(patience=FOREVER)
+    harness.later(0.0, DOWN_502)
+    cancel(harness, gone)
+    harness.ask(patience=FOREVER)
+    while not harness.out:
+        harness.at(harness.wake)
+    harness.later(0.0, DOWN_502)
+    assert ("open", harness.now + 2.0) == (harness.dispatcher.breaker.state, harness.dispatcher.breaker.probe_at)
+
+
 def test_g6_a_failure_while_open_rests_by_its_own_backoff() -> None:
     harness, _ = served(breaker=BreakerConfig(fail_max=1, min_failure_time=0.0, jitter=0.0))
     assert again(harness, DOWN_502) == 2.0
@@ -186,6 +267,12 @@ def test_g6_only_a_503_may_ask_and_for_a_quarter_of_an_hour_at_most() -> None:
 
 def test_a_backoff_is_jittered_as_the_options_say() -> None:
     harness = RecordingHarness(retry=JITTERY)
+    harness.rand = lambda: 0.5
+    assert again(harness, DOWN_502) == 1.5
+
+
+def test_the_last_backoff_of_a_schedule_is_jittered_too() -> None:
+    harness = RecordingHarness(retry=replace(JITTERY, max_retries=1))
     harness.rand = lambda: 0.5
     assert again(harness, DOWN_502) == 1.5
 
@@ -251,3 +338,26 @@ def test_g3_a_retry_without_a_code_and_without_callers_ends_its_flight() -> None
     harness.later(0.5, Outcome(LOCAL, wait_for_totp=True))
     assert ev.RefreshFinished("miss", "failure", 3.0) in harness.hear()
     assert nothing_left(harness)
+
+
+def test_g11_an_attempt_that_never_got_a_connection_is_told_as_lost_and_its_caller_what_was_missing() -> None:
+    harness = RecordingHarness()
+    waiter = harness.ask(patience=0.0)
+    harness.not_begun.add(harness.out[0])
+    harness.hear()
+    harness.at(harness.out[0].deadline)
+    assert ended("local", 0, 31.0, lost=True) in harness.hear()
+    assert waiter.failure is not None
+    expected = "/auth/token: nothing was sent (no free connection, thread or look-up here within 31 s)"
+    assert expected == waiter.failure.message
+
+
+def test_g4_attempts_that_run_out_in_the_same_moment_are_given_up_together() -> None:
+    harness, _ = served()
+    for _ in range(2):
+        harness.ask(patience=FOREVER)
+    permits = list(harness.out)
+    harness.not_begun.update(permits)
+    harness.now = permits[0].deadline
+    harness.feed(harness.dispatcher.tick(harness.moment))
+    assert permits == harness.aborted

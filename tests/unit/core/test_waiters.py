@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool.config import RetryBudgetConfig
+from colony_pool.config import RetryBudgetConfig, RetryConfig
 from tests.support.dispatcher_harness import (
     COUNTING,
     DOWN_502,
@@ -95,6 +95,7 @@ def test_g9_a_call_that_leaves_an_outage_knows_all_about_it() -> None:
         "token_valid_until": old.ends_wall,
     }  # fmt: skip
     assert waiter.failure.status == 502
+    assert "check base_url" not in words(waiter), "it has given a token"
 
 
 def test_g9_a_call_whose_patience_ends_while_open_says_how_long_it_waited() -> None:
@@ -107,6 +108,7 @@ def test_g9_a_call_whose_patience_ends_while_open_says_how_long_it_waited() -> N
     assert patient.failure is not None
     assert (patient.failure.extra["waited"], patient.failure.extra["retry_after"]) == (3.0, 4.0)
     assert patient.failure.extra["token_valid_until"] is None
+    assert words(patient).endswith("if this address never gave a token, check base_url")
 
 
 def test_g15_who_cannot_wait_for_the_next_code_is_told_when_it_comes() -> None:
@@ -154,6 +156,13 @@ def test_g9_patience_is_counted_to_within_a_percent() -> None:
     assert not waiter.done
     harness.at(11.1)
     assert waiter.done
+
+
+def test_g9_patience_is_never_counted_so_generously_that_one_more_retry_would_fit_in() -> None:
+    harness = RecordingHarness(maxsize=1, retry=RetryConfig(max_retries=1, base_delay=2.0, max_delay=2.0))
+    harness.ask(patience=FOREVER)
+    waiter = harness.ask(patience=1000.0)
+    assert waiter.deadline == 1.0 + 1000.0 + 1.0, "half of the last delay, and not ten seconds"
 
 
 def test_g14_no_refresh_of_a_refused_key() -> None:
@@ -236,6 +245,13 @@ def test_g11_who_is_sent_away_is_told_of_what_happened() -> None:
     assert reported == [words(waiter) for waiter in waiters]
 
 
+def test_g11_at_an_address_that_has_given_a_token_nobody_is_told_to_check_it() -> None:
+    harness, _ = served()
+    waiter = harness.ask(patience=FOREVER)
+    harness.later(0.5, Outcome("fault", 500, "HTTP 500"))
+    assert words(waiter) == "/auth/token: HTTP 500. The server is at fault: try again later; the API key is fine"
+
+
 def test_g17_a_token_without_a_life_lives_for_a_day() -> None:
     harness, account = RecordingHarness(), Account()
     harness.ask(account)
@@ -275,12 +291,30 @@ def test_g9_what_is_over_this_very_moment_is_no_reason_any_more() -> None:
     assert "got none" in waiter.failure.message
 
 
+def test_g9_g17_in_the_moment_in_which_the_next_token_may_be_asked_for_that_is_no_reason_any_more() -> None:
+    harness, account = served()
+    harness.at(90_000.0)  # its token has ended
+    waiter = harness.ask(account, FOREVER)
+    account.record.renew_at = harness.now
+    harness.dispatcher.waiters.dismiss(harness.dispatcher.waiters.flights[account], [waiter], harness.moment)
+    assert "the last token of this key" not in words(waiter)
+
+
 def test_g12_whose_retry_the_budget_refuses_to_the_end_hears_of_its_failure() -> None:
     harness = RecordingHarness(retry_budget=RetryBudgetConfig(ratio=0.0, reserve=0))
     waiter = harness.ask(patience=10.0)
     harness.later(0.5, DOWN_502)
     harness.at(12.0)
     assert words(waiter).startswith("/auth/token: HTTP 502. ")
+    assert words(waiter).endswith("if this address never gave a token, check base_url")
+
+
+def test_g9_at_an_address_that_has_given_a_token_whose_patience_ends_is_not_told_to_check_it() -> None:
+    harness, _ = served(retry_budget=RetryBudgetConfig(ratio=0.0, reserve=0))
+    waiter = harness.ask(patience=10.0)
+    harness.later(0.5, DOWN_502)
+    harness.at(20.0)
+    assert words(waiter) == "/auth/token: HTTP 502. The server is at fault: try again later; the API key is fine"
 
 
 def test_g9_while_a_probe_is_out_the_next_one_may_leave_at_once() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.driver_bench import Bench, Flag, permit
-from tests.support.private import LOCAL, Account, Instant, Outcome, Waiter
+from tests.support.driver_bench import Bench, Flag, Pybreaker, StillRuntime, permit
+from tests.support.private import AT_ONCE, LOCAL, Account, Instant, Notifier, Outcome, Turn, Waiter
 from tests.support.private import actions as act
 from tests.support.private import events as ev
 
@@ -145,8 +145,11 @@ def test_g3_what_comes_from_outside_in_a_decision_passes_through_and_the_input_i
     with pytest.raises(kind, match="from outside"):
         bench.driver.submit(struck)
     assert (2, [EVENT], []) == (times[0], bench.events, caplog.records)
+    mended = len(bench.script.mended)
+    assert mended > 0
     bench.feed(EVENT)
     assert [EVENT, EVENT] == bench.events, "nothing is locked"
+    assert mended == len(bench.script.mended), "what is whole is not mended"
 
 
 def test_g3_what_cannot_be_carried_out_keeps_nothing_else_from_being_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -225,7 +228,8 @@ def test_a_probe_without_a_thread_is_passed_on_unless_the_interpreter_ends(ends:
     mine.is_probe, bench.runtime.no_threads, bench.runtime.ends = True, True, ends
     bench.feed(act.StartAttempt(mine, None))
     [(_, _, outcome, _)] = bench.script.heard
-    assert outcome.is_transient is not ends, "no other key would be granted one, either"
+    assert outcome.is_transient is (not ends), "no other key would be granted one, either"
+    assert bench.attempts.has_begun(mine), "it waits for nothing any more"
 
 
 def test_g9_without_a_timer_who_waits_looks_when_something_is_due() -> None:
@@ -404,3 +408,251 @@ def test_g24_a_forked_childs_copy_stands_still() -> None:
     bench.driver._notifier.add(EVENT)
     bench.feed()
     assert (False, [], 1) == (flag.flag, bench.events, len(bench.runtime.timers))
+
+
+# -- calls ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_call_is_heard_with_the_time_of_now_and_for_how_long_its_key_has_had_no_token() -> None:
+    bench, first, second = Bench(), Waiter(Account(), 5.0), Waiter(Account(), 5.0)
+    bench.driver.request_token(first, Flag(), None)
+    bench.driver.request_token(second, Flag(), None, tokenless_for=7.0)
+    bench.driver.cancel(first, bench.driver.submit)
+    now = Instant(5.0, 1e9)
+    assert [("demand", first, now), ("demand", second, now), ("cancel", first, now)] == bench.script.heard
+    assert [0.0, 7.0] == bench.script.tokenless_for
+
+
+def test_g3_a_call_that_was_cancelled_before_it_asked_is_heard_once() -> None:
+    bench, gone = Bench(), Waiter(Account(), 5.0)
+    bench.driver._inbox._lock.acquire(False)  # another task is at it
+    bench.driver.cancel(gone, bench.driver.submit)
+    bench.driver.request_token(gone, Flag(), None)
+    bench.driver._inbox._lock.release()
+    bench.feed()
+    assert (["cancel"], {}) == ([what for what, *_ in bench.script.heard], bench.driver._callers)
+
+
+def test_of_a_call_that_was_woken_nothing_is_kept() -> None:
+    bench = Bench()
+    bench.feed(act.Wake(bench.wait()))
+    assert {} == bench.driver._callers
+
+
+def test_g9_before_there_is_a_timer_who_waits_looks_no_more_often_than_it_wants_to() -> None:
+    assert Bench().driver.recheck_within(0.001) == 0.001
+
+
+# -- one-time codes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", [None, Outcome(LOCAL, detail="no code at hand")])
+def test_g15_a_code_is_asked_for_in_the_callers_context_and_the_dispatcher_hears_what_came(
+    missing: Outcome | None,
+) -> None:
+    asked: list[Account] = []
+
+    def ask(account: Account) -> Outcome | None:
+        asked.append(account)
+        return missing
+
+    bench, account = Bench(ask_code=ask), Account()
+    bench.feed(act.AskCode(account, bench.wait(context="hub")))
+    assert ([], ["hub"]) == (asked, [context for _, _, context in bench.runtime.tasks])
+    bench.runtime.run_one()
+    assert ([account], {}) == (asked, bench.driver._asking)
+    heard = ("code_given", account) if missing is None else ("code_missing", account, missing)
+    assert (*heard, Instant(5.0, 1e9)) == bench.script.heard[-1]
+
+
+def test_g3_g15_a_callable_that_is_killed_has_given_no_code_this_time() -> None:
+    def killed(account: Account) -> Outcome | None:
+        raise KilledError
+
+    bench, account, flag = Bench(ask_code=killed), Account(), Flag()
+    waiter = bench.wait(flag)
+    bench.script.says.append([act.Wake(waiter)])
+    bench.feed(act.AskCode(account, waiter))
+    with pytest.raises(KilledError):
+        bench.runtime.run_one()
+    ended = Outcome(LOCAL, detail="the task that called totp() was ended", is_transient=True)
+    assert ("code_missing", account, ended, Instant(5.0, 1e9)) == bench.script.heard[-1]
+    assert flag.flag, "what it has left is carried out"
+
+
+def test_g15_a_key_is_asked_by_one_task_at_a_time() -> None:
+    asked: list[Account] = []
+
+    def ask(account: Account) -> Outcome | None:
+        asked.append(account)
+        bench.runtime.run_one()
+        return None
+
+    bench, account = Bench(ask_code=ask), Account()
+    bench.feed(act.AskCode(account, None), act.AskCode(account, None))
+    bench.runtime.run_one()
+    assert ([account], 0) == (asked, len(bench.runtime.tasks))
+
+
+# -- after an interrupt ---------------------------------------------------------------------------------------------
+
+
+def test_g3_after_an_interrupt_the_dispatcher_hears_who_waits_and_who_is_being_asked() -> None:
+    def ask(account: Account) -> Outcome | None:
+        bench.driver._asking[Account()] = Turn()  # of a task that died
+        bench.driver._inbox.note_interrupt()
+        bench.feed()
+        assert [account] == list(bench.driver._asking)
+        return None
+
+    bench, account = Bench(ask_code=ask), Account()
+    waiter = bench.wait()
+    bench.feed(act.AskCode(account, waiter))
+    bench.runtime.run_one()
+    assert [((waiter,), {account}, Instant(5.0, 1e9))] == bench.script.mended
+
+
+def test_g3_after_an_interrupt_what_nobody_makes_any_more_is_not_taken_for_made() -> None:
+    bench, mine, dead = Bench(), permit(), permit()
+
+    def attempt(permit: Any) -> Outcome:
+        bench.driver._making[dead] = Turn()
+        bench.driver._inbox.note_interrupt()
+        bench.feed()
+        assert [mine] == list(bench.driver._making)
+        return bench.outcome
+
+    bench.driver._attempt = attempt
+    bench.feed(act.StartAttempt(mine, None))
+    bench.runtime.run_one()
+    assert (1, {}) == (len(bench.script.mended), bench.driver._making)
+
+
+def test_g3_what_was_never_interrupted_is_not_mended() -> None:
+    bench = Bench()
+    bench.feed()
+    bench.feed()
+    assert [] == bench.script.mended
+
+
+def test_g3_what_comes_from_outside_while_it_is_mended_passes_through_and_it_is_mended_once_more() -> None:
+    bench = Bench()
+    mend, strikes = bench.script.mend, [1]
+
+    def struck(callers: Any, asked: Any, at: Instant) -> list[act.Action]:
+        if strikes:
+            strikes.clear()
+            raise ValueError("from outside")
+        return mend(callers, asked, at)
+
+    bench.script.mend = struck  # type: ignore[method-assign]
+    bench.driver._inbox.note_interrupt()
+    with pytest.raises(ValueError, match="from outside"):
+        bench.driver._inbox.work_off()
+    bench.feed()
+    assert 1 == len(bench.script.mended)
+
+
+# -- what has happened ----------------------------------------------------------------------------------------------
+
+
+def test_who_wants_one_kind_of_event_is_told_of_it_after_the_listeners_and_of_no_other() -> None:
+    log: list[Any] = []
+    runtime: Any = StillRuntime()
+    kinds: dict[type, Any] = {ev.WindowCut: lambda event: log.append(("kind", event))}
+    notifier = Notifier(runtime, None, [log.append], AT_ONCE, kinds)
+    other = ev.RetryDenied("budget")
+    notifier.add(EVENT)
+    notifier.add(other)
+    notifier.notify()
+    assert [EVENT, ("kind", EVENT), other] == log
+
+
+def test_g24_in_a_forked_child_nobody_is_told_of_anything() -> None:
+    log: list[Any] = []
+    runtime: Any = StillRuntime()
+    breaker: Any = Pybreaker()
+    notifier = Notifier(runtime, breaker, [log.append], AT_ONCE, {ev.WindowCut: log.append})
+    notifier.add(EVENT)
+    notifier.end()
+    notifier.add(act.MirrorToPybreaker("open"))
+    notifier.add(OTHER)
+    notifier.notify()
+    assert ([], [], 0) == (log, breaker.replayed, breaker.delivered)
+
+
+# -- attempts -------------------------------------------------------------------------------------------------------
+
+
+def test_g3_an_attempt_that_was_given_up_or_is_being_made_is_not_begun_again() -> None:
+    bench, gone, mine = Bench(), permit(), permit()
+    gone.alive = False
+
+    def attempt(permit: Any) -> Outcome:
+        bench.feed(act.StartAttempt(mine, None))
+        assert 0 == len(bench.runtime.tasks)
+        return bench.outcome
+
+    bench.driver._attempt = attempt
+    bench.feed(act.StartAttempt(gone, None), act.StartAttempt(mine, None))
+    assert 1 == len(bench.runtime.tasks)
+    bench.runtime.run_one()
+    assert [mine] == [of for what, of, *_ in bench.script.heard if what == "result"]
+
+
+def test_g3_an_attempt_that_was_given_up_or_made_before_it_got_its_thread_is_not_made() -> None:
+    bench, gone, mine = Bench(), permit(), permit()
+
+    def attempt(permit: Any) -> Outcome:
+        bench.made.append(permit)
+        bench.runtime.run_one()  # the other task that was to make it
+        return bench.outcome
+
+    bench.driver._attempt = attempt
+    bench.feed(act.StartAttempt(gone, None), act.StartAttempt(mine, None), act.StartAttempt(mine, None))
+    gone.alive = False
+    bench.runtime.run_one()
+    assert ([], True) == (bench.made, bench.attempts.has_begun(gone))
+    bench.runtime.run_one()
+    assert ([mine], 0, {}) == (bench.made, len(bench.runtime.tasks), bench.driver._making)
+
+
+def test_g4_an_attempt_has_begun_when_it_has_its_thread_and_cannot_be_cancelled_when_it_is_over() -> None:
+    bench, mine, wire, begun = Bench(), permit(), Wire(), []
+
+    def attempt(permit: Any) -> Outcome:
+        begun.append(bench.attempts.has_begun(mine))
+        bench.attempts.can_be_cancelled(mine, wire)
+        return bench.outcome
+
+    bench.driver._attempt = attempt
+    bench.feed(act.StartAttempt(mine, None))
+    assert not bench.attempts.has_begun(mine)
+    bench.runtime.run_one()
+    bench.attempts.cancel(mine)
+    assert ([True], 0) == (begun, wire.cancelled)
+
+
+def test_g26_stop_waits_for_each_of_those_who_work() -> None:
+    bench = Bench()
+
+    def attempt(permit: Any) -> Outcome:
+        bench.driver.stop()
+        if bench.runtime.tasks:
+            bench.runtime.run_one()
+            assert not bench.runtime.flags[0].flag, "one has come home"
+        return bench.outcome
+
+    bench.driver._attempt = attempt
+    bench.feed(act.StartAttempt(permit(), None), act.StartAttempt(permit(), None))
+    bench.runtime.run_one()
+    assert bench.runtime.flags[0].flag
+
+
+def test_what_is_left_to_do_after_an_attempt_that_a_worker_took_with_it_is_done_in_its_callers_context() -> None:
+    bench = Bench(after=lambda permit, outcome: None)
+    bench.runtime.here = "hub"
+    bench.script.says.append([act.StartAttempt(permit(), bench.wait(context="hub"))])
+    bench.feed(act.StartAttempt(permit(), None))
+    bench.runtime.run_one()
+    assert [None, "hub"] == [context for _, _, context in bench.runtime.tasks]

@@ -60,3 +60,25 @@ def test_one_that_fails_is_told_of_and_keeps_no_other(caplog: pytest.LogCaptureF
     bench.runtime.run_one()
     assert [1] == done
     assert ["ZeroDivisionError" in record.getMessage() for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("tasks", [False, True])
+def test_what_fails_is_written_where_the_driver_writes(tasks: bool) -> None:
+    lines = Kept()
+    bench = Bench(lines=lines)
+    if tasks:
+        bench.driver.executor.submit(lambda: 1 // 0)
+    else:
+        bench.driver._carriers.submit(lambda: 1 // 0)
+    bench.runtime.run_one()
+    assert [ZeroDivisionError] == [type(error) for error in lines.errors]
+
+
+class Kept:
+    """Lines of a log."""
+
+    def __init__(self) -> None:
+        self.errors: list[BaseException] = []
+
+    def raised(self, words: str, error: BaseException) -> None:
+        self.errors.append(error)

@@ -180,3 +180,15 @@ def test_a_timer_that_gets_no_thread_is_set_by_whoever_comes_next() -> None:
     bench.runtime.call_later = plain  # type: ignore[method-assign]
     bench.feed()
     assert [2.5] == [timer.delay for timer in bench.runtime.timers]
+
+
+def test_of_a_timer_that_has_rung_nothing_is_kept_and_of_one_that_took_its_place_all() -> None:
+    made = Set()
+    made.arm(7.5)
+    [first] = made.runtime.timers
+    made.arm(6.0)
+    first.fire()  # though it was cancelled
+    [second] = made.wakeup._timers.values()
+    assert second.timer is made.runtime.timers[-1]
+    made.runtime.timers[-1].fire()
+    assert {} == made.wakeup._timers
