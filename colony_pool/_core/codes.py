@@ -24,9 +24,7 @@ class CodeRequests:
 
     def __init__(self) -> None:
         self._asked_at: dict[Account, float] = {}
-        self._recent: OrderedDict[Account, float] = (
-            OrderedDict()
-        )  # of these, the oldest first, without those that hang
+        self._recent: OrderedDict[Account, float] = OrderedDict()  # of these, the oldest first, without what hangs
         self._ready_until: OrderedDict[Account, float] = OrderedDict()  # keys with a code at hand, the oldest first
 
     def needs(self, account: Account, now: float) -> bool:

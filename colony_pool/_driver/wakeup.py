@@ -47,9 +47,8 @@ class WakeupTimer:
             at = self.at
             due = self._timers.get(key)
             if due is not None and not due.fired:
-                same = (
-                    due.context() is context
-                )  # else it is of a hub that died, and whose place in memory this one got
+                # Else it is of a hub that died, and whose place in memory this one got.
+                same = due.context() is context
                 if same and due.at <= at < math.inf:
                     return
                 self._timers.pop(key, None)

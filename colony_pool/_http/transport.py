@@ -56,9 +56,8 @@ class HttpTransport:
             url.scheme, url.hostname or "", url.port, maxsize=self.bulkhead.size, timeout=timeout,
             proxy=check_proxy(proxy), ca_certs=ca_certs,
         )  # fmt: skip
-        self.beside: ThreadSafeWeakSet[Any] = (
-            ThreadSafeWeakSet()
-        )  # others that keep connections: those of event loops
+        # Others that keep connections: those of event loops.
+        self.beside: ThreadSafeWeakSet[Any] = ThreadSafeWeakSet()
         self._read_pid = pid_reader(greenlets=runtime.name == "gevent")
         self._pid = os.getpid()
 

@@ -91,9 +91,8 @@ class ThreadRuntime:
         self._pool = ThreadPool(self._start, threading.Lock)
         self._threads: set[threading.Thread] = set()
         # No lock: a finaliser may set a timer, or close the pool, in the middle of anything that is done here.
-        self._new: deque[_ThreadTimer | None] = (
-            deque()
-        )  # not yet seen by the scheduler; ``None``: forget all before it
+        # What is new has not yet been seen by the scheduler; ``None``: forget all before it.
+        self._new: deque[_ThreadTimer | None] = deque()
         self._free = deque([True])  # who takes it out runs the scheduler; ``deque`` lets only one have it
         self._looks_at = math.inf  # when the scheduler will look at the timers by itself
         self._earlier = _Flag()  # set to have it look now

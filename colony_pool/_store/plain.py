@@ -12,9 +12,8 @@ FAR = 1e12  # seconds; longer than any time, and exact to a millisecond in a flo
 
 
 def _is_nan(value: float) -> bool:
-    return isinstance(value, float) and math.isnan(
-        value
-    )  # of an int that is too large for a float it cannot be asked
+    # Of an int that is too large for a float it cannot be asked.
+    return isinstance(value, float) and math.isnan(value)
 
 
 def number(value: object, high: float = FAR, low: float = 0.0) -> float:

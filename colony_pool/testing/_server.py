@@ -51,9 +51,8 @@ class Server:
             self.tls.load_cert_chain(*options["tls"])
         self._listener: asyncio.Server | None = None
         self._host = options["host"]
-        self._place = _reusing(
-            self._host, 0
-        )  # bound, never listening: it keeps the port while connections are refused
+        # Bound, never listening: it keeps the port while connections are refused.
+        self._place = _reusing(self._host, 0)
         self.port = int(self._place.getsockname()[1])
 
     def now(self) -> float:

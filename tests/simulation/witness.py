@@ -156,9 +156,8 @@ class Witness(Ledger):
         if account.token is None or account.token.ends < token.ends or account.token is instead_of:
             self.adopted += 1
             self.met["token from the disk"] += 1
-            ends = (
-                at.monotonic + token.ends_wall - at.wall
-            )  # from here on a step of the wall clock prolongs nothing (G20)
+            # From here on a step of the wall clock prolongs nothing (G20).
+            ends = at.monotonic + token.ends_wall - at.wall
             known = Issued(token.jwt, number(account), ends, token.ends_wall, token.margin)
             self.tokens[known.key] = self.issued[token.jwt] = known
 
