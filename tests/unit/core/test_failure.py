@@ -231,6 +231,7 @@ class _Killed(BaseException):
         _Exacting("so"),
         KeyError("seed"),
     ],
+    ids=lambda mine: type(mine).__name__,
 )
 def test_g2_a_callers_own_exception_is_raised_afresh_for_each_call(mine: BaseException) -> None:
     try:
@@ -258,6 +259,7 @@ def test_g2_a_callers_own_exception_is_raised_afresh_for_each_call(mine: BaseExc
         KeyboardInterrupt(),
         asyncio.CancelledError(),
     ],
+    ids=lambda mine: type(mine).__name__,
 )
 def test_g2_what_cannot_be_copied_or_ends_a_task_is_the_cause_of_what_is_raised(mine: BaseException) -> None:
     failure = from_outcome(Outcome(LOCAL, local_error=mine), 1)

@@ -423,7 +423,7 @@ def test_a_call_is_heard_with_the_time_of_now_and_for_how_long_its_key_has_had_n
     assert [0.0, 7.0] == bench.script.tokenless_for
 
 
-def test_g3_a_call_that_was_cancelled_before_it_asked_is_heard_once() -> None:
+def test_g3_a_call_that_was_cancelled_before_it_asked_is_heard_once(caplog: pytest.LogCaptureFixture) -> None:
     bench, gone = Bench(), Waiter(Account(), 5.0)
     bench.driver._inbox._lock.acquire(False)  # another task is at it
     bench.driver.cancel(gone, bench.driver.submit)
@@ -431,6 +431,7 @@ def test_g3_a_call_that_was_cancelled_before_it_asked_is_heard_once() -> None:
     bench.driver._inbox._lock.release()
     bench.feed()
     assert (["cancel"], {}) == ([what for what, *_ in bench.script.heard], bench.driver._callers)
+    assert [] == caplog.records
 
 
 def test_of_a_call_that_was_woken_nothing_is_kept() -> None:
