@@ -157,8 +157,8 @@ SURVIVORS: tuple[Survivor, ...] = (
     ),
     *because(
         "lives are counted from 1", CORE + "flight.py", "Flight.__init__",
-        "self._life = 0",
-        "self._life = None",
+        "self._schedule_epoch = 0",
+        "self._schedule_epoch = None",
     ),
     *because(
         "the first failure writes it, before it is read", CORE + "flight.py", "Flight.__init__",
@@ -330,8 +330,8 @@ SURVIVORS: tuple[Survivor, ...] = (
     *because(
         "who has rested until now rests no more: it is forgotten at the next time",
         CORE + "rate_limit.py", "RateLimit.cool_down",
-        "self._cooling = {key for key in self._cooling if key.cooldown_until > now} | {account}",
-        "self._cooling = {key for key in self._cooling if key.cooldown_until >= now} | {account}",
+        "self._cooldowns = {key for key in self._cooldowns if key.cooldown_until > now} | {account}",
+        "self._cooldowns = {key for key in self._cooldowns if key.cooldown_until >= now} | {account}",
     ),
     *because(
         "it is compared with a pair, and neither is one", CORE + "results.py", "Results.__init__",
