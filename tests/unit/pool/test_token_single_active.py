@@ -18,7 +18,9 @@ from typing import Any, Literal
 import pytest
 
 from colony_pool import ColonyPool
+from colony_pool.types import SharedDenial
 from tests.support.private import MemoryStore
+from tests.support.servers import until
 
 ROUNDS = 10
 
@@ -64,6 +66,20 @@ class SingleActive(http.server.ThreadingHTTPServer):
                 return 200, {}
             self.refused += 1
             return 401, {"detail": {"message": "revoked", "code": "AUTH_INVALID_TOKEN"}}
+
+
+class CountingStore(MemoryStore):
+    """Counts the tokens that were left in it."""
+
+    def __init__(self) -> None:
+        super().__init__(carries_tokens=True)
+        self.tokens = 0
+
+    def release_key(
+        self, owner: str, key: str, *, denial: SharedDenial | None = None, token: tuple[str, float] | None = None
+    ) -> None:
+        super().release_key(owner, key, denial=denial, token=token)
+        self.tokens += token is not None
 
 
 @pytest.fixture
@@ -122,14 +138,20 @@ def test_g19_two_processes_revoke_each_others_tokens_and_no_call_fails(
 @pytest.mark.parametrize("lives", ["alike", "shorter and shorter"])
 @pytest.mark.parametrize("where", ["disk", "store", "nowhere"])
 def test_g19_two_pools_that_revoke_each_others_tokens_look_for_a_newer_one_first(
-    where: str, lives: str, server: SingleActive
+    where: str, lives: str, server: SingleActive, tmp_path: Path
 ) -> None:
     """On disk or in the store, though the newer token may end sooner than the one that was refused."""
     if lives != "alike":
         server.lives = lambda serial: 80_000 - 1000 * serial
     options: dict[str, Any] = {"token_cache": "disk" if where == "disk" else None, "registry": None}
+    store = CountingStore()
     if where == "store":
-        options["shared"] = MemoryStore(carries_tokens=True)
+        options["shared"] = store
+    is_left = {  # a caller does not wait until its token is there for others
+        "disk": lambda: any(f'"token-{server.given}"' in path.read_text() for path in tmp_path.rglob("*.json")),
+        "store": lambda: store.tokens == server.given,
+        "nowhere": lambda: True,
+    }
     with ColonyPool(server.url, **options) as one, ColonyPool(server.url, **options) as other:
         assert [200, 200] == [status_of(pool) for pool in (one, other)]
         answers = []
@@ -137,6 +159,7 @@ def test_g19_two_pools_that_revoke_each_others_tokens_look_for_a_newer_one_first
             if where != "nowhere":  # the other's agent does not know of this exchange
                 pool.agent("col_x").invalidate()
                 assert status_of(pool) == 200
+            until(is_left[where])
             answers.append(status_of(one if pool is other else other))
         assert [200] * 10 == answers
         assert server.given <= (12 if where != "nowhere" else 20)
