@@ -8,6 +8,7 @@ from .agent import Agent
 from .config import (
     AUTH_TOKEN_RETRY,
     BreakerConfig,
+    KeepAliveConfig,
     PolicyConfig,
     RetryBudgetConfig,
     RetryConfig,
@@ -53,6 +54,7 @@ __all__ = [
     "ColonyTwoFactorInvalidError",
     "ColonyTwoFactorRequiredError",
     "ColonyValidationError",
+    "KeepAliveConfig",
     "PolicyConfig",
     "PoolClosedError",
     "PoolStatus",

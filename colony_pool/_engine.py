@@ -89,6 +89,7 @@ class Engine:
         self._key_of = outlasting.state_of
         self._counters = outlasting.counters
         self._cache = outlasting.cache
+        self._event_log = outlasting.event_log
         self.runtime = make_runtime(options.runtime)
         self.delivery = DeliveryQueue(self.runtime, outlasting.event_log.lost)
         # After the queue: what is saved when the interpreter ends may have something for the log.
@@ -126,7 +127,7 @@ class Engine:
                 outlasting.breaker,
                 [self._counters.note, *([outlasting.listener] if outlasting.listener is not None else [])],
                 outlasting.lines,
-                dict.fromkeys(LOGGED, lambda event: outlasting.event_log.note(event, self.runtime.monotonic())),
+                {**dict.fromkeys(LOGGED, self._log), ev.StateChanged: self._on_move},
             ),
             attempts,
             attempt,
@@ -158,6 +159,17 @@ class Engine:
     def force(self, state: str) -> None:
         """Move the breaker, as an operator wants."""
         self.driver.submit_and_wait(lambda at: self.dispatcher.force(state, at))
+
+    # -- what has happened ----------------------------------------------------------------------------
+
+    def _log(self, event: ev.Event) -> None:
+        self._event_log.note(event, self.runtime.monotonic())
+
+    def _on_move(self, event: ev.Event) -> None:
+        """The breaker moved. As it opens, connections end: another may lead to a backend that is well."""
+        if isinstance(event, ev.StateChanged) and event.new == ev.OPEN and self._network is not None:
+            self._network.retire_connections()
+        self._log(event)
 
     # -- around an attempt ----------------------------------------------------------------------------
 

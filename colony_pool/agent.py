@@ -90,7 +90,9 @@ class Agent:
             method, path, json=json, params=params, headers=headers, idempotency_key=idempotency_key, timeout=timeout,
             max_wait=max_wait,
         )  # fmt: skip
-        return engine.api.perform(self.token, call, Replays(engine.tokens, self._key, engine.driver.submit))
+        return engine.api.perform(
+            self.token, call, Replays(engine.tokens, self._key, engine.driver.submit), self._key.last_failure
+        )
 
     def get(self, path: str, **options: Unpack[RequestOptions]) -> Response:
         """``request("GET", path, ...)``."""

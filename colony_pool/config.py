@@ -15,6 +15,7 @@ from ._check import LARGEST, LONGEST_TIMEOUT, flag, number, ordered, statuses, w
 __all__ = [
     "AUTH_TOKEN_RETRY",
     "BreakerConfig",
+    "KeepAliveConfig",
     "PolicyConfig",
     "RetryBudgetConfig",
     "RetryConfig",
@@ -160,6 +161,27 @@ class Timeout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeepAliveConfig:
+    """For how long a connection is kept for another request.
+
+    It leads to one backend, by one way: a name that has moved, or a balancer that drains a backend, is seen by a new
+    connection only. After a failure, and for a probe, a new one is used in any case.
+
+    Arguments:
+        max_age: seconds from its opening; 0 keeps none.
+        max_idle: seconds at rest. A balancer or a NAT forgets idle connections, often without a word; some do after
+            a minute. On Linux the time that the machine sleeps counts.
+    """
+
+    max_age: float = 300.0
+    max_idle: float = 60.0
+
+    def __post_init__(self) -> None:
+        number(self, "max_age", 0.0)
+        number(self, "max_idle", 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
     """What few ever change: spacing of attempts, ages of tokens, and for how long the refused are left alone.
 
@@ -289,7 +311,8 @@ _UNSCALED = frozenset(
 
 _KINDS: dict[str, type] = {
     "retry": RetryConfig, "auth_token_retry": RetryConfig, "breaker": BreakerConfig,
-    "timeout": Timeout, "retry_budget": RetryBudgetConfig, "policy": PolicyConfig, "allow_insecure": bool,
+    "timeout": Timeout, "keep_alive": KeepAliveConfig,
+    "retry_budget": RetryBudgetConfig, "policy": PolicyConfig, "allow_insecure": bool,
     "share_tokens": bool,
 }  # fmt: skip
 

@@ -33,6 +33,7 @@ from .config import (
     DEFAULT_BASE_URL,
     BreakerConfig,
     DispatcherConfig,
+    KeepAliveConfig,
     PolicyConfig,
     RetryBudgetConfig,
     RetryConfig,
@@ -73,6 +74,7 @@ class ColonyPool:
         max_wait: seconds that a call may be parked while the endpoint is down. Default: the sum of
             ``auth_token_retry``'s delays, 122. ``math.inf`` is no limit.
         timeout: bounds of one attempt, seconds.
+        keep_alive: for how long a connection is kept, seconds.
         probe_timeout: seconds until a probe counts as failed; doubles with each that is lost.
         maxsize: requests in flight at once, and connections kept; 1 to 65,535.
         token_cache: ``"disk"`` shares the SDK's cache on disk, ``None`` keeps tokens in memory only.
@@ -109,6 +111,7 @@ class ColonyPool:
         retry_budget: RetryBudgetConfig = RetryBudgetConfig(),
         max_wait: float | None = None,
         timeout: Timeout = Timeout(),
+        keep_alive: KeepAliveConfig = KeepAliveConfig(),
         probe_timeout: float = 5.0,
         maxsize: int = 64,
         token_cache: Literal["disk"] | None = "disk",
@@ -126,7 +129,8 @@ class ColonyPool:
     ) -> None:
         check_kinds(
             retry=retry, auth_token_retry=auth_token_retry, breaker=breaker, retry_budget=retry_budget,
-            timeout=timeout, policy=policy, allow_insecure=allow_insecure, share_tokens=share_tokens,
+            timeout=timeout, keep_alive=keep_alive, policy=policy, allow_insecure=allow_insecure,
+            share_tokens=share_tokens,
         )  # fmt: skip
         given = base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL
         self.base_url = check_base_url(given, allow_insecure=allow_insecure)
@@ -162,7 +166,7 @@ class ColonyPool:
         self.breaker: pybreaker.CircuitBreaker = mirror
         options = EngineOptions(
             self.name, self.base_url, config, retry, runtime, store, transport, token_cache == "disk",
-            {"proxy": proxy, "ca_certs": ca_certs, "user_agent": user_agent},
+            {"proxy": proxy, "ca_certs": ca_certs, "user_agent": user_agent, "keep_alive": keep_alive},
         )  # fmt: skip
         outlasting = Outlasting(
             breaker=mirror,

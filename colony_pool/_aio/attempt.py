@@ -7,6 +7,7 @@ goes at once, and nothing interrupts the closing of what the attempt leaves behi
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 from asyncio.trsock import TransportSocket  # uvloop's sockets are of another kind, and only their loop may close them
@@ -19,16 +20,19 @@ import httpx
 
 from .._core.failure import closed
 from .._http.api import MAX_BODY, ApiRequest
+from .._http.connection_health import ConnectionHealth, ConnectionRecord
 from .._http.failures import BUSY, BadReply, NetworkFailure, describe, sought
+from .._http.pools import SOCKET_OPTIONS
 from .._http.slots import SlotRequest
 from .._runtime.descriptors import close_handle
-from ..config import Timeout
+from ..config import KeepAliveConfig, Timeout
 from ..pool import ColonyPool, engines_of
 from .loop_event import SlotEvent, WaitingTasks
 
-__all__ = ["CALL", "CLOSE_WITHIN", "AttemptTransport"]
+__all__ = ["CALL", "CLOSE_WITHIN", "SINCE", "AttemptTransport"]
 
 CALL = "colony_pool.call"  # where a request's extensions have the call
+SINCE = "colony_pool.since"  # and this: see ``Transport.send``
 CLOSE_WITHIN = 1.0
 _BROKE_OFF = "the connection broke off"  # as it is said of a synchronous call
 _HUNG_UP = "Server disconnected"  # what httpcore says of a connection that ends before an answer
@@ -53,6 +57,8 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         options = engines_of(pool).current.options
         self._timeout = options.config.timeout
         self._maxsize = options.config.maxsize
+        keep_alive: KeepAliveConfig = options.transport_options["keep_alive"]
+        self._health = ConnectionHealth(keep_alive.max_age, keep_alive.max_idle)
         self._options: dict[str, Any] = {
             # Where nothing is in TLS httpx would read all certificates of the system for nothing, and in the loop.
             "verify": engines_of(pool).current.network.context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
@@ -60,8 +66,9 @@ class AttemptTransport(httpx.AsyncBaseTransport):
             "proxy": options.transport_options["proxy"],
             # The bulkhead bounds the connections in use.
             "limits": httpx.Limits(
-                max_connections=None, max_keepalive_connections=self._maxsize, keepalive_expiry=None
+                max_connections=None, max_keepalive_connections=self._maxsize, keepalive_expiry=keep_alive.max_idle
             ),
+            "socket_options": SOCKET_OPTIONS,
         }
         self._connections = self._new_connections()
         self._sockets: list[TransportSocket] = []
@@ -80,7 +87,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
                 raise NetworkFailure(BUSY, f"no time left while all {size} connections were busy", sent=False)
             if self._waiting.over:
                 raise closed().exception()
-            task = self._loop.create_task(self._attempt(request, call.repeatable, until))
+            task = self._loop.create_task(self._attempt(request, call.repeatable, until, request.extensions[SINCE]))
             self._at_work[task], ticket = ticket, bulkhead.request()
             task.add_done_callback(self._ended)
             answer = await self._by(task, until)
@@ -103,6 +110,10 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         until = self._loop.time() + CLOSE_WITHIN
         while (rest := {*self._at_work, *self._closing}) and (left := until - self._loop.time()) > 0:
             await asyncio.wait(rest, timeout=left)
+
+    def retire(self) -> None:
+        """Close the idle connections, and the others when their requests end."""
+        self._retire(self._connections)
 
     def idle(self) -> int:
         """Connections that no attempt has, as far as is known. Any thread."""
@@ -154,24 +165,27 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         finally:
             task.cancel()  # nobody waits for it any more
 
-    async def _attempt(self, request: httpx.Request, repeatable: bool, until: float) -> Answer:
+    async def _attempt(self, request: httpx.Request, repeatable: bool, until: float, since: float) -> Answer:
         """Send, and once more where an idle connection turns out to be dead and that does no harm."""
-        answer, was_stale = await self._exchange(request, until)
+        answer, was_stale = await self._exchange(request, until, since)
         if was_stale and repeatable:
-            answer, _ = await self._exchange(request, until)
+            answer, _ = await self._exchange(request, until, since)
         return answer
 
-    async def _exchange(self, request: httpx.Request, until: float) -> tuple[Answer, bool]:
+    async def _exchange(self, request: httpx.Request, until: float, since: float) -> tuple[Answer, bool]:
         """What comes of it on one connection, and whether that one was dead before."""
-        connections = self._connections
+        connections = self._usable(since)
         exchange = HttpxExchange(self._pool, self._timeout, self._opened)
         answer: Answer | None = None
         connections.users += 1
         try:
             answer = await exchange.run(connections.transport, request, until)
+            if isinstance(answer, httpx.Response):
+                self._health.answered(connections.record, answer.status_code, asks_to_wait=False)
             return answer, exchange.was_stale
         finally:
             connections.users -= 1
+            self._health.rests(connections.record)
             # httpcore (1.0) may lose the connection of a request that is cancelled, or of a handshake that fails: it
             # stays in its pool, in use by nobody. And where one idle connection is dead others may be, too.
             failed = exchange.had_connection and not isinstance(answer, httpx.Response)
@@ -186,6 +200,20 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         if isinstance(sock, TransportSocket):
             self._sockets = [*(known for known in self._sockets if known.fileno() >= 0), sock]
 
+    def _usable(self, since: float) -> Connections:
+        """Those that a request may use that needs one opened, or proven, after ``since``; see ``ConnectionHealth``.
+
+        httpx picks one of them, so that they are judged together. One that brought a gateway's failure is closed.
+        """
+        if since == math.inf:
+            alone = self._new_connections()
+            alone.retired = True  # it ends with the request
+            return alone
+        record = self._connections.record
+        if self._health.is_over(record) or max(record.opened_at, record.proven_at) <= since:
+            self._retire(self._connections)
+        return self._connections
+
     def _retire(self, connections: Connections) -> None:
         """No new request gets one of ``connections``; the last that has one closes them all."""
         if self._connections is connections:
@@ -195,7 +223,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
             self._aside(connections.transport.aclose)
 
     def _new_connections(self) -> Connections:
-        return Connections(httpx.AsyncHTTPTransport(**self._options))
+        return Connections(httpx.AsyncHTTPTransport(**self._options), self._health.opened())
 
     def _aside(self, close: Callable[[], Awaitable[None]]) -> None:
         """Close something in a task of its own: to cancel an attempt must not leave it, or half of it, open."""
@@ -208,8 +236,9 @@ class AttemptTransport(httpx.AsyncBaseTransport):
 class Connections:
     """Those of one ``httpx.AsyncHTTPTransport``."""
 
-    def __init__(self, transport: httpx.AsyncHTTPTransport) -> None:
+    def __init__(self, transport: httpx.AsyncHTTPTransport, record: ConnectionRecord) -> None:
         self.transport = transport
+        self.record = record  # of all of them
         self.users = 0
         self.retired = False
 
@@ -250,6 +279,8 @@ class HttpxExchange:
             status, self._heard = response.status_code, True
             try:
                 body = await _whole(response)
+                if ConnectionHealth.is_gateway_failure(status, asks_to_wait="retry-after" in response.headers):
+                    await response.extensions["network_stream"].aclose()
             finally:
                 await response.aclose()
             return httpx.Response(status, headers=response.headers, content=body, request=request)

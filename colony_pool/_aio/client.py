@@ -7,20 +7,25 @@ with a slot and a deadline, and reads the whole answer. So nobody has a slot whi
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from time import monotonic
 from urllib.parse import urlsplit
 
 import httpx
 
 from .._http.api import ApiRequest, Sent, scrubbed
+from .._http.connection_health import is_failure
 from .._http.failures import BadReply, NetworkFailure, RawResponse
 from .._http.transport import checked
 from .._weakset import ThreadSafeWeakSet
+from ..agent import state_of
 from ..pool import ColonyPool, engines_of
-from .agent import AsyncAgent
-from .attempt import CALL, CLOSE_WITHIN, AttemptTransport
+from .agent import AsyncAgent, agent_behind
+from .attempt import CALL, CLOSE_WITHIN, SINCE, AttemptTransport
 from .auth import AgentAuth
 from .loop_event import LoopEvent, WaitingTasks, running_loop
 
@@ -60,6 +65,12 @@ class LoopClients:
     def idle(self) -> int:
         """Connections of all loops that no request has."""
         return sum(client.transport.idle() for client in self._all.all())
+
+    def retire(self) -> None:
+        """Have each loop close its idle connections, and the others when their requests end. Any thread."""
+        for client in self._all.all():
+            with suppress(RuntimeError):  # its loop is closed
+                client.loop.call_soon_threadsafe(client.transport.retire)
 
     def retire_closed(self) -> None:
         """Let go of what loops have left that are closed: their slots come back. Any thread, several at once."""
@@ -131,17 +142,21 @@ class LoopClient:
         """
         checked(call.headers)
         url = self._origin.copy_with(raw_path=(self._base_path + call.target).encode())
+        last_failure = state_of(agent_behind(agent)).last_failure
         request = self._http.build_request(
-            call.method, url, headers=call.headers, content=call.body, extensions={CALL: call}
-        )
+            call.method, url, headers=call.headers, content=call.body,
+            extensions={CALL: call, SINCE: last_failure.since if call.repeatable else math.inf},
+        )  # fmt: skip
         try:
             response = await self._http.send(request, auth=AgentAuth(agent, call.max_wait))
         except (NetworkFailure, BadReply) as problem:
+            last_failure.note(monotonic(), failed=is_failure(problem))
             return problem.with_traceback(None)
         except httpx.HTTPError:  # the client's own: a Location that is no address, for one
             return NetworkFailure("reset", "the answer is not HTTP", sent=True)
         headers = {name.lower(): value for name, value in response.headers.items()}
         reply = RawResponse(response.status_code, headers, response.content)
+        last_failure.note(monotonic(), failed=is_failure(reply))
         return scrubbed(reply, response.request.headers["Authorization"].removeprefix("Bearer "))
 
     def end(self, event: LoopEvent | None = None) -> None:

@@ -9,6 +9,7 @@ from .._runtime.protocol import Runtime
 from .._store.protocol import Store
 from ..config import (
     BreakerConfig,
+    KeepAliveConfig,
     PolicyConfig,
     RetryBudgetConfig,
     RetryConfig,
@@ -28,6 +29,7 @@ class PoolOptions(TypedDict, total=False):
     retry_budget: RetryBudgetConfig
     max_wait: float | None
     timeout: Timeout
+    keep_alive: KeepAliveConfig
     probe_timeout: float
     maxsize: int
     token_cache: Literal["disk"] | None

@@ -8,7 +8,7 @@ from .._core.failure import closed
 from .._engine import EngineHolder
 from .._http.api import ApiRequest, Sent, is_refused
 from .._http.failures import RawResponse
-from ..agent import replays_of
+from ..agent import replays_of, state_of
 from .agent import AsyncAgent, agent_behind, run_off_loop
 from .loop_event import LoopEvent, WaitingTasks
 
@@ -42,7 +42,8 @@ class TransportSender:
 
     async def _send_once(self, call: ApiRequest, agent: AsyncAgent, jwt: str) -> Sent:
         """Send ``call``. The end of the pool ends the wait for it, and not what the transport does."""
-        sending = asyncio.ensure_future(run_off_loop(agent, self._engines.current.api.send, call, jwt))
+        last = state_of(agent_behind(agent)).last_failure
+        sending = asyncio.ensure_future(run_off_loop(agent, self._engines.current.api.send, call, jwt, last))
         ended = LoopEvent()
         sending.add_done_callback(lambda _: ended.set())
         try:

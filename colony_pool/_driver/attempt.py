@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Protocol
 
 from .._core.account import Account
 from .._core.flight import Permit
-from .._core.outcome import LOCAL, NETWORK_ERROR, Outcome, bad_answer, classify
+from .._core.outcome import LOCAL, NETWORK_ERROR, UNAVAILABLE, Outcome, bad_answer, classify
 from .._core.passed_on import ends_a_task
 from .._core.shared_state import HandledElsewhere
 from .._fork import pid_reader
@@ -68,6 +69,7 @@ class AttemptRegistry:
 
 
 MAX_TOKEN_ANSWER = 65_536
+_FAILED = (UNAVAILABLE, NETWORK_ERROR)
 _HEADERS = {"Content-Type": "application/json"}
 # A probe's lease ends at the dispatcher, which then doubles the next one. The transport's own end comes this much
 # later, seconds, or a server slower than the first lease is never found alive.
@@ -112,7 +114,9 @@ class Attempt:
         if code is None and permit.account.totp:
             return _OTHER_CODE
         try:
-            return self._send(permit, credential, code, cancel)
+            outcome = self._send(permit, credential, code, cancel)
+            permit.account.owner.last_failure.note(self._runtime.monotonic(), failed=outcome.kind in _FAILED)
+            return outcome
         except Exception as error:  # noqa: BLE001 - the task was killed with it, or this is a bug
             return self._failed(permit, error)
         finally:
@@ -142,7 +146,8 @@ class Attempt:
             reply = self._transport.send(
                 "POST", self._path, headers=_HEADERS, body=body,
                 total=min(permit.timeout + _PROBE_GRACE, self._total),
-                max_body=MAX_TOKEN_ANSWER, cancel=cancel, priority=True, once=consumed, fresh=consumed,
+                max_body=MAX_TOKEN_ANSWER, cancel=cancel, priority=True, once=consumed,
+                since=math.inf if consumed or permit.is_probe else permit.account.owner.last_failure.since,
             )  # fmt: skip
         except NetworkFailure as failure:
             return _unanswered(failure, consumed and failure.sent, is_probe=permit.is_probe)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 from .._core.account import Account
+from .._http.connection_health import LastFailure
 
 
 class AgentState:
@@ -17,7 +18,16 @@ class AgentState:
         handle: what users hold. It is kept alive while the key has a token.
     """
 
-    __slots__ = ("__weakref__", "account", "credential", "disk_checked_at", "fresh_until", "handle", "jwt")
+    __slots__ = (
+        "__weakref__",
+        "account",
+        "credential",
+        "disk_checked_at",
+        "fresh_until",
+        "handle",
+        "jwt",
+        "last_failure",
+    )
 
     def __init__(self, credential: Credential, handle: object) -> None:
         self.credential = credential
@@ -25,6 +35,7 @@ class AgentState:
         self.account = Account(owner=self, jitter_hash=credential.jitter_hash, totp=credential.totp is not None)
         self.jwt = ""  # the token that callers get at once, until ``fresh_until`` (monotonic)
         self.fresh_until = -math.inf
+        self.last_failure = LastFailure()
         self.disk_checked_at = -math.inf  # when the cache on disk was read last, monotonic
 
     def serve(self, jwt: str, until: float) -> None:

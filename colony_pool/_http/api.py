@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as _json
+import math
 import re
 import uuid
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from .._fork import known_pid, pid_reader
 from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
 from ..errors import ColonyAPIError, ColonyAuthError, ColonyNetworkError, ColonyNotFoundError, ColonyServerError
+from .connection_health import LastFailure, is_failure
 from .failures import BUSY, FORKED, BadReply, NetworkFailure, RawResponse, forked
 from .protocol import Transport
 from .scrub import without_secrets
@@ -204,13 +206,15 @@ class ApiClient:
         self._closing = closing
         self._read_pid = pid_reader(greenlets=runtime.name == "gevent")
 
-    def perform(self, token: Callable[..., str], call: ApiRequest, replays: ReplayPolicy) -> Response:
+    def perform(
+        self, token: Callable[..., str], call: ApiRequest, replays: ReplayPolicy, last_failure: LastFailure
+    ) -> Response:
         """Make ``call``; ``token(max_wait=...)`` returns the token for it, ``replays`` says what a 401 means."""
         tried = 0
         while True:
             jwt = token(max_wait=call.max_wait)
             try:
-                reply = self.send(call, jwt)
+                reply = self.send(call, jwt, last_failure)
                 if is_refused(call, reply) and (pause := replays.pause(jwt)) is not None:
                     if pause and self._closing.wait(pause):
                         raise closed().exception()
@@ -237,7 +241,7 @@ class ApiClient:
             return Response(reply.status, reply.headers, reply.body)
         return self._after_status(call, reply, tried)
 
-    def send(self, call: ApiRequest, jwt: str) -> Sent:
+    def send(self, call: ApiRequest, jwt: str, last_failure: LastFailure) -> Sent:
         """Send ``call`` once. A failure is returned, so that no exception has it, and its frames, as context."""
         headers = {**call.headers, "Authorization": f"Bearer {jwt}"}
         try:
@@ -245,10 +249,13 @@ class ApiClient:
                 raise forked(sent=True)
             reply = self._transport.send(
                 call.method, self._base_path + call.target, headers=headers, body=call.body, total=call.timeout,
-                max_body=MAX_BODY, cancel=None, priority=False, once=not call.repeatable, fresh=False,
+                max_body=MAX_BODY, cancel=None, priority=False, once=not call.repeatable,
+                since=last_failure.since if call.repeatable else math.inf,
             )  # fmt: skip
+            last_failure.note(self._runtime.monotonic(), failed=is_failure(reply))
             return scrubbed(reply, jwt)
         except (NetworkFailure, BadReply) as problem:
+            last_failure.note(self._runtime.monotonic(), failed=is_failure(problem))
             return problem.with_traceback(None)
         finally:
             del headers, jwt

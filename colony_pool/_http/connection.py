@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import _socket  # the C sockets: shutting one down must not touch the hub of another thread, nor undo TLS
 import io
+import math
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,7 @@ from urllib3.util.response import assert_header_parsing
 
 from .._runtime.descriptors import replace_handle
 from .cancel import CancelToken
+from .connection_health import ConnectionHealth, ConnectionRecord
 from .failures import NetworkFailure, forked
 
 # Bytes of an answer's head, interim answers included; http.client would take 100 lines of 64 KiB.
@@ -40,21 +42,24 @@ class Use:
     """One request's use of a connection: what it sends, what ends it, and how far it has come."""
 
     __slots__ = (
-        "body", "cancel", "connecting", "deadline", "fresh", "headers", "heard", "opened", "read", "reused", "sent",
-        "surplus",
+        "body", "cancel", "connecting", "deadline", "headers", "health", "heard", "opened", "read", "record",
+        "reused", "sent", "sent_at", "since", "surplus",
     )  # fmt: skip
 
     def __init__(
         self, headers: Mapping[str, str], body: bytes | None, cancel: CancelToken, *, deadline: float, read: float,
-        fresh: bool, opened: Callable[[Any], object],
+        since: float, health: ConnectionHealth, opened: Callable[[Any], object],
     ) -> None:  # fmt: skip
         self.headers = headers
         self.body = body
         self.cancel = cancel
         self.deadline = deadline  # monotonic seconds
         self.read = read  # seconds for one wait
-        self.fresh = fresh  # needs a connection that cannot turn out to be dead
+        self.since = since  # needs a connection that was opened, or proven, after this
+        self.health = health
         self.opened = opened  # told of each connection that is to be opened
+        self.record: ConnectionRecord | None = None  # of the connection on which it was sent
+        self.sent_at = math.inf  # monotonic seconds
         self.connecting = True
         self.reused = False
         self.sent = False  # a byte of the body may have reached the server
@@ -82,6 +87,7 @@ class _Guarded:
     sock: Any
     timeout: Any
     use: Use | None = None  # whose it is; ``None`` at rest
+    record: ConnectionRecord | None = None  # ``None`` before it is opened
     pid = -1  # the process that has connected it
     lever: Any = None  # what to shut down while it is being connected: TLS takes the first handle away
     descriptor = -1  # of that
@@ -91,8 +97,8 @@ class _Guarded:
 
     @property
     def is_connected(self) -> bool:
-        """Whether an idle connection is still good for what is to be sent now."""
-        if self.sock is None or current.get().fresh:
+        """Whether nobody has closed an idle connection, and nothing came on it that nobody waits for."""
+        if self.sock is None:
             return False
         if hasattr(self.sock, "pending") and self.sock.pending():
             return False  # the rest of a TLS record, which the socket below shows no more
@@ -119,6 +125,7 @@ class _Guarded:
         use.seconds_left()
         use.reused, self.pid = False, os.getpid()
         use.opened(self)
+        self.record = use.health.opened()
         try:
             super().connect()  # type: ignore[misc] # a mixin
         except BaseException:
@@ -169,6 +176,7 @@ class _Guarded:
         if self.sock is None:
             self.connect()
         use.connecting, use.sent, use.heard = False, True, 0
+        use.record, use.sent_at = self.record, monotonic()
         self.timeout = use.seconds_left()
         sent = {**(headers or {}), **use.headers}
         body = use.body

@@ -6,6 +6,7 @@ answer), without the key, the token or the code in it; what a caller's task is k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -37,7 +38,7 @@ class Request:
     deadline: float
     max_body: int
     once: bool  # may not be sent again, not even when an idle connection turns out to be dead
-    fresh: bool  # needs a connection that cannot turn out to be dead
+    since: float  # needs a connection that was opened, or proven, after this; inf: a new one
 
 
 class Exchange:
@@ -67,10 +68,10 @@ class Exchange:
         request = self._request
         assert request is not None  # noqa: S101 - it goes when ``run`` ends
         try:
-            outcome = self._once(pool, request, fresh=request.fresh)
+            outcome = self._once(pool, request, since=request.since)
             if outcome is None:
-                outcome = self._once(pool, request, fresh=True)  # other idle ones may be as dead as that
-            assert outcome is not None  # noqa: S101 - a fresh one cannot have been dead
+                outcome = self._once(pool, request, since=math.inf)  # other idle ones may be as dead as that
+            assert outcome is not None  # noqa: S101 - a new one cannot have been dead
             if isinstance(outcome, RawResponse):
                 return outcome
         finally:
@@ -80,11 +81,11 @@ class Exchange:
         finally:
             del outcome  # a reference cycle otherwise, and its connection with it
 
-    def _once(self, pool: Any, request: Request, *, fresh: bool) -> RawResponse | NetworkFailure | BadReply | None:
+    def _once(self, pool: Any, request: Request, *, since: float) -> RawResponse | NetworkFailure | BadReply | None:
         """Send once; ``None`` if an idle connection was dead, and the request may be sent again."""
         use = Use(
             request.headers, request.body, self._cancel, deadline=request.deadline, read=self._timeout.read,
-            fresh=fresh, opened=self._opened,
+            since=since, health=self.pools.health, opened=self._opened,
         )  # fmt: skip
         mark = current.set(use)
         response: Any = None
@@ -95,6 +96,7 @@ class Exchange:
                 assert_same_host=False, preload_content=False, decode_content=False,
             )  # fmt: skip
             answer = _whole(response, request.max_body)
+            self._note_answer(use, answer)
             return forked(sent=True) if self._cancel.left_behind else answer
         except (NetworkFailure, BadReply) as failure:
             return failure.with_traceback(None)
@@ -102,6 +104,8 @@ class Exchange:
             if isinstance(error, UnicodeError) and not use.connecting:  # else it is of the look-up of a name
                 raise
             mapped = self._mapped(error, use, pool, response.status if response is not None else 0)
+            if use.reused and not use.heard and isinstance(mapped, NetworkFailure) and mapped.kind == "timeout":
+                self.pools.health.silent(use.sent_at)
             dead = use.reused and not use.heard and isinstance(mapped, NetworkFailure) and mapped.kind == "reset"
             return None if dead and not request.once else mapped
         finally:
@@ -111,6 +115,10 @@ class Exchange:
             self._cancel.let_go()
             if self._timer is not None:
                 self._timer.cancel()
+
+    def _note_answer(self, use: Use, answer: RawResponse) -> None:
+        if use.record is not None:
+            self.pools.health.answered(use.record, answer.status, asks_to_wait="retry-after" in answer.headers)
 
     def _opened(self, conn: Any) -> None:
         self.pools.add(conn)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import socket
 import ssl
 import sys
 import weakref
@@ -17,8 +18,21 @@ import urllib3
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from .._runtime.descriptors import close_handle, let_go
-from ..config import Timeout
-from .connection import Connection, SecureConnection
+from ..config import KeepAliveConfig, Timeout
+from .connection import Connection, SecureConnection, current
+from .connection_health import ConnectionHealth
+
+
+def _keep_alive_options() -> list[tuple[int, int, int]]:
+    """TCP asks an idle peer every 20 s whether it is there: a NAT remembers it, and a dead one is found out."""
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPALIVE", 20), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):  # each system has some of them
+            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+    return options
+
+
+SOCKET_OPTIONS = _keep_alive_options()
 
 
 class _IdleQueue:
@@ -33,18 +47,62 @@ class _IdleQueue:
         self._maxsize = maxsize
 
     def put(self, conn: Any, block: bool = False) -> None:
-        if len(self.connections) >= self._maxsize:
-            raise queue.Full
-        self.connections.append(conn if conn is not None and conn.rest() else None)
+        if conn is None:  # urllib3 fills its queue with these, and takes an empty one for the same
+            return
+        use = conn.use
+        if not conn.rest():
+            return
+        if use is not None and conn.record is not None:
+            if use.health.is_over(conn.record):
+                conn.close()
+                return
+            use.health.rests(conn.record)
+            self._drop_old(use.health)
+        while len(self.connections) >= self._maxsize:
+            self._close_oldest()
+        self.connections.append(conn)
 
     def get(self, block: bool = False, timeout: float | None = None) -> Any:
-        try:
-            return self.connections.pop()
-        except IndexError:
-            raise queue.Empty from None
+        """The one that rested last of those that suit the request of ``current``."""
+        use, passed_over, found = current.get(None), [], None
+        while found is None and (conn := self._pop()) is not None:
+            if use is None:
+                return conn
+            if use.health.is_over(conn.record):
+                conn.close()
+            elif use.health.suits(conn.record, use.since, (other.record for other in list(self.connections))):
+                found = conn
+            else:
+                passed_over.append(conn)
+        if found is None and passed_over:
+            found = passed_over.pop()  # the oldest makes room for a new one
+            found.close()
+        self.connections.extend(reversed(passed_over))
+        if found is None:
+            raise queue.Empty
+        return found
 
     def qsize(self) -> int:
         return len(self.connections)
+
+    def close_all(self) -> None:
+        """Close all of them; to be called in the hub whose they are."""
+        while (conn := self._pop()) is not None:
+            conn.close()
+
+    def _drop_old(self, health: ConnectionHealth) -> None:
+        while (first := next(iter(self.connections), None)) is not None and health.is_over(first.record):
+            self._close_oldest()
+
+    def _close_oldest(self) -> None:
+        with suppress(IndexError):  # another thread has it by now
+            self.connections.popleft().close()
+
+    def _pop(self) -> Any:
+        try:
+            return self.connections.pop()
+        except IndexError:
+            return None
 
 
 class _Pool(HTTPConnectionPool):
@@ -61,7 +119,8 @@ class Pools:
     """One urllib3 pool per context (a gevent hub, or ``None``); two hubs sharing one would lose slots."""
 
     def __init__(self, scheme: str, host: str, port: int | None, *, maxsize: int, timeout: Timeout,
-                 proxy: str | None, ca_certs: str | None) -> None:  # fmt: skip
+                 proxy: str | None, ca_certs: str | None, keep_alive: KeepAliveConfig) -> None:  # fmt: skip
+        self.health = ConnectionHealth(keep_alive.max_age, keep_alive.max_idle)
         self._target = (host, port, scheme)
         self._maxsize = maxsize
         self._timeout = urllib3.Timeout(connect=timeout.connect, read=timeout.read)
@@ -86,7 +145,8 @@ class Pools:
         return entry[1]
 
     def _new_pool(self) -> Any:
-        options: dict[str, Any] = {"num_pools": 2, "maxsize": self._maxsize, "timeout": self._timeout}
+        options: dict[str, Any] = {"num_pools": 2, "maxsize": self._maxsize, "timeout": self._timeout,
+                                   "socket_options": SOCKET_OPTIONS}  # fmt: skip
         if self._target[2] == "https":
             options["ssl_context"] = self.context
         manager: urllib3.PoolManager
@@ -115,6 +175,20 @@ class Pools:
     def idle(self) -> int:
         """Idle connections of all hubs."""
         return sum(conn.sock is not None for _, pool in list(self._pools.values()) for conn in _resting(pool))
+
+    def retire(self, run_at: Callable[[Callable[[], object], Hashable], object]) -> None:
+        """Use none for another request that is open now, and close what is idle.
+
+        ``run_at(act, hub)`` acts in a hub: no other may close its sockets.
+        """
+        self.health.retire()
+        self.close_dead()
+        for ref, pool in list(self._pools.values()):
+            idle, hub = pool.pool, ref() if ref is not None else None
+            if idle is not None and hub is not None:
+                run_at(idle.close_all, hub)
+            elif idle is not None:
+                idle.close_all()
 
     def close(self) -> None:
         """Close what is idle, for good; what is at work closes when it ends."""

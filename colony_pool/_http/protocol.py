@@ -28,7 +28,7 @@ class Transport(Protocol):
         cancel: CancelToken | None,
         priority: bool,
         once: bool,
-        fresh: bool,
+        since: float,
     ) -> RawResponse:
         """Send one request and return the whole answer, whatever its status.
 
@@ -44,7 +44,8 @@ class Transport(Protocol):
             cancel: ends the request from another task.
             priority: it goes before other requests that wait for a connection.
             once: it must not be sent a second time, not even when an idle connection turns out to be dead.
-            fresh: it must have a new connection.
+            since: it needs a connection that was opened after this, in monotonic seconds, or has brought an answer
+                below 500 since then: an attempt after a failure. ``math.inf`` needs a new one, ``-math.inf`` none.
 
         Raises:
             NetworkFailure: there was no answer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import ssl
@@ -15,7 +16,7 @@ from .._fork import pid_reader
 from .._runtime.protocol import Runtime
 from .._version import __version__
 from .._weakset import ThreadSafeWeakSet
-from ..config import Timeout
+from ..config import KeepAliveConfig, Timeout
 from .cancel import CancelToken
 from .exchange import Exchange, Request
 from .failures import BUSY, EXHAUSTED, NetworkFailure, RawResponse, forked
@@ -41,6 +42,7 @@ class HttpTransport:
         proxy: str | None = None,
         ca_certs: str | None = None,
         user_agent: str | None = None,
+        keep_alive: KeepAliveConfig = KeepAliveConfig(),
     ) -> None:
         url = urlsplit(base_url)
         self._runtime = runtime
@@ -54,7 +56,7 @@ class HttpTransport:
         self.bulkhead = Bulkhead(maxsize, runtime)
         self._pools = Pools(
             url.scheme, url.hostname or "", url.port, maxsize=self.bulkhead.size, timeout=timeout,
-            proxy=check_proxy(proxy), ca_certs=ca_certs,
+            proxy=check_proxy(proxy), ca_certs=ca_certs, keep_alive=keep_alive,
         )  # fmt: skip
         # Others that keep connections: those of event loops.
         self.beside: ThreadSafeWeakSet[Any] = ThreadSafeWeakSet()
@@ -73,7 +75,7 @@ class HttpTransport:
         cancel: CancelToken | None = None,
         priority: bool = False,
         once: bool = True,
-        fresh: bool = False,
+        since: float = -math.inf,
     ) -> RawResponse:
         """Send one request and read the whole answer within ``total`` seconds.
 
@@ -84,7 +86,8 @@ class HttpTransport:
             cancel: ends the send from elsewhere.
             priority: jump the queue for a slot.
             once: never send it again; else once more, on a new connection, when an idle one turns out to be dead.
-            fresh: use a new connection.
+            since: needs a connection that was opened, or brought an answer below 500, after this; ``math.inf``: a
+                new one. Monotonic seconds.
 
         Raises ``NetworkFailure`` (no answer), ``BadReply`` (none that is one), ``ValueError`` (a header cannot be).
         """
@@ -97,7 +100,7 @@ class HttpTransport:
                 raise forked(sent=False)
             if cancel.cancelled or self._pools.closed:
                 raise NetworkFailure("aborted", "given up before it began", sent=False)
-            request = Request(method, path, sent, body, deadline, max_body, once, fresh)
+            request = Request(method, path, sent, body, deadline, max_body, once, since)
             exchange = Exchange(self._pools, request, cancel, self._timeout, self._call_later, self._look_up_begins)
             # Its token tells whose request it is.
             return self._in_turn(exchange, cancel, deadline, priority, hash(headers.get("Authorization")))
@@ -155,6 +158,12 @@ class HttpTransport:
     def opened(self) -> int:
         """Connections opened so far."""
         return self._pools.opened
+
+    def retire_connections(self) -> None:
+        """Close the idle connections of all hubs and loops, and those at work when they end. Others may be opened."""
+        self._pools.retire(lambda act, hub: self._runtime.spawn(act, context=hub))
+        for other in self.beside.all():
+            other.retire()
 
     def close(self) -> None:
         """Close the idle connections of all hubs, and those at work when they end."""

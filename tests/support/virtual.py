@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 
 from colony_pool.types import CancelToken, RawResponse
@@ -28,7 +29,7 @@ class VirtualTransport:
     def send(
         self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, max_body: int,
         total: float | None = None, cancel: CancelToken | None = None, priority: bool = False, once: bool = True,
-        fresh: bool = False,
+        since: float = -math.inf,
     ) -> RawResponse:  # fmt: skip
         self._in_use += 1
         self._opened = max(self._opened, self._in_use)

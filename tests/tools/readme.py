@@ -58,7 +58,7 @@ GUARANTEES = {
 }
 _SHOWN = 2  # proofs named per guarantee
 CONFIGS = (
-    cp.RetryConfig, cp.BreakerConfig, cp.RetryBudgetConfig, cp.Timeout, cp.PolicyConfig,
+    cp.RetryConfig, cp.BreakerConfig, cp.RetryBudgetConfig, cp.Timeout, cp.KeepAliveConfig, cp.PolicyConfig,
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -63,7 +64,7 @@ class Slow:
     def send(
         self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, total: float | None = None,
         max_body: int = 65_536, cancel: CancelToken | None = None, priority: bool = False, once: bool = True,
-        fresh: bool = False,
+        since: float = -math.inf,
     ) -> RawResponse:  # fmt: skip
         rest = threading.Event()
         if cancel is not None:

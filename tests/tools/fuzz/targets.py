@@ -196,7 +196,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 def _ask(method: str, limit: int) -> RawResponse | BadReply | NetworkFailure:
     try:
-        return _TRANSPORT.send(method, "/auth/token", headers={}, body=b"{}", max_body=limit, fresh=True)
+        return _TRANSPORT.send(method, "/auth/token", headers={}, body=b"{}", max_body=limit, since=math.inf)
     except (BadReply, NetworkFailure) as failure:
         return failure.with_traceback(None)
 

@@ -18,7 +18,7 @@ import colony_pool as cp
 from colony_pool.testing import FakeColony, SimRuntime
 
 CONFIGS = (
-    cp.RetryConfig, cp.BreakerConfig, cp.RetryBudgetConfig, cp.Timeout, cp.PolicyConfig,
+    cp.RetryConfig, cp.BreakerConfig, cp.RetryBudgetConfig, cp.Timeout, cp.KeepAliveConfig, cp.PolicyConfig,
 )  # fmt: skip
 BAD = (
     math.inf, -math.inf, math.nan, 1e300, 1e12, 10**400, -(10**400), 10**5000, True, False, Decimal(1), Fraction(1),

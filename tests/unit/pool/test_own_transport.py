@@ -30,7 +30,7 @@ class Issuing:
     def send(
         self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, **options: Any
     ) -> RawResponse:
-        assert set(options) == {"total", "max_body", "cancel", "priority", "once", "fresh"}
+        assert set(options) == {"total", "max_body", "cancel", "priority", "once", "since"}
         if path == "/api/v1/auth/token":
             self.tokens += 1
             return RawResponse(200, {}, json.dumps({"access_token": f"t{self.tokens}", "expires_in": 3600}).encode())

@@ -1,0 +1,140 @@
+"""Which idle connection a request may use: what each has brought, and how old it is.
+
+A connection leads to one backend, by one way, for as long as it is kept. So a kept one may go on failing where a new
+one would work: a balancer keeps it at a broken backend, the name has moved, a NAT has forgotten it.
+
+- One that brought 502, 503 without ``Retry-After``, 504 or 520 to 530 rests until a newer one has had a success.
+  One that brought another 5xx may be used: a handshake costs an overloaded server more than a request.
+- One on which nothing came in time makes all dead that have brought nothing since that request was sent.
+- One that is older than ``max_age``, or was idle for ``max_idle``, is not used again.
+- All that were opened before a ``retire`` are not used again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+
+from .failures import BUSY, BadReply, NetworkFailure, RawResponse
+
+# A laptop's sleep counts as idle time: its peer has not slept. Only Linux has such a clock.
+_age_clock: Callable[[], float] = (
+    (lambda: time.clock_gettime(time.CLOCK_BOOTTIME)) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+_GATEWAY = frozenset({502, 504, *range(520, 531)})  # a gateway's own words on the backend that it has chosen
+_OVERLOADED = 503
+
+
+class ConnectionRecord:
+    """What is known of one connection. Only ``ConnectionHealth`` writes to it."""
+
+    __slots__ = ("answered_at", "born", "failed_at", "opened_at", "proven_at", "rested")
+
+    def __init__(self, now: float, age: float) -> None:
+        self.opened_at = now  # monotonic seconds, as all that end in ``_at``
+        self.answered_at = -math.inf
+        self.proven_at = -math.inf  # when an answer came last that was no failure
+        self.failed_at = -math.inf  # when a gateway's failure came last
+        self.born = age  # in the seconds of the clock that ages go by
+        self.rested = age
+
+
+class ConnectionHealth:
+    """Judges the connections of one pool.
+
+    Its few numbers only grow. Where two threads write at once one of them may get lost: then a connection is used
+    that the next failure finds out.
+
+    Arguments:
+        max_age: seconds after which a connection is not used again.
+        max_idle: seconds at rest after which it is not.
+        monotonic: the clock of failures and successes, and of ``since``.
+        age: the clock of ages.
+    """
+
+    def __init__(
+        self, max_age: float, max_idle: float,
+        monotonic: Callable[[], float] = time.monotonic, age: Callable[[], float] = _age_clock,
+    ) -> None:  # fmt: skip
+        self._max_age = max_age
+        self._max_idle = max_idle
+        self._monotonic = monotonic
+        self._age = age
+        self._alive_since = -math.inf  # what has neither been opened nor answered since is taken for dead
+        self._retired_at = -math.inf
+        self._newest: ConnectionRecord | None = None  # the newest that has had a success
+
+    def opened(self) -> ConnectionRecord:
+        """A connection is about to be opened."""
+        return ConnectionRecord(self._monotonic(), self._age())
+
+    @staticmethod
+    def is_gateway_failure(status: int, *, asks_to_wait: bool) -> bool:
+        """Whether an answer says that this connection's backend is broken, and not only busy."""
+        return status in _GATEWAY or (status == _OVERLOADED and not asks_to_wait)
+
+    def answered(self, record: ConnectionRecord, status: int, *, asks_to_wait: bool) -> None:
+        """It brought an answer; ``asks_to_wait``: with ``Retry-After``."""
+        now = self._monotonic()
+        record.answered_at = now
+        if status < 500:
+            record.proven_at = now
+            if self._newest is None or record.opened_at >= self._newest.opened_at:
+                self._newest = record
+        elif self.is_gateway_failure(status, asks_to_wait=asks_to_wait):
+            record.failed_at = now
+
+    def silent(self, sent_at: float) -> None:
+        """Nothing came in time on a connection that had worked before; its request was sent then."""
+        self._alive_since = max(self._alive_since, sent_at)
+
+    def rests(self, record: ConnectionRecord) -> None:
+        """It is idle from now on."""
+        record.rested = self._age()
+
+    def retire(self) -> None:
+        """None that is open now is used for another request."""
+        self._retired_at = self._monotonic()
+
+    def is_over(self, record: ConnectionRecord) -> bool:
+        """Whether nobody may use it any more."""
+        if max(record.opened_at, record.answered_at) <= self._alive_since or record.opened_at <= self._retired_at:
+            return True
+        age = self._age()
+        return age - record.born >= self._max_age or age - record.rested >= self._max_idle
+
+    def suits(self, record: ConnectionRecord, since: float, others: Iterable[ConnectionRecord]) -> bool:
+        """Whether a request may use it that needs one opened, or proven, after ``since``.
+
+        ``others`` are idle, too: one of them may show that the endpoint is well again.
+        """
+        if max(record.opened_at, record.proven_at) <= since:
+            return False
+        if record.failed_at == -math.inf or record.proven_at > record.failed_at:
+            return True
+        newest = self._newest
+        return any(
+            other.opened_at > record.opened_at and other.proven_at > record.failed_at
+            for other in ([newest, *others] if newest is not None else others)
+        )
+
+
+def is_failure(reply: RawResponse | NetworkFailure | BadReply) -> bool:
+    """Whether what came of a request says that its connection, or the endpoint, is not well."""
+    if isinstance(reply, RawResponse):
+        return reply.status >= 500
+    return not (isinstance(reply, NetworkFailure) and reply.kind == BUSY)
+
+
+class LastFailure:
+    """When the last attempt of an agent failed: the next needs a connection that is better known, or new."""
+
+    __slots__ = ("since",)
+
+    def __init__(self) -> None:
+        self.since = -math.inf  # monotonic seconds; -inf: the last has not failed
+
+    def note(self, now: float, *, failed: bool) -> None:
+        """An attempt has ended."""
+        self.since = now if failed else -math.inf
