@@ -16,6 +16,7 @@ from .._core.passed_on import ends_a_task
 from .._core.shared_state import HandledElsewhere
 from .._fork import pid_reader
 from .._http.cancel import CancelToken
+from .._http.connection_health import is_failure
 from .._http.failures import BUSY, EXHAUSTED, BadReply, NetworkFailure
 from .._http.protocol import Transport
 from .._http.scrub import without_secrets
@@ -69,7 +70,6 @@ class AttemptRegistry:
 
 
 MAX_TOKEN_ANSWER = 65_536
-_FAILED = (UNAVAILABLE, NETWORK_ERROR)
 _HEADERS = {"Content-Type": "application/json"}
 # A probe's lease ends at the dispatcher, which then doubles the next one. The transport's own end comes this much
 # later, seconds, or a server slower than the first lease is never found alive.
@@ -114,9 +114,7 @@ class Attempt:
         if code is None and permit.account.totp:
             return _OTHER_CODE
         try:
-            outcome = self._send(permit, credential, code, cancel)
-            permit.account.owner.last_failure.note(self._runtime.monotonic(), failed=outcome.kind in _FAILED)
-            return outcome
+            return self._send(permit, credential, code, cancel)
         except Exception as error:  # noqa: BLE001 - the task was killed with it, or this is a bug
             return self._failed(permit, error)
         finally:
@@ -141,22 +139,26 @@ class Attempt:
         if code is not None:
             # Spent before it is sent: a kill in between must not lead to the same code being sent twice.
             credential.consume(code, self._runtime.monotonic())
-        consumed = code is not None
+        consumed, last_failure = code is not None, permit.account.owner.last_failure
         try:
             reply = self._transport.send(
                 "POST", self._path, headers=_HEADERS, body=body,
                 total=min(permit.timeout + _PROBE_GRACE, self._total),
                 max_body=MAX_TOKEN_ANSWER, cancel=cancel, priority=True, once=consumed,
-                since=math.inf if consumed or permit.is_probe else permit.account.owner.last_failure.since,
+                since=math.inf if consumed or permit.is_probe else last_failure.since,
             )  # fmt: skip
         except NetworkFailure as failure:
+            last_failure.note(self._runtime.monotonic(), failed=is_failure(failure))
             return _unanswered(failure, consumed and failure.sent, is_probe=permit.is_probe)
         except BadReply as bad:
+            last_failure.note(self._runtime.monotonic(), failed=True)
             outcome = bad_answer(bad.status, bad.reason)
         else:
             answer = _scrubbed(reply.body, credential.key, code) if reply.status >= 300 else reply.body
             headers = without_secrets(reply.headers, credential.key, code) if reply.status >= 300 else reply.headers
             outcome = classify(reply.status, headers, answer, self._runtime.now())
+            is_foreign = outcome.kind == UNAVAILABLE and reply.status < 500  # a gateway's own page
+            last_failure.note(self._runtime.monotonic(), failed=is_foreign or is_failure(reply))
         finally:
             del fields, body
         return replace(outcome, totp_consumed=True, code_again=not credential.single_use) if consumed else outcome

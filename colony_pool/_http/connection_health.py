@@ -121,9 +121,9 @@ class ConnectionHealth:
 
 
 def is_failure(reply: RawResponse | NetworkFailure | BadReply) -> bool:
-    """Whether what came of a request says that its connection, or the endpoint, is not well."""
+    """Whether what came of a request may be its connection's fault, so that the next needs another."""
     if isinstance(reply, RawResponse):
-        return reply.status >= 500
+        return ConnectionHealth.is_gateway_failure(reply.status, asks_to_wait="retry-after" in reply.headers)
     return not (isinstance(reply, NetworkFailure) and reply.kind == BUSY)
 
 

@@ -9,7 +9,7 @@ import ssl
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -20,7 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from .._runtime.descriptors import close_handle, let_go
 from ..config import KeepAliveConfig, Timeout
 from .connection import Connection, SecureConnection, current
-from .connection_health import ConnectionHealth
+from .connection_health import ConnectionHealth, ConnectionRecord
 
 
 def _keep_alive_options() -> list[tuple[int, int, int]]:
@@ -35,7 +35,7 @@ def _keep_alive_options() -> list[tuple[int, int, int]]:
 SOCKET_OPTIONS = _keep_alive_options()
 
 
-class _IdleQueue:
+class IdleConnections:
     """Connections at rest, last in, first out. Nobody waits here (the bulkhead is for that): there is no lock.
 
     A deque's own verbs are atomic, for threads and for greenlets of any hub; ``queue.LifoQueue`` and gevent's
@@ -50,14 +50,13 @@ class _IdleQueue:
         if conn is None:  # urllib3 fills its queue with these, and takes an empty one for the same
             return
         use = conn.use
-        if not conn.rest():
+        if not conn.rest() or conn.sock is None or use is None:
             return
-        if use is not None and conn.record is not None:
-            if use.health.is_over(conn.record):
-                conn.close()
-                return
-            use.health.rests(conn.record)
-            self._drop_old(use.health)
+        if use.health.is_over(conn.record):
+            conn.close()
+            return
+        use.health.rests(conn.record)
+        self._close_old(use.health)
         while len(self.connections) >= self._maxsize:
             self._close_oldest()
         self.connections.append(conn)
@@ -70,7 +69,7 @@ class _IdleQueue:
                 return conn
             if use.health.is_over(conn.record):
                 conn.close()
-            elif use.health.suits(conn.record, use.since, (other.record for other in list(self.connections))):
+            elif use.health.suits(conn.record, use.since, self._records(passed_over)):
                 found = conn
             else:
                 passed_over.append(conn)
@@ -90,9 +89,14 @@ class _IdleQueue:
         while (conn := self._pop()) is not None:
             conn.close()
 
-    def _drop_old(self, health: ConnectionHealth) -> None:
-        while (first := next(iter(self.connections), None)) is not None and health.is_over(first.record):
-            self._close_oldest()
+    def _records(self, more: list[Any]) -> Iterator[ConnectionRecord]:
+        for conn in [*more, *self.connections]:
+            yield conn.record
+
+    def _close_old(self, health: ConnectionHealth) -> None:
+        with suppress(IndexError):  # there is none left
+            while health.is_over(self.connections[0].record):
+                self._close_oldest()
 
     def _close_oldest(self) -> None:
         with suppress(IndexError):  # another thread has it by now
@@ -107,12 +111,12 @@ class _IdleQueue:
 
 class _Pool(HTTPConnectionPool):
     ConnectionCls = Connection
-    QueueCls = _IdleQueue  # type: ignore[assignment] # as much of a queue as urllib3 uses
+    QueueCls = IdleConnections  # type: ignore[assignment] # as much of a queue as urllib3 uses
 
 
 class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = SecureConnection
-    QueueCls = _IdleQueue  # type: ignore[assignment]
+    QueueCls = IdleConnections  # type: ignore[assignment]
 
 
 class Pools:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -53,6 +54,7 @@ class Rule:
 
     name: str = "healthy"
     options: Mapping[str, Any] = field(default_factory=dict)
+    last_connection: float = math.inf  # it holds for connections up to this number
 
 
 @dataclass(frozen=True)

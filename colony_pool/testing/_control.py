@@ -44,14 +44,17 @@ class Control:
         except Exception as error:  # noqa: BLE001 - the client raises it
             return {"error": f"{type(error).__name__}: {error}"}
 
-    def do_behave(self, name: str, options: dict[str, Any], only: str | None) -> None:
+    def do_behave(self, name: str, options: dict[str, Any], only: str | None, open_only: bool) -> None:
+        rule = check(name, options)
+        if open_only:
+            rule = self._server.for_open_connections(rule)
         if only is None:
             self._end_script()
-            self._server.set_rules({"": check(name, options)})
+            self._server.set_rules({"": rule})
         else:
             if only == self._script_for:
                 self._end_script()
-            self._server.rules[only] = check(name, options)
+            self._server.rules[only] = rule
 
     def do_schedule(
         self, steps: list[tuple[float, str, dict[str, Any]]], every: float | None, only: str | None

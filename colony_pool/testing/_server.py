@@ -63,6 +63,10 @@ class Server:
     def set_rules(self, rules: dict[str, Rule]) -> None:
         self.rules = rules
 
+    def for_open_connections(self, rule: Rule) -> Rule:
+        """``rule``, for the connections that are open now."""
+        return replace(rule, last_connection=self._serial)
+
     def set_latency(self, seconds: float) -> None:
         self.latency = seconds
 
@@ -146,6 +150,8 @@ class Server:
         request = record.request
         is_token = request.path == _TOKEN_PATH
         rule = self._rule(request.path)
+        if record.connection > rule.last_connection:
+            rule = Rule()
         if is_token:
             record.who = self.keys.key_of(request.body)
             rule = self.keys.settings.get(record.who, {}).get("rule") or rule

@@ -83,7 +83,7 @@ class FakeColony:
 
     # -- how it behaves -------------------------------------------------------------------------------
 
-    def behave(self, name: str, *, only: str | None = None, **options: Any) -> None:
+    def behave(self, name: str, *, only: str | None = None, open_only: bool = False, **options: Any) -> None:
         """Behave as ``name`` from now on; ends a schedule for the same paths, and without ``only`` any.
 
         ========================  =====================================================================
@@ -115,13 +115,17 @@ class FakeColony:
             name: see the table.
             only: for the paths that end in it; the longest match wins. ``None`` is all paths, and removes the
                 behaviours of single paths.
+            open_only: on the connections that are open now, and healthy on all that are opened later: a balancer that
+                keeps them at a broken backend, a NAT that has forgotten them.
             options: see the table.
         """
         rule = checked(name, options)
+        if open_only:
+            everywhere_only(name, "open_only=True")
         if only is not None:
             everywhere_only(name, "only=...")
             text("only", only)
-        self._process.ask("behave", name=rule[0], options=rule[1], only=only)
+        self._process.ask("behave", name=rule[0], options=rule[1], only=only, open_only=bool(open_only))
 
     def schedule(
         self,

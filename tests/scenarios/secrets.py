@@ -131,7 +131,10 @@ def g23_secrets_are_found_nowhere_in_what_becomes_of_an_api_call(w: World) -> No
         found += _everything_about(error_of(agent.post, "/x", json={"a": 1}))
         jwt = agent.token()
         echo = echo.replace(echo.split('"')[5], jwt)
-    for name, options in (("truncated", {}), ("reset", {}), ("hang", {}), ("gzip_bomb", {"size": 10_000})):
+    behaviours: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("truncated", {}), ("reset", {}), ("hang", {}), ("gzip_bomb", {"size": 10_000}),
+    )  # fmt: skip
+    for name, options in behaviours:
         w.colony.behave(name, only="/x", **options)
         found += _everything_about(error_of(agent.get, "/x"))
     w.colony.behave("healthy", only="/x")

@@ -21,14 +21,14 @@ def _answer(*headers: str, body: str = BODY) -> str:
     return "\r\n".join(["HTTP/1.1 200 OK", *headers, "", body])
 
 
-def _raw(data: str, then: str = "close") -> tuple[str, dict[str, str]]:
+def _raw(data: str, then: str = "close") -> tuple[str, dict[str, Any]]:
     return "raw", {"data": data, "then": then}
 
 
 CHUNKED = "Transfer-Encoding: chunked"
 HUGE = [f"X-{number}: {'x' * 4000}" for number in range(50)]
 WHOLE = f"{SIZE:x}\r\n{BODY}\r\n0\r\n\r\n"
-Fault = tuple[str, tuple[str, dict[str, str]], str, str]
+Fault = tuple[str, tuple[str, dict[str, Any]], str, str]
 FAULTS: list[Fault] = [  # (what, behaviour, class of G11, words of the error)
     ("reset before the request", ("reset_handshake", {}), "network", "reset: "),
     ("silence from the start", ("silence", {}), "network", "timeout: "),

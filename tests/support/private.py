@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from colony_pool._http.api import prepare
     from colony_pool._http.cancel import CancelToken
     from colony_pool._http.connection import Connection
+    from colony_pool._http.connection_health import ConnectionHealth, ConnectionRecord, LastFailure
     from colony_pool._http.failures import BadReply, NetworkFailure, RawResponse
     from colony_pool._http.transport import HttpTransport
     from colony_pool._log import AT_ONCE, EventLog

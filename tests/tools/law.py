@@ -19,12 +19,14 @@ from tests.support.private import Account
 from tests.tools.law_world import World
 
 Row = tuple[bool, str]
+Recovery = tuple[float, int, int, str]
 
 
-def recovery(
-    n: int, latency: float, seed: int, loss: float = 0.0, rate: float | None = None
-) -> tuple[float, int, int]:
-    """Outage of 60 s with ``n`` agents, then capacity: ``(drain / ideal, knocks, served)``."""
+def recovery(n: int, latency: float, seed: int, loss: float = 0.0, rate: float | None = None) -> Recovery:
+    """Outage of 60 s with ``n`` agents, then capacity: ``(drain / ideal, knocks, served, connections)``.
+
+    The last says how many connections are opened from its end on, and how many if all were kept and used.
+    """
     world = World(seed, latency, replace(DispatcherConfig(), max_wait=3600.0))
     rate = max(20.0, n / 4) if rate is None else rate
     over = 60.0
@@ -32,11 +34,14 @@ def recovery(
     world.server.capacity, world.server.loss = Capacity(rate), loss
     for i in range(n):
         world.arrive(world.sim.random() * 30.0 * (i / n), 36_000.0)
+    world.sim.run(until=over)
+    before = {strict: model.opened for strict, model in world.server.connections.items()}
     world.sim.run(until=4000.0)
+    opened = {strict: model.opened - before[strict] for strict, model in world.server.connections.items()}
     done = max((b.at or 4000.0) for b, _ in world.callers)
     first = world.closed_at(over)
     ideal = max(n / min(rate, 64 / latency), latency)  # 64 at once are a limit, too
-    return (done - first) / ideal, world.server.knocks, world.served
+    return (done - first) / ideal, world.server.knocks, world.served, f"{opened[True]} ({opened[False]})"
 
 
 def cell_a(seeds: int, sizes: list[int], base: int = 0) -> list[Row]:
@@ -47,7 +52,8 @@ def cell_a(seeds: int, sizes: list[int], base: int = 0) -> list[Row]:
             worst, knocks = max(r[0] for r in runs), max(r[1] for r in runs)
             good = worst <= 1.5 and knocks == 0 and all(r[2] == n for r in runs)
             name = f"A recovery N={n:<6} {latency * 1e3:3.0f} ms"
-            rows.append((good, f"{name}   drain {worst:5.2f} x ideal (<= 1.5)   knocks {knocks} (0)"))
+            text = f"drain {worst:5.2f} x ideal (<= 1.5)   knocks {knocks} (0)   connections {runs[0][3]}"
+            rows.append((good, f"{name}   {text}"))
     return rows
 
 

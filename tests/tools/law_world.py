@@ -28,6 +28,7 @@ from tests.support.private import (
     PoolBreaker,
     Waiter,
 )
+from tests.tools.law_connections import ConnectionModel
 
 GOOD = Outcome(OK, 200, jwt="sim", life=1e9)
 
@@ -45,6 +46,7 @@ class Server:
         self.arrivals: list[float] = []
         self.served: list[float] = []
         self._inside = 0
+        self.connections = {strict: ConnectionModel(sim.monotonic, strict=strict) for strict in (False, True)}
 
     @property
     def knocks(self) -> int:
@@ -54,10 +56,13 @@ class Server:
     def attempt(self, permit: Permit) -> Outcome:
         now = self.sim.monotonic()
         self.arrivals.append(now)
+        used = {model: model.take(permit) for model in self.connections.values()}
         status, delay = self._admit(now, permit)
         self._inside += 1
         self.sim.sleep(min(delay, permit.timeout))
         self._inside -= 1
+        for model, record in used.items():
+            model.give_back(permit, record, status if delay <= permit.timeout else 0)
         if delay > permit.timeout:
             return Outcome("network", detail="timeout")
         if status == 200:
@@ -121,6 +126,8 @@ class World:
     def _note(self, event: object) -> None:
         if type(event).__name__ == "StateChanged":
             self.states.append((self.sim.monotonic(), event.new))  # type: ignore[attr-defined]
+            if event.new == "open":  # type: ignore[attr-defined]
+                self.server.connections[True].retire()
 
     def arrive(self, at: float, patience: float = 122.0, account: Account | None = None) -> _WaiterEvent:
         event = _WaiterEvent(self, at)

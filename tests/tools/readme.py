@@ -55,6 +55,8 @@ GUARANTEES = {
     24: "After a fork the child has fresh locks, sockets and no waiters; it keeps its tokens.",
     25: "POST and PUT are repeated only under an Idempotency-Key, PATCH and DELETE not at all once sent.",
     26: "close() wakes every waiter, leaves no thread, greenlet or socket, and finishes when it was cut short.",
+    27: "A probe and an attempt after a failure use a connection that is new, or proven since; one that brought 502, "
+    "503 without Retry-After, 504 or 520 to 530, that is silent, older than 5 minutes or idle for one is left.",
 }
 _SHOWN = 2  # proofs named per guarantee
 CONFIGS = (
