@@ -63,7 +63,8 @@ class IdleConnections:
 
     def get(self, block: bool = False, timeout: float | None = None) -> Any:
         """The one that rested last of those that suit the request of ``current``."""
-        use, passed_over, found = current.get(None), [], None
+        use, found = current.get(None), None
+        passed_over: list[Any] = []
         while found is None and (conn := self._pop()) is not None:
             if use is None:
                 return conn
