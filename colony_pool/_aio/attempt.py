@@ -13,6 +13,7 @@ import ssl
 from asyncio.trsock import TransportSocket  # uvloop's sockets are of another kind, and only their loop may close them
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -58,7 +59,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         self._timeout = options.config.timeout
         self._maxsize = options.config.maxsize
         keep_alive: KeepAliveConfig = options.transport_options["keep_alive"]
-        self._health = ConnectionHealth(keep_alive.max_age, keep_alive.max_idle)
+        self._health = engines_of(pool).current.network.health
         self._options: dict[str, Any] = {
             # Where nothing is in TLS httpx would read all certificates of the system for nothing, and in the loop.
             "verify": engines_of(pool).current.network.context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
@@ -185,6 +186,8 @@ class AttemptTransport(httpx.AsyncBaseTransport):
             return answer, exchange.was_stale
         finally:
             connections.users -= 1
+            if exchange.was_silent or (exchange.heard_nothing and self._loop.time() >= until):
+                self._health.silent(exchange.sent_at)
             self._health.rests(connections.record)
             # httpcore (1.0) may lose the connection of a request that is cancelled, or of a handshake that fails: it
             # stays in its pool, in use by nobody. And where one idle connection is dead others may be, too.
@@ -256,10 +259,17 @@ class HttpxExchange:
         self._opened = opened
         self.bare: Any = None  # a connection while it is this exchange's alone
         self.was_stale = False
+        self.was_silent = False  # nothing came in time on a connection that had worked before
+        self.sent_at = math.inf  # monotonic seconds
         self.had_connection = True
         self._sent = self._heard = False
         self._reused = True
         self._has_waited = False
+
+    @property
+    def heard_nothing(self) -> bool:
+        """Whether nothing has come yet on a connection that had worked before."""
+        return self._reused and self._sent and not self._heard
 
     async def run(self, transport: httpx.AsyncHTTPTransport, request: httpx.Request, until: float) -> Answer:
         """Send and read. A failure is returned, so that no exception has it, and its frames, as context."""
@@ -296,6 +306,7 @@ class HttpxExchange:
         if kind == "timeout" and not self._sent:
             words = "no connection in time"
         self.was_stale = self._reused and kind == "reset" and not self._heard
+        self.was_silent = self.heard_nothing and kind == "timeout"
         if not self._sent and engines_of(self._pool).current.options.transport_options["proxy"] is None:
             url = urlsplit(self._pool.base_url)
             words = sought(kind, words, url.hostname or "", url.port)
@@ -310,7 +321,7 @@ class HttpxExchange:
             self.bare, self.had_connection = info["return_value"], True
             self._opened(self.bare)
         elif name.endswith("send_request_headers.started"):
-            self._sent = True
+            self._sent, self.sent_at = True, monotonic()
             self.bare = None
         elif name == "http11.receive_response_headers.started":
             asyncio.get_running_loop().call_soon(self._wait)

@@ -18,6 +18,7 @@ from .._version import __version__
 from .._weakset import ThreadSafeWeakSet
 from ..config import KeepAliveConfig, Timeout
 from .cancel import CancelToken
+from .connection_health import ConnectionHealth
 from .exchange import Exchange, Request
 from .failures import BUSY, EXHAUSTED, NetworkFailure, RawResponse, forked
 from .pools import Pools
@@ -150,6 +151,11 @@ class HttpTransport:
     def context(self) -> ssl.SSLContext | None:
         """What TLS trusts, if there is any."""
         return self._pools.context
+
+    @property
+    def health(self) -> ConnectionHealth:
+        """What is known of connections, those of event loops included."""
+        return self._pools.health
 
     def count_opened(self) -> None:
         """Count a connection that was opened elsewhere, for this pool."""

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import socket
+import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+
+from tests.support.namespaces import NEWNET, private_mounts, run, unshare
+from tests.support.netns import FarColony, require_ip
 
 from . import World, error_of, scenario
 from ._after import key
@@ -158,3 +165,74 @@ def g27_an_overloaded_server_is_spared_handshakes(w: World) -> None:
         for agent in agents:
             assert agent.get("/users/me").status == 200
     assert w.colony.stats().connections == opened
+
+
+@scenario("threads", "gevent", "asyncio")
+def g27_a_nat_that_has_forgotten_costs_two_calls_at_most(w: World) -> None:
+    from colony_pool import Timeout
+
+    far = FarColony()
+    try:
+        pool = w.pool(far.base_url, allow_insecure=True, timeout=Timeout(connect=5.0, read=2.0, total=2.0))
+        agents = [pool.agent(key(number)) for number in range(N)]
+        far.wire(delay=0.02)  # so that all are at work at once
+        for task in [w.spawn(agent.get, "/users/me") for agent in agents]:
+            assert task.result().status == 200
+        far.wire()
+        far.forget()
+        errors = [w.spawn(agent.get, "/users/me").join().error for agent in agents * 2]
+        assert sum(error is not None for error in errors) <= 2, errors
+        agents[0].invalidate()
+        assert agents[0].token()
+        assert pool.status().breaker.state == "closed"
+    finally:
+        far.close()
+
+
+@scenario("threads", "gevent", "asyncio")
+def g27_a_name_that_moves_is_followed(w: World) -> None:
+    """The old address is gone, without a word to its connections, and the breaker does not open."""
+    from colony_pool import Timeout
+
+    require_ip()
+    private_mounts()
+    unshare(NEWNET)
+    old, new = "10.78.0.1", "10.78.0.2"
+    run("ip", "link", "set", "lo", "up")
+    for address in (old, new):
+        run("ip", "address", "add", f"{address}/32", "dev", "lo")
+    with tempfile.NamedTemporaryFile("w+") as hosts:
+        hosts.write(f"{old} api.colony.test\n127.0.0.1 localhost\n")
+        hosts.flush()
+        run("mount", "--bind", hosts.name, "/etc/hosts")
+        colony = w.other_colony(host="0.0.0.0")
+        url = f"http://api.colony.test:{colony.port}/api/v1"
+        pool = w.pool(url, allow_insecure=True, timeout=Timeout(connect=2.0, read=2.0, total=2.0))
+        agents = [pool.agent(key(number)) for number in range(N)]
+        colony.latency(0.3)
+        for task in [w.spawn(agent.get, "/users/me") for agent in agents]:
+            assert task.result().status == 200
+        colony.latency(0.0)
+        hosts.seek(0)
+        hosts.write(f"{new}")
+        hosts.flush()
+        run("ip", "address", "del", f"{old}/32", "dev", "lo")
+        errors = [w.spawn(agent.get, "/users/me").join().error for agent in agents * 2]
+        assert sum(error is not None for error in errors) <= 2, errors
+        agents[0].invalidate()
+        assert agents[0].token()
+        assert pool.status().breaker.state == "closed"
+
+
+@scenario("threads", "gevent", "gevent-unpatched", "asyncio")
+def g27_idle_connections_are_kept_alive(w: World) -> None:
+    """TCP asks the peer now and then, so that a NAT remembers them."""
+    pool = w.pool()
+    _warm(w, pool, 1)
+    asked = []
+    for sock in [each for each in gc.get_objects() if isinstance(each, socket.socket)]:
+        with suppress(OSError):  # closed, or listening
+            if sock.family == socket.AF_INET and sock.getpeername()[1] == w.colony.port:
+                asked.append(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+    assert asked
+    assert all(asked)

@@ -3,7 +3,7 @@
 The wire is a process that carries packets between two TUN devices, because ``tc``'s netem is missing in many kernels;
 the TCP at both ends is the kernel's own. ``FarColony`` is this end: it makes the caller's namespace and device, and
 starts the other end, ``python -m tests.support.netns DESCRIPTOR SEED``, which is a FakeColony behind the wire and
-takes JSON lines: ``{"wire": {"loss": 0.2, "delay": 0.01}}``, ``{"count": ["/auth/token", 200]}``.
+takes JSON lines: ``{"wire": {"loss": 0.2, "delay": 0.01}}``, ``{"forget": []}``, ``{"count": ["/auth/token", 200]}``.
 """
 
 from __future__ import annotations
@@ -56,15 +56,24 @@ def _device(address: str) -> int:
 
 
 class Wire:
-    """Carries packets both ways. ``loss`` is a ratio, ``delay`` seconds; a packet may overtake another."""
+    """Carries packets both ways. ``loss`` is a ratio, ``delay`` seconds; a packet may overtake another.
+
+    As a NAT does, it can forget the TCP connections that it knows, and then says nothing about their packets.
+    """
 
     def __init__(self, one: int, other: int, seed: int) -> None:
         self.loss = self.delay = 0.0
         self.lost = self.carried = 0
+        self._known: set[frozenset[int]] = set()  # connections, by their two ports
+        self._forgotten: set[frozenset[int]] = set()
         self._across = {one: other, other: one}
         self._dice = random.Random(seed)
         self._late: list[tuple[float, int, int, bytes]] = []  # (due, serial, to whom, packet)
         self._serial = itertools.count()
+
+    def forget(self) -> None:
+        """Carry no more packets of the connections that were seen so far."""
+        self._forgotten |= self._known
 
     def run(self) -> None:
         """Carry, for ever."""
@@ -85,11 +94,17 @@ class Wire:
 
     def _take(self, end: int) -> None:
         packet = os.read(end, 2 * _MTU)
-        if self._dice.random() < self.loss:
+        self._known.add(ports := _ports(packet))
+        if ports in self._forgotten or self._dice.random() < self.loss:
             self.lost += 1
             return
         due = monotonic() + self.delay * (1.0 + self._dice.random())
         heapq.heappush(self._late, (due, next(self._serial), self._across[end], packet))
+
+
+def _ports(packet: bytes) -> frozenset[int]:
+    """The ports of a packet of TCP over IPv4."""
+    return frozenset(struct.unpack_from("!HH", packet, 4 * (packet[0] & 15)))
 
 
 class FarColony:
@@ -107,6 +122,10 @@ class FarColony:
     def wire(self, *, loss: float = 0.0, delay: float = 0.0) -> int:
         """Set the wire; return how many packets it has lost so far."""
         return int(self._ask({"wire": {"loss": loss, "delay": delay}})["lost"])
+
+    def forget(self) -> None:
+        """Let the wire forget the connections that it has seen."""
+        self._ask({"forget": []})
 
     def count(self, path: str, status: int) -> int:
         """As FakeColony's."""
@@ -134,6 +153,9 @@ def _obey(colony: FakeColony, wire: Wire, command: dict[str, Any]) -> dict[str, 
     if "wire" in command:
         wire.loss, wire.delay = command["wire"]["loss"], command["wire"]["delay"]
         return {"lost": wire.lost, "carried": wire.carried}
+    if "forget" in command:
+        wire.forget()
+        return {}
     path, status = command["count"]
     return {"count": colony.count(path, status=status)}
 
