@@ -105,7 +105,9 @@ def threads_with_hubs_that_come_and_go_leave_no_socket(w: World) -> None:
 
 @scenario(*GEVENT, "asyncio")
 def a_thousand_cold_callers(w: World) -> None:
-    pool = w.pool()
+    from colony_pool import Timeout
+
+    pool = w.pool(timeout=Timeout(connect=300.0, read=300.0, total=300.0))  # however slow this machine is
     tasks = [w.spawn(pool.agent(f"col_{i}").get, "/users/me") for i in range(1000)]
     assert {task.result().status for task in tasks} == {200}
     assert w.colony.stats().max_in_flight <= 64
