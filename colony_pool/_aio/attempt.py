@@ -182,7 +182,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         try:
             answer = await exchange.run(connections.transport, request, until)
             if isinstance(answer, httpx.Response):
-                self._health.answered(connections.record, answer.status_code, asks_to_wait=False)
+                self._health.answered(connections.record, answer.status_code, answer.headers)
             return answer, exchange.was_stale
         finally:
             connections.users -= 1
@@ -213,7 +213,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
             alone.retired = True  # it ends with the request
             return alone
         record = self._connections.record
-        if self._health.is_over(record) or max(record.opened_at, record.proven_at) <= since:
+        if self._health.is_over(record) or not self._health.is_proven(record, since):
             self._retire(self._connections)
         return self._connections
 
@@ -289,7 +289,7 @@ class HttpxExchange:
             status, self._heard = response.status_code, True
             try:
                 body = await _whole(response)
-                if ConnectionHealth.is_gateway_failure(status, asks_to_wait="retry-after" in response.headers):
+                if ConnectionHealth.is_gateway_failure(status, response.headers):
                     await response.extensions["network_stream"].aclose()
             finally:
                 await response.aclose()

@@ -4,7 +4,8 @@ A connection leads to one backend, by one way, for as long as it is kept. So a k
 one would work: a balancer keeps it at a broken backend, the name has moved, a NAT has forgotten it.
 
 - One that brought 502, 503 without ``Retry-After``, 504 or 520 to 530 rests until a newer one has had a success.
-  One that brought another 5xx may be used: a handshake costs an overloaded server more than a request.
+  One that brought another 5xx may be used by others: a handshake costs an overloaded server more than a request.
+- An attempt after a failure uses one that is new, or has had a success since.
 - One on which nothing came in time makes all dead that have brought nothing since that request was sent.
 - One that is older than ``max_age``, or was idle for ``max_idle``, is not used again.
 - All that were opened before a ``retire`` are not used again.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from .failures import BUSY, BadReply, NetworkFailure, RawResponse
 
@@ -29,12 +30,13 @@ _OVERLOADED = 503
 class ConnectionRecord:
     """What is known of one connection. Only ``ConnectionHealth`` writes to it."""
 
-    __slots__ = ("answered_at", "born", "failed_at", "opened_at", "proven_at", "rested")
+    __slots__ = ("answered_at", "born", "failed_at", "opened_at", "proven_at", "rested", "unwell_at")
 
     def __init__(self, now: float, age: float) -> None:
         self.opened_at = now  # monotonic seconds, as all that end in ``_at``
         self.answered_at = -math.inf
         self.proven_at = -math.inf  # when an answer came last that was no failure
+        self.unwell_at = -math.inf  # when another one came last
         self.failed_at = -math.inf  # when a gateway's failure came last
         self.born = age  # in the seconds of the clock that ages go by
         self.rested = age
@@ -70,19 +72,21 @@ class ConnectionHealth:
         return ConnectionRecord(self._monotonic(), self._age())
 
     @staticmethod
-    def is_gateway_failure(status: int, *, asks_to_wait: bool) -> bool:
+    def is_gateway_failure(status: int, headers: Mapping[str, str]) -> bool:
         """Whether an answer says that this connection's backend is broken, and not only busy."""
-        return status in _GATEWAY or (status == _OVERLOADED and not asks_to_wait)
+        return status in _GATEWAY or (status == _OVERLOADED and "retry-after" not in headers)
 
-    def answered(self, record: ConnectionRecord, status: int, *, asks_to_wait: bool) -> None:
-        """It brought an answer; ``asks_to_wait``: with ``Retry-After``."""
+    def answered(self, record: ConnectionRecord, status: int, headers: Mapping[str, str]) -> None:
+        """It brought an answer; ``headers`` have lower-case names."""
         now = self._monotonic()
         record.answered_at = now
-        if status < 500:
+        if status < 500 and "html" not in headers.get("content-type", ""):  # that is a gateway's own page
             record.proven_at = now
             if self._newest is None or record.opened_at >= self._newest.opened_at:
                 self._newest = record
-        elif self.is_gateway_failure(status, asks_to_wait=asks_to_wait):
+            return
+        record.unwell_at = now
+        if self.is_gateway_failure(status, headers):
             record.failed_at = now
 
     def silent(self, sent_at: float) -> None:
@@ -104,12 +108,20 @@ class ConnectionHealth:
         age = self._age()
         return age - record.born >= self._max_age or age - record.rested >= self._max_idle
 
+    @staticmethod
+    def is_proven(record: ConnectionRecord, since: float) -> bool:
+        """Whether it was opened, or has had a success, after ``since``, and has not failed after that."""
+        if since == -math.inf:
+            return True
+        well_at = max(record.opened_at, record.proven_at)
+        return well_at > since and record.unwell_at <= well_at
+
     def suits(self, record: ConnectionRecord, since: float, others: Iterable[ConnectionRecord]) -> bool:
         """Whether a request may use it that needs one opened, or proven, after ``since``.
 
         ``others`` are idle, too: one of them may show that the endpoint is well again.
         """
-        if max(record.opened_at, record.proven_at) <= since:
+        if not self.is_proven(record, since):
             return False
         if record.failed_at == -math.inf or record.proven_at > record.failed_at:
             return True
@@ -123,7 +135,7 @@ class ConnectionHealth:
 def is_failure(reply: RawResponse | NetworkFailure | BadReply) -> bool:
     """Whether what came of a request may be its connection's fault, so that the next needs another."""
     if isinstance(reply, RawResponse):
-        return ConnectionHealth.is_gateway_failure(reply.status, asks_to_wait="retry-after" in reply.headers)
+        return reply.status >= 500
     return not (isinstance(reply, NetworkFailure) and reply.kind == BUSY)
 
 

@@ -118,7 +118,7 @@ class Exchange:
 
     def _note_answer(self, use: Use, answer: RawResponse) -> None:
         if use.record is not None:
-            self.pools.health.answered(use.record, answer.status, asks_to_wait="retry-after" in answer.headers)
+            self.pools.health.answered(use.record, answer.status, answer.headers)
 
     def _opened(self, conn: Any) -> None:
         self.pools.add(conn)

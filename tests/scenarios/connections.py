@@ -149,7 +149,7 @@ def g27_a_connection_is_kept_no_longer_than_its_ages(w: World) -> None:
 
 @scenario(*RUNTIMES)
 def g27_an_overloaded_server_is_spared_handshakes(w: World) -> None:
-    """500, 501 and 503 with Retry-After leave the connection to the next request."""
+    """500, 501 and 503 with Retry-After leave the connection to the next request, if it is another agent's."""
     from colony_pool import RetryConfig
 
     pool = w.pool(retry=RetryConfig(max_retries=0))
@@ -162,9 +162,22 @@ def g27_an_overloaded_server_is_spared_handshakes(w: World) -> None:
         w.colony.behave("status", status=status, headers=headers)
         error_of(agents[0].get, "/users/me")
         w.colony.behave("healthy")
-        for agent in agents:
-            assert agent.get("/users/me").status == 200
+        assert agents[1].get("/users/me").status == 200
+        assert agents[0].get("/users/me").status == 200, "that connection has had a success since"
     assert w.colony.stats().connections == opened
+
+
+@scenario(*RUNTIMES)
+def g27_an_attempt_after_any_failure_uses_another_connection(w: World) -> None:
+    from colony_pool import RetryConfig
+
+    pool = w.pool(retry=RetryConfig(max_retries=0))
+    agent = _warm(w, pool, 1)[0]
+    for status, options in ((500, {}), (502, {"html": True}), (503, {"headers": {"Retry-After": "1"}}), (504, {})):
+        w.colony.behave("status", status=status, open_only=True, **options)
+        error_of(agent.get, "/users/me")
+        assert agent.get("/users/me").status == 200, status
+        w.colony.behave("healthy")
 
 
 @scenario("threads", "gevent", "asyncio")

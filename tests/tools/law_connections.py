@@ -36,7 +36,7 @@ class ConnectionModel:
         """The attempt had an answer, or with 0 none: then its connection is closed."""
         self._failures[permit.account].note(self._now(), failed=not 0 < status < 500)
         if status:
-            self._health.answered(record, status, asks_to_wait=False)
+            self._health.answered(record, status, {})
             self._health.rests(record)
             self._idle.append(record)
 

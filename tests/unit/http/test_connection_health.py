@@ -26,9 +26,9 @@ class Clocks:
         self.at(at)
         return self.health.opened()
 
-    def brings(self, record: ConnectionRecord, status: int, at: float, *, asks_to_wait: bool = False) -> None:
+    def brings(self, record: ConnectionRecord, status: int, at: float, **headers: str) -> None:
         self.at(at)
-        self.health.answered(record, status, asks_to_wait=asks_to_wait)
+        self.health.answered(record, status, {name.replace("_", "-"): value for name, value in headers.items()})
         self.health.rests(record)
 
     def suits(self, record: ConnectionRecord, since: float = ANY, *others: ConnectionRecord) -> bool:
@@ -68,10 +68,12 @@ def test_g27_any_newer_connection_with_a_success_will_do(clocks: Clocks) -> None
     assert not clocks.suits(failed, ANY, newest)
 
 
-@pytest.mark.parametrize(("status", "asks_to_wait"), [(500, False), (501, False), (503, True), (599, False)])
-def test_g27_an_overloaded_server_is_spared_the_handshake(clocks: Clocks, status: int, asks_to_wait: bool) -> None:
+@pytest.mark.parametrize(("status", "headers"), [(500, {}), (501, {}), (503, {"retry_after": "1"}), (599, {})])
+def test_g27_an_overloaded_server_is_spared_the_handshake(
+    clocks: Clocks, status: int, headers: dict[str, str]
+) -> None:
     record = clocks.opened(0)
-    clocks.brings(record, status, 1, asks_to_wait=asks_to_wait)
+    clocks.brings(record, status, 1, **headers)
     assert clocks.suits(record)
 
 
@@ -82,9 +84,15 @@ def test_g27_an_attempt_after_a_failure_needs_what_was_proven_since(clocks: Cloc
     assert not clocks.suits(record, failed_at)
     clocks.brings(record, 500, 6)
     assert not clocks.suits(record, failed_at), "a failure proves nothing"
+    clocks.brings(record, 200, 6.5, content_type="text/html; charset=utf-8")
+    assert not clocks.suits(record, failed_at), "nor does a gateway's page"
     clocks.brings(record, 401, 7)
     assert clocks.suits(record, failed_at)
-    assert clocks.suits(clocks.opened(8), failed_at), "it was opened since"
+    other = clocks.opened(8)
+    assert clocks.suits(other, failed_at), "it was opened since"
+    clocks.brings(other, 503, 9, retry_after="1")
+    assert clocks.suits(other), "others may use it"
+    assert not clocks.suits(other, failed_at), "its last word was a failure, too"
     assert not clocks.suits(record, NEW)
 
 
