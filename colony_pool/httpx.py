@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Generator
 import httpx
 
 from ._aio.agent import AsyncAgent, agent_behind
-from ._aio.auth import AgentAuth, is_refused, is_replayable, with_token
+from ._aio.auth import AgentAuth, has_token, is_refused, is_replayable, to_be_sent_again, with_token
 from ._aio.pool import async_agent
 from ._http.url import belongs
 from .agent import Agent, engines_behind, replays_of
@@ -20,11 +20,12 @@ _UNAUTHORIZED = 401
 class ColonyAuth(httpx.Auth):
     """Authenticates requests to the API of an agent's pool: ``httpx.Client(auth=ColonyAuth(agent))``, or async.
 
-    A request to any other address goes out without the token; httpx itself drops it when a redirect leaves the
-    origin. A 401 is answered as in ``Agent.request``: the request is replayed with another token, or a little later
-    with one that is too young to be known. A streaming body (a generator, a multipart form with files) is not
-    replayed: its 401 is returned, and the next request has the new token. Errors of the token itself are
-    ``colony_pool``'s.
+    A request to any other address goes out without the token, also when a redirect leads there. httpx sends the one
+    that follows a redirect within the API without it, too: a read, and what was refused, is then sent once more.
+
+    A 401 is answered as in ``Agent.request``: the request is replayed with another token, or a little later with one
+    that is too young to be known. A streaming body (a generator, a multipart form with files) is not replayed: its
+    401 is returned, and the next request has the new token. Errors of the token itself are ``colony_pool``'s.
 
     With ``AsyncClient``, on asyncio, nothing blocks the loop; ``agent`` may be a ``ColonyPool``'s or an
     ``AsyncColonyPool``'s.
@@ -47,6 +48,9 @@ class ColonyAuth(httpx.Auth):
             while True:
                 jwt = self._agent.token()
                 response = yield with_token(request, jwt)
+                if to_be_sent_again(response, request, self._base_url):
+                    request = response.request
+                    continue
                 if response.status_code == _UNAUTHORIZED:
                     response.read()  # whose 401 it is stands in its body
                 pause = replays.pause(jwt) if is_refused(response, jwt) else None
@@ -54,7 +58,7 @@ class ColonyAuth(httpx.Auth):
                     break
                 if pause:
                     engines_behind(self._agent).current.closing.wait(pause)
-            if response.is_success:
+            if response.is_success and has_token(response.request, jwt):
                 replays.worked(jwt)
         finally:
             del jwt  # no traceback of ours holds a token

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin
 
 import requests
 from requests.auth import AuthBase
-from requests.utils import rewind_body
+from requests.sessions import SessionRedirectMixin
+from requests.structures import CaseInsensitiveDict
+from requests.utils import requote_uri, rewind_body
 
 from ._http.api import token_refused
 from ._http.url import belongs
@@ -41,6 +44,7 @@ class ColonyRequestsAuth(AuthBase):
         return r
 
     def _answered(self, response: requests.Response, **options: Any) -> requests.Response:
+        asked = response.request  # of which requests makes the one that follows a redirect
         replays = replays_of(self._agent)
         while self._is_refused(response):
             pause = replays.pause(_token_of(response))
@@ -49,12 +53,12 @@ class ColonyRequestsAuth(AuthBase):
             if pause:
                 engines_behind(self._agent).current.closing.wait(pause)
             response = self._replayed(response, options)
-        if response.is_redirect:
-            if not belongs(self._base_url, urljoin(response.url, response.headers["Location"])):
-                # requests copies these headers for the next request
-                response.request.headers.pop("Authorization", None)
-        elif response.status_code < 300:
-            replays.worked(_token_of(response))
+        jwt = _token_of(response)
+        if response.is_redirect and jwt:
+            stays = belongs(self._base_url, _target(response))
+            asked.headers = _KeptHeaders(asked.headers, jwt) if stays else _without_token(asked.headers)
+        elif response.status_code < 300 and jwt:
+            replays.worked(jwt)
         return response
 
     def _is_refused(self, response: requests.Response) -> bool:
@@ -68,12 +72,44 @@ class ColonyRequestsAuth(AuthBase):
         response.content  # noqa: B018 - read, so that its connection is free, whatever comes of the token
         response.close()
         request = response.request.copy()
-        request.headers["Authorization"] = f"Bearer {self._agent.token()}"
+        request.headers = _KeptHeaders(request.headers, self._agent.token())
         adapter: Any = response.connection  # as requests' own digest authentication
         again: requests.Response = adapter.send(request, **options)
         again.history = [*response.history, response]
         again.request = request
         return again
+
+
+class _KeptHeaders(CaseInsensitiveDict[str]):
+    """Headers with a token that nothing takes the place of.
+
+    At each redirect requests puts the password that ``~/.netrc`` has for the host in the place of the token.
+    """
+
+    def __init__(self, headers: Mapping[str, str], jwt: str) -> None:
+        self._jwt = jwt
+        super().__init__(headers)
+        super().__setitem__("Authorization", f"Bearer {jwt}")
+
+    def __setitem__(self, key: str, value: str) -> None:
+        if key.lower() != "authorization":
+            super().__setitem__(key, value)
+
+    def copy(self) -> _KeptHeaders:
+        return _KeptHeaders(self, self._jwt)
+
+
+def _without_token(headers: Mapping[str, str]) -> CaseInsensitiveDict[str]:
+    return CaseInsensitiveDict({name: value for name, value in headers.items() if name.lower() != "authorization"})
+
+
+def _target(response: requests.Response) -> str:
+    """Where a redirect leads, as requests reads it; ``""`` where it is going to fail at that."""
+    try:
+        target = SessionRedirectMixin().get_redirect_target(response)
+        return urljoin(response.url, requote_uri(target or ""))
+    except (ValueError, requests.exceptions.InvalidURL):
+        return ""
 
 
 def _token_of(response: requests.Response) -> str:

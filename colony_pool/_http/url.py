@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
+import re
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..config import DEFAULT_BASE_URL
+
+_PORTS = {"http": 80, "https": 443}
+_NOT_OF_AN_URL = re.compile(r"[^!-~]")
+# Control characters, and UTF-8 that is longer than it may be: a dot can be written so.
+_NOT_OF_A_NAME = re.compile("[\x00-\x1f\x7f\udcc0\udcc1]|[\udce0\udcf0]\udc80")
+_SLASH = re.compile(r"[/\\]")
+_DECODED_AT_MOST = 5  # times
 
 
 def check_base_url(base_url: str, *, allow_insecure: bool) -> str:
@@ -55,10 +63,49 @@ def _is_loopback(host: str) -> bool:
 
 
 def belongs(base_url: str, url: str) -> bool:
-    """Whether ``url`` is one of the API at ``base_url``: same scheme, host and port, and below its path."""
-    base, other = urlsplit(base_url), urlsplit(url)
-    ports = {"http": 80, "https": 443}
-    same = (base.scheme, base.hostname, base.port or ports.get(base.scheme)) == (
-        other.scheme, other.hostname, other.port or ports.get(other.scheme),
-    )  # fmt: skip
-    return same and not other.username and f"{other.path}/".startswith(f"{base.path.rstrip('/')}/")
+    """Whether ``url`` is one of the API at ``base_url``: same scheme, host and port, and below its path.
+
+    Below it however a server reads the path: percent-encoded once or more, with ``\\`` for ``/``, with dots to be
+    removed, with ``//`` for ``/`` or not. In doubt it is not. ``url`` is as a client sends it: in ASCII.
+    """
+    if _NOT_OF_AN_URL.search(url):
+        return False
+    try:
+        base, other = urlsplit(base_url), urlsplit(url)
+        same = _origin(base) == _origin(other)
+    except ValueError:  # a port beyond 65535, a host that is none
+        return False
+    above, names = base.path.rstrip("/").split("/"), other.path.split("/")
+    first, rest = names[: len(above)], names[len(above) :]
+    return same and "@" not in other.netloc and [*map(_decoded, first)] == [*map(_decoded, above)] and _stays(rest)
+
+
+def _origin(parts: SplitResult) -> tuple[str, bytes, int | None]:
+    port = _PORTS.get(parts.scheme) if parts.port is None else parts.port
+    return parts.scheme, (parts.hostname or "").encode("idna"), port
+
+
+def _decoded(name: str) -> str:
+    """``name`` of a path, percent-decoded until there is nothing left to decode; else a name that may not be."""
+    for _ in range(_DECODED_AT_MOST):
+        name, before = unquote(name, errors="surrogateescape"), name
+        if name == before:
+            return name
+    return "\0"
+
+
+def _stays(names: list[str]) -> bool:
+    """Whether a path of ``names`` never leads above where it begins."""
+    depth = 0
+    for name in names:
+        decoded = _decoded(name)
+        if _NOT_OF_A_NAME.search(decoded):
+            return False
+        parts = [part.partition(";")[0].strip() for part in _SLASH.split(decoded)]  # some servers drop ";x"
+        up = parts.count("..")
+        depth -= up
+        if depth < 0:
+            return False
+        # Some servers take an encoded slash for a slash, others for a letter: at least one name.
+        depth += not up and any(part not in ("", ".") for part in parts)
+    return True

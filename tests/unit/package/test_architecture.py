@@ -39,7 +39,10 @@ IMPORTERS = {
     },
     "redis": {"_store/redis.py"},
     "colony_sdk": {"sdk/_async.py", "sdk/_client.py", "sdk/_compat.py", "sdk/_errors.py"},
-    "httpx": {"_aio/attempt.py", "_aio/auth.py", "_aio/client.py", "_aio/engine.py", "httpx.py", "sdk/_async.py"},
+    "httpx": {
+        "_aio/attempt.py", "_aio/auth.py", "_aio/client.py", "_aio/engine.py", "_aio/token_headers.py", "httpx.py",
+        "sdk/_async.py",
+    },
     "requests": {"requests.py"},
     "cryptography": {"_store/sealing.py"},
     "gevent": {"_runtime/gevent.py", "_runtime/hub_thread.py", "_demo/agents.py", "cli.py"},
