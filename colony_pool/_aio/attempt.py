@@ -22,18 +22,20 @@ import httpx
 from .._core.failure import closed
 from .._http.api import MAX_BODY, ApiRequest
 from .._http.connection_health import ConnectionHealth, ConnectionRecord
-from .._http.failures import BUSY, BadReply, NetworkFailure, describe, sought
+from .._http.decoding import decoded, is_coded
+from .._http.failures import BUSY, BadReply, NetworkFailure, RawResponse, describe, sought
 from .._http.pools import SOCKET_OPTIONS
 from .._http.slots import SlotRequest
 from .._runtime.descriptors import close_handle
 from ..config import KeepAliveConfig, Timeout
 from ..pool import ColonyPool, engines_of
-from .loop_event import SlotEvent, WaitingTasks
+from .loop_event import SlotEvent, WaitingTasks, off_loop
 
-__all__ = ["CALL", "CLOSE_WITHIN", "SINCE", "AttemptTransport"]
+__all__ = ["ANSWER", "CALL", "CLOSE_WITHIN", "SINCE", "AttemptTransport"]
 
 CALL = "colony_pool.call"  # where a request's extensions have the call
 SINCE = "colony_pool.since"  # and this: see ``Transport.send``
+ANSWER = "colony_pool.answer"  # where a response's have the answer
 CLOSE_WITHIN = 1.0
 _BROKE_OFF = "the connection broke off"  # as it is said of a synchronous call
 _HUNG_UP = "Server disconnected"  # what httpcore says of a connection that ends before an answer
@@ -293,7 +295,7 @@ class HttpxExchange:
                     await response.extensions["network_stream"].aclose()
             finally:
                 await response.aclose()
-            return httpx.Response(status, headers=response.headers, content=body, request=request)
+            return await self._read(response, body, until)
         except BadReply as bad:
             return bad.with_traceback(None)
         except _NobodysAnswer:
@@ -311,6 +313,18 @@ class HttpxExchange:
             url = urlsplit(self._pool.base_url)
             words = sought(kind, words, url.hostname or "", url.port)
         return NetworkFailure(kind, words, sent=self._sent, reused=self._reused)
+
+    async def _read(self, response: httpx.Response, body: bytes, until: float) -> httpx.Response:
+        """The answer, as synchronous calls read it; beside it what of it httpx needs to know, and no more."""
+        response.headers.encoding = "iso-8859-1"
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        answer = RawResponse(response.status_code, headers, body)
+        if is_coded(headers):  # to decode it may take a while
+            deadline = monotonic() + until - asyncio.get_running_loop().time()
+            executor = engines_of(self._pool).current.driver.executor
+            answer = await off_loop(executor, decoded, answer, MAX_BODY, deadline)
+        shown = {name: value for name, value in headers.items() if name == "content-type" and value.isascii()}
+        return httpx.Response(answer.status, headers=shown, content=answer.body, extensions={ANSWER: answer})
 
     async def _trace(self, name: str, info: dict[str, Any]) -> None:
         """Called by httpcore at each step."""
@@ -334,11 +348,8 @@ class HttpxExchange:
 
 
 async def _whole(response: httpx.Response) -> bytes:
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
     body = bytearray()
     async for chunk in response.aiter_raw():
-        if encoding != "identity":
-            raise BadReply(response.status_code, "the body is compressed, which nobody asked for")
         body += chunk
         if len(body) > MAX_BODY:
             raise BadReply(response.status_code, f"the body is over {MAX_BODY} bytes")

@@ -19,13 +19,13 @@ import httpx
 
 from .._http.api import ApiRequest, Sent, scrubbed
 from .._http.connection_health import is_failure
-from .._http.failures import BadReply, NetworkFailure, RawResponse
+from .._http.failures import BadReply, NetworkFailure
 from .._http.transport import checked
 from .._weakset import ThreadSafeWeakSet
 from ..agent import state_of
 from ..pool import ColonyPool, engines_of
 from .agent import AsyncAgent, agent_behind
-from .attempt import CALL, CLOSE_WITHIN, SINCE, AttemptTransport
+from .attempt import ANSWER, CALL, CLOSE_WITHIN, SINCE, AttemptTransport
 from .auth import AgentAuth
 from .loop_event import LoopEvent, WaitingTasks, running_loop
 
@@ -152,10 +152,7 @@ class LoopClient:
         except (NetworkFailure, BadReply) as problem:
             last_failure.note(monotonic(), failed=is_failure(problem))
             return problem.with_traceback(None)
-        except httpx.HTTPError:  # the client's own: a Location that is no address, for one
-            return NetworkFailure("reset", "the answer is not HTTP", sent=True)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        reply = RawResponse(response.status_code, headers, response.content)
+        reply = response.extensions[ANSWER]
         last_failure.note(monotonic(), failed=is_failure(reply))
         return scrubbed(reply, response.request.headers["Authorization"].removeprefix("Bearer "))
 

@@ -24,7 +24,7 @@ from ..errors import (
     ColonyValidationError,
     PoolClosedError,
 )
-from .outcome import CHECK_BASE_URL, LOCAL, NETWORK_ERROR, RATE_LIMITED, REJECTED, Outcome, described
+from .outcome import CHECK_BASE_URL, LOCAL, NETWORK_ERROR, NOT_LOOKED_AT, RATE_LIMITED, REJECTED, Outcome, described
 from .passed_on import own_copy
 
 _BY_CODE: dict[str | None, type[ColonyAPIError]] = {
@@ -51,7 +51,9 @@ _HINT_BY_STATUS = {
     404: "There is nothing at this address: check base_url",
     405: "This address does not take the request: check base_url",
     409: "The request conflicts with what already exists",
+    421: "The server has not looked at the request: another connection may lead to one that does",
     422: "The request was refused as malformed",
+    425: "The server has not looked at the request: try again",
 }
 _KEY_IS_FINE = "the API key is fine"
 _NOT_THE_KEY = "no key or token is at fault"
@@ -122,6 +124,8 @@ def from_stranger(status: int, headers: Mapping[str, str], body: bytes, after: f
         return Failure(ColonyRateLimitError, message, 429, extra=extra, hint=_when_to_retry(after))
     if status == 404:
         hint = f"Check the path, or base_url; {_NOT_THE_KEY}"
+    elif status in NOT_LOOKED_AT:
+        hint = f"{_HINT_BY_STATUS[status]}; {_NOT_THE_KEY}"
     else:
         hint = f"A gateway, a proxy or a firewall may have sent this; {_NOT_THE_KEY}"
     return Failure(_class_of(status), message, status, hint=hint)
@@ -168,7 +172,7 @@ def _with_address(hint: str, known_good: bool) -> str:
 
 def _shown(status: int) -> int:
     """The ``status`` of a server's error: a gateway's 401 or 403 must not lead anybody to replace a healthy key."""
-    return 502 if 400 <= status < 500 and status not in (408, 425, 429) else status
+    return 502 if 400 <= status < 500 and status not in (408, *NOT_LOOKED_AT, 429) else status
 
 
 def circuit_open(

@@ -4,8 +4,8 @@
 kind       what                                                        breaker   retried
 =========  ==========================================================  ========  =====================
 ok         2xx with a usable ``access_token``                          success   -
-down       502-504, 520-530, 408, 425, 1xx, 3xx, a 2xx that is none,    failure   if in ``retry_on``
-           a 4xx that is not the API's
+down       502-504, 520-530, 408, 421, 425, 1xx, 3xx, a 2xx that is    failure   if in ``retry_on``
+           none, a 4xx that is not the API's
 network    no HTTP answer: DNS, refused, reset, TLS, timeout           failure   only if asked for
 fault      500, 501 and other 5xx                                      failure   no
 throttled  429; 503 with ``Retry-After`` and no requests remaining;    neutral   never
@@ -19,6 +19,10 @@ with status 200 must not end an outage. Nor must its page with a 4xx: only the A
 refuses a key. This comes before every other rule, but for 408 and 429, which a gateway says for the API.
 Whatever is down without being 502, 503 or 504 counts as 502 for ``retry_on``: it, too, is a gateway talking in
 the endpoint's place.
+
+421 and 425 say that the request was not looked at: this connection leads to a server of other addresses (RFC 9110,
+15.5.20), or the server takes none that could be a copy of another (RFC 8470, 5.2). The next attempt, on another
+connection, may well succeed, so neither refuses a key, whoever says it. API calls are made again likewise.
 
 *Whose answer it is.* The API says an error as a JSON object with ``detail`` or ``error``. Anything else with an
 error status was written by something between this host and the API: a gateway, a proxy, a firewall, a captive
@@ -44,16 +48,14 @@ CHECK_BASE_URL = "if this address never gave a token, check base_url"
 _SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:(?=[/\\]))?(?://)?")
 _HIDDEN = re.compile(r"[?#;]")
 _BOM = b"\xef\xbb\xbf"
+_NO_JSON = object()
 _LONGEST_TARGET = 120
 _LONGEST_TYPE = 40
 
 
 def json_object(body: bytes) -> dict[str, Any]:
     """The JSON object that ``body`` is; an empty one if it is none."""
-    try:
-        value = json.loads(body.decode())
-    except (ValueError, RecursionError):
-        return {}
+    value = _json(body)
     return value if isinstance(value, dict) else {}
 
 
@@ -81,7 +83,7 @@ def what_came(headers: Mapping[str, str], body: bytes) -> str:
     if "html" in kind or (not declared and body.removeprefix(_BOM).lstrip()[:1] == b"<"):
         return "an HTML page"
     if kind == "application/json" or kind.endswith("+json"):
-        return "JSON of another shape" if _is_json(body) else "a body that is no JSON"
+        return "a body that is no JSON" if _json(body) is _NO_JSON else "JSON of another shape"
     return f"a body of type {declared}" if declared else "a body of unknown type"
 
 
@@ -111,12 +113,12 @@ def redirect_target(headers: Mapping[str, str]) -> str:
     return f"{target[:_LONGEST_TARGET]}..." if len(target) > _LONGEST_TARGET else target + more
 
 
-def _is_json(body: bytes) -> bool:
+def _json(body: bytes) -> Any:
+    """The JSON value that ``body`` is; ``_NO_JSON`` if it is none. A mark of the byte order may stand before it."""
     try:
-        json.loads(body.decode())
+        return json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        return False
-    return True
+        return _NO_JSON
 
 
 # Kinds. Their values are label values of ``attempts_total``, too.
@@ -125,9 +127,10 @@ RATE_LIMITED, REJECTED, LOCAL = "throttled", "denied", "local"
 KINDS = (OK, UNAVAILABLE, NETWORK_ERROR, SERVER_ERROR, RATE_LIMITED, REJECTED, LOCAL)
 
 MAX_TOKEN_CHARS = 16_384
-_GATEWAY = 502
-_ASKS = (408, 425, 503)  # whose Retry-After is for the request that met it, and not only for the next probe
-_AGAIN = (408, 425)  # too slow, too early: a 4xx that says nothing of the key
+GATEWAY_STATUS = 502  # what counts as a gateway's failure counts as this for ``retry_on``
+NOT_LOOKED_AT = (421, 425)  # the server that answered has not looked at the request
+_AGAIN = (408, *NOT_LOOKED_AT)  # a 4xx that says nothing of the key
+_ASKS = (*_AGAIN, 503)  # whose Retry-After is for the request that met it, and not only for the next probe
 _MAX_CODE = 100
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
@@ -167,7 +170,7 @@ class Outcome:
     @property
     def retry_status(self) -> int:
         """The status that ``retry_on`` is asked about."""
-        return self.status if self.status in (502, 503, 504) else _GATEWAY
+        return self.status if self.status in (502, 503, 504) else GATEWAY_STATUS
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes, wall: float) -> Outcome:

@@ -15,7 +15,15 @@ from .._check import LONGEST_TIMEOUT, is_number, patience, shown
 from .._core.backoff import jittered
 from .._core.failure import CODES_OF_2FA, Failure, closed, from_status, from_stranger, unreadable
 from .._core.headers import read
-from .._core.outcome import described, error_text, is_api_error, json_object, media_type
+from .._core.outcome import (
+    GATEWAY_STATUS,
+    NOT_LOOKED_AT,
+    described,
+    error_text,
+    is_api_error,
+    json_object,
+    media_type,
+)
 from .._fork import known_pid, pid_reader
 from .._runtime.protocol import Event, Runtime
 from ..config import RetryConfig
@@ -237,7 +245,7 @@ class ApiClient:
         if isinstance(reply, BadReply):
             words = f"HTTP {reply.status}, but {reply.reason}"
             raise unreadable(reply.status, words, f"{call.method} {call.path}").exception()
-        if reply.status < 300:
+        if 200 <= reply.status < 300:
             return Response(reply.status, reply.headers, reply.body)
         return self._after_status(call, reply, tried)
 
@@ -280,7 +288,8 @@ class ApiClient:
     def _after_status(self, call: ApiRequest, reply: RawResponse, tried: int) -> float:
         retry = self._retry
         after = asked_to_wait(reply, self._runtime.now())
-        may = reply.status in retry.retry_on and tried < retry.max_retries and call.repeatable
+        status = GATEWAY_STATUS if reply.status in NOT_LOOKED_AT else reply.status
+        may = status in retry.retry_on and tried < retry.max_retries and call.repeatable
         if may and (after is None or after <= retry.max_retry_after):
             delay = jittered(retry.delay(tried + 1), retry.jitter, self._runtime.random())
             return after or delay  # "now" is no delay to hammer a server with that counts
@@ -288,11 +297,7 @@ class ApiClient:
 
 
 def _error(call: ApiRequest, reply: RawResponse, after: float | None) -> Failure:
-    try:
-        response = _json.loads(reply.body)
-    except (ValueError, RecursionError):
-        response = {}
-    response = response if isinstance(response, dict) else {}
+    response = json_object(reply.body)
     where = f"{call.method} {call.path}"
     if 300 <= reply.status < 400:
         return Failure(ColonyAPIError, f"{where}: {described(reply.status, reply.headers, reply.body)}", reply.status)

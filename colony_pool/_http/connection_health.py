@@ -3,7 +3,7 @@
 A connection leads to one backend, by one way, for as long as it is kept. So a kept one may go on failing where a new
 one would work: a balancer keeps it at a broken backend, the name has moved, a NAT has forgotten it.
 
-- One that brought 502, 503 without ``Retry-After``, 504 or 520 to 530 rests until a newer one has had a success.
+- One that brought 421, 502, 503 without ``Retry-After``, 504 or 520 to 530 rests until a newer one has had a success.
   One that brought another 5xx may be used by others: a handshake costs an overloaded server more than a request.
 - An attempt after a failure uses one that is new, or has had a success since.
 - One on which nothing came in time makes all dead that have brought nothing since that request was sent.
@@ -23,7 +23,8 @@ from .failures import BUSY, BadReply, NetworkFailure, RawResponse
 _age_clock: Callable[[], float] = (
     (lambda: time.clock_gettime(time.CLOCK_BOOTTIME)) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 )
-_GATEWAY = frozenset({502, 504, *range(520, 531)})  # a gateway's own words on the backend that it has chosen
+# A gateway's own words on the backend that it has chosen; and 421, which has reached the wrong one.
+_GATEWAY = frozenset({421, 502, 504, *range(520, 531)})
 _OVERLOADED = 503
 
 
@@ -80,13 +81,14 @@ class ConnectionHealth:
         """It brought an answer; ``headers`` have lower-case names."""
         now = self._monotonic()
         record.answered_at = now
-        if status < 500 and "html" not in headers.get("content-type", ""):  # that is a gateway's own page
+        is_gateways = self.is_gateway_failure(status, headers)
+        if status < 500 and not is_gateways and "html" not in headers.get("content-type", ""):  # a gateway's own page
             record.proven_at = now
             if self._newest is None or record.opened_at >= self._newest.opened_at:
                 self._newest = record
             return
         record.unwell_at = now
-        if self.is_gateway_failure(status, headers):
+        if is_gateways:
             record.failed_at = now
 
     def silent(self, sent_at: float) -> None:

@@ -20,10 +20,12 @@ from .._runtime.protocol import Timer
 from ..config import Timeout
 from .cancel import CancelToken
 from .connection import Use, current
+from .decoding import decoded, is_coded
 from .failures import BadReply, NetworkFailure, RawResponse, describe, forked, sought
 from .pools import Pools
 
 _CHUNK = 65_536
+_SWITCHING = 101
 _NO_RETRIES = Retry(False, redirect=False)  # what ``retries=False`` means; urllib3 would make one for each request
 
 
@@ -95,7 +97,7 @@ class Exchange:
                 request.method, self._target(pool, request.path), headers={}, retries=_NO_RETRIES, redirect=False,
                 assert_same_host=False, preload_content=False, decode_content=False,
             )  # fmt: skip
-            answer = _whole(response, request.max_body)
+            answer = _whole(response, request)
             self._note_answer(use, answer)
             return forked(sent=True) if self._cancel.left_behind else answer
         except (NetworkFailure, BadReply) as failure:
@@ -150,18 +152,18 @@ class Exchange:
         return NetworkFailure(kind, detail, sent=use.sent, reused=use.reused)
 
 
-def _whole(response: Any, max_body: int) -> RawResponse:
-    """Read the body, no more of it than ``max_body``."""
+def _whole(response: Any, request: Request) -> RawResponse:
+    """Read the body, no more of it than the request allows, neither as it comes nor decoded."""
+    if response.status == _SWITCHING:  # which nobody has asked for, and what comes next is no HTTP
+        raise NetworkFailure("reset", "the answer is not HTTP", sent=True)
     headers = {name.lower(): value for name, value in response.headers.itermerged()}
-    encoding = headers.get("content-encoding", "").strip().lower()
     chunks, size = [], 0
     while chunk := response.read1(_CHUNK):
-        if encoding not in ("", "identity"):
-            raise BadReply(response.status, "the body is compressed, which nobody asked for")
         size += len(chunk)
-        if size > max_body:
-            raise BadReply(response.status, f"the body is over {max_body} bytes")
+        if size > request.max_body:
+            raise BadReply(response.status, f"the body is over {request.max_body} bytes")
         chunks.append(chunk)
         if response.length_remaining == 0:  # else one more read would say so
             break
-    return RawResponse(response.status, headers, b"".join(chunks))
+    answer = RawResponse(response.status, headers, b"".join(chunks))
+    return decoded(answer, request.max_body, request.deadline) if is_coded(headers) else answer

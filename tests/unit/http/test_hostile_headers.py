@@ -120,8 +120,8 @@ def test_g13_middleware_that_sends_retry_after_with_each_answer_holds_nobody(sta
     assert 2 == caller.server.asked
 
 
-@pytest.mark.parametrize("status", [408, 425])
-def test_g11_too_slow_and_too_early_refuse_no_key(status: int) -> None:
+@pytest.mark.parametrize("status", [408, 421, 425])
+def test_g11_too_slow_misdirected_and_too_early_refuse_no_key(status: int) -> None:
     caller = Caller(status, {"retry-after": "30"})
     assert "ColonyServerError" == type(caller.call("col_first")).__name__
     assert (0, 0.0) == (caller.pool.status().denied, caller.pool.status().hold_for)
@@ -129,7 +129,8 @@ def test_g11_too_slow_and_too_early_refuse_no_key(status: int) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.sampled_from([200, 400, 401, 403, 408, 425, 429, 502, 503]), st.dictionaries(st.sampled_from(NAMES), VALUES)
+    st.sampled_from([200, 400, 401, 403, 408, 421, 425, 429, 502, 503]),
+    st.dictionaries(st.sampled_from(NAMES), VALUES),
 )
 def test_g13_no_header_breaks_a_call_or_holds_beyond_the_bound(status: int, headers: dict[str, str]) -> None:
     caller = Caller(status, headers, policy=PolicyConfig(rate_limit_max=500.0))

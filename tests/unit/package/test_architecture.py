@@ -29,8 +29,8 @@ ONLY = {"_runtime": {"_check"}, "_core": {"_check", "errors", "config"}, "testin
 # Who imports a library of somebody else's.
 IMPORTERS = {
     "urllib3": {
-        "_http/connection.py", "_http/exchange.py", "_http/failures.py", "_http/pools.py", "_demo/clients.py",
-        "_cli/scraper.py",
+        "_http/connection.py", "_http/decoding.py", "_http/exchange.py", "_http/failures.py", "_http/pools.py",
+        "_demo/clients.py", "_cli/scraper.py",
     },
     "pybreaker": {"_driver/pybreaker_bridge.py", "pool.py", "_aio/pool.py"},  # the latter two for a type checker
     "prometheus_client": {
