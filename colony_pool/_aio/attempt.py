@@ -277,13 +277,13 @@ class HttpxExchange:
         """Send and read. A failure is returned, so that no exception has it, and its frames, as context."""
         left, bounds = max(0.001, until - asyncio.get_running_loop().time()), self._timeout
         request.extensions = {
+            **request.extensions,  # it may be sent again
             "timeout": {
                 "connect": min(bounds.connect, left),
                 "read": min(bounds.read, left),
                 "write": min(bounds.read, left),
             },
             "trace": self._trace,
-            CALL: request.extensions[CALL],
         }
         status = 0
         try:

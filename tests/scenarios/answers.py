@@ -52,12 +52,12 @@ UNREADABLE: list[tuple[str, bytes, str]] = [
 ]
 
 
-def _answer(body: bytes, *headers: str, status: str = "200 OK") -> dict[str, str]:
+def _answer(body: bytes, *headers: str, status: str = "200 OK") -> dict[str, Any]:
     head = "\r\n".join([f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "", ""])
     return {"data": head + body.decode("latin-1"), "then": "keep"}
 
 
-def _coded(body: bytes, codings: list[str], status: str = "200 OK") -> dict[str, str]:
+def _coded(body: bytes, codings: list[str], status: str = "200 OK") -> dict[str, Any]:
     return _answer(body, *(f"Content-Encoding: {coding}" for coding in codings), status=status)
 
 
@@ -135,7 +135,8 @@ def g11_an_error_that_is_compressed_is_the_apis_own(w: World) -> None:
     assert agent.get("/users/me").status == 200
     w.colony.behave("raw", **_coded(gzip.compress(REFUSED), ["gzip"], "401 Unauthorized"), only="/users/me")
     asked = len(w.token_requests())
-    assert type(error_of(agent.get, "/users/me")) is ColonyAuthError
+    error = error_of(agent.get, "/users/me")
+    assert type(error) is ColonyAuthError, error
     assert len(w.token_requests()) == asked + 1, "the token was refused"
     w.colony.behave("raw", **_answer(b"", "Content-Encoding: gzip"), only="/users/me")
     assert agent.request("HEAD", "/users/me").status == 200
@@ -172,6 +173,26 @@ def g11_a_request_that_was_not_looked_at_is_made_again(w: World) -> None:
             w.colony.behave("healthy", only="/auth/token")
             assert call.result()
     assert pool.status().denied == 0
+
+
+@scenario()
+def g11_g27_a_connection_that_leads_to_a_server_of_other_addresses_is_left(w: World) -> None:
+    """421 on each connection that is open: what is made again leaves on a new one."""
+    from colony_pool import RetryConfig
+
+    retry = RetryConfig(max_retries=1, base_delay=0.01)
+    pool = w.pool(auth_token_retry=retry, retry=retry)
+    agent = pool.agent(key("one"))
+    for method in ("GET", "POST"):
+        assert agent.get("/users/me").status == 200
+        w.colony.behave("status", status=421, open_only=True)
+        assert agent.request(method, "/users/me").status == 200
+        assert agent.get("/users/me").status == 200
+        w.colony.behave("healthy")
+    assert agent.get("/users/me").status == 200
+    w.colony.behave("status", status=421, body='{"detail": "no"}', open_only=True)
+    agent.invalidate()
+    assert agent.token()
 
 
 @scenario()
