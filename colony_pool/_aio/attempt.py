@@ -308,6 +308,7 @@ class HttpxExchange:
             },
             "trace": self._trace,
             CALL: request.extensions[CALL],
+            SINCE: request.extensions[SINCE],  # a 401 sends the request once more
         }
         status = 0
         network = engines_of(self._pool).current.network
