@@ -63,6 +63,10 @@ class EventLog:
         words = "a breaker listener or a log handler is too slow: what it should have been told was dropped"
         self._write(logging.ERROR, words, {"event": "dropped", "notices": number}, AT_ONCE)
 
+    def configured(self, words: str) -> None:
+        """Say what of the configuration cannot be used, and what is done instead."""
+        self._write(logging.WARNING, words, {"event": "configuration"}, self._lines)
+
     def note(self, event: ev.Event, now: float) -> None:
         """Write the line of ``event``, if it is one of ``LOGGED``; ``now`` is monotonic seconds."""
         if not isinstance(event, LOGGED):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from ._check import LARGEST
@@ -18,6 +18,8 @@ from ._driver.token_cache import TokenCache
 from ._engine import Engine, EngineHolder, EngineOptions, Outlasting
 from ._fork import notice_fork, renew_in_children
 from ._http.protocol import Transport
+from ._http.proxies import ENVIRONMENT, proxy_option, settled
+from ._http.tls import ClientCert, TlsContexts, client_certificate
 from ._http.url import check_base_url
 from ._log import EventLog, Lines
 from ._metrics.counters import Counters
@@ -81,8 +83,12 @@ class ColonyPool:
         registry: where the metrics go; ``None`` exports none.
         runtime: ``"auto"`` (gevent if it has patched this process, else threads), ``"threads"``, ``"gevent"``,
             or a ``Runtime`` such as ``colony_pool.testing.SimRuntime``.
-        proxy: URL of an HTTP proxy; environment variables are not read.
-        ca_certs: file of certificates to trust instead of the system's.
+        proxy: URL of an HTTP proxy, its user and password included, or ``None``. Default: what ``HTTPS_PROXY``,
+            ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say as the pool is made; never for loopback.
+        ca_certs: file or folder of certificates to trust instead of the system's. Default: the first that is set of
+            ``SSL_CERT_FILE``, ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUNDLE``. Read again when it has changed.
+        client_cert: the certificate to show, with its key: one file, or ``(certificate, key)``, or ``(certificate,
+            key, password)``. Read again when it has changed.
         user_agent: the ``User-Agent`` header.
         name: the pool's name in metrics and logs; default: the API's host.
         allow_insecure: accept ``http://`` to a host that is not this one.
@@ -117,8 +123,9 @@ class ColonyPool:
         token_cache: Literal["disk"] | None = "disk",
         registry: CollectorRegistry | None = REGISTRY,
         runtime: Literal["auto", "threads", "gevent"] | Runtime = "auto",
-        proxy: str | None = None,
-        ca_certs: str | None = None,
+        proxy: str | Literal["environment"] | None = ENVIRONMENT,
+        ca_certs: str | os.PathLike[str] | None = None,
+        client_cert: ClientCert | None = None,
         user_agent: str | None = None,
         name: str | None = None,
         allow_insecure: bool = False,
@@ -127,6 +134,10 @@ class ColonyPool:
         shared: Literal["host"] | str | Store | None = None,
         share_tokens: bool = False,
     ) -> None:
+        try:
+            given_proxy, certificate = proxy_option(proxy), client_certificate(client_cert)
+        finally:
+            del proxy, client_cert  # no traceback of ours holds a secret
         check_kinds(
             retry=retry, auth_token_retry=auth_token_retry, breaker=breaker, retry_budget=retry_budget,
             timeout=timeout, keep_alive=keep_alive, policy=policy, allow_insecure=allow_insecure,
@@ -134,6 +145,7 @@ class ColonyPool:
         )  # fmt: skip
         given = base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL
         self.base_url = check_base_url(given, allow_insecure=allow_insecure)
+        route, complaint = settled(given_proxy, self.base_url, allow_insecure=allow_insecure)
         if token_cache not in ("disk", None):
             raise ValueError(f"token_cache={token_cache!r}: must be 'disk' or None")
         if max_wait is None:
@@ -164,10 +176,13 @@ class ColonyPool:
             queue=lambda: self._engines.current.delivery,
         )
         self.breaker: pybreaker.CircuitBreaker = mirror
+        network: dict[str, Any] = {}
+        if transport is None:
+            tls = TlsContexts(self.base_url, route, ca_certs, certificate, self._event_log.configured)
+            network = {"proxy": route, "tls": tls, "user_agent": user_agent, "keep_alive": keep_alive}
         options = EngineOptions(
-            self.name, self.base_url, config, retry, runtime, store, transport, token_cache == "disk",
-            {"proxy": proxy, "ca_certs": ca_certs, "user_agent": user_agent, "keep_alive": keep_alive},
-        )  # fmt: skip
+            self.name, self.base_url, config, retry, runtime, store, transport, token_cache == "disk", network
+        )
         outlasting = Outlasting(
             breaker=mirror,
             counters=self._counters,
@@ -182,6 +197,8 @@ class ColonyPool:
         self._engines = EngineHolder(
             lambda: Engine(options, outlasting), mirror, self._counters, may_turn=runtime == "auto"
         )
+        if complaint and transport is None:
+            self._event_log.configured(complaint)
         self._source = MetricsSource(self._engines, self._counters, lines)
         self._exported_as = ""
         if registry is not None:

@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from time import monotonic
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -25,7 +24,9 @@ from .._http.connection_health import ConnectionHealth, ConnectionRecord
 from .._http.decoding import decoded, is_coded
 from .._http.failures import BUSY, BadReply, NetworkFailure, RawResponse, describe, sought
 from .._http.pools import SOCKET_OPTIONS
+from .._http.proxies import REFUSED
 from .._http.slots import SlotRequest
+from .._http.tls import advice
 from .._runtime.descriptors import close_handle
 from ..config import KeepAliveConfig, Timeout
 from ..pool import ColonyPool, engines_of
@@ -63,10 +64,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         keep_alive: KeepAliveConfig = options.transport_options["keep_alive"]
         self._health = engines_of(pool).current.network.health
         self._options: dict[str, Any] = {
-            # Where nothing is in TLS httpx would read all certificates of the system for nothing, and in the loop.
-            "verify": engines_of(pool).current.network.context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             "trust_env": False,
-            "proxy": options.transport_options["proxy"],
             # The bulkhead bounds the connections in use.
             "limits": httpx.Limits(
                 max_connections=None, max_keepalive_connections=self._maxsize, keepalive_expiry=keep_alive.max_idle
@@ -177,6 +175,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
 
     async def _exchange(self, request: httpx.Request, until: float, since: float) -> tuple[Answer, bool]:
         """What comes of it on one connection, and whether that one was dead before."""
+        await self._trust_what_is_trusted_now()
         connections = self._usable(since)
         exchange = HttpxExchange(self._pool, self._timeout, self._opened)
         answer: Answer | None = None
@@ -227,8 +226,28 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         if not connections.users:
             self._aside(connections.transport.aclose)
 
+    async def _trust_what_is_trusted_now(self) -> None:
+        """Begin with new connections if the files of certificates have changed; they are read elsewhere."""
+        engine = engines_of(self._pool).current
+        tls = engine.network.tls
+        if tls is None:
+            return
+        if tls.is_stale():
+            await off_loop(engine.driver.executor, tls.current)
+        if tls.current() != self._connections.tls:
+            self._retire(self._connections)
+
     def _new_connections(self) -> Connections:
-        return Connections(httpx.AsyncHTTPTransport(**self._options), self._health.opened())
+        network = engines_of(self._pool).current.network
+        origin, of_proxy = tls = network.tls.current() if network.tls is not None else (None, None)
+        proxy = network.proxy
+        transport = httpx.AsyncHTTPTransport(
+            # Where nothing is in TLS httpx would read all certificates of the system for nothing, and in the loop.
+            verify=origin or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            proxy=httpx.Proxy(proxy.url, headers=proxy.headers, ssl_context=of_proxy) if proxy is not None else None,
+            **self._options,
+        )
+        return Connections(transport, self._health.opened(), tls)
 
     def _aside(self, close: Callable[[], Awaitable[None]]) -> None:
         """Close something in a task of its own: to cancel an attempt must not leave it, or half of it, open."""
@@ -241,9 +260,15 @@ class AttemptTransport(httpx.AsyncBaseTransport):
 class Connections:
     """Those of one ``httpx.AsyncHTTPTransport``."""
 
-    def __init__(self, transport: httpx.AsyncHTTPTransport, record: ConnectionRecord) -> None:
+    def __init__(
+        self,
+        transport: httpx.AsyncHTTPTransport,
+        record: ConnectionRecord,
+        tls: tuple[ssl.SSLContext | None, ssl.SSLContext | None],
+    ) -> None:
         self.transport = transport
         self.record = record  # of all of them
+        self.tls = tls
         self.users = 0
         self.retired = False
 
@@ -265,6 +290,7 @@ class HttpxExchange:
         self.sent_at = math.inf  # monotonic seconds
         self.had_connection = True
         self._sent = self._heard = False
+        self._at_proxy = False  # a proxy stands, and was asked to connect this exchange with the API
         self._reused = True
         self._has_waited = False
 
@@ -286,33 +312,48 @@ class HttpxExchange:
             "trace": self._trace,
         }
         status = 0
+        network = engines_of(self._pool).current.network
         try:
             response = await transport.handle_async_request(request)
             status, self._heard = response.status_code, True
             try:
+                if status == REFUSED and network.forwards and network.proxy is not None:
+                    raise network.proxy.refusal(REFUSED, network.origin)
                 body = await _whole(response)
                 if ConnectionHealth.is_gateway_failure(status, response.headers):
                     await response.extensions["network_stream"].aclose()
             finally:
                 await response.aclose()
             return await self._read(response, body, until)
-        except BadReply as bad:
-            return bad.with_traceback(None)
+        except (BadReply, NetworkFailure) as problem:
+            return problem.with_traceback(None)
         except _NobodysAnswer:
             self.was_stale = True
             return NetworkFailure("reset", "there was an answer before the request", sent=True, reused=True)
         except (httpx.HTTPError, OSError) as error:
-            kind, words = _described(error)
+            return self._failed(error, status)
+
+    def _failed(self, error: Exception, status: int) -> NetworkFailure | BadReply:
+        """What ``error`` means; ``status`` is the answer's if it has begun."""
+        kind, words = _described(error)
         if status and kind != "timeout":
             return BadReply(status, "the body broke off or cannot be read")
         if kind == "timeout" and not self._sent:
             words = "no connection in time"
         self.was_stale = self._reused and kind == "reset" and not self._heard
         self.was_silent = self.heard_nothing and kind == "timeout"
-        if not self._sent and engines_of(self._pool).current.options.transport_options["proxy"] is None:
-            url = urlsplit(self._pool.base_url)
-            words = sought(kind, words, url.hostname or "", url.port)
-        return NetworkFailure(kind, words, sent=self._sent, reused=self._reused)
+        hint = next(filter(None, map(advice, _causes(error))), "")
+        network = engines_of(self._pool).current.network
+        if not self._sent and network.proxy is not None:
+            refusal = str(error)[:3] if isinstance(error, httpx.ProxyError) else ""  # httpcore says it so
+            if refusal.isdecimal():
+                return network.proxy.refusal(int(refusal), network.origin)
+            if not self._at_proxy:
+                return network.proxy.unreached(kind, words, hint)
+            words = network.proxy.through(sought(kind, words, network.origin))
+        elif not self._sent:
+            words = sought(kind, words, network.origin)
+        return NetworkFailure(kind, words, sent=self._sent, reused=self._reused, hint=hint)
 
     async def _read(self, response: httpx.Response, body: bytes, until: float) -> httpx.Response:
         """The answer, as synchronous calls read it; beside it what of it httpx needs to know, and no more."""
@@ -335,8 +376,11 @@ class HttpxExchange:
             self.bare, self.had_connection = info["return_value"], True
             self._opened(self.bare)
         elif name.endswith("send_request_headers.started"):
-            self._sent, self.sent_at = True, monotonic()
+            self._at_proxy = info["request"].method == b"CONNECT"
+            self._sent, self.sent_at = not self._at_proxy, monotonic()
             self.bare = None
+        elif not self._sent:  # of what a proxy says to that
+            return
         elif name == "http11.receive_response_headers.started":
             asyncio.get_running_loop().call_soon(self._wait)
         elif name == "http11.receive_response_headers.complete" and not self._has_waited:
@@ -365,8 +409,6 @@ def _described(error: BaseException) -> tuple[str, str]:
     """``(kind, words)`` of what httpx raises, from the cause at the bottom of it."""
     if isinstance(error, httpx.TimeoutException):
         return describe(TimeoutError())
-    if isinstance(error, httpx.ProxyError):
-        return "proxy", "the proxy does not connect"
     for cause in _causes(error):
         kind, words = describe(cause)
         if kind != "other":

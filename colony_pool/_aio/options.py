@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal, TypedDict
 
 from .._http.protocol import Transport
+from .._http.tls import ClientCert
 from .._runtime.protocol import Runtime
 from .._store.protocol import Store
 from ..config import (
@@ -35,8 +37,9 @@ class PoolOptions(TypedDict, total=False):
     token_cache: Literal["disk"] | None
     registry: CollectorRegistry | None
     runtime: Literal["auto", "threads", "gevent"] | Runtime
-    proxy: str | None
-    ca_certs: str | None
+    proxy: str | Literal["environment"] | None
+    ca_certs: str | os.PathLike[str] | None
+    client_cert: ClientCert | None
     user_agent: str | None
     name: str | None
     allow_insecure: bool

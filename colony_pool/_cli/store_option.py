@@ -37,7 +37,11 @@ StoreOption = Annotated[
 
 
 # Messages of the library name its Python options. The shell has the same ones under names of its own.
-_NAMES = {"base_url": "--base-url", "max_wait": "--max-wait", "shared=": "--shared "}
+_NAMES = {
+    "base_url": "--base-url", "max_wait": "--max-wait", "shared=": "--shared ", "proxy=None": "--proxy none",
+    "proxy='": "--proxy '", "proxy=": "--proxy", "proxy: ": "--proxy: ", "ca_certs='": "--ca-certs '",
+    "ca_certs=": "--ca-certs", ", or allow_insecure=True": "",
+}  # fmt: skip
 
 
 def shell_names(text: str) -> str:

@@ -12,6 +12,8 @@ from typing import Annotated
 import typer
 
 from .. import ColonyPool
+from .._aio.options import PoolOptions
+from .._http.proxies import ENVIRONMENT
 from ..errors import (
     CircuitOpenError,
     ColonyAPIError,
@@ -23,7 +25,7 @@ from ..errors import (
     ColonyValidationError,
 )
 from .exit_codes import DENIED, INTERRUPTED, MISUSED, THROTTLED, UNAVAILABLE, Failed
-from .store_option import HOST, VARIABLE, BaseUrlOption, check_api, check_shared, shell_names
+from .store_option import HOST, NONE, VARIABLE, BaseUrlOption, check_api, check_shared, shell_names
 
 HELP = """Print a JWT for an API key: for shell scripts and cron.
 
@@ -66,13 +68,33 @@ def command(
             help="Who shares the breaker: no one, this host, or all users of a Redis or Valkey.",
         ),
     ] = HOST,
+    proxy: Annotated[
+        str,
+        typer.Option(
+            metavar="environment|none|URL",
+            help="The HTTP proxy: what HTTPS_PROXY and NO_PROXY say, none, or this one. All users of a host can read "
+            "a command line: a password belongs into HTTPS_PROXY.",
+        ),
+    ] = ENVIRONMENT,
+    ca_certs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Whom TLS trusts. Default: SSL_CERT_FILE, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, or the system's.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, on failure too.")] = False,
 ) -> None:
     """Carry out ``colony-pool token``; ``HELP`` says what it does."""
     key = _key(api_key_file)
     logging.getLogger("colony_pool").addHandler(logging.NullHandler())  # stderr gets one line only
     try:
-        jwt, expires = _fetch(key, check_api(base_url, sends_key=True), max_wait, check_shared(shared))
+        options: PoolOptions = {
+            "runtime": "threads", "registry": None, "shared": check_shared(shared),
+            "proxy": None if proxy == NONE else proxy, "ca_certs": ca_certs,
+        }  # fmt: skip
+        jwt, expires = _fetch(key, check_api(base_url, sends_key=True), max_wait, options)
     except ValueError as error:
         raise Failed(MISUSED, shell_names(_without_key(str(error), key))) from None
     except ColonyAPIError as error:
@@ -80,8 +102,8 @@ def command(
     print(json.dumps({"token": jwt, "expires_at": expires}) if as_json else jwt)
 
 
-def _fetch(key: str, base_url: str, max_wait: float, shared: str | None) -> tuple[str, float | None]:
-    with ColonyPool(base_url, runtime="threads", registry=None, shared=shared) as pool:
+def _fetch(key: str, base_url: str, max_wait: float, options: PoolOptions) -> tuple[str, float | None]:
+    with ColonyPool(base_url, **options) as pool:
         try:
             jwt = pool.agent(key).token(max_wait=max_wait)
         except KeyboardInterrupt:

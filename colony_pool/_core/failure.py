@@ -148,7 +148,7 @@ def from_outcome(outcome: Outcome, tried: int = 1, where: str = "/auth/token", *
         make = from_status if outcome.kind == REJECTED else _rate_limited
         return make(outcome.status, outcome.detail, outcome.code, outcome.response, outcome.retry_after, where)
     if outcome.kind == NETWORK_ERROR:
-        hint = _with_address(f"Check the network, or wait; {_NOT_THE_KEY}", known_good)
+        hint = _with_address(outcome.hint or f"Check the network, or wait; {_NOT_THE_KEY}", known_good)
         return Failure(ColonyNetworkError, f"{where}: no answer ({outcome.detail})", hint=hint)
     times = f"{',' * outcome.is_foreign} in {tried} attempts" if tried > 1 else ""
     whose = "A gateway or another address answered" if outcome.is_foreign else "The server is at fault"

@@ -156,6 +156,7 @@ class Outcome:
     handled_elsewhere: HandledElsewhere | None = None  # local: another process makes this attempt, or has made it
     is_transient: bool = False  # local: our own trouble, which passes; the attempt is made again
     local_error: BaseException | None = field(default=None, repr=False)
+    hint: str = ""  # network: what to do about it, if there is more to say than to check the network
 
     @property
     def is_foreign(self) -> bool:

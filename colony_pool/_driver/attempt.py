@@ -172,7 +172,8 @@ class Attempt:
 
 
 def _unanswered(failure: NetworkFailure, totp_consumed: bool, *, is_probe: bool) -> Outcome:
-    outcome = Outcome(NETWORK_ERROR, detail=f"{failure.kind}: {failure.detail}", totp_consumed=totp_consumed)
+    detail = f"{failure.kind}: {failure.detail}"
+    outcome = Outcome(NETWORK_ERROR, detail=detail, hint=failure.hint, totp_consumed=totp_consumed)
     if failure.kind not in (EXHAUSTED, BUSY):
         return outcome
     # That this host has no descriptor or connection left says nothing of the endpoint. Who probes goes on waiting.

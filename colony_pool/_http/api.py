@@ -283,7 +283,7 @@ class ApiClient:
             words = f"{call.method} {call.path}: not sent ({failure.detail})"
             raise ColonyNetworkError(words, 0, hint="Make fewer calls at once, or raise the pool's maxsize")
         words = f"{call.method} {call.path}: no answer ({failure.kind}: {failure.detail})"
-        raise ColonyNetworkError(words, 0, hint="Check the network: no key or token is at fault")
+        raise ColonyNetworkError(words, 0, hint=failure.hint or "Check the network: no key or token is at fault")
 
     def _after_status(self, call: ApiRequest, reply: RawResponse, tried: int) -> float:
         retry = self._retry

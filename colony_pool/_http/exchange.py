@@ -23,6 +23,8 @@ from .connection import Use, current
 from .decoding import decoded, is_coded
 from .failures import BadReply, NetworkFailure, RawResponse, describe, forked, sought
 from .pools import Pools
+from .proxies import REFUSED, tunnel_status
+from .tls import advice
 
 _CHUNK = 65_536
 _SWITCHING = 101
@@ -94,9 +96,11 @@ class Exchange:
         answer: RawResponse | None = None
         try:
             response = pool.urlopen(
-                request.method, self._target(pool, request.path), headers={}, retries=_NO_RETRIES, redirect=False,
+                request.method, self.pools.forwarded + request.path, headers={}, retries=_NO_RETRIES, redirect=False,
                 assert_same_host=False, preload_content=False, decode_content=False,
             )  # fmt: skip
+            if response.status == REFUSED and self.pools.forwarded and self.pools.proxy is not None:
+                return self.pools.proxy.refusal(REFUSED, self.pools.origin)
             answer = _whole(response, request)
             self._note_answer(use, answer)
             return forked(sent=True) if self._cancel.left_behind else answer
@@ -105,7 +109,7 @@ class Exchange:
         except (OSError, HTTPException, u3.HTTPError, UnicodeError) as error:  # the one place where they are mapped
             if isinstance(error, UnicodeError) and not use.connecting:  # else it is of the look-up of a name
                 raise
-            mapped = self._mapped(error, use, pool, response.status if response is not None else 0)
+            mapped = self._mapped(error, use, response.status if response is not None else 0)
             if use.reused and not use.heard and isinstance(mapped, NetworkFailure) and mapped.kind == "timeout":
                 self.pools.health.silent(use.sent_at)
             dead = use.reused and not use.heard and isinstance(mapped, NetworkFailure) and mapped.kind == "reset"
@@ -128,13 +132,7 @@ class Exchange:
             # gevent grants each piece of a TLS handshake the whole timeout anew: a drip would never end.
             self._timer = self._call_later(max(0.0, self._request.deadline - monotonic()), self._cancel.expire)
 
-    @staticmethod
-    def _target(pool: Any, path: str) -> str:
-        if pool.proxy is not None and pool.scheme == "http":
-            return f"http://{pool.host}:{pool.port or 80}{path}"
-        return path
-
-    def _mapped(self, error: Exception, use: Use, pool: Any, status: int) -> NetworkFailure | BadReply:
+    def _mapped(self, error: Exception, use: Use, status: int) -> NetworkFailure | BadReply:
         if self._cancel.left_behind:
             return forked(sent=use.sent)
         if self._cancel.cancelled:
@@ -145,11 +143,16 @@ class Exchange:
         if use.connecting:
             if kind == "timeout":
                 detail = "no connection in time"
-            if pool.proxy is None:
-                detail = sought(kind, detail, pool.host, pool.port)
-            elif kind in ("dns", "refused", "reset", "other"):
-                kind, detail = "proxy", f"the proxy does not connect: {detail}"
-        return NetworkFailure(kind, detail, sent=use.sent, reused=use.reused)
+            proxy, origin = self.pools.proxy, self.pools.origin
+            if proxy is None:
+                detail = sought(kind, detail, origin)
+            elif (refusal := tunnel_status(error)) is not None:
+                return proxy.refusal(refusal, origin)
+            elif self.pools.forwarded or isinstance(error, u3.ProxyError):
+                return proxy.unreached(kind, detail, advice(error))
+            else:
+                detail = proxy.through(sought(kind, detail, origin))
+        return NetworkFailure(kind, detail, sent=use.sent, reused=use.reused, hint=advice(error))
 
 
 def _whole(response: Any, request: Request) -> RawResponse:

@@ -43,14 +43,16 @@ class NetworkFailure(Exception):
         detail: a few words for the message; no secret may be in them.
         sent: False only if no byte of the body can have reached the server.
         reused: whether the connection had served another request before.
+        hint: what to do about it, if there is more to say than to check the network; no secret may be in it.
     """
 
-    def __init__(self, kind: str, detail: str, *, sent: bool, reused: bool = False) -> None:
+    def __init__(self, kind: str, detail: str, *, sent: bool, reused: bool = False, hint: str = "") -> None:
         super().__init__(kind, detail)
         self.kind = kind
         self.detail = detail
         self.sent = sent
         self.reused = reused
+        self.hint = hint
 
 
 class BadReply(Exception):
@@ -74,7 +76,7 @@ def forked(*, sent: bool) -> NetworkFailure:
 
 def describe(error: BaseException) -> tuple[str, str]:
     """``(kind, detail)`` of an exception from urllib3, ssl, http.client or the socket; nothing secret in it."""
-    error = _unwrapped(error)
+    error = unwrapped(error)
     for classes, kind, detail in _KINDS:
         if isinstance(error, classes):
             return kind, detail or _tls_words(error)
@@ -83,11 +85,9 @@ def describe(error: BaseException) -> tuple[str, str]:
     return "other", type(error).__name__
 
 
-def sought(kind: str, detail: str, host: str, port: int | None) -> str:
+def sought(kind: str, detail: str, origin: str) -> str:
     """``detail``, with who was sought in vain: a slip in ``base_url`` is seen in that."""
-    if kind == EXHAUSTED:  # it is here that something is missing
-        return detail
-    return f"{detail}: {host}:{port}" if port else f"{detail}: {host}"
+    return detail if kind == EXHAUSTED else f"{detail}: {origin}"  # then it is here that something is missing
 
 
 # In this order: a subclass before its base.
@@ -101,7 +101,7 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
 )
 
 
-def _unwrapped(error: BaseException) -> BaseException:
+def unwrapped(error: BaseException) -> BaseException:
     """Return what urllib3 has put into an exception of its own."""
     while isinstance(error, u3.HTTPError):
         inner = next((arg for arg in error.args if isinstance(arg, BaseException)), error.__cause__)

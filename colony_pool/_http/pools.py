@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import socket
-import ssl
 import sys
 import weakref
 from collections import deque
@@ -21,6 +19,9 @@ from .._runtime.descriptors import close_handle, let_go
 from ..config import KeepAliveConfig, Timeout
 from .connection import Connection, SecureConnection, current
 from .connection_health import ConnectionHealth, ConnectionRecord
+from .proxies import Proxy
+from .tls import TlsContexts
+from .url import DEFAULT_PORTS
 
 
 def _keep_alive_options() -> list[tuple[int, int, int]]:
@@ -124,13 +125,18 @@ class Pools:
     """One urllib3 pool per context (a gevent hub, or ``None``); two hubs sharing one would lose slots."""
 
     def __init__(self, scheme: str, host: str, port: int | None, *, maxsize: int, timeout: Timeout,
-                 proxy: str | None, ca_certs: str | None, keep_alive: KeepAliveConfig) -> None:  # fmt: skip
+                 proxy: Proxy | None, tls: TlsContexts | None, keep_alive: KeepAliveConfig) -> None:  # fmt: skip
         self.health = ConnectionHealth(keep_alive.max_age, keep_alive.max_idle)
         self._target = (host, port, scheme)
         self._maxsize = maxsize
         self._timeout = urllib3.Timeout(connect=timeout.connect, read=timeout.read)
-        self._proxy = proxy
-        self.context = tls_context(ca_certs) if "https" in (scheme, (proxy or "").partition(":")[0]) else None
+        self.proxy = proxy
+        self._tls = tls
+        shown = f"[{host}]" if ":" in host else host
+        self.origin = f"{shown}:{port or DEFAULT_PORTS[scheme]}"
+        # A proxy is told the whole address of what it is to fetch, unless it only connects: for TLS.
+        forwards = proxy is not None and scheme == "http"
+        self.forwarded = f"http://{shown}{f':{port}' if port else ''}" if forwards else ""
         self._pools: dict[int, tuple[weakref.ref[Any] | None, Any]] = {}  # id of a hub: (the hub, its pool)
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()  # connections, idle or not
         # Connections opened so far, those that failed included. A lock would be waited for by a signal handler, or a
@@ -152,12 +158,14 @@ class Pools:
     def _new_pool(self) -> Any:
         options: dict[str, Any] = {"num_pools": 2, "maxsize": self._maxsize, "timeout": self._timeout,
                                    "socket_options": SOCKET_OPTIONS}  # fmt: skip
-        if self._target[2] == "https":
-            options["ssl_context"] = self.context
+        origin, of_proxy = self._tls.current() if self._tls is not None else (None, None)
+        if origin is not None:
+            options["ssl_context"] = origin
         manager: urllib3.PoolManager
-        if self._proxy:
-            proxy_context = self.context if self._proxy.startswith("https:") else None
-            manager = urllib3.ProxyManager(self._proxy, proxy_ssl_context=proxy_context, **options)
+        if self.proxy is not None:
+            manager = urllib3.ProxyManager(
+                self.proxy.url, proxy_headers=self.proxy.headers, proxy_ssl_context=of_proxy, **options
+            )
         else:
             manager = urllib3.PoolManager(**options)
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
@@ -165,6 +173,8 @@ class Pools:
 
     def add(self, conn: Any) -> None:
         """Know ``conn``, which is about to be opened."""
+        if self._tls is not None:
+            self._tls.give(conn)
         self._known.add(conn)
         self.count_opened()
 
@@ -226,19 +236,6 @@ class Pools:
                 if sock is not None:
                     close_handle(sock)  # its hub takes no more steps
             _quietly(pool.close)
-
-
-def tls_context(ca_certs: str | None) -> ssl.SSLContext:
-    """One context for all connections: loading the certificates takes longer than a handshake.
-
-    Made here and not by urllib3, which binds the unpatched class when it is imported before gevent patches.
-    """
-    try:
-        if ca_certs is not None and os.path.isdir(ca_certs):
-            return ssl.create_default_context(capath=ca_certs)
-        return ssl.create_default_context(cafile=ca_certs)
-    except OSError as error:
-        raise ValueError(f"ca_certs={ca_certs!r}: no certificates can be read there") from error
 
 
 def _resting(pool: Any) -> list[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import ssl
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any
@@ -22,8 +21,9 @@ from .connection_health import ConnectionHealth
 from .exchange import Exchange, Request
 from .failures import BUSY, EXHAUSTED, NetworkFailure, RawResponse, forked
 from .pools import Pools
+from .proxies import Proxy
 from .slots import Bulkhead, SlotRequest
-from .url import check_proxy
+from .tls import TlsContexts
 
 _NO_NAME = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _NO_VALUE = re.compile(r"[^\t\x20-\x7e]")
@@ -40,8 +40,8 @@ class HttpTransport:
         runtime: Runtime,
         maxsize: int,
         timeout: Timeout,
-        proxy: str | None = None,
-        ca_certs: str | None = None,
+        proxy: Proxy | None = None,
+        tls: TlsContexts | None = None,
         user_agent: str | None = None,
         keep_alive: KeepAliveConfig = KeepAliveConfig(),
     ) -> None:
@@ -57,8 +57,11 @@ class HttpTransport:
         self.bulkhead = Bulkhead(maxsize, runtime)
         self._pools = Pools(
             url.scheme, url.hostname or "", url.port, maxsize=self.bulkhead.size, timeout=timeout,
-            proxy=check_proxy(proxy), ca_certs=ca_certs, keep_alive=keep_alive,
+            proxy=proxy, tls=tls, keep_alive=keep_alive,
         )  # fmt: skip
+        self.proxy = proxy
+        self.tls = tls
+        self.origin, self.forwards = self._pools.origin, bool(self._pools.forwarded)
         # Others that keep connections: those of event loops.
         self.beside: ThreadSafeWeakSet[Any] = ThreadSafeWeakSet()
         self._read_pid = pid_reader(greenlets=runtime.name == "gevent")
@@ -146,11 +149,6 @@ class HttpTransport:
     def connections(self) -> tuple[int, int]:
         """``(in use, idle)`` connections."""
         return self.bulkhead.in_use, self._pools.idle() + sum(other.idle() for other in self.beside.all())
-
-    @property
-    def context(self) -> ssl.SSLContext | None:
-        """What TLS trusts, if there is any."""
-        return self._pools.context
 
     @property
     def health(self) -> ConnectionHealth:

@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..config import DEFAULT_BASE_URL
 
-_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 _NOT_OF_AN_URL = re.compile(r"[^!-~]")
 # Control characters, and UTF-8 that is longer than it may be: a dot can be written so.
 _NOT_OF_A_NAME = re.compile("[\x00-\x1f\x7f\udcc0\udcc1]|[\udce0\udcf0]\udc80")
@@ -32,30 +32,15 @@ def check_base_url(base_url: str, *, allow_insecure: bool) -> str:
         raise ValueError(f"base_url={shown!r}: must be an https:// URL with a host")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError(f"base_url={shown!r}: must have no user, password, query or fragment")
-    if parts.scheme == "http" and not _is_loopback(host) and not allow_insecure:
+    if parts.scheme == "http" and not is_loopback(host) and not allow_insecure:
         raise ValueError(
             f"base_url={shown!r}: an API key would travel in clear; use https://, or allow_insecure=True"
         )
     return base_url.rstrip("/")
 
 
-def check_proxy(proxy: str | None) -> str | None:
-    """Return ``proxy``, or raise ``ValueError``, which does not show it: it may hold a password."""
-    if not proxy:
-        return None
-    try:
-        parts = urlsplit(proxy)
-        scheme, host, port = parts.scheme, parts.hostname, parts.port
-        good = isinstance(proxy, str) and scheme in ("http", "https") and bool(host) and port != 0
-    except (ValueError, AttributeError):  # a port beyond 65535; what is no text at all
-        good = False
-    if not good:
-        del proxy
-        raise ValueError("proxy: must be the URL of an HTTP proxy, such as http://proxy.example:3128")
-    return proxy
-
-
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this host itself."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -81,7 +66,7 @@ def belongs(base_url: str, url: str) -> bool:
 
 
 def _origin(parts: SplitResult) -> tuple[str, bytes, int | None]:
-    port = _PORTS.get(parts.scheme) if parts.port is None else parts.port
+    port = DEFAULT_PORTS.get(parts.scheme) if parts.port is None else parts.port
     return parts.scheme, (parts.hostname or "").encode("idna"), port
 
 

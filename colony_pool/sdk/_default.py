@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import atexit
 import os
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from ..config import DEFAULT_BASE_URL
 from ..pool import ColonyPool, engines_of
@@ -25,7 +23,7 @@ def default_pool(base_url: str | None = None, *, proxy: str | None = None, cache
 
     Arguments:
         base_url: the API; default: ``COLONY_BASE_URL``, else the public one.
-        proxy: for token requests; default: what the environment says, as for the SDK.
+        proxy: for token requests; default: what the environment says, as for the SDK, but never for loopback.
         cache_token: whether tokens are kept on disk.
     """
     base_url = (base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
@@ -33,7 +31,8 @@ def default_pool(base_url: str | None = None, *, proxy: str | None = None, cache
     pool = _pools.get(key)
     if pool is not None and not engines_of(pool).is_closed:
         return pool
-    new = ColonyPool(base_url, proxy=proxy or _proxy_for(base_url), token_cache="disk" if cache_token else None)
+    given = f"http://{proxy}" if proxy and "://" not in proxy else proxy or "environment"  # as urllib takes it
+    new = ColonyPool(base_url, proxy=given, token_cache="disk" if cache_token else None)
     if pool is not None:
         _pools[key] = new  # somebody has closed the old one
         return new
@@ -44,13 +43,6 @@ def default_pool(base_url: str | None = None, *, proxy: str | None = None, cache
     elif len(_pools) == 1:
         atexit.register(_close_all)
     return first
-
-
-def _proxy_for(base_url: str) -> str | None:
-    parts = urlsplit(base_url)
-    if proxy_bypass(parts.hostname or ""):
-        return None
-    return getproxies().get(parts.scheme)
 
 
 def _close_all() -> None:

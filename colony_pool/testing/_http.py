@@ -8,6 +8,7 @@ in flight has a client.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from typing import Protocol, cast
 from ._behaviour import Answer, error
 
 _MAX_HEAD = 1 << 16
+_BEFORE_PATH = re.compile(r"^https?://[^/?]*")
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _NOW = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s: close() sends RST
 _DRIP_STEPS = 100.0  # pieces a second at most; faster drips come in bigger pieces
@@ -43,7 +45,9 @@ class ReceivedRequest:
 
     @property
     def path(self) -> str:
-        return self.target.partition("?")[0]
+        """Its path; a server takes a whole URL, too, as a proxy is sent one (RFC 9112, 3.2.2)."""
+        target = self.target if self.target.startswith("/") else _BEFORE_PATH.sub("", self.target)
+        return target.partition("?")[0]
 
 
 @dataclass

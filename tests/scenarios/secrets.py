@@ -6,12 +6,14 @@ import copy
 import logging
 import pickle
 import traceback
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import colony_pool
 from tests.support.private import engine_of, listen, metrics_of, state_of
+from tests.support.proxy import Proxy
 
 from . import World, error_of, scenario
 
@@ -164,9 +166,30 @@ def g23_what_is_refused_before_it_is_used_is_not_shown(w: World) -> None:
 
 @scenario()
 def g23_a_proxys_password_is_found_nowhere(w: World) -> None:
-    heard = _Heard()
-    proxy = f"http://user:{PASSWORD}@127.0.0.1:9"
-    pool = w.pool("https://api.invalid/api/v1", proxy=proxy)
-    error: Any = error_of(pool.agent(KEY).token)
-    assert "proxy" in str(error)
-    _found_nowhere([*_everything_about(error), repr(pool), str(pool.status()), *heard.lines], PASSWORD, KEY)
+    from colony_pool import RetryConfig
+
+    heard, found = _Heard(), list[str]()
+    working, refusing = Proxy(w.colony.port, f"user:{PASSWORD}"), Proxy(w.colony.port, "somebody:else")
+    clear: dict[str, Any] = {"allow_insecure": True, "auth_token_retry": RetryConfig(max_retries=0)}
+    for base_url in ("https://api.invalid/api/v1", "http://api.invalid/api/v1"):
+        for url in ("http://user:{}@127.0.0.1:9", working.url("user:{}"), refusing.url("user:{}")):
+            pool = w.pool(base_url, proxy=url.format(PASSWORD), **clear)
+            if base_url.startswith("http:") and url.endswith(f":{working.port}"):
+                assert pool.agent(KEY).get("/users/me").status == 200
+            else:
+                error: Any = error_of(pool.agent(KEY).token)
+                assert "proxy" in str(error), error
+                found += _everything_about(error)
+            found += [
+                repr(pool),
+                str(pool.status()),
+                repr(engine_of(pool).options),
+                repr(engine_of(pool).network.proxy),
+            ]
+    for url in ("http://user:{}@proxy.invalid", "http://user:{}@proxy.invalid:0"):
+        error = error_of(w.pool, proxy=url.format(PASSWORD))
+        assert type(error) is ValueError
+        found.append(repr(error))
+    encoded = b64encode(f"user:{PASSWORD}".encode()).decode()
+    assert any(encoded in asked.authorization for asked in working.asked)
+    _found_nowhere([*found, *heard.lines], PASSWORD, encoded, KEY)

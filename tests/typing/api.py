@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pybreaker
@@ -36,7 +37,13 @@ def everything(key: str) -> None:
         timeout=Timeout(connect=5, read=30, total=30),
         registry=CollectorRegistry(),
         runtime="gevent",
+        proxy="environment",
+        ca_certs=Path("/etc/ssl/private-ca.pem"),
+        client_cert=("agent.pem", "agent.key"),
     )
+    ColonyPool(proxy="http://proxy.example:3128", client_cert=("agent.pem", "agent.key", "password")).close()
+    ColonyPool(proxy=None, ca_certs="/etc/ssl/private-ca.pem", client_cert="both.pem").close()
+    ColonyPool(client_cert=("agent.pem", b"agent.key"))  # type: ignore[arg-type] # no path
     agent: Agent = pool.agent(key, totp=lambda: "123456")
     token: str = agent.token(max_wait=5)
     body: Any = agent.post("/posts", json={"title": "x"}, idempotency_key="k").json()
