@@ -21,6 +21,7 @@ from .._runtime.descriptors import close_handle, let_go
 from ..config import KeepAliveConfig, Timeout
 from .connection import Connection, SecureConnection, current
 from .connection_health import ConnectionHealth, ConnectionRecord
+from .dialer import Dialer
 
 
 def _keep_alive_options() -> list[tuple[int, int, int]]:
@@ -124,12 +125,14 @@ class Pools:
     """One urllib3 pool per context (a gevent hub, or ``None``); two hubs sharing one would lose slots."""
 
     def __init__(self, scheme: str, host: str, port: int | None, *, maxsize: int, timeout: Timeout,
-                 proxy: str | None, ca_certs: str | None, keep_alive: KeepAliveConfig) -> None:  # fmt: skip
+                 keep_alive: KeepAliveConfig, dialer: Dialer, proxy: str | None,
+                 ca_certs: str | None) -> None:  # fmt: skip
         self.health = ConnectionHealth(keep_alive.max_age, keep_alive.max_idle)
         self._target = (host, port, scheme)
         self._maxsize = maxsize
         self._timeout = urllib3.Timeout(connect=timeout.connect, read=timeout.read)
         self._proxy = proxy
+        self.dialer = dialer  # what makes the connections of all hubs
         self.context = tls_context(ca_certs) if "https" in (scheme, (proxy or "").partition(":")[0]) else None
         self._pools: dict[int, tuple[weakref.ref[Any] | None, Any]] = {}  # id of a hub: (the hub, its pool)
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()  # connections, idle or not
