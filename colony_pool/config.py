@@ -146,7 +146,7 @@ class Timeout:
     """Bounds of one attempt, seconds.
 
     Arguments:
-        connect: for the TCP connection and, again, for the TLS handshake.
+        connect: for the TCP connection, all addresses of the host together, and, again, for the TLS handshake.
         read: between two pieces of the answer.
         total: for the whole attempt, however slowly it drips.
     """

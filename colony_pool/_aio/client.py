@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +31,8 @@ from .auth import AgentAuth
 from .loop_event import LoopEvent, WaitingTasks, running_loop
 
 __all__ = ["LoopClient", "LoopClients"]
+
+_LAST_DOT = re.compile(r"\.+(?=(:\d*)?$)")
 
 
 class _OfThread(threading.local):
@@ -125,7 +128,8 @@ class LoopClient:
         self.transport = AttemptTransport(pool, waiting, loop, retire_closed)
         url = urlsplit(pool.base_url)
         self._base_path = url.path
-        self._origin = httpx.URL(f"{url.scheme}://{url.netloc}")
+        # httpx would seek a dot at the end of the name in the certificate, too, which has none.
+        self._origin = httpx.URL(f"{url.scheme}://{_LAST_DOT.sub('', url.netloc)}")
         self._http = httpx.AsyncClient(
             transport=self.transport,
             headers=dict(engines_of(pool).current.network.always),

@@ -1,7 +1,7 @@
 """urllib3's connections, and the few things that they lack.
 
-- An end from outside: a socket that is being connected can be shut down, too.
-- One connect timeout for all addresses of a host; urllib3 grants it to each anew.
+- An end from outside: a look-up and sockets that are being connected can be ended, too.
+- One connect timeout for all addresses of a host, and no waiting for one that is silent: see ``dialer``.
 - A check of idle connections that sees what TLS has read already, and switches no greenlet.
 - Strictness: http.client takes a head that breaks off, or has lines that are no headers, for a good one; it takes 103
   for the last word; it throws away what comes behind an answer, and reads the rest of that as the next answer.
@@ -27,9 +27,9 @@ import urllib3.connection
 from urllib3.exceptions import NewConnectionError
 from urllib3.util.response import assert_header_parsing
 
-from .._runtime.descriptors import replace_handle
 from .cancel import CancelToken
 from .connection_health import ConnectionHealth, ConnectionRecord
+from .dialer import Dial, Dialer
 from .failures import NetworkFailure, forked
 
 # Bytes of an answer's head, interim answers included; http.client would take 100 lines of 64 KiB.
@@ -42,13 +42,13 @@ class Use:
     """One request's use of a connection: what it sends, what ends it, and how far it has come."""
 
     __slots__ = (
-        "body", "cancel", "connecting", "deadline", "headers", "health", "heard", "opened", "read", "record",
-        "reused", "sent", "sent_at", "since", "surplus",
+        "body", "cancel", "connecting", "deadline", "dialer", "headers", "health", "heard", "opened", "read",
+        "record", "reused", "sent", "sent_at", "since", "surplus",
     )  # fmt: skip
 
     def __init__(
         self, headers: Mapping[str, str], body: bytes | None, cancel: CancelToken, *, deadline: float, read: float,
-        since: float, health: ConnectionHealth, opened: Callable[[Any], object],
+        since: float, health: ConnectionHealth, dialer: Dialer, opened: Callable[[Any], object],
     ) -> None:  # fmt: skip
         self.headers = headers
         self.body = body
@@ -57,6 +57,7 @@ class Use:
         self.read = read  # seconds for one wait
         self.since = since  # needs a connection that was opened, or proven, after this
         self.health = health
+        self.dialer = dialer  # makes a connection
         self.opened = opened  # told of each connection that is to be opened
         self.record: ConnectionRecord | None = None  # of the connection on which it was sent
         self.sent_at = math.inf  # monotonic seconds
@@ -89,8 +90,7 @@ class _Guarded:
     use: Use | None = None  # whose it is; ``None`` at rest
     record: ConnectionRecord | None = None  # ``None`` before it is opened
     pid = -1  # the process that has connected it
-    lever: Any = None  # what to shut down while it is being connected: TLS takes the first handle away
-    descriptor = -1  # of that
+    dial: Dial | None = None  # while it is being connected
     _wire: Any = None  # what to shut down afterwards: http.client forgets ``sock`` before the last body is read
     _answering = False
     _unsent: bytearray | None = None  # what waits to be sent in one piece
@@ -132,7 +132,7 @@ class _Guarded:
             self.cut()
             raise
         finally:
-            self.drop_lever()
+            self._end_dial()
         self._wire = self.sock
         use.seconds_left()
 
@@ -140,33 +140,14 @@ class _Guarded:
         """Connect to the first address that answers; all of them together have the time of one."""
         use = current.get()
         mine: Any = self
-        addresses = _addresses(mine.host.strip("[]"), mine.port)
+        self.dial = dial = use.dialer.dial(mine.host.strip("[]"), mine.port)
+        addresses = dial.addresses(use.seconds_left, fresh=use.since > -math.inf)
         use.cancel.begin()
-        until = min(use.deadline, monotonic() + self.timeout)
-        failure: OSError = OSError("the host name has no address")
-        for family, kind, protocol, _, address in addresses:
-            use.seconds_left()
-            sock = socket.socket(family, kind, protocol)
-            try:
-                self.descriptor = sock.fileno()  # TLS goes on with the same
-                self.lever = _socket.socket(fileno=os.dup(self.descriptor))
-                for option in mine.socket_options or ():
-                    sock.setsockopt(*option)
-                sock.settimeout(_left(until))
-                sock.connect(address)
-                return sock
-            except OSError as error:
-                failure = error
-                sock.close()
-                self.drop_lever()
-            except BaseException:
-                sock.close()
-                raise
         try:
+            return dial.connect(addresses, use.seconds_left, self.timeout, mine.socket_options or ())
+        except OSError as failure:
             # Not as it is: urllib3 forgives a reset while a request is sent, and looks for an answer.
             raise NewConnectionError(mine, "no connection") from failure
-        finally:
-            del failure  # a reference cycle otherwise
 
     def request(
         self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None, **options: Any
@@ -253,26 +234,22 @@ class _Guarded:
         """
         if self.pid != os.getpid():
             return
-        for sock in (self.lever, self._wire):
-            with suppress(OSError, TypeError):  # there is none, or it is closed already
-                inner = getattr(sock, "socket", sock)  # TLS within TLS is no socket, but has one
-                _socket.socket.shutdown(getattr(inner, "_sock", inner), socket.SHUT_RDWR)
+        dial = self.dial
+        if dial is not None:
+            dial.cut()
+        with suppress(OSError, TypeError):  # there is none, or it is closed already
+            inner = getattr(self._wire, "socket", self._wire)  # TLS within TLS is no socket, but has one
+            _socket.socket.shutdown(getattr(inner, "_sock", inner), socket.SHUT_RDWR)
 
     def cut_loose(self) -> None:
-        """In a forked child: put a dead socket in the place of one that the parent is still connecting.
+        """In a forked child: let go of sockets that the parent is still connecting."""
+        if self.dial is not None:
+            self.dial.cut_loose()
 
-        Who connects may go on here, a greenlet that was copied along, and would speak on the parent's connection.
-        Only its frames have the socket, so that all there is to take hold of is the descriptor.
-        """
-        if self.lever is not None:
-            replace_handle(self.descriptor)
-            self.drop_lever()
-
-    def drop_lever(self) -> None:
-        """Close the second handle on a socket that is still being connected."""
-        lever, self.lever = self.lever, None
-        if lever is not None:
-            lever.close()
+    def _end_dial(self) -> None:
+        dial, self.dial = self.dial, None
+        if dial is not None:
+            dial.close()
 
 
 class Connection(_Guarded, urllib3.connection.HTTPConnection):  # type: ignore[misc] # its own answers
@@ -346,18 +323,3 @@ class _Response(HTTPResponse):
         if self.msg.defects or self.msg.get_payload():
             assert_header_parsing(self.msg)  # urllib3 asks as well, but goes on, and logs what it has not understood
         self.fp.raw.in_head = False  # type: ignore[attr-defined] # ours
-
-
-def _left(until: float) -> float:
-    left = until - monotonic()
-    if left <= 0.0:
-        raise TimeoutError("no time left")
-    return left
-
-
-def _addresses(host: str, port: int) -> Any:
-    """Where to connect to. An IP address is not asked for: under gevent that would start threads that stay."""
-    try:
-        return _socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
-    except OSError:
-        return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)

@@ -89,7 +89,7 @@ class Exchange:
         """Send once; ``None`` if an idle connection was dead, and the request may be sent again."""
         use = Use(
             request.headers, request.body, self._cancel, deadline=request.deadline, read=self._timeout.read,
-            since=since, health=self.pools.health, opened=self._opened,
+            since=since, health=self.pools.health, dialer=self.pools.dialer, opened=self._opened,
         )  # fmt: skip
         mark = current.set(use)
         response: Any = None

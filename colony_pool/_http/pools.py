@@ -19,6 +19,7 @@ from .._runtime.descriptors import close_handle, let_go
 from ..config import KeepAliveConfig, Timeout
 from .connection import Connection, SecureConnection, current
 from .connection_health import ConnectionHealth, ConnectionRecord
+from .dialer import Dialer
 from .proxies import Proxy
 from .tls import TlsContexts
 from .url import DEFAULT_PORTS
@@ -125,11 +126,13 @@ class Pools:
     """One urllib3 pool per context (a gevent hub, or ``None``); two hubs sharing one would lose slots."""
 
     def __init__(self, scheme: str, host: str, port: int | None, *, maxsize: int, timeout: Timeout,
-                 proxy: Proxy | None, tls: TlsContexts | None, keep_alive: KeepAliveConfig) -> None:  # fmt: skip
+                 proxy: Proxy | None, tls: TlsContexts | None, keep_alive: KeepAliveConfig,
+                 dialer: Dialer) -> None:  # fmt: skip
         self.health = ConnectionHealth(keep_alive.max_age, keep_alive.max_idle)
         self._target = (host, port, scheme)
         self._maxsize = maxsize
         self._timeout = urllib3.Timeout(connect=timeout.connect, read=timeout.read)
+        self.dialer = dialer  # what makes the connections of all hubs
         self.proxy = proxy
         self._tls = tls
         shown = f"[{host}]" if ":" in host else host

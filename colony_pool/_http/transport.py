@@ -13,15 +13,18 @@ from urllib.parse import urlsplit
 from .._check import LONGEST_TIMEOUT
 from .._fork import pid_reader
 from .._runtime.protocol import Runtime
+from .._runtime.threads import ThreadRuntime
 from .._version import __version__
 from .._weakset import ThreadSafeWeakSet
 from ..config import KeepAliveConfig, Timeout
 from .cancel import CancelToken
 from .connection_health import ConnectionHealth
+from .dialer import Dialer, native_poll
 from .exchange import Exchange, Request
 from .failures import BUSY, EXHAUSTED, NetworkFailure, RawResponse, forked
 from .pools import Pools
 from .proxies import Proxy
+from .resolver import Resolver
 from .slots import Bulkhead, SlotRequest
 from .tls import TlsContexts
 
@@ -57,7 +60,7 @@ class HttpTransport:
         self.bulkhead = Bulkhead(maxsize, runtime)
         self._pools = Pools(
             url.scheme, url.hostname or "", url.port, maxsize=self.bulkhead.size, timeout=timeout,
-            proxy=proxy, tls=tls, keep_alive=keep_alive,
+            proxy=proxy, tls=tls, keep_alive=keep_alive, dialer=self._dialer(runtime),
         )  # fmt: skip
         self.proxy = proxy
         self.tls = tls
@@ -66,6 +69,15 @@ class HttpTransport:
         self.beside: ThreadSafeWeakSet[Any] = ThreadSafeWeakSet()
         self._read_pid = pid_reader(greenlets=runtime.name == "gevent")
         self._pid = os.getpid()
+
+    def _dialer(self, runtime: Runtime) -> Dialer:
+        if self._offload:  # requests are made in native threads
+            return Dialer(Resolver(ThreadRuntime().event), native_poll)
+        if runtime.name != "gevent":
+            return Dialer(Resolver(runtime.event), native_poll)
+        # A greenlet may be killed, and a look-up of its own would go on in one of gevent's threads.
+        greenlets: Any = runtime
+        return Dialer(Resolver(runtime.event, runtime.spawn_lasting, self._look_up_begins), greenlets.poll)
 
     def send(
         self,

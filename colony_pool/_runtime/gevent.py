@@ -21,6 +21,7 @@ import gevent
 import gevent.event
 import gevent.hub
 import gevent.monkey
+import gevent.select
 from gevent._hub_local import get_hub_if_exists
 
 from .hub_thread import HubThread
@@ -279,6 +280,10 @@ class GeventRuntime:
         hub = gevent.hub.get_hub()
         pool = hub.threadpool
         return getattr(hub.resolver, "pool", None) is not pool or len(pool) < pool.maxsize
+
+    def poll(self) -> Any:
+        """Return a ``select.poll`` in which only the current greenlet waits, be ``select`` patched or not."""
+        return gevent.select.poll()
 
     def run_in_thread(self, fn: Callable[[], object]) -> None:
         """Run ``fn()`` in a native thread, patched or not: what blocks there stops no hub of a caller's."""

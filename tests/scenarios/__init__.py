@@ -169,13 +169,12 @@ class World:
 
     def sockets(self) -> int:
         """Open sockets of this process that belong to a pool: not those to a server's control side."""
-        found = 0
+        found = -2 * len(self.loops.all) if self.loops is not None else 0  # with which a loop wakes itself
         for number in os.listdir("/proc/self/fd"):
             try:
                 found += os.readlink(f"/proc/self/fd/{number}").startswith("socket:")
             except OSError:
                 continue
-        found -= 2 * len(self.loops.all) if self.loops is not None else 0  # with which a loop wakes itself
         return found - sum(colony._process._idle.qsize() for colony in self.colonies)
 
     def event(self) -> Any:

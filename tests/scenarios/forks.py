@@ -151,7 +151,9 @@ def g24_a_connection_that_is_being_made_at_a_fork_is_the_parents_alone(w: World)
         parents: Any = engine_of(pool).runtime
         known = engine_of(pool).network._pools._known
         asks = w.spawn(pool.agent("col_a").token)
-        w.until(lambda: any(conn.lever is not None for conn in known), "a connection is being made")
+        w.until(
+            lambda: any(conn.dial is not None and conn.dial.sockets for conn in known), "a connection is being made"
+        )
         copied = list(parents._greenlets)
         pid = _child(lambda: w.until(lambda: all(one.dead for one in copied), "what was copied along ends"))
         serving = w.spawn(serve)

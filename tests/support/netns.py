@@ -40,7 +40,7 @@ def require_ip() -> None:
         raise Impossible("there is no ip here: install iproute2")
 
 
-def _device(address: str) -> int:
+def device(address: str) -> int:
     """The descriptor of a TUN device with ``address``, in a network namespace of this thread's own."""
     require_ip()
     unshare(NEWNET)
@@ -111,7 +111,7 @@ class FarColony:
     """A FakeColony at the other end of a bad wire. This thread, and what it starts, moves to this end."""
 
     def __init__(self, seed: int = 0) -> None:
-        near = _device(NEAR)
+        near = device(NEAR)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.netns", str(near), str(seed)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=[near],
@@ -163,7 +163,7 @@ def _obey(colony: FakeColony, wire: Wire, command: dict[str, Any]) -> dict[str, 
 def main() -> None:
     near, seed = int(sys.argv[1]), int(sys.argv[2])
     try:
-        wire = Wire(near, _device(FAR), seed)
+        wire = Wire(near, device(FAR), seed)
     except Impossible as reason:
         print(json.dumps({"impossible": str(reason)}), flush=True)
         return

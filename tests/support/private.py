@@ -98,11 +98,14 @@ if TYPE_CHECKING:
     from colony_pool._driver.tokens import TokenPublisher, TokenSource
     from colony_pool._driver.wakeup import WakeupTimer
     from colony_pool._engine import Engine
+    from colony_pool._http import dialer, resolver
     from colony_pool._http.api import prepare
     from colony_pool._http.cancel import CancelToken
     from colony_pool._http.connection import Connection
     from colony_pool._http.connection_health import ConnectionHealth, ConnectionRecord, LastFailure
+    from colony_pool._http.dialer import Dialer, native_poll
     from colony_pool._http.failures import BadReply, NetworkFailure, RawResponse
+    from colony_pool._http.resolver import Resolver
     from colony_pool._http.transport import HttpTransport
     from colony_pool._log import AT_ONCE, EventLog
     from colony_pool._metrics import counters
@@ -185,6 +188,12 @@ def agents_of(pool: ColonyPool) -> Any:
 def exporter_of(pool: ColonyPool) -> Any:
     """What exports the metrics of ``pool``."""
     return pool._exporter
+
+
+def waiting_for_a_name(pool: ColonyPool) -> int:
+    """How many requests of ``pool`` wait for the addresses of a host."""
+    names = engine_of(pool).network._pools.dialer._resolver._names
+    return sum(len(name.waiting) for name in list(names.values()))
 
 
 def listen(pool: ColonyPool, listener: Callable[[Any], object]) -> None:
