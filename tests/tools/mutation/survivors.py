@@ -340,8 +340,8 @@ SURVIVORS: tuple[Survivor, ...] = (
     ),
     *because(
         "a chance that is exactly one in a million does not occur", CORE + "results.py", "Results._judge_failure",
-        "counts = failed_long or limiter.chance(config.fail_max) < _TRIP_CHANCE",
-        "counts = failed_long or limiter.chance(config.fail_max) <= _TRIP_CHANCE",
+        "counts = failed_long or limiter.chance(breaker.fail_max) < _TRIP_CHANCE",
+        "counts = failed_long or limiter.chance(breaker.fail_max) <= _TRIP_CHANCE",
     ),
     *because(
         _FALSE, CORE + "results.py", "Results._judge_probe",
