@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextvars import ContextVar
 from datetime import datetime, timedelta, timezone
 from types import CoroutineType, GeneratorType, TracebackType
 from typing import Any, Protocol
@@ -34,6 +35,8 @@ from .driver import Driver
 
 # By the dispatcher's name, pybreaker's.
 _STATES = {CLOSED: pybreaker.STATE_CLOSED, OPEN: pybreaker.STATE_OPEN, HALF_OPEN: pybreaker.STATE_HALF_OPEN}
+# The trial in which this task is, if it is in one. What it calls may be guarded by the same breaker.
+_own_trial: ContextVar[GuardedCall | None] = ContextVar("colony_pool_own_trial", default=None)
 _MOVES = {act.TO_CLOSED: CLOSED, act.TO_OPEN: OPEN, act.TO_HALF_OPEN: HALF_OPEN}
 
 
@@ -302,10 +305,9 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         if not dispatcher.config.breaker.count_guarded_calls:
             passes = dispatcher.guarded.may_pass(pool.runtime.monotonic())
         else:
-            call = arriving = dispatcher.guarded.arrive()
-            if not call.passes:
-                pool.driver.submit_and_wait(lambda at: dispatcher.admit_guarded(arriving, at))
-            passes = call.passes
+            call = _admitted(pool)
+            passes = call.passes or dispatcher.guarded.is_trial(_own_trial.get())
+            call = call if call.passes else None  # one that is made in the trial is part of it
         if not passes:
             raise self._error(pool, "it lets no guarded call pass")
         self._tell("before_call", func, *args, **kwargs)
@@ -352,8 +354,9 @@ class PoolBreaker(pybreaker.CircuitBreaker):
                 self._told.tell("before_call", self, _token_request)
                 self._told.tell(what, self, *([AttemptFailedError("no token")] if what == act.FAILURE else []))
         elif state != self._told_state:
-            old, self._told_state = self._told_state, state
+            old = self._told_state
             self._told.tell("state_change", self, self._state_objects[old], self._state_objects[state])
+            self._told_state = state  # after it: an interrupt has it told twice rather than never
 
     def deliver(self) -> None:
         """Have listeners told what has happened, in a task of their own."""
@@ -377,6 +380,7 @@ class _Guard:
         self._breaker = breaker
         self._pool = pool
         self._call = call
+        self._is_trial = call is not None and call.is_trial
         self._is_handed_over = False
 
     def hand_over(self) -> _Guard:
@@ -385,13 +389,26 @@ class _Guard:
         return _Guard(self._breaker, self._pool, self._call)
 
     def __enter__(self) -> _Guard:
+        if self._is_trial:
+            _own_trial.set(self._call)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._is_trial:
+            _own_trial.set(None)
         if not self._is_handed_over:
             self._breaker.guard_ended(self._pool, self._call, error)
+
+
+def _admitted(pool: SteeredEngine) -> GuardedCall:
+    """A call that counts, which passes or not."""
+    dispatcher = pool.dispatcher
+    call = dispatcher.guarded.arrive()
+    if not call.passes:
+        pool.driver.submit_and_wait(lambda at: dispatcher.admit_guarded(call, at))
+    return call
 
 
 def _count(pool: SteeredEngine, call: GuardedCall, failure: str | None) -> None:
