@@ -40,10 +40,10 @@ def _ways(breaker: Any) -> Iterator[Callable[[Callable[[], Any]], Any]]:
             return fn()
 
     def generated(fn: Callable[[], Any]) -> Any:
-        @breaker
-        def generate() -> Iterator[Any]:
+        def plain_generate() -> Iterator[Any]:
             yield fn()
 
+        generate: Any = breaker(plain_generate)
         (answer,) = generate()
         return answer
 
@@ -56,10 +56,10 @@ def _ways(breaker: Any) -> Iterator[Callable[[Callable[[], Any]], Any]]:
         raise AssertionError("it awaits nothing")
 
     def coroutine(fn: Callable[[], Any]) -> Any:
-        @breaker
-        async def run() -> Any:
+        async def plain_run() -> Any:
             return fn()
 
+        run: Any = breaker(plain_run)
         return finished(run())
 
     def awaited(fn: Callable[[], Any]) -> Any:
@@ -84,13 +84,13 @@ def g2_guarded_calls_run_side_by_side_and_may_ask_the_pool(w: World) -> None:
         inside: list[int] = []
         go_on = w.event()
 
-        @pool.breaker
-        def work(number: int, pool: Any = pool, inside: list[int] = inside, go_on: Any = go_on) -> Any:
+        def plain_work(number: int, pool: Any = pool, inside: list[int] = inside, go_on: Any = go_on) -> Any:
             inside.append(number)
             assert go_on.wait(30.0)
             pool.breaker.call(pool.status)
             return pool.agent(f"col_{number}").token()
 
+        work: Any = pool.breaker(plain_work)
         tasks = [w.spawn(work, number) for number in range(30)]
         w.until(lambda inside=inside: len(inside) == 30, "all are inside")  # type: ignore[misc]
         go_on.set()
@@ -152,9 +152,10 @@ def g1_a_guarded_call_that_asks_for_a_token_is_let_through_when_the_probe_is_due
         pool.breaker.open()
         got: list[str] = []
 
-        @pool.breaker
-        def work(agent: Any = agent, got: list[str] = got) -> None:
+        def plain_work(agent: Any = agent, got: list[str] = got) -> None:
             got.append(agent.token())
+
+        work: Any = pool.breaker(plain_work)
 
         def tried(work: Any = work, got: list[str] = got) -> bool:
             with contextlib.suppress(pybreaker.CircuitBreakerError):
@@ -213,12 +214,12 @@ def g1_of_guarded_calls_that_count_one_at_a_time_finds_out(w: World) -> None:
     inside, leave = w.event(), w.event()
     pool.breaker.half_open()
 
-    @pool.breaker
-    def work() -> int:
+    def plain_work() -> Any:
         inside.set()
         assert leave.wait(30.0)
         return pool.breaker.call(int) + len(pool.agent("col_a").token())
 
+    work: Any = pool.breaker(plain_work)
     trial = w.spawn(work)
     assert inside.wait(10.0)
     for way in _ways(pool.breaker):
@@ -288,13 +289,13 @@ def g24_a_guarded_call_that_begins_before_a_fork_and_ends_in_the_child_counts_in
     pool = w.pool(breaker=COUNTING)
     children: list[int] = []
 
-    @pool.breaker
-    def work() -> None:
+    def plain_work() -> None:
         pid = os.fork()
         if not pid:
             raise MineError
         children.append(pid)
 
+    work: Any = pool.breaker(plain_work)
     try:
         work()
     except MineError:
