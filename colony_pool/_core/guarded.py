@@ -19,8 +19,6 @@ verdict of whichever is first counts: it begins a new generation. A trial withou
 
 from __future__ import annotations
 
-import math
-
 from . import events as ev
 from .admission import Admission
 from .breaker import CircuitBreaker
@@ -34,16 +32,20 @@ class GuardedCall:
     Attributes:
         passes: it may be made.
         has_opened: its failure has opened the breaker.
+        deadline: of a trial, monotonic seconds.
+        generation: of the breaker when it was let pass.
+        period: as above.
     """
 
     __slots__ = ("deadline", "generation", "has_ended", "has_opened", "is_trial", "passes", "period")
 
+    deadline: float
+    generation: int
+    period: int
+
     def __init__(self) -> None:
         self.passes = False
         self.is_trial = False
-        self.deadline = math.inf  # of a trial
-        self.generation = -1
-        self.period = -1
         self.has_ended = False
         self.has_opened = False
 

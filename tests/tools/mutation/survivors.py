@@ -59,6 +59,9 @@ SURVIVORS: tuple[Survivor, ...] = (
         "delay = min(self._config.open_delay * 2.0 ** min(self.level, 61), self._config.open_delay_max)",
     ),
     *because(
+        _FALSE, CORE + "guarded.py", "GuardedCall.__init__", "self.has_ended = False", "self.has_ended = None",
+    ),
+    *because(
         _FALSE, CORE + "codes.py", "CodeRequests.free_at",
         "self._recent.popitem(last=False)",
         "self._recent.popitem(last=None)",

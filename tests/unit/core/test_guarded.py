@@ -210,10 +210,28 @@ def test_g4_a_trial_of_an_earlier_generation_keeps_nobody(guards: Guards) -> Non
 def test_g3_a_trial_that_is_let_pass_again_after_an_interrupt_is_the_same_one(guards: Guards) -> None:
     guards.force("half_open")
     trial = guards.call()
+    trial.passes = False
     guards.feed(guards.dispatcher.admit_guarded(trial, guards.moment))
     assert trial.passes
     guards.end(trial, "")
     assert "closed" == guards.state
+
+
+def test_what_is_made_in_a_trial_is_part_of_it_while_its_verdict_is_awaited(guards: Guards) -> None:
+    def parts() -> list[bool]:
+        return [guards.dispatcher.guarded.is_trial(call) for call in (trial, other, None)]
+
+    trial = other = guards.call()
+    assert [False, False, False] == parts()
+    guards.force("half_open")
+    trial = guards.call()
+    assert [True, False, False] == parts()
+    guards.force("open")
+    assert [False, False, False] == parts()
+    guards.force("half_open")
+    trial = guards.call()
+    guards.end(trial, None)
+    assert [False, False, False] == parts()
 
 
 def test_a_call_that_comes_when_it_has_just_closed_is_no_trial(guards: Guards) -> None:
