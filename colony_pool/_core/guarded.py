@@ -77,9 +77,9 @@ class GuardedCalls:
             self._let_pass(call)
         return call
 
-    def is_trial(self, call: GuardedCall | None) -> bool:
+    def is_trial(self, call: GuardedCall) -> bool:
         """Whether ``call`` is the trial whose verdict is awaited. It changes nothing."""
-        return call is not None and call is self._trial and call.generation == self._breaker.generation
+        return call is self._trial and call.generation == self._breaker.generation
 
     def admit(self, call: GuardedCall, now: float) -> None:
         """Let ``call`` pass while the breaker is closed, and as the trial if there is no other."""

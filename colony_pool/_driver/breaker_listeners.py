@@ -50,16 +50,17 @@ class BreakerListeners:
     def tell(self, what: str, *args: Any, **kwargs: Any) -> None:
         """Note that the method ``what`` of each is to be called with these arguments, after the next ``deliver``."""
         for listener in self.all():
-            if getattr(type(listener), what, None) is not getattr(self._base, what):
-                self._note(listener, what, args, kwargs)
+            method = getattr(listener, what, None)
+            if method is not None and getattr(method, "__func__", None) is not getattr(self._base, what):
+                self._note(method, args, kwargs)
 
-    def _note(self, listener: Any, what: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._queue().put(lambda: self._call(listener, what, args, kwargs))
+    def _note(self, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._queue().put(lambda: self._call(method, args, kwargs))
 
-    def _call(self, listener: Any, what: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _call(self, method: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """It is the queue's task that calls this."""
         try:
-            getattr(listener, what)(*args, **kwargs)
+            method(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - a user's own code
             self.errors += 1
             log_raised("a breaker listener raised; it changes nothing", error)

@@ -35,8 +35,8 @@ from .driver import Driver
 
 # By the dispatcher's name, pybreaker's.
 _STATES = {CLOSED: pybreaker.STATE_CLOSED, OPEN: pybreaker.STATE_OPEN, HALF_OPEN: pybreaker.STATE_HALF_OPEN}
-# The trial in which this task is, if it is in one. What it calls may be guarded by the same breaker.
-_own_trial: ContextVar[GuardedCall | None] = ContextVar("colony_pool_own_trial", default=None)
+# The trials in which this task is, one of each breaker: what they call may be guarded by the same breaker.
+_own_trials: ContextVar[tuple[GuardedCall, ...]] = ContextVar("colony_pool_own_trials", default=())
 _MOVES = {act.TO_CLOSED: CLOSED, act.TO_OPEN: OPEN, act.TO_HALF_OPEN: HALF_OPEN}
 
 
@@ -306,7 +306,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
             passes = dispatcher.guarded.may_pass(pool.runtime.monotonic())
         else:
             call = _admitted(pool)
-            passes = call.passes or dispatcher.guarded.is_trial(_own_trial.get())
+            passes = call.passes or any(map(dispatcher.guarded.is_trial, _own_trials.get()))
             call = call if call.passes else None  # one that is made in the trial is part of it
         if not passes:
             raise self._error(pool, "it lets no guarded call pass")
@@ -380,7 +380,7 @@ class _Guard:
         self._breaker = breaker
         self._pool = pool
         self._call = call
-        self._is_trial = call is not None and call.is_trial
+        self._outer: tuple[GuardedCall, ...] | None = None  # the trials around this one, if it is one
         self._is_handed_over = False
 
     def hand_over(self) -> _Guard:
@@ -389,15 +389,16 @@ class _Guard:
         return _Guard(self._breaker, self._pool, self._call)
 
     def __enter__(self) -> _Guard:
-        if self._is_trial:
-            _own_trial.set(self._call)
+        if self._call is not None and self._call.is_trial:
+            self._outer = _own_trials.get()
+            _own_trials.set((*self._outer, self._call))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._is_trial:
-            _own_trial.set(None)
+        if self._outer is not None:
+            _own_trials.set(self._outer)
         if not self._is_handed_over:
             self._breaker.guard_ended(self._pool, self._call, error)
 

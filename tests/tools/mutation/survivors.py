@@ -59,9 +59,6 @@ SURVIVORS: tuple[Survivor, ...] = (
         "delay = min(self._config.open_delay * 2.0 ** min(self.level, 61), self._config.open_delay_max)",
     ),
     *because(
-        _FALSE, CORE + "guarded.py", "GuardedCall.__init__", "self.has_ended = False", "self.has_ended = None",
-    ),
-    *because(
         _FALSE, CORE + "codes.py", "CodeRequests.free_at",
         "self._recent.popitem(last=False)",
         "self._recent.popitem(last=None)",
@@ -182,6 +179,9 @@ SURVIVORS: tuple[Survivor, ...] = (
         "None is as empty, and the second caller brings a heap of its own", CORE + "flight.py", "Flight.__init__",
         "self._heap = _NO_HEAP  # by deadline; a lone waiter needs none",
         "self._heap = None  # by deadline; a lone waiter needs none",
+    ),
+    *because(
+        _FALSE, CORE + "guarded.py", "GuardedCall.__init__", "self.has_ended = False", "self.has_ended = None",
     ),
     *because(
         _STRICT, CORE + "headers.py", "_families",

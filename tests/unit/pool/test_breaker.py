@@ -9,6 +9,7 @@ import re
 from collections.abc import Generator, Iterator
 from datetime import timezone
 from typing import Any
+from unittest import mock
 
 import pybreaker
 import pytest
@@ -160,6 +161,27 @@ def test_a_listener_that_was_not_added_cannot_be_removed(pool: ColonyPool) -> No
         pool.breaker.remove_listener(listener)
 
 
+def test_g2_listeners_are_called_by_the_methods_that_they_have() -> None:
+    """Of their class, or their own; one that does nothing costs nothing."""
+    sim = SimRuntime()
+    config = BreakerConfig(fail_max=3)
+    heard: list[str] = []
+    own, partial = pybreaker.CircuitBreakerListener(), mock.Mock(spec=["failure"])
+    vars(own)["success"] = lambda cb: heard.append("success")
+    does_nothing = pybreaker.CircuitBreakerListener()
+    pool = ColonyPool(
+        "https://s.example", breaker=config, runtime=sim, transport=NoServer(), token_cache=None, registry=None
+    )
+    with pool:
+        pool.breaker.add_listeners(own, partial, does_nothing)
+        pool.breaker.call(int)
+        with pytest.raises(KeyError):
+            pool.breaker.call(boom)
+        pool.breaker.open()
+        sim.run(until=1.0)
+    assert (["success"], 1) == (heard, partial.failure.call_count)
+
+
 # -- exceptions that are no failures ----------------------------------------------------------------------
 
 
@@ -289,6 +311,21 @@ def test_a_guard_within_a_trial_is_part_of_it(counting: ColonyPool) -> None:
     assert ("open", 1) == (breaker.current_state, breaker.fail_counter)
     with pytest.raises(pybreaker.CircuitBreakerError):
         breaker.call(lambda: 1)
+
+
+def test_trials_of_two_pools_may_be_within_each_other(counting: ColonyPool) -> None:
+    with new_pool(count_guarded_calls=True) as other:
+        outer, inner = counting.breaker, other.breaker
+        outer.half_open()
+        inner.half_open()
+
+        def work() -> int:
+            first: int = inner.call(outer.call, lambda: 1)
+            second: int = outer.call(lambda: 2)
+            return first + second
+
+        assert 3 == outer.call(work)
+        assert ("closed", "closed") == (outer.current_state, inner.current_state)
 
 
 def test_what_a_state_of_pybreaker_calls_counts_nothing(counting: ColonyPool) -> None:
