@@ -81,9 +81,13 @@ class Outlasting:
 
 
 class Engine:
-    """The parts. Each is whole when it is made; later ones know earlier ones."""
+    """The parts. Each is whole when it is made; later ones know earlier ones.
 
-    def __init__(self, options: EngineOptions, outlasting: Outlasting) -> None:
+    Arguments:
+        fail_max: what an operator has set in place of the option, if this engine follows another one.
+    """
+
+    def __init__(self, options: EngineOptions, outlasting: Outlasting, fail_max: int | None = None) -> None:
         self.options = options
         self._keys = outlasting.keys
         self._key_of = outlasting.state_of
@@ -109,6 +113,7 @@ class Engine:
             self.runtime.random,
             known_good=any(key.account.token is not None for key in self._keys()),
             has_begun=attempts.has_begun,
+            fail_max=fail_max,
         )
         self.store = options.shared.connect(
             self.dispatcher, self.runtime, name=options.name, cache=self._cache, lines=outlasting.lines
@@ -155,10 +160,6 @@ class Engine:
         if self._network is None:
             raise RuntimeError("transport: this pool has one of the user's own")
         return self._network
-
-    def force(self, state: str) -> None:
-        """Move the breaker, as an operator wants."""
-        self.driver.submit_and_wait(lambda at: self.dispatcher.force(state, at))
 
     # -- what has happened ----------------------------------------------------------------------------
 
@@ -239,12 +240,12 @@ class EngineHolder:
     """The engine of the moment, and when another takes its place: in a forked child, and after a late patch.
 
     Arguments:
-        make: makes an engine.
+        make: makes an engine; it is given the ``fail_max`` of the one before.
         may_turn: whether the engine follows when gevent patches the process.
     """
 
     def __init__(
-        self, make: Callable[[], Engine], breaker: MirroringBreaker, counters: Counters, *, may_turn: bool
+        self, make: Callable[[int | None], Engine], breaker: MirroringBreaker, counters: Counters, *, may_turn: bool
     ) -> None:
         self._make = make
         self._breaker = breaker
@@ -253,7 +254,7 @@ class EngineHolder:
         self._turning = Once()
         self._is_closed = False
         self.ends_with_pool: ThreadSafeWeakSet[Endable] = ThreadSafeWeakSet()  # told when the pool closes
-        self._current = make()
+        self._current = make(None)
 
     @property
     def current(self) -> Engine:
@@ -306,4 +307,4 @@ class EngineHolder:
     def _restart(self) -> None:
         """Who waited at the old engine is none of the new one's."""
         self._breaker.begin_anew()
-        self._current = self._make()
+        self._current = self._make(self._current.dispatcher.breaker.fail_max)

@@ -160,6 +160,10 @@ def _calls(count: int, one: str, many: str) -> str:
     return f"1 call {one}" if count == 1 else f"{count} calls {many}"
 
 
+def _what_is_down(event: ev.StateChanged) -> str:
+    return f"{'calls that the breaker guards fail' if event.guarded else '/auth/token is down'} ({event.cause})"
+
+
 def _breaker_line(event: ev.StateChanged) -> _Line:
     facts: dict[str, Any] = {"event": "breaker", "from_state": event.old, "to_state": event.new}
     facts |= {"cause": event.cause, "waiters": event.waiters}
@@ -174,7 +178,7 @@ def _breaker_line(event: ev.StateChanged) -> _Line:
         return logging.DEBUG, f"one probe leaves; {wait}", facts
     facts["next_probe_seconds"] = event.next_probe_in
     if event.old == ev.CLOSED:
-        how = "opened by an operator" if event.by_operator else f"/auth/token is down ({event.cause}), breaker open"
+        how = "opened by an operator" if event.by_operator else f"{_what_is_down(event)}, breaker open"
         words = f"{how}; first probe in {event.next_probe_in:.1f} s"
         return logging.WARNING, f"{words}; {wait}, valid tokens are served{_hint(event.known_good)}", facts
     facts["seconds_open"] = event.since_open

@@ -99,6 +99,8 @@ class BreakerConfig:
             attempts failed before that it cannot be chance. Behind a balancer with more than half of its servers
             broken, sixteen failures in a row happen within a moment by chance; two seconds without a success do
             not. 0 trips by the count alone.
+        count_guarded_calls: calls that ``pool.breaker`` guards count, as with pybreaker: ``fail_max`` failures in a
+            row, of them and of the pool's own attempts, open the pool, and a success of either ends the row.
     """
 
     fail_max: int = 16
@@ -108,9 +110,11 @@ class BreakerConfig:
     retry_after_max: float = 900.0
     reset_after: int = 10
     min_failure_time: float = 2.0
+    count_guarded_calls: bool = False
 
     def __post_init__(self) -> None:
         whole(self, "fail_max", 1)
+        flag(self, "count_guarded_calls")
         whole(self, "reset_after", 1)
         number(self, "open_delay", 0.001)
         number(self, "open_delay_max", 0.001)

@@ -104,7 +104,7 @@ class ColonyPool:
         base_url: the API, as it is used.
         name: what the pool is called in metrics and logs.
         breaker: a ``pybreaker.CircuitBreaker`` with the state and the counters of the pool. To ``open``,
-            ``half_open`` or ``close`` it moves the pool; each waits for the listeners that it calls.
+            ``half_open`` or ``close`` it, or to set its ``fail_max``, is to do so to the pool.
     """
 
     def __init__(
@@ -169,12 +169,7 @@ class ColonyPool:
         self._exporter: Exporter | None = None
         from ._driver.pybreaker_bridge import PoolBreaker  # here: pybreaker imports redis, if there is one, and more
 
-        mirror = PoolBreaker(
-            breaker.fail_max,
-            self.name,
-            steer=self._steer,
-            queue=lambda: self._engines.current.delivery,
-        )
+        mirror = PoolBreaker(self.name, lambda: self._engines.current)
         self.breaker: pybreaker.CircuitBreaker = mirror
         network: dict[str, Any] = {}
         if transport is None:
@@ -195,7 +190,7 @@ class ColonyPool:
             listener=self._on_event if registry is not None else None,
         )
         self._engines = EngineHolder(
-            lambda: Engine(options, outlasting), mirror, self._counters, may_turn=runtime == "auto"
+            lambda fail_max: Engine(options, outlasting, fail_max), mirror, self._counters, may_turn=runtime == "auto"
         )
         if complaint and transport is None:
             self._event_log.configured(complaint)
@@ -310,9 +305,6 @@ class ColonyPool:
 
     def _post(self, write: Callable[[], object]) -> None:
         self._engines.current.delivery.post(write)
-
-    def _steer(self, state: str) -> None:
-        self._engines.current.force(state)
 
     def _on_event(self, event: ev.Event) -> None:
         if self._exporter is not None:

@@ -65,7 +65,7 @@ class AsyncColonyPool:
 
     @property
     def breaker(self) -> pybreaker.CircuitBreaker:
-        """The pool's breaker. Its verbs wait for its listeners: call them in a thread."""
+        """The pool's breaker. None of it waits for a listener, or for the network."""
         return self.pool.breaker
 
     def agent(self, api_key: str, *, totp: AsyncTotp = None) -> AsyncAgent:

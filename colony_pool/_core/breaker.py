@@ -26,12 +26,13 @@ class CircuitBreaker:
     """State, generation, consecutive failures and the open delay. ``now`` is monotonic seconds."""
 
     __slots__ = (
-        "_config", "_successes", "cause", "failures", "generation", "last_status", "level", "lost_probes",
-        "opened_at", "period", "probe_at", "state",
+        "_config", "_successes", "cause", "fail_max", "failures", "generation", "last_status", "level",
+        "lost_probes", "opened_at", "period", "probe_at", "state",
     )  # fmt: skip
 
     def __init__(self, config: BreakerConfig) -> None:
         self._config = config
+        self.fail_max = config.fail_max  # of the moment: an operator may change it
         self.state = CLOSED
         self.generation = 0
         self.period = 0  # how often it closed
@@ -54,12 +55,12 @@ class CircuitBreaker:
     def failed(self) -> bool:
         """Count a failure while closed and say whether it was the last straw."""
         self.failures += 1
-        return self.failures >= self._config.fail_max
+        return self.failures >= self.fail_max
 
     @property
     def one_failure_left(self) -> bool:
         """Whether one more failure opens it."""
-        return self.failures + 1 >= self._config.fail_max
+        return self.failures + 1 >= self.fail_max
 
     def open(
         self, now: float, cause: str, status: int, rand: float, *, grow: bool = True, by: float = math.inf

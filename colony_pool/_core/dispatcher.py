@@ -15,6 +15,7 @@ who decides          what
 ``transitions.py``   what a move of the breaker, or a rate limit, entails for everybody
 ``waiters.py``       how waiting ends
 ``coordinator.py``   what other processes have to say
+``guarded.py``       which calls of users' own may pass, and what their results count
 ``breaker.py`` ...   state with rules of its own, which knows nobody
 ==================== ==============================================================================
 """
@@ -36,6 +37,7 @@ from .coordinator import Coordinator, NullCoordinator
 from .denials import DenialCache, next_window
 from .failure import closed
 from .flight import InFlight, Permit, Waiter
+from .guarded import GuardedCall, GuardedCalls
 from .history import EndpointHistory, LossHistory
 from .instant import Instant
 from .limiter import ConcurrencyLimiter
@@ -66,6 +68,7 @@ class Dispatcher:
         known_good: this address has given a token before.
         has_begun: whether an attempt has what it needs of this host (a thread, a slot, an address): until then its
             deadline says nothing of the endpoint.
+        fail_max: in place of the option.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Dispatcher:
         *,
         known_good: bool = False,
         has_begun: Callable[[Permit], bool] = _always,
+        fail_max: int | None = None,
     ) -> None:
         self.config = config
         self._is_closed = False
@@ -83,6 +87,8 @@ class Dispatcher:
         self._outbox = out = Outbox()
         # State with rules of its own: none of these knows another one.
         self.breaker = CircuitBreaker(config.breaker)
+        if fail_max is not None:
+            self.breaker.fail_max = fail_max
         self.limiter = ConcurrencyLimiter(config.policy, config.maxsize)
         self.retry_budget = RetryBudget(config.retry_budget)
         self.losses = LossHistory()
@@ -114,6 +120,7 @@ class Dispatcher:
             config, out, self.breaker, self.limiter, self.retry_budget, self.rate_limit, self.codes, self.queue,
             self.in_flight, self.waiters, self.transitions, self.coordinator, self.results,
         )  # fmt: skip
+        self.guarded = GuardedCalls(config.timeout.total, self.breaker, self.transitions, self.admission)
 
     # -- calls ----------------------------------------------------------------------------------------
 
@@ -236,6 +243,12 @@ class Dispatcher:
             self.transitions.half_open(at.monotonic, by_operator=True)
         return self._advance(at)
 
+    def set_fail_max(self, fail_max: int, at: Instant) -> list[act.Action]:
+        """From now on so many failures in a row open the breaker; should there be as many, the next one does."""
+        self._enter(at)
+        self.breaker.fail_max = fail_max
+        return self._advance(at)
+
     def clear_rate_limit(self, at: Instant) -> list[act.Action]:
         """An operator ends the pause, here and, through their store, for all that share it."""
         self._enter(at)
@@ -253,6 +266,20 @@ class Dispatcher:
             self.in_flight.end(permit)
             self._outbox.add(act.CancelAttempt(permit))
         self.limiter.restart()
+        return self._advance(at)
+
+    # -- calls of users' own that count -----------------------------------------------------------------
+
+    def admit_guarded(self, call: GuardedCall, at: Instant) -> list[act.Action]:
+        """A call asks whether it may pass; ``call.passes`` says so then."""
+        self._enter(at)
+        self.guarded.admit(call, at.monotonic)
+        return self._advance(at)
+
+    def guarded_ended(self, call: GuardedCall, failure: str | None, at: Instant) -> list[act.Action]:
+        """A call that passed has succeeded (``failure`` is ""), failed, or (``None``) was interrupted."""
+        self._enter(at)
+        self.guarded.end(call, failure, at)
         return self._advance(at)
 
     # -- what the store that processes share answers --------------------------------------------------
@@ -310,7 +337,7 @@ class Dispatcher:
         for waiter in callers:
             self._mend_caller(waiter, at)
         self.waiters.mend(self.in_flight.permits, asked, at)
-        self.transitions.mirror_all()
+        self.transitions.mirror_state()
         return self._advance(at)
 
     def _mend_caller(self, waiter: Waiter, at: Instant) -> None:

@@ -15,7 +15,8 @@ STATES = (CLOSED, OPEN, HALF_OPEN)
 class StateChanged:
     """The breaker moved, ``at`` monotonic seconds; ``cause`` is in words. ``learnt``: from another process.
 
-    ``known_good``: the address gave a token before, or an operator moved it.
+    ``known_good``: the address gave a token before, or an operator moved it. ``guarded``: it opened for failures of
+    calls that the breaker guards.
     """
 
     old: str
@@ -28,6 +29,7 @@ class StateChanged:
     by_operator: bool = False
     learnt: bool = False
     known_good: bool = True
+    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

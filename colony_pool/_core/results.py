@@ -148,7 +148,7 @@ class Results:
         # And sixteen in a row within a moment happen at 60 % of random failures: unless so little was lost
         # before that chance is out of the question, the last one counts after two seconds without a success.
         failed_long = now - self._losses.last_success >= config.min_failure_time
-        counts = failed_long or limiter.chance(config.fail_max) < _TRIP_CHANCE
+        counts = failed_long or limiter.chance(breaker.fail_max) < _TRIP_CHANCE
         if (lowered or fresh) and (counts or not breaker.one_failure_left):
             self._outbox.add(act.MirrorToPybreaker(act.FAILURE))
             if breaker.failed():

@@ -74,7 +74,7 @@ class Transitions:
 
     def open(
         self, now: float, cause: str, status: int, *, after: float | None = None, grow: bool = True,
-        by_operator: bool = False, by: float = math.inf,
+        by_operator: bool = False, by: float = math.inf, guarded: bool = False,
     ) -> None:  # fmt: skip
         """Open, or open again.
 
@@ -82,20 +82,21 @@ class Transitions:
             after: seconds for which the server asks to be left alone.
             grow: the next delay is twice as long.
             by: the first probe leaves then, at the latest.
+            guarded: for failures of calls that the breaker guards.
         """
         breaker, old = self._breaker, self._breaker.state
         breaker.open(now, cause, status, self._rand(), grow=grow, by=by)
         if after is not None:
             breaker.postpone(now + min(after, self._config.retry_after_max))
-        self._changed(old, now, by_operator=by_operator)
-        self._mirror_state()
+        self._changed(old, now, by_operator=by_operator, guarded=guarded)
+        self.mirror_state()
 
     def half_open(self, now: float, *, by_operator: bool = False) -> None:
         """Let one probe leave."""
         old = self._breaker.state
         self._breaker.half_open(now)
         self._changed(old, now, by_operator=by_operator)
-        self._mirror_state()
+        self.mirror_state()
 
     def close(self, at: Instant, *, by_operator: bool = False, learnt: bool = False) -> None:
         """Close and forgive: every flight's own backoff ends (G8). ``learnt``: from another process."""
@@ -105,7 +106,7 @@ class Transitions:
         self._losses.restart()
         self._queue.forgive(at, self._breaker.period)
         self._changed(old, at.monotonic, by_operator=by_operator, learnt=learnt)
-        self._mirror_state()
+        self.mirror_state()
 
     def adopt(self, other: OpenState, now: float) -> None:
         """Be open as another process says; who was open already takes over when it probes."""
@@ -113,19 +114,15 @@ class Transitions:
         self._breaker.adopt(now, other)
         if old != ev.OPEN:
             self._changed(old, now, learnt=True)
-            self._mirror_state()
+            self.mirror_state()
 
-    def mirror_all(self) -> None:
-        """Have pybreaker follow to the state of now, and count the failures of now."""
-        self._mirror_state()
-        if self._breaker.state == ev.CLOSED:
-            for _ in range(self._breaker.failures):
-                self._outbox.add(act.MirrorToPybreaker(act.FAILURE))
+    def mirror_state(self) -> None:
+        """Have pybreaker's listeners told of the state of now, unless they know it."""
+        self._outbox.add(act.MirrorToPybreaker(_MIRRORED[self._breaker.state]))
 
-    def _mirror_state(self) -> None:
-        self._outbox.add(act.MirrorToPybreaker(_MIRRORED[self._breaker.state]))  # nothing, where it is there already
-
-    def _changed(self, old: str, now: float, *, by_operator: bool = False, learnt: bool = False) -> None:
+    def _changed(
+        self, old: str, now: float, *, by_operator: bool = False, learnt: bool = False, guarded: bool = False
+    ) -> None:
         breaker = self._breaker
         if old == breaker.state != ev.OPEN:  # an operator asked for what is; to open anew is a new delay, and told
             return
@@ -136,7 +133,7 @@ class Transitions:
                 next_probe_in=max(0.0, breaker.probe_at - now) if is_open else 0.0,
                 since_open=now - breaker.opened_at,  # 0 if it has opened this very moment
                 waiters=self._waiters.count, by_operator=by_operator, learnt=learnt,
-                known_good=self._history.known_good or by_operator,
+                known_good=self._history.known_good or by_operator or guarded, guarded=guarded,
             )
         )  # fmt: skip
         if not learnt:

@@ -14,12 +14,14 @@ from .._runtime.protocol import Runtime
 
 
 class MirroringBreaker(Protocol):
-    """pybreaker, as far as it is needed here."""
+    """The pool's face to pybreaker's listeners, as far as it is needed here."""
 
-    listener_errors: int
+    @property
+    def listener_errors(self) -> int:
+        """Exceptions that its listeners have raised."""
 
     def mirror(self, what: str) -> None:
-        """Tell it what has been decided."""
+        """Note for them what has been decided."""
 
     def deliver(self) -> None:
         """Have users' listeners told, in a task of their own."""

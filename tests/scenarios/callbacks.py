@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import tempfile
@@ -12,7 +11,7 @@ from typing import Any
 
 from tests.support.private import engine_of, metrics_of
 
-from . import GEVENT, World, error_of, scenario
+from . import World, error_of, scenario
 
 
 def _listener(on_change: Any) -> Any:
@@ -124,26 +123,6 @@ def a_totp_callable_that_dies_of_anything_fails_its_own_call_alone(w: World) -> 
     assert type(error_of(pool.agent("col_odd", totp=odd).token)) is Odd
     assert pool.agent("col_a").token()
     assert pool.status().in_flight == 0
-
-
-@scenario("threads", *GEVENT)
-def g2_what_a_user_calls_through_the_breaker_may_trip_it(w: World) -> None:
-    """pybreaker holds its lock over the call, and opens under it; the main thread then waits for a worker."""
-    pool = w.pool()
-    heard: list[str] = []
-    pool.breaker.add_listener(_listener(lambda old, new: heard.append(new)))
-
-    def fail() -> None:
-        raise ValueError
-
-    for _ in range(pool.breaker.fail_max):
-        with contextlib.suppress(ValueError):
-            pool.breaker.call(fail)
-    assert (pool.breaker.current_state, pool.status().breaker.state) == ("open", "open")
-    pool.breaker.close()
-    assert pool.breaker.call(pool.agent("col_a").token)
-    assert (pool.breaker.current_state, pool.status().breaker.state) == ("closed", "closed")
-    w.until(lambda: heard == ["open", "closed"], "listeners are told in a task of their own")
 
 
 @scenario()

@@ -278,8 +278,12 @@ def g3_an_exception_thrown_into_a_thread_locks_nobody_out(w: World) -> None:
     class Limit(BaseException):
         pass
 
+    class Hears(pybreaker.CircuitBreakerListener):
+        def success(self, cb: Any) -> None:
+            """Without a listener nobody is told of a success."""
+
     pool = w.pool(maxsize=4)
-    pool.breaker.add_listener(pybreaker.CircuitBreakerListener())  # without one pybreaker hears of no success
+    pool.breaker.add_listener(Hears())
     ours = os.path.dirname(colony_pool.__file__)
     pool.agent("col_warm").token()
     steps = [0]

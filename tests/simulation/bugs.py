@@ -273,14 +273,14 @@ def a_lease_never_ends() -> Iterator[None]:
 
 @breaks("pybreaker agrees")
 def pybreaker_is_not_told_of_a_success() -> Iterator[None]:
-    """Its counter goes up only."""
-    follow = PoolBreaker._follow
+    """The counter of a listener goes up only."""
+    follow = PoolBreaker.mirror
 
     def deaf(self: PoolBreaker, what: str) -> None:
         if what != act.SUCCESS:
             follow(self, what)
 
-    with mock.patch.object(PoolBreaker, "_follow", deaf):
+    with mock.patch.object(PoolBreaker, "mirror", deaf):
         yield
 
 

@@ -178,6 +178,10 @@ def _(w: Witness, subject: None) -> str | None:
     decided = (w.dispatcher.breaker.state, w.dispatcher.breaker.failures)
     if shown != decided or decided[0] != w.state:
         return f"pybreaker shows {shown}, the dispatcher decided {decided}, and told of {w.state}"
+    if w.follower.is_behind:
+        w.follower.catch_up(*decided)
+    if (heard := (w.follower.state, w.follower.failures)) != decided:
+        return f"a listener of pybreaker heard {heard}, the dispatcher decided {decided}"
     return None
 
 

@@ -12,6 +12,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
+import pybreaker
+
 from colony_pool import ColonyPool
 from colony_pool.testing.sim import SimTask
 from tests.support.private import LOCAL, Account, Instant, Outcome, Permit, Token, Waiter, engine_of, listen
@@ -29,6 +31,29 @@ _INPUTS = (
 )  # fmt: skip
 
 
+class Follower(pybreaker.CircuitBreakerListener):
+    """Knows the breaker from what pybreaker's listeners are told, and from nothing else."""
+
+    def __init__(self) -> None:
+        self.state, self.failures = ev.CLOSED, 0
+        self.is_behind = False  # an operator closed what was closed: that is not told, but all begins anew
+
+    def success(self, cb: Any) -> None:
+        self.failures = 0
+
+    def failure(self, cb: Any, exc: BaseException) -> None:
+        self.failures += 1
+
+    def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+        self.state = new_state.name.replace("-", "_")
+        if self.state == ev.CLOSED:
+            self.failures = 0
+
+    def catch_up(self, state: str, failures: int) -> None:
+        """Know what was not told."""
+        self.is_behind, self.failures = False, failures
+
+
 class Witness(Ledger):
     """Hears one process. ``note`` is told of everything, for a history; ``met`` counts what there was to see."""
 
@@ -40,6 +65,7 @@ class Witness(Ledger):
         self.stepped_at = -math.inf  # when the wall clock was moved
         self.released: list[Waiter] = []  # sent away by the dispatcher, and not known to be awake yet
         self.undelivered: deque[ev.Event] = deque()  # emitted by the dispatcher, and not heard by listeners yet
+        self.follower = Follower()
         self.complaints: list[str] = []  # of the library about itself
         self.stirred = False  # the dispatcher was at work since all was quiet last
         self._answers: dict[Permit, Answer] = {}
@@ -61,6 +87,7 @@ class Witness(Ledger):
 
         self.driver._attempt = attempt
         listen(pool, self._overhear)
+        pool.breaker.add_listener(self.follower)
 
     def check(self, moment: str, subject: Any = None) -> None:
         """Ask the invariants of ``moment``."""
@@ -128,6 +155,7 @@ class Witness(Ledger):
         if state == self.state:  # nothing changes, and so nothing is told; but all begins anew
             self.period += 1
             self.failures = 0
+            self.follower.is_behind = True
 
     def _closing(self, at: Instant) -> None:
         self.closed = True

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         unreadable,
     )
     from colony_pool._core.flight import Flight, InFlight, Permit, Waiter
+    from colony_pool._core.guarded import GuardedCall
     from colony_pool._core.headers import Limit, LimitHeaders, http_date, tells_time
     from colony_pool._core.headers import read as read_headers
     from colony_pool._core.history import EndpointHistory, LossHistory

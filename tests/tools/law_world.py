@@ -106,8 +106,8 @@ class World:
         self.sim = SimRuntime(self.seed)
         self.server = Server(self.sim, self.latency)
         self.dispatcher = Dispatcher(self.config, self.sim.random)
-        queue = DeliveryQueue(self.sim, lambda lost: None)
-        self.breaker = PoolBreaker(self.config.breaker.fail_max, "sim", lambda state: None, lambda: queue)
+        self.runtime, self.delivery = self.sim, DeliveryQueue(self.sim, lambda lost: None)
+        self.breaker = PoolBreaker("sim", lambda: self)
         self.states: list[tuple[float, str]] = []
         self.driver = Driver(
             self.dispatcher,

@@ -181,6 +181,9 @@ SURVIVORS: tuple[Survivor, ...] = (
         "self._heap = None  # by deadline; a lone waiter needs none",
     ),
     *because(
+        _FALSE, CORE + "guarded.py", "GuardedCall.__init__", "self.has_ended = False", "self.has_ended = None",
+    ),
+    *because(
         _STRICT, CORE + "headers.py", "_families",
         "yield from (Limit(*pair) for pair in zip(counts, resets, strict=True) if pair != (None, None))",
         "yield from (Limit(*pair) for pair in zip(counts, resets, strict=None) if pair != (None, None))",
@@ -340,8 +343,8 @@ SURVIVORS: tuple[Survivor, ...] = (
     ),
     *because(
         "a chance that is exactly one in a million does not occur", CORE + "results.py", "Results._judge_failure",
-        "counts = failed_long or limiter.chance(config.fail_max) < _TRIP_CHANCE",
-        "counts = failed_long or limiter.chance(config.fail_max) <= _TRIP_CHANCE",
+        "counts = failed_long or limiter.chance(breaker.fail_max) < _TRIP_CHANCE",
+        "counts = failed_long or limiter.chance(breaker.fail_max) <= _TRIP_CHANCE",
     ),
     *because(
         _FALSE, CORE + "results.py", "Results._judge_probe",
