@@ -31,9 +31,9 @@ _STEPS: tuple[tuple[Any, str, str], ...] = (
 _CONNECTIONS = ("HTTPConnection", "HTTPSConnection")  # vcrpy replaces these, pook their method request
 
 
-def is_original(function: object, module: str) -> bool:
+def is_original(function: object, module: str, *, by_wrappers: bool = True) -> bool:
     """Whether ``function`` is one of ``module``, maybe with wrappers around it that say what they wrap."""
-    for _ in range(_WRAPPERS):
+    for _ in range(_WRAPPERS if by_wrappers else 1):
         if isinstance(function, FunctionType) and function.__globals__.get("__name__") == module:
             return True
         function = getattr(function, "__wrapped__", None)
@@ -75,9 +75,7 @@ def has_method_replaced(client: Any, ours: type, theirs: type) -> bool:
 def _is_urlopen_replaced() -> bool:
     """Wrappers count here, unless they were there first: a test's may answer some requests itself."""
     function = sdk.urlopen  # type: ignore[attr-defined] # it imports it for itself
-    if function is _AT_IMPORT:
-        return not is_original(function, "urllib.request")
-    return not isinstance(function, FunctionType) or not is_original(function, "urllib.request")
+    return not is_original(function, "urllib.request", by_wrappers=function is _AT_IMPORT)
 
 
 def _is_connection_replaced(cls: Any) -> bool:
