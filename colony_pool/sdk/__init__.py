@@ -17,21 +17,22 @@ from ._default import default_pool as default_pool
 if TYPE_CHECKING:
     from ._async import AsyncColonyClient as AsyncColonyClient
 
-if TYPE_CHECKING:  # below the two clients, which stay ours
-    from colony_sdk import *  # type: ignore[assignment] # noqa: F403
-
 __all__ = [*colony_sdk.__all__, "adopt", "default_pool"]  # noqa: PLE0604 - they are
 
 
-def __getattr__(name: str) -> object:
-    """Import httpx for who asks for the asynchronous client; what is not ours is the SDK's."""
-    if name == "AsyncColonyClient":
-        from ._async import AsyncColonyClient
+if TYPE_CHECKING:  # below the two clients, which stay ours
+    from colony_sdk import *  # type: ignore[assignment] # noqa: F403
+else:
 
-        return AsyncColonyClient
-    if not name.startswith("_") and hasattr(colony_sdk, name):
-        return getattr(colony_sdk, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        """Import httpx for who asks for the asynchronous client; what is not ours is the SDK's."""
+        if name == "AsyncColonyClient":
+            from ._async import AsyncColonyClient
+
+            return AsyncColonyClient
+        if not name.startswith("_") and hasattr(colony_sdk, name):
+            return getattr(colony_sdk, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
