@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -13,15 +12,18 @@ import colony_sdk
 from colony_sdk import RetryConfig
 
 from .._aio.pool import AsyncColonyPool
-from .._driver.replays import Replays
 from ..agent import Agent, replays_of
 from ..config import AUTH_TOKEN_RETRY
 from ..config import RetryConfig as PoolRetry
 from ..errors import ColonyAPIError
 from ..pool import ColonyPool, engines_of
+from ._call import CallState
 from ._compat import adopted_class, check_sync, sdk
 from ._errors import is_refusal, translated
+from ._importlib_bootstrap import RenewingClient
 from ._reference import PoolReference, chosen
+from ._replaced import has_method_replaced, is_urllib_replaced
+from ._rotations import RotatingKey, note_rotation
 
 __all__ = ["ColonyClient", "adopt"]
 
@@ -33,7 +35,7 @@ Client = TypeVar("Client", bound="colony_sdk.ColonyClient | colony_sdk.AsyncColo
 _carried: ContextVar[tuple[Agent, str] | None] = ContextVar("colony_pool.sdk.carried", default=None)
 
 
-class ColonyClient(colony_sdk.ColonyClient):
+class ColonyClient(RenewingClient):
     """The SDK's ``ColonyClient`` with a pool's tokens: same constructor, methods, results and errors.
 
     Arguments, beside the SDK's:
@@ -49,10 +51,13 @@ class ColonyClient(colony_sdk.ColonyClient):
     A token is never asked for but through the pool: no hook sees that request, and no 429 of ``/auth/token`` is
     answered by another attempt. All other requests are the SDK's own. ``register_begin`` and ``register_confirm``
     have no client, no token, and nothing of the pool. A token that a test puts into ``_token``, with a
-    ``_token_expiry``, is used as by the SDK, and the pool is not asked.
+    ``_token_expiry``, is used as by the SDK until the API refuses it, and the pool is not asked. Nor is it while
+    something stands in for ``urlopen`` or what that calls: the SDK then asks for tokens itself, by the same way.
     """
 
     _reference: PoolReference
+    _given: str | None = None  # the pool's last token, to know it from one that somebody has put into _token
+    api_key = RotatingKey()
 
     def __init__(
         self,
@@ -72,101 +77,117 @@ class ColonyClient(colony_sdk.ColonyClient):
             given = None if base_url == sdk.DEFAULT_BASE_URL else base_url
             self._reference = chosen(pool, given, proxy, cache_token)
             super().__init__(
-                api_key, self.pool.base_url, timeout, retry, typed, proxy, auth_token_retry, cache_token, totp
+                api_key,
+                self._reference.pool.base_url,
+                timeout,
+                retry,
+                typed,
+                proxy,
+                auth_token_retry,
+                self._reference.keeps_on_disk,
+                totp,
             )
         finally:
             del api_key, totp  # no traceback of ours holds a secret
 
     @property
     def pool(self) -> ColonyPool:
-        """The pool whose tokens are used."""
-        return self._reference.pool
+        """The pool whose tokens are used: the given one, or the default one of ``base_url`` and ``proxy``."""
+        return self._pools().pool
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "api_key": self.api_key}  # a key that was rotated is not known to be so elsewhere
 
     # -- what is overridden; ``_compat`` says why --------------------------------------------------------
 
     def _ensure_token(self) -> None:
         if self._token and time.time() < self._token_expiry:  # no token of ours has an expiry here
             return
+        if self._is_replaced():
+            if not self._token or self._token != self._given or not self._pools().is_fresh(self.api_key, self._totp):
+                super()._ensure_token()
+            return
         while True:
             key = self.api_key
             agent = self._agent()
             try:
-                self._token = agent.token(max_wait=self._patience())
-                _carried.set((agent, self._token))
+                self._given = token = agent.token(max_wait=self._patience())
+                self._token = token
+                _carried.set((agent, token))
                 return
             except ColonyAPIError as error:
                 if self.api_key == key:
                     raise translated(error) from error
                 # Rotated by another thread meanwhile: it was the old key that failed.
+            finally:
+                token = ""  # no traceback of ours holds a token
 
     def _clear_cached_token(self) -> None:
         """Called when a key goes, and for another token."""
+        if self._is_replaced():
+            super()._clear_cached_token()
+            return
         with suppress(colony_sdk.ColonyAuthError):  # it is no key
             self._agent().invalidate()
 
-    def _raw_request(self, *args: Any, **kwargs: Any) -> Any:
-        if "_token_refreshed" in kwargs:  # the SDK makes its call again
-            return super()._raw_request(*args, **kwargs)
-        kwargs["_token_refreshed"] = True
-        return self._renewing(functools.partial(super()._raw_request, *args, **kwargs))
-
-    def _raw_multipart_upload(self, *args: Any, **kwargs: Any) -> Any:
-        return self._renewing(functools.partial(super()._raw_multipart_upload, *args, **kwargs), ask_first=True)
-
-    def _raw_request_bytes(self, *args: Any, **kwargs: Any) -> Any:
-        return self._renewing(functools.partial(super()._raw_request_bytes, *args, **kwargs), ask_first=True)
-
     # -- its own ----------------------------------------------------------------------------------------
 
-    def _renewing(self, call: Callable[[], Any], *, ask_first: bool = False) -> Any:
-        """Make ``call``, and make it again as long as its token was refused and that can help.
-
-        ``ask_first``: it takes whatever token this client has.
-        """
-        before, replays = _carried.set(None), list[Replays]()
+    @contextmanager
+    def _one_call(self, *, transfer: bool) -> Iterator[CallState]:
+        before = _carried.set(None)
         try:
-            while True:
-                if ask_first:
-                    self._ensure_token()
-                failures = self._consecutive_failures
-                try:
-                    answer = call()
-                    break
-                except colony_sdk.ColonyAuthError as error:
-                    if not is_refusal(error) or not self._helps(replays):
-                        raise
-                if self._consecutive_failures > failures:  # the SDK counts calls that fail: this one has not yet
-                    self._consecutive_failures -= 1
-            if (carried := _carried.get()) is not None:
-                replays_of(carried[0]).worked(carried[1])
-            return answer
+            yield CallState(transfer=transfer)
         finally:
             _carried.reset(before)
 
-    def _helps(self, replays: list[Replays]) -> bool:
-        """Tell the pool that the token of this task's call was refused; whether making the call again can help.
+    def _begin(self, call: CallState) -> None:
+        if call.transfer and self._token in (None, self._given):  # else it is one that somebody has put here
+            self._ensure_token()
+        call.failures = self._consecutive_failures
 
-        ``replays`` has what has been done about that in this call, and is empty at first.
-        """
+    def _helps(self, call: CallState, error: colony_sdk.ColonyAuthError) -> bool:
+        if not is_refusal(error) or not self._is_another_at_hand(call):
+            return False
+        if self._consecutive_failures > call.failures:  # the SDK counts calls that fail: this one has not yet
+            self._consecutive_failures -= 1
+        return True
+
+    def _worked(self, call: CallState) -> None:
+        if (carried := _carried.get()) is not None:
+            replays_of(carried[0]).worked(carried[1])
+
+    def _is_another_at_hand(self, call: CallState) -> bool:
+        """Tell the pool that the token of this task's call was refused; whether making the call again can help."""
         carried = _carried.get()
         try:
-            if carried is None:  # a call without a token, or with one that somebody has put here
-                preset, self._token_expiry = self._token_expiry, 0
-                return bool(preset)
+            if carried is None:  # it had one that somebody has put here
+                self._token, self._token_expiry = None, 0
+                return call.may_drop_token()
             if carried[0] is not self._agent():  # rotated by another thread meanwhile: it was the old key's token
                 return True
-            if not replays:
-                replays.append(replays_of(carried[0], once=True))
-            pause = replays[0].pause(carried[1])
+            if call.replays is None:
+                call.replays = replays_of(carried[0], once=True)
+            pause = call.replays.pause(carried[1])
         finally:
             del carried  # no traceback of ours holds a token
         if pause:
             engines_of(self.pool).current.closing.wait(pause)
         return pause is not None
 
+    def _is_replaced(self) -> bool:
+        return is_urllib_replaced() or has_method_replaced(self, ColonyClient, colony_sdk.ColonyClient)
+
+    def _rotated(self, old: str) -> None:
+        if not self._is_replaced():
+            note_rotation(self.base_url, old, self.api_key)
+
+    def _pools(self) -> PoolReference:
+        self._reference = reference = self._reference.for_now(self.base_url, self.proxy)
+        return reference
+
     def _agent(self) -> Agent:
         """The pool's handle for the key of the moment."""
-        return self._reference.agent(self.api_key, self._totp)
+        return self._pools().agent(self.api_key, self._totp)
 
     def _patience(self) -> float | None:
         """Seconds; ``None``, the pool's own, unless this client was given another schedule than the usual one."""
@@ -194,5 +215,6 @@ def adopt(client: Client, pool: ColonyPool | AsyncColonyPool | None = None) -> C
         cls = adopted_class(type(client), Theirs, AsyncColonyClient)
         reference = chosen(pool, client.base_url, None, client.cache_token)
     adopted.__class__ = cls
-    adopted._reference, adopted._token, adopted._token_expiry = reference, None, 0
+    adopted._reference, adopted._given, adopted._token, adopted._token_expiry = reference, None, None, 0
+    adopted.cache_token = reference.keeps_on_disk
     return client

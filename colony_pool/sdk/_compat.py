@@ -21,7 +21,8 @@ INCOMPATIBLE = (
 _OVERRIDDEN = {
     "_ensure_token": "G1, G16, G18: a token comes from the pool, and is valid",
     "_clear_cached_token": "G21: a token that its owner gives up, or whose key goes, is nowhere any more",
-    "_raw_request": "G19: a token that the API refused is replaced, and none for a gateway's own 401",
+    "_raw_request": "G19: a token that the API refused is replaced, and none for a gateway's own 401; by it the SDK "
+    "asks for tokens itself while something stands in for the network",
     "_raw_multipart_upload": "G18, G19: the same for uploads, to which the SDK gives whatever token it had",
     "_raw_request_bytes": "G18, G19: the same for downloads",
 }
@@ -33,6 +34,7 @@ _ATTRIBUTES = {
     "_consecutive_failures": "a refused token that is replaced is no failure to the SDK's own breaker, as without us",
 }
 # And these:
+_GET_CLIENT = "_get_client"  # of the asynchronous one: whether what it sends with reaches the network
 _REFRESHED = "_token_refreshed"  # G19: an argument of _raw_request, which then raises a 401 and does no more about it
 _BUILDER = "_build_api_error"  # G23: the pool's errors in the SDK's classes and words
 _BUILDER_TAKES = ("status", "raw_body", "fallback", "message_prefix", "retry_after")
@@ -52,6 +54,8 @@ def check_sync(cls: type = colony_sdk.ColonyClient) -> None:
     for name in _ASK_FOR_A_TOKEN:
         if not {"_ensure_token", "_token"} <= {*_names(cls, name)}:
             raise _incompatible(f"{cls.__name__}.{name} does not take its token from _ensure_token and _token")
+    if not callable(getattr(sdk, "urlopen", None)):
+        raise _incompatible("its client has no urlopen")
     for name in _GIVE_A_TOKEN_UP:
         if "_clear_cached_token" not in _names(cls, name):
             raise _incompatible(f"{cls.__name__}.{name} does not call _clear_cached_token")
@@ -67,6 +71,8 @@ def check_async(cls: type) -> None:
     check_sync(cls)
     if not inspect.iscoroutinefunction(getattr(cls, "_ensure_token", None)):
         raise _incompatible(f"{cls.__name__}._ensure_token is no coroutine")
+    if not callable(getattr(cls, _GET_CLIENT, None)):
+        raise _incompatible(f"{cls.__name__} has no {_GET_CLIENT}")
 
 
 def adopted_class(cls: type, theirs: type, ours: type) -> type:

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from .._aio.agent import AsyncAgent
 from .._aio.pool import AsyncColonyPool, default_view
-from ..agent import Agent
+from ..agent import Agent, state_of
 from ..pool import ColonyPool, engines_of
 from ._default import default_pool
 from ._errors import bad_key
@@ -22,16 +22,41 @@ class PoolReference:
 
     A copy of the client has the same one. A pickled client has, in the process that it comes to, the pool that it
     would have there if it were made without ``pool=``.
+
+    Arguments:
+        pool: the pool.
+        view: the ``AsyncColonyPool`` that it was given by, or ``None``.
+        proxy: the client's.
+        is_given: whether the client was given ``pool``; else it is the default one.
+        keeps_on_disk: whether tokens of the client are kept on disk.
     """
 
     def __init__(
-        self, pool: ColonyPool, view: AsyncColonyPool | None, base_url: str, proxy: str | None, cache_token: bool
+        self,
+        pool: ColonyPool,
+        view: AsyncColonyPool | None,
+        proxy: str | None,
+        *,
+        is_given: bool,
+        keeps_on_disk: bool,
     ) -> None:
         self.pool = pool
+        self.keeps_on_disk = keeps_on_disk
         self._view = view
-        self._default = (base_url, proxy, cache_token)
+        self._proxy = proxy
+        self._is_given = is_given
         self._agents: _Latest[Agent] = _Latest()
         self._async_agents: _Latest[AsyncAgent] = _Latest()
+
+    def for_now(self, base_url: str, proxy: str | None) -> PoolReference:
+        """This one, or another for a client whose ``base_url`` or ``proxy`` has changed to these.
+
+        Raises:
+            ValueError: the client was given a pool, and that is for another API.
+        """
+        if base_url.rstrip("/") == self.pool.base_url and (self._is_given or proxy == self._proxy):
+            return self
+        return chosen(self.pool if self._is_given else None, base_url, proxy, self.keeps_on_disk)
 
     def agent(self, api_key: str, totp: Any) -> Agent:
         """The pool's handle on ``api_key``."""
@@ -43,11 +68,15 @@ class PoolReference:
             self._view = default_view(self.pool)
         return self._async_agents.get(api_key, totp, self._view.agent)
 
+    def is_fresh(self, api_key: str, totp: Any) -> bool:
+        """Whether the pool would give out the token of ``api_key`` that it has, and ask nobody."""
+        return engines_of(self.pool).current.runtime.monotonic() < state_of(self.agent(api_key, totp)).fresh_until
+
     def __deepcopy__(self, memo: object) -> PoolReference:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, self._default
+        return _restored, (self.pool.base_url, self._proxy, self.keeps_on_disk)
 
 
 class _Latest(Generic[H]):
@@ -78,7 +107,8 @@ def chosen(
         raise ValueError(f"base_url={base_url!r}: this pool is for {mine.base_url}")
     elif not cache_token and engines_of(mine).current.options.on_disk:
         raise ValueError("cache_token=False: this pool keeps tokens on disk; make it with token_cache=None")
-    return PoolReference(mine, view, mine.base_url, proxy, cache_token and engines_of(mine).current.options.on_disk)
+    on_disk = cache_token and engines_of(mine).current.options.on_disk
+    return PoolReference(mine, view, proxy, is_given=pool is not None, keeps_on_disk=on_disk)
 
 
 def _restored(base_url: str, proxy: str | None, cache_token: bool) -> PoolReference:

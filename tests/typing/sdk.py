@@ -9,7 +9,18 @@ import requests
 import colony_pool.httpx
 import colony_pool.requests
 from colony_pool import AsyncColonyPool, ColonyPool
-from colony_pool.sdk import AsyncColonyClient, ColonyClient, adopt, default_pool
+from colony_pool.sdk import (
+    COLONIES,
+    AsyncColonyClient,
+    ColonyAPIError,
+    ColonyClient,
+    MockColonyClient,
+    Post,
+    RetryConfig,
+    adopt,
+    default_pool,
+    verify_webhook,
+)
 
 
 class Mine(colony_sdk.ColonyClient):
@@ -39,3 +50,16 @@ def with_others(pool: ColonyPool, key: str) -> None:
     httpx.Client(auth=colony_pool.httpx.ColonyAuth(agent))
     httpx.AsyncClient(auth=colony_pool.httpx.ColonyAuth(agent))
     requests.get("https://thecolony.ai/api/v1/users/me", auth=colony_pool.requests.ColonyAuth(agent), timeout=30)
+
+
+def with_names_of_the_sdk(key: str) -> int | None:
+    client = ColonyClient(key, retry=RetryConfig(max_retries=0))
+    mocked: colony_sdk.testing.MockColonyClient = MockColonyClient()
+    post: colony_sdk.Post = Post.from_dict({})
+    good: bool = verify_webhook(b"", "", "")
+    print(COLONIES["findings"], mocked, post, good)
+    try:
+        client.get_me()
+    except ColonyAPIError as error:
+        return error.status
+    return None

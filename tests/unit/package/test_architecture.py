@@ -38,11 +38,15 @@ IMPORTERS = {
         "prometheus/_server.py", "prometheus/_sidecar.py",
     },
     "redis": {"_store/redis.py"},
-    "colony_sdk": {"sdk/_async.py", "sdk/_client.py", "sdk/_compat.py", "sdk/_errors.py"},
+    "colony_sdk": {
+        "sdk/__init__.py", "sdk/_async.py", "sdk/_client.py", "sdk/_compat.py", "sdk/_errors.py",
+        "sdk/_importlib_bootstrap.py", "sdk/_importlib_bootstrap_async.py",
+    },
     "httpx": {
         "_aio/attempt.py", "_aio/auth.py", "_aio/client.py", "_aio/engine.py", "_aio/token_headers.py", "httpx.py",
-        "sdk/_async.py",
+        "sdk/_async.py", "sdk/_replaced_httpx.py",
     },
+    "httpcore": {"sdk/_replaced_httpx.py"},
     "requests": {"requests.py"},
     "cryptography": {"_store/sealing.py"},
     "gevent": {"_runtime/gevent.py", "_runtime/hub_thread.py", "_demo/agents.py", "cli.py"},

@@ -129,7 +129,7 @@ def test_a_key_that_was_refused_has_the_sdks_class_code_and_hint(colony: FakeCol
     ):
         with pytest.raises(colony_sdk.ColonyAuthError) as caught:
             client.get_me()
-        said.append((type(caught.value), str(caught.value), caught.value.status, caught.value.code))
+        said.append((type(caught.value).__name__, str(caught.value), caught.value.status, caught.value.code))
     assert said[0] == said[1]
 
 

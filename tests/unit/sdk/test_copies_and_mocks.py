@@ -50,17 +50,6 @@ def api_calls(colony: FakeColony) -> int:
     return sum(not request.path.endswith(TOKEN) for request in colony.requests())
 
 
-def test_a_test_that_replaces_the_sdks_urlopen_keeps_api_calls_off_the_network(
-    colony: FakeColony, pool: ColonyPool
-) -> None:
-    client = ColonyClient("col_a", pool=pool)
-    with mock.patch("colony_sdk.client.urlopen", side_effect=answer) as urlopen:
-        assert "mocked" == client.get_me()["username"]
-    (request,) = urlopen.call_args.args
-    assert f"Bearer {pool.agent('col_a').token()}" == request.get_header("Authorization")
-    assert (0, 1) == (api_calls(colony), colony.count(TOKEN))
-
-
 def test_a_test_that_puts_a_token_there_asks_for_none(colony: FakeColony, pool: ColonyPool) -> None:
     client = ColonyClient("col_a", pool=pool)
     client._token, client._token_expiry = "of a test", LATER

@@ -29,7 +29,7 @@ def outcome(client: Any) -> Any:
         me = asyncio.run(asked(client)) if isinstance(client, colony_sdk.AsyncColonyClient) else client.get_me()
         return me["username"]
     except colony_sdk.ColonyAPIError as error:
-        return type(error), error.status, error.code, str(error)
+        return type(error).__name__, error.status, error.code, str(error)
 
 
 def played(make: Callable[[str, Any], Any], colony: FakeColony) -> list[Any]:
