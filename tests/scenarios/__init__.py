@@ -45,6 +45,7 @@ class Task:
     def __init__(self, world: World, fn: Callable[[], Any]) -> None:
         self.value: Any = None
         self.error: BaseException | None = None
+        self.has_ended = False
         self._done = world.event()
         self._greenlet: Any = None
         self._cancel: Any = None
@@ -55,6 +56,7 @@ class Task:
             except BaseException as error:
                 self.error = error
             finally:
+                self.has_ended = True
                 self._done.set()
 
         if world.loops is not None:

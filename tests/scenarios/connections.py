@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.support.namespaces import NEWNET, private_mounts, run, unshare
 from tests.support.netns import FarColony, require_ip
+from tests.support.private import engine_of
 
 from . import World, error_of, scenario
 from ._after import key
@@ -25,11 +26,18 @@ def _warm(w: World, pool: Any, count: int = N) -> list[Any]:
     agents = [pool.agent(key(number)) for number in range(count)]
     for agent in agents:
         agent.token()
-    w.colony.latency(0.3)  # so that all are at work at once
-    for task in [w.spawn(agent.get, "/users/me") for agent in agents]:
-        assert task.result().status == 200
-    w.colony.latency(0.0)
+    _all_at_once(w, w.colony, pool, agents)
     return agents
+
+
+def _all_at_once(w: World, colony: Any, pool: Any, agents: list[Any]) -> None:
+    """Each has a connection of its own: none is answered before all are at work."""
+    colony.pause()
+    tasks = [w.spawn(agent.get, "/users/me") for agent in agents]
+    w.until(lambda: engine_of(pool).network.bulkhead.in_use == len(agents), "all are at work")
+    colony.resume()
+    for task in tasks:
+        assert task.result().status == 200
 
 
 def _since(w: World, at: float) -> list[Any]:
@@ -91,7 +99,7 @@ def g27_of_silent_connections_two_calls_fail_at_most(w: World) -> None:
     """A NAT that has forgotten all of them: the first that gets no answer makes the older ones dead."""
     from colony_pool import Timeout
 
-    pool = w.pool(timeout=Timeout(read=1.0, total=1.0))
+    pool = w.pool(timeout=Timeout(read=2.0, total=2.0))
     agents = _warm(w, pool)
     w.colony.behave("hang", open_only=True)
     failed = 0
@@ -222,10 +230,9 @@ def g27_a_name_that_moves_is_followed(w: World) -> None:
         url = f"http://api.colony.test:{colony.port}/api/v1"
         pool = w.pool(url, allow_insecure=True, timeout=Timeout(connect=2.0, read=2.0, total=2.0))
         agents = [pool.agent(key(number)) for number in range(N)]
-        colony.latency(0.3)
-        for task in [w.spawn(agent.get, "/users/me") for agent in agents]:
-            assert task.result().status == 200
-        colony.latency(0.0)
+        for agent in agents:
+            agent.token()
+        _all_at_once(w, colony, pool, agents)
         hosts.seek(0)
         hosts.write(f"{new}")
         hosts.flush()

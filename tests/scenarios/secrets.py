@@ -134,7 +134,7 @@ def g23_secrets_are_found_nowhere_in_what_becomes_of_an_api_call(w: World) -> No
         jwt = agent.token()
         echo = echo.replace(echo.split('"')[5], jwt)
     behaviours: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("truncated", {}), ("reset", {}), ("hang", {}), ("gzip_bomb", {"size": 10_000}),
+        ("truncated", {}), ("reset", {}), ("hang", {}), ("gzip_bomb", {"size": 70_000_000}),
     )  # fmt: skip
     for name, options in behaviours:
         w.colony.behave(name, only="/x", **options)
