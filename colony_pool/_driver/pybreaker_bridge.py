@@ -328,7 +328,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
                 failure = f"a guarded call raised {type(error).__name__}"
                 self._tell("failure", error)
         finally:
-            if call is not None and pool is self._pool:  # else a fork came in between: it is the parent's
+            if call is not None and pool is self._pool:  # else a fork came in between, and nobody here would count it
                 _count(pool, call, failure)
         if call is not None and call.has_opened:
             raise self._error(pool, "this guarded call's failure has opened it") from error
