@@ -336,14 +336,14 @@ class PoolBreaker(pybreaker.CircuitBreaker):
     def _error(self, pool: SteeredEngine, words: str) -> GuardedCallError:
         breaker, now = pool.dispatcher.breaker, pool.runtime.monotonic()
         state, cause, since = _STATES[breaker.state], breaker.cause, max(0.0, now - breaker.opened_at)
-        after, when = None, ""
-        if breaker.state == OPEN:
+        after, when, hint = None, "", "Try again in a moment"
+        if state == pybreaker.STATE_OPEN:
             after = max(0.0, breaker.probe_at - now)
-            when = f"; the next probe may leave in {after:.1f} s"
+            when, hint = f"; the next probe may leave in {after:.1f} s", "Try again then"
         because = f" ({cause})" if cause else ""
         return GuardedCallError(
             f"{words}: the breaker is {state}{because}{when}", state=state, cause=cause, opened_for=since,
-            retry_after=after, hint="Try again then",
+            retry_after=after, hint=hint,
         )  # fmt: skip
 
     # -- what has happened ----------------------------------------------------------------------------
