@@ -47,7 +47,7 @@ class BreakerListeners:
     def __bool__(self) -> bool:
         return bool(self._listeners)
 
-    def tell(self, what: str, *args: Any, **kwargs: Any) -> None:
+    def tell(self, what: str, /, *args: Any, **kwargs: Any) -> None:
         """Note that the method ``what`` of each is to be called with these arguments, after the next ``deliver``."""
         for listener in self.all():
             method = getattr(listener, what, None)

@@ -298,7 +298,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         with self._guard(_block):
             yield
 
-    def _guard(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> _Guard:
+    def _guard(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> _Guard:
         """The guard of a call that may be made. Raises ``GuardedCallError`` if none may."""
         pool = self._pool
         dispatcher, call = pool.dispatcher, None
@@ -309,7 +309,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
             passes = call.passes or any(map(dispatcher.guarded.is_trial, _own_trials.get()))
             call = call if call.passes else None  # one that is made in the trial is part of it
         if not passes:
-            raise self._error(pool, "it lets no guarded call pass")
+            raise self._error(pool, "no guarded call passes")
         self._tell("before_call", func, *args, **kwargs)
         return _Guard(self, pool, call)
 
@@ -328,20 +328,22 @@ class PoolBreaker(pybreaker.CircuitBreaker):
                 failure = f"a guarded call raised {type(error).__name__}"
                 self._tell("failure", error)
         finally:
-            if call is not None and pool is self._pool:  # else a fork came in between: it is the parent's
+            if call is not None and pool is self._pool:  # else a fork came in between, and nobody here would count it
                 _count(pool, call, failure)
         if call is not None and call.has_opened:
-            raise self._error(pool, "this guarded call's failure has opened it") from error
+            raise self._error(pool, "this guarded call has failed once too often") from error
 
     def _error(self, pool: SteeredEngine, words: str) -> GuardedCallError:
         breaker, now = pool.dispatcher.breaker, pool.runtime.monotonic()
         state, cause, since = _STATES[breaker.state], breaker.cause, max(0.0, now - breaker.opened_at)
-        after = max(0.0, breaker.probe_at - now) if breaker.state == OPEN else None
-        when = "a probe is out" if after is None else f"the next probe may leave in {after:.1f} s"
+        after, when, hint = None, "", "Try again in a moment"
+        if state == pybreaker.STATE_OPEN:
+            after = max(0.0, breaker.probe_at - now)
+            when, hint = f"; the next probe may leave in {after:.1f} s", "Try again then"
         because = f" ({cause})" if cause else ""
         return GuardedCallError(
-            f"the breaker is {state}{because}: {words}; {when}", state=state, cause=cause, opened_for=since,
-            retry_after=after, hint="Try again then",
+            f"{words}: the breaker is {state}{because}{when}", state=state, cause=cause, opened_for=since,
+            retry_after=after, hint=hint,
         )  # fmt: skip
 
     # -- what has happened ----------------------------------------------------------------------------
@@ -367,7 +369,7 @@ class PoolBreaker(pybreaker.CircuitBreaker):
         self._told.begin_anew()
         self._told_state = CLOSED
 
-    def _tell(self, what: str, *args: Any, **kwargs: Any) -> None:
+    def _tell(self, what: str, /, *args: Any, **kwargs: Any) -> None:
         if self._told:
             self._told.tell(what, self, *args, **kwargs)
             self._told.deliver()

@@ -144,7 +144,35 @@ def _outage(harness: InterruptedHarness) -> None:
     harness.put(lambda at: harness.dispatcher.force("closed", at))
 
 
-PLAYS: dict[str, Callable[[InterruptedHarness], None]] = {"blip": _blip, "outage": _outage}
+def _guarded(harness: InterruptedHarness) -> None:
+    """Calls of users' own count: they open the breaker, and one at a time finds out, beside a probe, too."""
+    core = harness.dispatcher
+
+    def guarded(failure: str | None) -> None:
+        call = core.guarded.arrive()
+        if not call.passes:
+            harness.put(lambda at: core.admit_guarded(call, at))
+        if call.passes:
+            harness.put(lambda at: core.guarded_ended(call, failure, at))
+
+    for failure in ("", "boom", "boom", None, "boom"):
+        guarded(failure)
+    harness.wait(3.0)
+    guarded("boom")
+    harness.call(Account())
+    harness.wait(3.0)
+    guarded("")
+    harness.end(DOWN_502)
+    harness.wait(9.0)
+    guarded("")
+    harness.put(lambda at: core.set_fail_max(1, at))
+    guarded("boom")
+    harness.wait(9.0)
+    guarded(None)
+    guarded("")
+
+
+PLAYS: dict[str, Callable[[InterruptedHarness], None]] = {"blip": _blip, "outage": _outage, "guarded": _guarded}
 
 
 def _new(at: int, line: int) -> InterruptedHarness:

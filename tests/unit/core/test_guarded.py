@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from colony_pool.config import BreakerConfig, RetryConfig, Timeout
+from colony_pool.config import BreakerConfig, DispatcherConfig, RetryConfig, Timeout
 from tests.support.dispatcher_harness import COUNTING, DOWN_502, FOREVER, GOOD, MINE, DispatcherHarness
-from tests.support.private import GuardedCall
+from tests.support.private import Dispatcher, GuardedCall
 from tests.support.private import events as ev
 
 THREE = BreakerConfig(
@@ -315,3 +315,8 @@ def test_g10_if_there_are_as_many_the_next_one_opens_it(guards: Guards) -> None:
 def test_g10_more_may_be_asked_for(guards: Guards) -> None:
     guards.feed(guards.dispatcher.set_fail_max(5, guards.moment))
     assert [False, False, False, False, True] == guards.is_open_after(*["boom"] * 5)
+
+
+def test_g10_a_dispatcher_that_follows_another_keeps_what_was_set() -> None:
+    first, next_ = (Dispatcher(DispatcherConfig(breaker=THREE), lambda: 0.0, fail_max=given) for given in (None, 7))
+    assert (3, 7) == (first.breaker.fail_max, next_.breaker.fail_max)

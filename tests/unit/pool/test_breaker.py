@@ -233,8 +233,8 @@ def test_g23_a_refusal_pickles_and_names_no_argument(pool: ColonyPool) -> None:
     assert isinstance(error, CircuitOpenError)
     again = pickle.loads(pickle.dumps(error))
     assert (type(error), str(error), 2.0) == (type(again), str(again), again.retry_after)
-    assert "the breaker is open (opened by an operator): it lets no guarded call pass" in str(error)
-    assert "the next probe may leave in 2.0 s" in str(error)
+    words = "no guarded call passes: the breaker is open (opened by an operator); the next probe may leave in 2.0 s"
+    assert f"{words}. Try again then" == str(error)
     assert "secret" not in str(error)
 
 
@@ -243,6 +243,16 @@ def test_g23_the_words_of_a_guarded_calls_error_are_not_the_cause(counting: Colo
     with pytest.raises(CircuitOpenError):
         counting.breaker.call(boom)
     assert "a guarded call raised KeyError" == counting.status().breaker.cause
+
+
+def test_what_is_guarded_has_arguments_of_any_name(pool: ColonyPool) -> None:
+    def names(**given: int) -> list[str]:
+        return sorted(given)
+
+    pool.breaker.add_listener(mock.Mock())
+    guarded: Any = pool.breaker(names)
+    given = {"what": 1, "method": 2, "call": 3, "args": 4, "kwargs": 5, "cb": 6, "pool": 7}
+    assert sorted(given) == guarded(**given)
 
 
 def test_a_generator_is_guarded_to_its_end(counting: ColonyPool) -> None:
