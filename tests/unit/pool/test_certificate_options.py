@@ -112,6 +112,14 @@ def test_g22_the_first_that_is_set_says_whom_to_trust(
     assert trusts(colony, ca_certs=None if option is None else known[option]) is good
 
 
+def test_g22_a_scheme_in_capitals_is_the_same(colony: FakeColony, files: Files) -> None:
+    base_url = colony.base_url.replace("https:", "HTTPS:")
+    with pool_on(base_url, ca_certs=files.right) as pool:
+        assert pool.agent("col_a").get("/users/me").status == 200
+    with pytest.raises(ValueError, match="ca_certs="):
+        pool_on(base_url, ca_certs="/nonexistent.pem")
+
+
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "ca_certs", "client_cert"])
 def test_a_file_that_cannot_be_used_is_an_error_that_names_it_and_who_has_named_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
