@@ -13,7 +13,7 @@ import typer
 
 from .. import ColonyPool
 from .._aio.options import PoolOptions
-from .._http.proxies import ENVIRONMENT
+from .._http.proxies import ENVIRONMENT, from_environment
 from ..errors import (
     CircuitOpenError,
     ColonyAPIError,
@@ -94,11 +94,13 @@ def command(
             "runtime": "threads", "registry": None, "shared": check_shared(shared),
             "proxy": None if proxy == NONE else proxy, "ca_certs": ca_certs,
         }  # fmt: skip
-        jwt, expires = _fetch(key, check_api(base_url, sends_key=True), max_wait, options)
+        api = check_api(base_url, sends_key=True)
+        jwt, expires = _fetch(key, api, max_wait, options)
     except ValueError as error:
         raise Failed(MISUSED, shell_names(_without_key(str(error), key))) from None
     except ColonyAPIError as error:
-        raise _explained(error, key) from None
+        unused = from_environment(api)[1] if proxy == ENVIRONMENT else ""  # the log has it, which nobody sees here
+        raise _explained(error, key, unused) from None
     print(json.dumps({"token": jwt, "expires_at": expires}) if as_json else jwt)
 
 
@@ -132,8 +134,8 @@ def _key(path: Path | None) -> str:
     return key
 
 
-def _explained(error: ColonyAPIError, key: str) -> Failed:
-    """What happened, what to do, and when to come back."""
+def _explained(error: ColonyAPIError, key: str, unused: str) -> Failed:
+    """What happened, what to do, and when to come back; ``unused`` is what of the environment was not used."""
     message = _without_key(error.message, key)
     hint = shell_names(_without_key(error.hint, key))
     after: float | None = getattr(error, "retry_after", None)
@@ -150,7 +152,7 @@ def _explained(error: ColonyAPIError, key: str) -> Failed:
         hint = f"{hint}. Come back {when}"
         return Failed(UNAVAILABLE, f"unavailable: {message}", hint=hint, status=error.status, retry_after=after)
     after = after or _SOON
-    hint = f"{hint}. Come back in {after:.0f} s" if hint else f"Come back in {after:.0f} s"
+    hint = ". ".join(filter(None, (unused, hint, f"Come back in {after:.0f} s")))
     return Failed(UNAVAILABLE, f"unavailable: {message}", hint=hint, status=error.status or None, retry_after=after)
 
 

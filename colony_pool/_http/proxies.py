@@ -11,7 +11,7 @@ from typing import Final, Literal
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from .failures import NetworkFailure, unwrapped
+from .failures import EXHAUSTED, NetworkFailure, unwrapped
 from .url import DEFAULT_PORTS, is_loopback
 
 ENVIRONMENT: Final = "environment"
@@ -66,6 +66,8 @@ class Proxy:
 
     def unreached(self, kind: str, detail: str, hint: str) -> NetworkFailure:
         """There is no connection to the proxy itself; ``hint`` is what to do about its certificate."""
+        if kind == EXHAUSTED:  # it is here that something is missing
+            return NetworkFailure(kind, detail, sent=False)
         if kind == "tls":
             hint = hint or (_PLAIN if "version number" in detail or "packet length" in detail else "")
             return NetworkFailure("proxy", f"no TLS with the proxy {self.url}: {detail}", sent=False, hint=hint)

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from .failures import unwrapped
 from .proxies import Proxy
@@ -120,7 +121,7 @@ class TlsContexts:
         client: ClientCertificate | None,
         complain: Complain,
     ) -> None:
-        secure = base_url.startswith("https:")
+        secure = urlsplit(base_url).scheme == "https"
         self._origin = TlsContext(ca_certs, client, complain) if secure else None
         self._proxy = TlsContext(ca_certs, None, complain) if proxy is not None and proxy.is_secure else None
 

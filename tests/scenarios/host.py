@@ -58,6 +58,7 @@ def g11_a_process_without_descriptors_is_told_so_and_recovers(w: World) -> None:
     from colony_pool import ColonyNetworkError, RetryConfig
 
     pool, fresh = (w.pool(auth_token_retry=RetryConfig(max_retries=0)) for _ in range(2))
+    behind = w.pool(auth_token_retry=RetryConfig(max_retries=0), proxy="http://127.0.0.1:9")
     agents = [pool.agent(key(i)) for i in range(20)]
     for agent in agents:
         agent.token()
@@ -72,7 +73,9 @@ def g11_a_process_without_descriptors_is_told_so_and_recovers(w: World) -> None:
         w.colony.resume()
         errors = [call.join().error for call in calls]
         cold = [w.spawn(fresh.agent(key(i)).token).join().error for i in range(20)]
-        assert fresh.status().breaker.state == "closed", "what this host lacks says nothing of the endpoint"
+        cold += [w.spawn(behind.agent(key(i)).token).join().error for i in range(20)]
+        for each in (fresh, behind):
+            assert each.status().breaker.state == "closed", "what this host lacks says nothing of the endpoint"
     assert idle == errors.count(None)
     assert 0 == cold.count(None)
     for error in filter(None, errors + cold):

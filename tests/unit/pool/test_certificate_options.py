@@ -112,6 +112,14 @@ def test_g22_the_first_that_is_set_says_whom_to_trust(
     assert trusts(colony, ca_certs=None if option is None else known[option]) is good
 
 
+def test_g22_a_scheme_in_capitals_is_the_same(colony: FakeColony, files: Files) -> None:
+    base_url = colony.base_url.replace("https:", "HTTPS:")
+    with pool_on(base_url, ca_certs=files.right) as pool:
+        assert pool.agent("col_a").get("/users/me").status == 200
+    with pytest.raises(ValueError, match="ca_certs="):
+        pool_on(base_url, ca_certs="/nonexistent.pem")
+
+
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "ca_certs", "client_cert"])
 def test_a_file_that_cannot_be_used_is_an_error_that_names_it_and_who_has_named_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
@@ -136,7 +144,8 @@ def test_a_file_that_cannot_be_used_is_an_error_that_names_it_and_who_has_named_
 
 
 def test_the_command_line_has_both_options(colony: FakeColony, files: Files, tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    said_by = (*VARIABLES, "no_proxy", "NO_PROXY")
+    environment = {name: value for name, value in os.environ.items() if name not in said_by}
     environment |= {
         "COLONY_API_KEY": "col_a",
         "COLONY_SDK_TOKEN_CACHE_DIR": str(tmp_path),
@@ -162,3 +171,8 @@ def test_the_command_line_has_both_options(colony: FakeColony, files: Files, tmp
     assert "--proxy none" in said
     assert run("--proxy", "socks5://h")[0] == 2
     assert run("--proxy", "none", "--ca-certs", files.right)[0] == 0
+    environment["HTTPS_PROXY"] = "socks5://u:S3CRET@127.0.0.1:9"
+    code, said = run("--base-url", "https://api.colony.invalid", "--max-wait", "0")
+    assert code == 5
+    assert "HTTPS_PROXY in the environment must be the URL of an HTTP proxy" in said
+    assert "S3CRET" not in said
