@@ -183,7 +183,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         try:
             answer = await exchange.run(connections.transport, request, until)
             if isinstance(answer, httpx.Response):
-                self._health.answered(connections.record, answer.status_code, answer.headers)
+                self._health.answered(connections.record, answer.status_code, answer.extensions[ANSWER].headers)
             return answer, exchange.was_stale
         finally:
             connections.users -= 1

@@ -116,7 +116,7 @@ def redirect_target(headers: Mapping[str, str]) -> str:
 def _json(body: bytes) -> Any:
     """The JSON value that ``body`` is; ``_NO_JSON`` if it is none. A mark of the byte order may stand before it."""
     try:
-        return json.loads(body.decode("utf-8-sig"))
+        return json.loads(body.removeprefix(_BOM).decode())
     except (ValueError, RecursionError):
         return _NO_JSON
 

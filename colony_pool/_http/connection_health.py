@@ -23,8 +23,9 @@ from .failures import BUSY, BadReply, NetworkFailure, RawResponse
 _age_clock: Callable[[], float] = (
     (lambda: time.clock_gettime(time.CLOCK_BOOTTIME)) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 )
-# A gateway's own words on the backend that it has chosen; and 421, which has reached the wrong one.
-_GATEWAY = frozenset({421, 502, 504, *range(520, 531)})
+_MISDIRECTED = 421  # this connection leads to a server of other addresses
+# A gateway's own words on the backend that it has chosen.
+_GATEWAY = frozenset({_MISDIRECTED, 502, 504, *range(520, 531)})
 _OVERLOADED = 503
 
 
@@ -137,7 +138,7 @@ class ConnectionHealth:
 def is_failure(reply: RawResponse | NetworkFailure | BadReply) -> bool:
     """Whether what came of a request may be its connection's fault, so that the next needs another."""
     if isinstance(reply, RawResponse):
-        return reply.status >= 500
+        return reply.status >= 500 or reply.status == _MISDIRECTED
     return not (isinstance(reply, NetworkFailure) and reply.kind == BUSY)
 
 

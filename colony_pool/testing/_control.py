@@ -12,7 +12,7 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from ._behaviour import Rule, check
@@ -31,11 +31,13 @@ class Control:
         self._script_for = ""  # the end of the paths for which it runs
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while line := await reader.readline():
-                writer.write(json.dumps(await self._reply(json.loads(line))).encode() + b"\n")
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(OSError):
+                while line := await reader.readline():
+                    writer.write(json.dumps(await self._reply(json.loads(line))).encode() + b"\n")
+                    await writer.drain()
+        finally:
+            writer.close()
 
     async def _reply(self, command: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -154,20 +156,32 @@ async def _parent_is_gone() -> None:
             await asyncio.wait_for(ended.wait(), 1.0)
 
 
-async def _serve(options: dict[str, Any]) -> None:
+@contextlib.asynccontextmanager
+async def serve(options: dict[str, Any]) -> AsyncIterator[dict[str, int]]:
+    """Run a server and its control side; the ports of both."""
+    server = Server(options)
+    side: asyncio.Server | None = None
+    try:
+        await server.listen(True)
+        side = await asyncio.start_server(Control(server).converse, "127.0.0.1", 0, limit=2**31)
+        yield {"port": server.port, "control": side.sockets[0].getsockname()[1]}
+    finally:
+        if side is not None:
+            side.close()
+        await server.close()
+
+
+async def _serve_parent(options: dict[str, Any]) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    server = Server(options)
-    await server.listen(True)
-    control = Control(server)
-    side = await asyncio.start_server(control.converse, "127.0.0.1", 0, limit=2**31)
-    print(json.dumps({"port": server.port, "control": side.sockets[0].getsockname()[1]}), flush=True)
-    await _parent_is_gone()
-    os._exit(0)  # at once: the clients have gone with the parent
+    async with serve(options) as ports:
+        print(json.dumps(ports), flush=True)
+        await _parent_is_gone()
+        os._exit(0)  # at once: the clients have gone with the parent
 
 
 def main() -> None:
     """Serve until the parent is gone; the options come as JSON in the last argument."""
-    asyncio.run(_serve(json.loads(sys.argv[-1])))
+    asyncio.run(_serve_parent(json.loads(sys.argv[-1])))

@@ -95,6 +95,12 @@ class Server:
             for connection in list(self.open):
                 connection.drop()
 
+    async def close(self) -> None:
+        """Close all sockets."""
+        await self.listen(False)
+        self._place.close()
+        await asyncio.sleep(0)  # connections close in the loop's next turn
+
     # -- for connections ----------------------------------------------------------------------------
 
     def opened(self, connection: ServerConnection) -> int:

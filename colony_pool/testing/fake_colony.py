@@ -29,6 +29,8 @@ class FakeColony:
 
     Works from threads and greenlets, under gevent's monkey patching and across forks: the server is another
     process, which ends with this one, however this one ends. Each call waits a moment for that process's answer.
+    Where this program is no Python that could be started once more, a frozen application, say, the server is a thread
+    of it, and ``pause`` is an error.
 
     Give the pool ``token_cache=None``. Otherwise tokens stay on disk under a port that a later FakeColony may have.
 

@@ -152,7 +152,7 @@ def g11_a_request_that_was_not_looked_at_is_made_again(w: World) -> None:
     from colony_pool import ColonyAPIError, RetryConfig
 
     retry = RetryConfig(max_retries=2, base_delay=0.01)
-    pool = w.pool(auth_token_retry=retry, retry=retry)
+    pool = w.pool(auth_token_retry=RetryConfig(max_retries=1000, base_delay=0.05, max_delay=0.05), retry=retry)
     agent = pool.agent(key("one"))
     agent.token()
     for status in (421, 425):

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
@@ -152,7 +153,8 @@ def test_close_ends_the_process_even_a_paused_one_and_closed_is_said() -> None:
 
 def test_a_server_that_was_killed_is_reported() -> None:
     with FakeColony() as colony:
-        colony._process._process.kill()
+        server: Any = colony._process._server
+        server.kill()
         with pytest.raises(FakeColonyError, match="has died"):
             colony.stats()
 

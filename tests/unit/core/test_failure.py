@@ -33,6 +33,7 @@ from tests.support.private import (
     closed,
     from_outcome,
     from_status,
+    from_stranger,
     held,
     no_code,
     overdue,
@@ -52,6 +53,8 @@ REQUIRED = "This account has 2FA: pass totp= a callable that returns a fresh cod
 INVALID = "The one-time code was refused or is spent; the next one may work. The API key is fine"
 WRONG_KEY = "The API key was refused: check that it is the current one of this agent"
 NOTHING_THERE = "There is nothing at this address: check base_url"
+MISDIRECTED = "The server has not looked at the request: another connection may lead to one that does"
+TOO_EARLY = "The server has not looked at the request: try again"
 BLAMED = "The server is at fault: try again later"
 LATER = "Try again then, or pass a larger max_wait; the API key is fine"
 
@@ -68,7 +71,9 @@ LATER = "Try again then, or pass a larger max_wait; the API key is fine"
         (404, None, ColonyNotFoundError, NOTHING_THERE),
         (409, None, ColonyConflictError, "The request conflicts with what already exists"),
         (410, None, ColonyAPIError, "The request is not retried"),
+        (421, None, ColonyAPIError, MISDIRECTED),
         (422, None, ColonyValidationError, MALFORMED),
+        (425, None, ColonyAPIError, TOO_EARLY),
         (499, None, ColonyAPIError, "The request is not retried"),
         (500, None, ColonyServerError, BLAMED),
         (503, None, ColonyServerError, BLAMED),
@@ -80,6 +85,24 @@ def test_g11_every_status_has_its_error_and_says_what_to_do(
     failure = status(number, code=code)
     assert (error, f"POST /posts: HTTP {number}: no", hint) == (failure.error, failure.message, failure.hint)
     assert (number, BODY, code, {}) == (failure.status, failure.response, failure.code, failure.extra)
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "hint"),
+    [
+        (401, ColonyAuthError, "A gateway, a proxy or a firewall may have sent this"),
+        (404, ColonyNotFoundError, "Check the path, or base_url"),
+        (421, ColonyAPIError, MISDIRECTED),
+        (425, ColonyAPIError, TOO_EARLY),
+        (502, ColonyServerError, "A gateway, a proxy or a firewall may have sent this"),
+    ],
+)
+def test_g11_what_a_stranger_says_of_an_api_call_keeps_its_class(
+    number: int, error: type[ColonyAPIError], hint: str
+) -> None:
+    failure = from_stranger(number, {}, b"", None, "GET /me")
+    assert (error, number, f"{hint}; no key or token is at fault") == (failure.error, failure.status, failure.hint)
+    assert failure.message.startswith(f"GET /me: HTTP {number}, an empty body")
 
 
 @pytest.mark.parametrize(("after", "when"), [(None, "later"), (7.4, "in 7 s, not sooner")])

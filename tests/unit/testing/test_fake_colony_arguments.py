@@ -91,7 +91,8 @@ def test_a_key_that_is_no_text_is_answered(client: Client) -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_one_that_nobody_closed_ends_when_nobody_has_it() -> None:
     colony = FakeColony()
-    process = colony._process._process
+    server: Any = colony._process._server
+    process = server._process
     del colony
     assert -9 == process.wait(timeout=30.0)
     for pipe in (process.stdin, process.stdout):
