@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -134,6 +135,27 @@ def test_what_a_server_says_is_told_before_what_this_host_lacks(monkeypatch: pyt
             with pytest.raises(ConnectionRefusedError):
                 connect(a_dialer())
             monkeypatch.undo()
+
+
+def test_g11_an_address_that_no_descriptor_is_left_for_has_not_been_silent(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with silent(port_of(server), "127.0.0.2") as dead, Names(*dead, entry("127.0.0.1", port_of(server))):
+        real = socket.socket
+
+        def scarce(*args: Any) -> socket.socket:
+            monkeypatch.setattr(dialer.socket, "socket", none_left)
+            return real(*args)
+
+        def none_left(*_: object) -> Any:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        dial = a_dialer().dial(NAME, 80)
+        addresses = dial.addresses(left, fresh=False)
+        monkeypatch.setattr(dialer.socket, "socket", scarce)
+        with pytest.raises(OSError, match="Too many open files"):
+            dial.connect(addresses, left, 0.5, ())
+        monkeypatch.undo()
 
 
 def test_a_host_without_an_address_is_an_error() -> None:
