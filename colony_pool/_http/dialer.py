@@ -25,13 +25,14 @@ from .resolver import Addresses, LookUp, Resolver
 
 ATTEMPT_DELAY = 0.25  # seconds from one address to the next; RFC 8305, section 5
 _REMEMBERED = 600.0  # seconds
-_LONGEST_WAIT = 60.0  # seconds; ``poll`` takes no more than 24 days
+_LONGEST_WAIT = 3600.0  # seconds; ``poll`` takes no more than 24 days
 _POLLOUT = getattr(select, "POLLOUT", 4)  # Windows has no ``poll``, but gevent has
 _HOSTS = 64  # of which it is remembered what has answered
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 # What this host lacks says less than what a server has answered.
 _LOCAL = (
     errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EACCES, errno.EPERM,
-    errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM,
+    *_EXHAUSTED,
 )  # fmt: skip
 
 
@@ -159,8 +160,8 @@ class Dial:
         while waiting or self.sockets:
             now = monotonic()
             left = min(seconds_left(), until - now)
-            if left <= 0.0:
-                raise TimeoutError("no time left")
+            if left <= 0.0:  # where one could not even be tried, that is what there is to say
+                raise failure if failure.errno in _EXHAUSTED else TimeoutError("no time left")
             if waiting and (now >= next_at or not self.sockets):
                 next_at = now + ATTEMPT_DELAY
                 # Where there is nothing to race against the socket itself waits, which is cheaper.

@@ -130,7 +130,7 @@ class _Name:
         self.literal = _literal(host, port)
         self.waiting: list[LookUp] = []
         self.turn = Turn()  # whose holder makes the look-up; if it is killed, the turn is free again
-        self.worker = 0  # the thread in which it is made
+        self.worker = 0  # the thread in which it is made, if it is
         self.found: _Found | None = None  # the last one
         self._is_shared = is_shared
 
@@ -147,6 +147,7 @@ class _Name:
                     each.wake()
                     self.leave(each)  # it does so itself, unless it was killed just then
         finally:
+            self.worker = 0
             self.turn.release()
             for each in list(self.waiting):  # who has come too late, or has no result, makes the next look-up
                 each.wake()

@@ -63,7 +63,7 @@ def g4_a_name_that_moves_is_followed(w: World) -> None:
     with Names(refused("127.0.0.1"), entry("127.0.0.1", old.port)) as names:
         agent = w.pool(names.url(old.port), allow_insecure=True).agent(key("a"))
         assert w.spawn(agent.get, "/users/me").result().status == 200
-        names.entries[:] = [entry("127.0.0.1", new.port)]
+        names.entries[:] = [refused("127.0.0.1"), entry("127.0.0.1", new.port)]
         old.close_idle()
         w.until(lambda: old.stats().open_connections == 0)
         before = old.stats().connections

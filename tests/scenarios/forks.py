@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.addresses import Names, entry, silent
 from tests.support.private import engine_of, metrics_of
 
 from . import World, scenario
@@ -125,9 +126,8 @@ def g24_a_fork_during_an_outage_leaves_waiters_and_probes_to_the_parent(w: World
     assert all(task.result() for task in tasks)
 
 
-@scenario("gevent", "gevent-late")
-def g24_a_connection_that_is_being_made_at_a_fork_is_the_parents_alone(w: World) -> None:
-    """The greenlet that makes it goes on in the child, too, and must not speak on it."""
+def _is_the_parents_alone(w: World, silent_hosts: tuple[str, ...]) -> None:
+    """Fork while a token is asked for at a host with these addresses, and one that answers late."""
     heard: list[bytes] = []
 
     def answer(line: socket.socket) -> None:
@@ -143,16 +143,21 @@ def g24_a_connection_that_is_being_made_at_a_fork_is_the_parents_alone(w: World)
             w.spawn(answer, server.accept()[0])
 
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server, contextlib.ExitStack() as crowd:
+        port = server.getsockname()[1]
         for _ in range(4):  # they fill its queue: a connection is not made before somebody takes one out
             other = crowd.enter_context(socket.socket())
             other.setblocking(False)
             other.connect_ex(server.getsockname())
-        pool = w.pool(f"http://127.0.0.1:{server.getsockname()[1]}")
+        dead = crowd.enter_context(silent(port, *silent_hosts))
+        names = crowd.enter_context(Names(*dead, entry("127.0.0.1", port)))
+        pool = w.pool(names.url(port), allow_insecure=True)
         parents: Any = engine_of(pool).runtime
         known = engine_of(pool).network._pools._known
         asks = w.spawn(pool.agent("col_a").token)
+        number = len(silent_hosts) + 1
         w.until(
-            lambda: any(conn.dial is not None and conn.dial.sockets for conn in known), "a connection is being made"
+            lambda: any(conn.dial is not None and len(conn.dial.sockets) == number for conn in known),
+            "a connection is being made, at each address",
         )
         copied = list(parents._greenlets)
         pid = _child(lambda: w.until(lambda: all(one.dead for one in copied), "what was copied along ends"))
@@ -160,6 +165,17 @@ def g24_a_connection_that_is_being_made_at_a_fork_is_the_parents_alone(w: World)
         assert (asks.result(), _ended_well(w, pid)) == ("parents", True)
         serving.kill()
         assert b"".join(heard).count(b"POST") == 1
+
+
+@scenario("gevent", "gevent-late")
+def g24_a_connection_that_is_being_made_at_a_fork_is_the_parents_alone(w: World) -> None:
+    """The greenlet that makes it goes on in the child, too, and must not speak on it."""
+    _is_the_parents_alone(w, ())
+
+
+@scenario("gevent", "gevent-late")
+def g24_connections_that_race_at_a_fork_are_the_parents_alone(w: World) -> None:
+    _is_the_parents_alone(w, ("127.0.0.2", "127.0.0.3"))
 
 
 class _Relay:

@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.addresses import Names, entry, patched_look_up
 from tests.support.private import engine_of, metrics_of, waiting_for_a_name
 
-from . import GEVENT, World, scenario
+from . import GEVENT, World, error_of, scenario
 from ._after import assert_documented, key
 from .forks import _child as forked_child
 from .forks import _ended_well as children_end_well
@@ -228,4 +228,45 @@ def g24_a_child_waits_for_no_look_up_of_its_parent(w: World) -> None:
         assert children_end_well(w, pid)
         names.speak()
         assert [call.result() for call in calls] == [200, 200]
+        assert names.asked == 1
+
+
+@scenario("gevent", "gevent-late")
+def g4_calls_that_give_up_one_after_the_other_occupy_one_thread(w: World) -> None:
+    """None of them begins the look-up anew that the one before has left."""
+    import gevent
+
+    with Names(entry("127.0.0.1", w.colony.port)) as names:
+        pool = w.pool(names.url(w.colony.port), allow_insecure=True)
+        agents = _cold(w, names, pool, 30)
+        names.silence()
+        calls = []
+        for agent in agents:
+            calls.append(w.spawn(_get, agent, 0.1))
+            w.pause(0.02)
+        for call in calls:
+            assert call.join().error is not None
+        assert (names.asked, len(gevent.get_hub().threadpool)) == (1, 1)
+        names.speak()
+        assert w.spawn(_get, agents[0]).result() == 200
+
+
+@scenario("gevent", "gevent-late")
+def g2_greenlets_of_several_hubs_share_a_look_up_that_outlives_the_hub_of_the_first(w: World) -> None:
+    with Names(entry("127.0.0.1", w.colony.port)) as names:
+        pool = w.pool(names.url(w.colony.port), allow_insecure=True)
+        agents = _cold(w, names, pool, 5)
+        names.silence()
+        first = w.native(lambda: error_of(_get, agents[0], 0.5))
+        w.until(lambda: names.asked == 1)
+        answers: list[int] = []
+        others = [w.native(lambda a=agent: answers.append(_get(a))) for agent in agents[1:4]]  # type: ignore[misc]
+        here = w.spawn(_get, agents[4])
+        w.until(first, "the first thread ends, and its hub with it")
+        w.until(lambda: waiting_for_a_name(pool) == 4, "the others wait")
+        names.speak()
+        assert here.result() == 200
+        for other in others:
+            w.until(other)
+        assert answers == [200] * 3
         assert names.asked == 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ import pytest
 from tests.support.addresses import NAME, Names, entry, refused, silent
 from tests.support.private import Dialer, Resolver, ThreadRuntime, dialer, native_poll, resolver
 
+ROOT = Path(__file__).parents[3]
 TIMEOUT = 600.0  # whoever waits for it hangs
 
 
@@ -132,6 +135,27 @@ def test_what_a_server_says_is_told_before_what_this_host_lacks(monkeypatch: pyt
             with pytest.raises(ConnectionRefusedError):
                 connect(a_dialer())
             monkeypatch.undo()
+
+
+def test_g11_an_address_that_no_descriptor_is_left_for_has_not_been_silent(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with silent(port_of(server), "127.0.0.2") as dead, Names(*dead, entry("127.0.0.1", port_of(server))):
+        real = socket.socket
+
+        def scarce(*args: Any) -> socket.socket:
+            monkeypatch.setattr(dialer.socket, "socket", none_left)
+            return real(*args)
+
+        def none_left(*_: object) -> Any:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        dial = a_dialer().dial(NAME, 80)
+        addresses = dial.addresses(left, fresh=False)
+        monkeypatch.setattr(dialer.socket, "socket", scarce)
+        with pytest.raises(OSError, match="Too many open files"):
+            dial.connect(addresses, left, 0.5, ())
+        monkeypatch.undo()
 
 
 def test_a_host_without_an_address_is_an_error() -> None:
@@ -318,7 +342,8 @@ def test_g2_each_who_shared_a_look_up_has_an_exception_of_its_own() -> None:
 def test_g3_what_strikes_who_makes_the_look_up_is_told_to_nobody_else(
     limit: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A signal handler raises in the thread that it finds."""
+    """A signal handler raises in the thread that it finds. The others go on at once."""
+    monkeypatch.setattr(resolver, "_RECHECK", TIMEOUT)
     with Names(entry("127.0.0.1", 80)) as names:
         it = a_resolver()
         others: list[Any] = []
@@ -349,3 +374,46 @@ def test_g2_an_address_is_not_looked_up() -> None:
     it = a_resolver(spawn=never, can_begin=never)
     for host in ("127.0.0.1", "::1"):
         assert it.look_up(host, 80).addresses(left, fresh=True)[0][4][:2] == (host, 80)
+
+
+ONLY_SOCKETS_ARE_PATCHED = """
+from gevent import monkey
+monkey.patch_socket()
+import contextlib, socket
+import gevent
+from colony_pool import ColonyPool, Timeout
+from tests.support.addresses import Names, entry, silent
+
+BODY = b'{"access_token": "one", "expires_in": 3600}'
+
+def serve():
+    while True:
+        line = server.accept()[0]
+        line.settimeout(0.05)  # those of the crowd say nothing
+        with contextlib.suppress(OSError):
+            if b"POST" in line.recv(65536):
+                line.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (len(BODY), BODY))
+
+with socket.create_server(("127.0.0.1", 0), backlog=0) as server, contextlib.ExitStack() as crowd:
+    port = server.getsockname()[1]
+    for _ in range(4):
+        other = crowd.enter_context(socket.socket())
+        other.setblocking(False)
+        other.connect_ex(server.getsockname())
+    dead = crowd.enter_context(silent(port, "127.0.0.2"))
+    names = crowd.enter_context(Names(*dead, entry("127.0.0.1", port)))
+    timeout = Timeout(connect=600.0, read=600.0, total=600.0)
+    pool = ColonyPool(names.url(port), allow_insecure=True, token_cache=None, timeout=timeout, runtime="gevent")
+    task = gevent.spawn(pool.agent("col_a").token)
+    while len(names.tried) < 2:
+        gevent.sleep(0.01)
+    gevent.spawn(serve)
+    print(task.get())
+"""
+
+
+def test_g4_a_hub_goes_on_while_addresses_race_though_select_is_not_patched() -> None:
+    """In the hub that waits is the server that it waits for."""
+    program = [sys.executable, "-c", ONLY_SOCKETS_ARE_PATCHED]
+    done = subprocess.run(program, check=False, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.stdout == "one\n", done.stderr
