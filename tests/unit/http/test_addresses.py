@@ -144,7 +144,7 @@ def test_g11_an_address_that_no_descriptor_is_left_for_has_not_been_silent(
         real = socket.socket
 
         def scarce(*args: Any) -> socket.socket:
-            monkeypatch.setattr(dialer.socket, "socket", none_left)
+            monkeypatch.setattr(socket, "socket", none_left)
             return real(*args)
 
         def none_left(*_: object) -> Any:
@@ -152,7 +152,7 @@ def test_g11_an_address_that_no_descriptor_is_left_for_has_not_been_silent(
 
         dial = a_dialer().dial(NAME, 80)
         addresses = dial.addresses(left, fresh=False)
-        monkeypatch.setattr(dialer.socket, "socket", scarce)
+        monkeypatch.setattr(socket, "socket", scarce)
         with pytest.raises(OSError, match="Too many open files"):
             dial.connect(addresses, left, 0.5, ())
         monkeypatch.undo()
@@ -237,14 +237,19 @@ def test_g3_a_thread_that_dies_at_any_step_leaves_no_socket_and_holds_up_nobody(
             step += 1
             it.has_failed(NAME, 80, names.entries[-1][4])  # so that each is tried
             strike = Strike(step)
-            trace = sys.gettrace()
-            sys.settrace(strike)
-            try:
-                connect(it)
-            except KeyboardInterrupt:
-                pass
-            finally:
-                sys.settrace(trace)
+
+            def dies(strike: Strike = strike) -> None:
+                sys.settrace(strike)
+                try:
+                    connect(it)
+                except KeyboardInterrupt:
+                    pass
+                finally:
+                    sys.settrace(None)
+
+            victim = threading.Thread(target=dies)  # what is struck in a handler stays the context of its thread
+            victim.start()
+            victim.join()
             has_struck = strike.has_struck
             assert descriptors() == before, f"struck at step {step}"
             assert it.dial(NAME, 80).addresses(left, fresh=True), f"struck at step {step}"
