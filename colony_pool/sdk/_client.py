@@ -78,7 +78,7 @@ class ColonyClient(RenewingClient):
             self._reference = chosen(pool, given, proxy, cache_token)
             super().__init__(
                 api_key,
-                self._reference.pool.base_url,
+                self._reference.base_url,
                 timeout,
                 retry,
                 typed,
