@@ -105,7 +105,7 @@ class AsyncColonyClient(AsyncRenewingClient):
                     raise translated(error) from error
                 # Rotated by another task meanwhile: it was the old key that failed.
             finally:
-                token = ""  # no traceback of ours holds a token
+                token = key = ""  # no traceback of ours holds a secret
 
     def _clear_cached_token(self) -> None:
         """Called when a key goes, and for another token. No coroutine, as the SDK has it.
