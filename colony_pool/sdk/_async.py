@@ -66,7 +66,7 @@ class AsyncColonyClient(AsyncRenewingClient):
         try:
             given = None if base_url == sdk.DEFAULT_BASE_URL else base_url
             self._reference = chosen(pool, given, None, cache_token)
-            base_url, on_disk = self._reference.pool.base_url, self._reference.keeps_on_disk
+            base_url, on_disk = self._reference.base_url, self._reference.keeps_on_disk
             super().__init__(api_key, base_url, timeout, client, retry, typed, on_disk, totp)
         finally:
             del api_key, totp  # no traceback of ours holds a secret
@@ -105,7 +105,7 @@ class AsyncColonyClient(AsyncRenewingClient):
                     raise translated(error) from error
                 # Rotated by another task meanwhile: it was the old key that failed.
             finally:
-                token = ""  # no traceback of ours holds a token
+                token = key = ""  # no traceback of ours holds a secret
 
     def _clear_cached_token(self) -> None:
         """Called when a key goes, and for another token. No coroutine, as the SDK has it.

@@ -78,7 +78,7 @@ class ColonyClient(RenewingClient):
             self._reference = chosen(pool, given, proxy, cache_token)
             super().__init__(
                 api_key,
-                self._reference.pool.base_url,
+                self._reference.base_url,
                 timeout,
                 retry,
                 typed,
@@ -120,7 +120,7 @@ class ColonyClient(RenewingClient):
                     raise translated(error) from error
                 # Rotated by another thread meanwhile: it was the old key that failed.
             finally:
-                token = ""  # no traceback of ours holds a token
+                token = key = ""  # no traceback of ours holds a secret
 
     def _clear_cached_token(self) -> None:
         """Called when a key goes, and for another token."""

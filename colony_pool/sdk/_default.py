@@ -13,7 +13,7 @@ import os
 from ..config import DEFAULT_BASE_URL
 from ..pool import ColonyPool, engines_of
 
-__all__ = ["default_pool"]
+__all__ = ["default_base_url", "default_pool"]
 
 _pools: dict[tuple[str, str | None, bool], ColonyPool] = {}
 
@@ -26,7 +26,7 @@ def default_pool(base_url: str | None = None, *, proxy: str | None = None, cache
         proxy: for token requests; default: what the environment says, as for the SDK, but never for loopback.
         cache_token: whether tokens are kept on disk.
     """
-    base_url = (base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
+    base_url = default_base_url(base_url)
     key = (base_url, proxy, cache_token)
     pool = _pools.get(key)
     if pool is not None and not engines_of(pool).is_closed:
@@ -43,6 +43,11 @@ def default_pool(base_url: str | None = None, *, proxy: str | None = None, cache
     elif len(_pools) == 1:
         atexit.register(_close_all)
     return first
+
+
+def default_base_url(base_url: str | None = None) -> str:
+    """``base_url``, else that of ``COLONY_BASE_URL``, else the public API."""
+    return (base_url or os.environ.get("COLONY_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
 
 
 def _close_all() -> None:

@@ -19,7 +19,7 @@ __all__ = ["RenewingClient"]
 
 
 class RenewingClient(colony_sdk.ColonyClient):
-    """The SDK's client; a call whose token was refused is made again, as ``_renewal`` says.
+    """The SDK's client; a call whose token was refused is made again, as ``_helps`` says.
 
     What raises ``NotImplementedError`` is the subclass'.
     """
@@ -63,9 +63,12 @@ class RenewingClient(colony_sdk.ColonyClient):
     def rotate_key(self) -> dict[str, Any]:
         """As the SDK's; then all clients of the old key in this process have the new one."""
         old = self.api_key
-        answer = super().rotate_key()
-        self._rotated(old)
-        return answer
+        try:
+            answer = super().rotate_key()
+            self._rotated(old)
+            return answer
+        finally:
+            del old  # no traceback of ours holds a key
 
     def _renewed(
         self,

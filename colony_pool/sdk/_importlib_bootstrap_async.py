@@ -15,7 +15,7 @@ __all__ = ["AsyncRenewingClient", "Theirs"]
 
 
 class AsyncRenewingClient(Theirs):
-    """The SDK's asynchronous client; a call whose token was refused is made again, as ``_renewal`` says.
+    """The SDK's asynchronous client; a call whose token was refused is made again, as ``_helps`` says.
 
     What raises ``NotImplementedError`` is the subclass'.
     """
@@ -59,9 +59,12 @@ class AsyncRenewingClient(Theirs):
     async def rotate_key(self) -> dict[str, Any]:
         """As the SDK's; then all clients of the old key in this process have the new one."""
         old = self.api_key
-        answer = await super().rotate_key()
-        self._rotated(old)
-        return answer
+        try:
+            answer = await super().rotate_key()
+            self._rotated(old)
+            return answer
+        finally:
+            del old  # no traceback of ours holds a key
 
     async def _renewed(
         self,

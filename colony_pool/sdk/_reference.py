@@ -9,7 +9,7 @@ from .._aio.agent import AsyncAgent
 from .._aio.pool import AsyncColonyPool, default_view
 from ..agent import Agent, state_of
 from ..pool import ColonyPool, engines_of
-from ._default import default_pool
+from ._default import default_base_url, default_pool
 from ._errors import bad_key
 
 __all__ = ["PoolReference", "chosen"]
@@ -24,29 +24,40 @@ class PoolReference:
     would have there if it were made without ``pool=``.
 
     Arguments:
-        pool: the pool.
+        given: the pool that the client was given; ``None`` for the default one, which is made when it is needed.
         view: the ``AsyncColonyPool`` that it was given by, or ``None``.
+        base_url: the API.
         proxy: the client's.
-        is_given: whether the client was given ``pool``; else it is the default one.
         keeps_on_disk: whether tokens of the client are kept on disk.
     """
 
     def __init__(
         self,
-        pool: ColonyPool,
+        given: ColonyPool | None,
         view: AsyncColonyPool | None,
+        base_url: str,
         proxy: str | None,
-        *,
-        is_given: bool,
         keeps_on_disk: bool,
     ) -> None:
-        self.pool = pool
+        self.base_url = base_url
         self.keeps_on_disk = keeps_on_disk
+        self._given = given
+        self._pool = given
         self._view = view
         self._proxy = proxy
-        self._is_given = is_given
         self._agents: _Latest[Agent] = _Latest()
         self._async_agents: _Latest[AsyncAgent] = _Latest()
+
+    @property
+    def pool(self) -> ColonyPool:
+        """The pool.
+
+        Raises:
+            ValueError: there is no default pool for this ``base_url`` or proxy.
+        """
+        if self._pool is None:
+            self._pool = default_pool(self.base_url, proxy=self._proxy, cache_token=self.keeps_on_disk)
+        return self._pool
 
     def for_now(self, base_url: str, proxy: str | None) -> PoolReference:
         """This one, or another for a client whose ``base_url`` or ``proxy`` has changed to these.
@@ -54,9 +65,9 @@ class PoolReference:
         Raises:
             ValueError: the client was given a pool, and that is for another API.
         """
-        if base_url.rstrip("/") == self.pool.base_url and (self._is_given or proxy == self._proxy):
+        if base_url.rstrip("/") == self.base_url and (self._given is not None or proxy == self._proxy):
             return self
-        return chosen(self.pool if self._is_given else None, base_url, proxy, self.keeps_on_disk)
+        return chosen(self._given, base_url, proxy, self.keeps_on_disk)
 
     def agent(self, api_key: str, totp: Any) -> Agent:
         """The pool's handle on ``api_key``."""
@@ -76,7 +87,7 @@ class PoolReference:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self.pool.base_url, self._proxy, self.keeps_on_disk)
+        return chosen, (None, self.base_url, self._proxy, self.keeps_on_disk)
 
 
 class _Latest(Generic[H]):
@@ -99,17 +110,13 @@ class _Latest(Generic[H]):
 def chosen(
     pool: ColonyPool | AsyncColonyPool | None, base_url: str | None, proxy: str | None, cache_token: bool
 ) -> PoolReference:
-    """The pool that a client asks for; ``ValueError`` for an option that the pool has otherwise."""
+    """The pool that a client asks for; ``ValueError`` for an option that a given pool has otherwise."""
     view, mine = (pool, pool.pool) if isinstance(pool, AsyncColonyPool) else (None, pool)
     if mine is None:
-        mine = default_pool(base_url, proxy=proxy, cache_token=cache_token)
-    elif base_url is not None and base_url.rstrip("/") != mine.base_url:
+        return PoolReference(None, None, default_base_url(base_url), proxy, cache_token)
+    if base_url is not None and base_url.rstrip("/") != mine.base_url:
         raise ValueError(f"base_url={base_url!r}: this pool is for {mine.base_url}")
-    elif not cache_token and engines_of(mine).current.options.on_disk:
+    on_disk = engines_of(mine).current.options.on_disk
+    if on_disk and not cache_token:
         raise ValueError("cache_token=False: this pool keeps tokens on disk; make it with token_cache=None")
-    on_disk = cache_token and engines_of(mine).current.options.on_disk
-    return PoolReference(mine, view, proxy, is_given=pool is not None, keeps_on_disk=on_disk)
-
-
-def _restored(base_url: str, proxy: str | None, cache_token: bool) -> PoolReference:
-    return chosen(None, base_url, proxy, cache_token)
+    return PoolReference(mine, view, mine.base_url, proxy, on_disk)

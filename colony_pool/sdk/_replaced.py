@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import inspect
+import socket
 import urllib.request
 from collections.abc import Iterable
 from types import FunctionType
@@ -29,6 +30,8 @@ _STEPS: tuple[tuple[Any, str, str], ...] = (
     (urllib.request.AbstractHTTPHandler, "do_open", "urllib.request"),
 )
 _CONNECTIONS = ("HTTPConnection", "HTTPSConnection")  # vcrpy replaces these, pook their method request
+# Whose sockets lead to the network: all others (mocket, httpretty, pytest-socket, a user's own) stand in for it.
+_SOCKETS = ("socket", "gevent", "eventlet", "socks")
 
 
 def is_original(function: object, module: str, *, by_wrappers: bool = True) -> bool:
@@ -51,8 +54,12 @@ def is_urllib_replaced() -> bool:
 
 
 def are_connections_replaced() -> bool:
-    """Whether something stands in for the connections of ``http.client``; for vcrpy says so for httpx, too."""
-    return any(_is_connection_replaced(getattr(http.client, name)) for name in _CONNECTIONS)
+    """Whether something stands in for sockets or for connections of ``http.client``: vcrpy does so for httpx, too."""
+    return (
+        any(_is_connection_replaced(getattr(http.client, name)) for name in _CONNECTIONS)
+        or _root(socket.socket) not in _SOCKETS
+        or _root(inspect.unwrap(socket.create_connection)) not in _SOCKETS
+    )
 
 
 def has_method_replaced(client: Any, ours: type, theirs: type) -> bool:
@@ -80,6 +87,11 @@ def _is_urlopen_replaced() -> bool:
 
 def _is_connection_replaced(cls: Any) -> bool:
     return getattr(cls, "__module__", None) != "http.client" or not is_original(cls.request, "http.client")
+
+
+def _root(found: object) -> str:
+    """The first name of the module that ``found`` comes from."""
+    return str(getattr(found, "__module__", "")).partition(".")[0]
 
 
 def _is_opener_replaced() -> bool:

@@ -50,7 +50,8 @@ GUARANTEES = {
     20: "A wall clock that steps never prolongs a token; a laptop that slept refreshes.",
     21: "The disk cache is the SDK's own, in both directions; it reads plain files of this user alone (0600), "
     "waits for none, and no error of it reaches a caller.",
-    22: "https or loopback only, certificates verified, no redirect followed, none too big, too slow or too odd.",
+    22: "The pool's own requests: https or loopback only, certificates verified, no redirect followed, no answer too "
+    "big, too slow or too odd.",
     23: "Keys, tokens and codes are in no repr, log, error, traceback, metric, event, pickle or file but the cache.",
     24: "After a fork the child has fresh locks, sockets and no waiters; it keeps its tokens.",
     25: "POST and PUT are repeated only under an Idempotency-Key, PATCH and DELETE not at all once sent.",

@@ -15,14 +15,16 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import xml.etree.ElementTree as ET  # what it reads is pytest's own
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import colony_sdk
 
 ROOT = Path(__file__).parent.parent.parent
 PLUGIN = Path(__file__).parent / "sdk" / "as_the_sdk.py"
-INSTALL, RUN = 90, 150  # seconds
+LONGEST = 175  # seconds that all of it may take
 FEWEST = 1_000  # tests; with fewer something is wrong with this program
 # Tests that end otherwise with our clients, and why that is right. Five at most.
 KNOWN: dict[str, str] = {}
@@ -34,19 +36,21 @@ def main() -> int:
     """Return 0 when nothing differs but what is known to."""
     parser = argparse.ArgumentParser(prog="python -m tests.tools.sdk_suite", description=__doc__)
     parser.add_argument("--version", default=colony_sdk.__version__, help="of colony-sdk; default: what is installed")
-    version = parser.parse_args().version
-    with tempfile.TemporaryDirectory() as name:
+    version, until = parser.parse_args().version, time.monotonic() + LONGEST
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        libraries = installed(version, folder)
-        runs = [Run(folder, libraries, suite_of(version, folder / kind), kind == "ours") for kind in ("sdk", "ours")]
-        theirs, ours = [run.outcomes() for run in runs]
+        libraries = installed(version, folder, until)
+        runs = [Run(libraries, suite_of(version, folder / kind), is_ours=kind == "ours") for kind in ("sdk", "ours")]
+        for run in runs:
+            stack.callback(run.end)
+        theirs, ours = [run.outcomes(until) for run in runs]
         reached = sorted({line for run in runs for line in run.reached()})
+    passed = [sum(outcome == "passed" for outcome in outcomes.values()) for outcomes in (theirs, ours)]
     print(
-        f"colony-sdk {version}: {len(theirs)} tests; {sum(was == 'passed' for was in theirs.values())} pass with the"
+        f"colony-sdk {version}: of {len(theirs)} tests {passed[0]} pass with the SDK's clients, {passed[1]} with ours"
     )
-    print(f"SDK's clients, {sum(was == 'passed' for was in ours.values())} with ours")
     found = judged(theirs, ours, KNOWN) + [f"would have left this machine: {line}" for line in reached]
-    print("\n".join(found) or f"no test ends otherwise but the {len(KNOWN)} that are known to")
+    print("\n".join(found) or f"no test ends otherwise, but {len(KNOWN)} that are known to")
     return bool(found)
 
 
@@ -66,12 +70,12 @@ def judged(theirs: Outcomes, ours: Outcomes, known: dict[str, str]) -> list[str]
     return found
 
 
-def installed(version: str, folder: Path) -> Path:
+def installed(version: str, folder: Path, until: float) -> Path:
     """A folder with what the suite needs and this environment may lack."""
     libraries = folder / "libraries"
     wanted = ["pytest-asyncio", "pytest-timeout", *([f"colony-sdk=={version}"] * (version != colony_sdk.__version__))]
-    pip("install", "--target", str(libraries), *wanted)
-    pip("download", "--no-binary", "colony-sdk", "--no-deps", "--dest", str(folder), f"colony-sdk=={version}")
+    pip(until, "install", "--target", str(libraries), *wanted)
+    pip(until, "download", "--no-binary", "colony-sdk", "--no-deps", "--dest", str(folder), f"colony-sdk=={version}")
     return libraries
 
 
@@ -83,10 +87,10 @@ def suite_of(version: str, folder: Path) -> Path:
     return folder / f"colony_sdk-{version}"
 
 
-def pip(*arguments: str) -> None:
+def pip(until: float, *arguments: str) -> None:
     """Run pip, and say what it said if it fails."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=INSTALL)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=until - time.monotonic())
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}:\n{done.stderr}")
 
@@ -94,7 +98,7 @@ def pip(*arguments: str) -> None:
 class Run:
     """pytest in a process of its own, over the suite in ``suite``; it begins at once."""
 
-    def __init__(self, folder: Path, libraries: Path, suite: Path, is_ours: bool) -> None:
+    def __init__(self, libraries: Path, suite: Path, *, is_ours: bool) -> None:
         self._report, self._reached = suite / "report.xml", suite / "reached.txt"
         shutil.copy(PLUGIN, suite)
         environment = {
@@ -108,25 +112,27 @@ class Run:
         }
         options = ["-q", "-p", "no:cacheprovider", "-p", PLUGIN.stem, "-o", "pythonpath=", "--timeout=60"]
         command = [sys.executable, "-m", "pytest", *options, f"--junitxml={self._report}", "tests"]
-        self._log = (suite / "log.txt").open("w+")
-        self._process = subprocess.Popen(
-            command, cwd=suite, env=environment, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL
-        )
+        self._log = suite / "log.txt"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                command, cwd=suite, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
 
-    def outcomes(self) -> Outcomes:
-        """How each test ended; waits for the end of all."""
-        try:
-            self._process.wait(timeout=RUN)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        finally:
-            self._log.seek(0)
-            said = self._log.read()
-            self._log.close()
+    def outcomes(self, until: float) -> Outcomes:
+        """How each test ended; waits for the end of all, and no longer than ``until``."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=max(0.0, until - time.monotonic()))
+        self.end()
+        said = self._log.read_text()
         if not self._report.exists():
             raise SystemExit(f"the suite came to no end:\n{said[-4000:]}")
         cases = ET.parse(self._report).getroot().iter("testcase")
         return {f"{case.get('classname')}::{case.get('name')}": _outcome(case) for case in cases}
+
+    def end(self) -> None:
+        """End it, if it has not come to its end."""
+        self._process.kill()
+        self._process.wait()
 
     def reached(self) -> list[str]:
         """What would have left this machine."""

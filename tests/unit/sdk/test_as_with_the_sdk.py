@@ -189,6 +189,16 @@ def test_a_token_that_is_put_there_is_used_for_uploads_and_downloads_until_it_is
         assert 1 == sum(request.path == TOKEN for request in server.requests)
 
 
+def test_a_token_that_is_put_there_stays_when_a_new_one_cannot_be_had(colony: FakeColony) -> None:
+    colony.deny("col_a")
+    with ColonyPool(colony.base_url, token_cache=None, registry=None) as pool:
+        client = ColonyClient("col_a", pool=pool)
+        client._token = "of a user"
+        with pytest.raises(colony_sdk.ColonyAuthError):
+            client.get_me()
+        assert "of a user" == client._token
+
+
 def test_a_subclass_with_tokens_of_its_own_is_not_asked_without_end(colony: FakeColony) -> None:
     class Own(ColonyClient):
         def _ensure_token(self) -> None:

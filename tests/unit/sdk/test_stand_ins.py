@@ -11,6 +11,7 @@ import functools
 import http.client
 import io
 import json
+import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -129,6 +130,30 @@ def by_the_method_of_the_connection(heard: Heard, _: Any) -> Any:
     return mock.patch("http.client.HTTPConnection.request", request)
 
 
+def by_sockets(heard: Heard, _: Any) -> Any:
+    class Socket(socket.socket):
+        """Answers what is sent at once."""
+
+        def connect(self, address: Any) -> None:
+            heard.append(str(address))
+
+        def sendall(self, data: Any, flags: int = 0) -> None:
+            self.said = io.BytesIO(b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps(ANSWER).encode())
+
+        def makefile(self, *_: Any, **__: Any) -> Any:
+            return self.said
+
+    return mock.patch("socket.socket", Socket)
+
+
+def by_create_connection(heard: Heard, _: Any) -> Any:
+    def create_connection(address: Any, *_: Any, **__: Any) -> Any:
+        heard.append(str(address))
+        return mock.Mock(makefile=lambda *_: io.BytesIO(b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps(ANSWER).encode()))
+
+    return mock.patch("socket.create_connection", create_connection)
+
+
 def by_the_client(heard: Heard, client: Any) -> Any:
     def raw_request(method: str, path: str, *_: Any, **__: Any) -> Any:
         heard.append(path)
@@ -155,7 +180,8 @@ def by_the_sdks_class(heard: Heard, client: Any) -> Any:
 
 STAND_INS: list[StandIn] = [
     by_mock, by_autospec, by_a_function, by_a_wrapper, by_a_partial, by_the_name_of_ours, by_the_opener,
-    by_the_handler, by_a_handler_of_its_own, by_the_connection, by_the_method_of_the_connection, by_the_client,
+    by_the_handler, by_a_handler_of_its_own, by_the_connection, by_the_method_of_the_connection, by_sockets,
+    by_create_connection, by_the_client,
     by_the_class, by_the_sdks_class,
 ]  # fmt: skip
 
@@ -233,6 +259,15 @@ def test_a_proxy_that_a_mock_stands_in_for_is_asked_for_the_token_too(colony: Fa
     with mock.patch("urllib.request.build_opener", return_value=opener):
         ColonyClient("col_a", base_url=colony.base_url, proxy="http://127.0.0.1:9").get_me()
     assert 2 == len(heard)
+
+
+@pytest.mark.parametrize("base_url", ["http://colony.test/api/v1", "http://testserver", "not even a URL"])
+def test_a_client_of_no_real_api_can_be_made_and_mocked(base_url: str) -> None:
+    mocked = mock.patch("colony_sdk.client.urlopen", side_effect=hearing([]))
+    with mocked, contextlib.suppress(ValueError):  # urllib's, of what is no URL
+        assert "mocked" == ColonyClient("col_a", base_url=base_url).get_me()["username"]
+    with pytest.raises(ValueError, match="base_url"):
+        ColonyClient("col_a", base_url=base_url).get_me()
 
 
 def test_what_only_watches_stands_in_for_nothing(colony: FakeColony) -> None:
@@ -321,12 +356,23 @@ def stub_of(heard: Heard) -> Any:
     return mock.AsyncMock(spec=httpx.AsyncClient, request=request)
 
 
+class Stub:
+    """Not even a class of httpx."""
+
+    def __init__(self, heard: Heard) -> None:
+        self._heard = heard
+
+    async def request(self, method: str, url: str, **_: Any) -> httpx.Response:
+        return responding(self._heard)(httpx.Request(method, url))
+
+
 CLIENTS: dict[str, Callable[[Heard], Any]] = {
     "MockTransport": lambda heard: httpx.AsyncClient(transport=httpx.MockTransport(responding(heard))),
     "a transport of its own": lambda heard: httpx.AsyncClient(transport=OwnTransport(heard)),
     "a mount": lambda heard: httpx.AsyncClient(mounts={"all://": OwnTransport(heard)}),
     "an application": lambda heard: httpx.AsyncClient(transport=httpx.ASGITransport(app_of(heard))),
-    "a stub": stub_of,
+    "a mock": stub_of,
+    "a stub": Stub,
 }
 
 
