@@ -18,6 +18,8 @@ _CODINGS = frozenset(
     {"aes128gcm", "br", "compress", "dcb", "dcz", "deflate", "exi", "gzip", "pack200-gzip", "x-compress", "x-gzip",
      "zstd"}
 )  # fmt: skip
+# urllib3 may know others as well, but some of them, Brotli before 1.2 for one, it decodes without a bound.
+_DECODED = frozenset({"deflate", "gzip", "x-gzip"})
 
 
 class _Body(io.BytesIO):
@@ -42,7 +44,7 @@ def decoded(answer: RawResponse, max_body: int, deadline: float) -> RawResponse:
     """``answer`` with its body decoded by urllib3, at most ``max_body`` bytes of it, and headers that fit that.
 
     Raises:
-        BadReply: it is longer, is not what it says, or has a coding that urllib3 cannot decode here.
+        BadReply: it is longer, is not what it says, or has another coding than gzip and deflate.
         TimeoutError: ``deadline`` (monotonic seconds) is over.
     """
     said = answer.headers.get("content-encoding", "").lower().split(",")
@@ -50,7 +52,7 @@ def decoded(answer: RawResponse, max_body: int, deadline: float) -> RawResponse:
     if not codings or not answer.body:  # the answer to HEAD has none
         return answer
     named = ", ".join(codings)
-    if not set(HTTPResponse.CONTENT_DECODERS).issuperset(codings):
+    if not _DECODED.issuperset(codings):
         raise BadReply(
             answer.status, f"the body is compressed ({named}), which nobody asked for and we cannot decode"
         )

@@ -22,7 +22,7 @@ from ._compat import check_async, sdk
 from ._errors import is_refusal, translated
 from ._importlib_bootstrap_async import AsyncRenewingClient, Theirs
 from ._reference import PoolReference, chosen
-from ._replaced import has_method_replaced
+from ._replaced import has_method_replaced, tell_once
 from ._replaced_httpx import is_httpx_replaced
 from ._rotations import RotatingKey, note_rotation
 
@@ -88,6 +88,7 @@ class AsyncColonyClient(AsyncRenewingClient):
         if self._token and time.time() < self._token_expiry:  # no token of ours has an expiry here
             return
         if self._is_replaced():
+            tell_once()
             if not self._token or self._token != self._given or not self._pools().is_fresh(self.api_key, self._totp):
                 await super()._ensure_token()
             return

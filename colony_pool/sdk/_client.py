@@ -22,7 +22,7 @@ from ._compat import adopted_class, check_sync, sdk
 from ._errors import is_refusal, translated
 from ._importlib_bootstrap import RenewingClient
 from ._reference import PoolReference, chosen
-from ._replaced import has_method_replaced, is_urllib_replaced
+from ._replaced import has_method_replaced, is_urllib_replaced, tell_once
 from ._rotations import RotatingKey, note_rotation
 
 __all__ = ["ColonyClient", "adopt"]
@@ -104,6 +104,7 @@ class ColonyClient(RenewingClient):
         if self._token and time.time() < self._token_expiry:  # no token of ours has an expiry here
             return
         if self._is_replaced():
+            tell_once()
             if not self._token or self._token != self._given or not self._pools().is_fresh(self.api_key, self._totp):
                 super()._ensure_token()
             return

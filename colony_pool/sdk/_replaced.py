@@ -7,17 +7,20 @@ New Relic and others put wrappers there that say what they wrap (``__wrapped__``
 
 from __future__ import annotations
 
+import functools
 import http.client
 import inspect
+import logging
 import socket
 import urllib.request
 from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
 
+from .._log import AT_ONCE
 from ._compat import sdk
 
-__all__ = ["are_connections_replaced", "has_method_replaced", "is_original", "is_urllib_replaced"]
+__all__ = ["are_connections_replaced", "has_method_replaced", "is_original", "is_urllib_replaced", "tell_once"]
 
 _WRAPPERS = 32  # more of them, one around the other, are a circle
 _AT_IMPORT = getattr(sdk, "urlopen", None)
@@ -41,6 +44,16 @@ def is_original(function: object, module: str, *, by_wrappers: bool = True) -> b
             return True
         function = getattr(function, "__wrapped__", None)
     return False
+
+
+@functools.cache
+def tell_once() -> None:
+    """Say in the log that the pool is left out; a program that is no test should know."""
+    AT_ONCE.write(
+        logging.WARNING,
+        "colony_pool.sdk: something stands in for the network, a mock say: the SDK asks for tokens by way of it, and "
+        "the pool, its breaker included, has no part in that",
+    )
 
 
 def is_urllib_replaced() -> bool:

@@ -175,6 +175,7 @@ def engine_of(pool: ColonyPool) -> "Engine":
 def clients_of(pool: "AsyncColonyPool") -> Any:
     """The clients of the event loops that use ``pool``."""
     from colony_pool._aio.pool import engine_behind
+    from colony_pool.sdk._replaced import tell_once
 
     clients = engine_behind(pool)._clients
     assert clients is not None, "httpx is here"

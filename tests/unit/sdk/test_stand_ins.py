@@ -30,6 +30,7 @@ import colony_pool.sdk
 from colony_pool import ColonyPool
 from colony_pool.sdk import AsyncColonyClient, ColonyClient
 from colony_pool.testing import FakeColony
+from tests.support.private import tell_once
 
 ANSWER = {"access_token": "mocked", "username": "mocked", "api_key": "col_mocked"}
 TOKEN = "/auth/token"
@@ -487,3 +488,13 @@ def test_a_client_of_httpx_that_reaches_the_network_has_its_tokens_of_the_pool(
 
         asyncio.run(ask())
         assert 1 == pool.status().tokens.fresh
+
+
+def test_the_log_says_once_that_the_pool_is_left_out(colony: FakeColony, caplog: pytest.LogCaptureFixture) -> None:
+    tell_once.cache_clear()
+    heard: Heard = []
+    with mock.patch("colony_sdk.client.urlopen", hearing(heard)):
+        for name in ("a", "b"):
+            ColonyClient(f"col_{name}", base_url=colony.base_url).get_me()
+    assert heard
+    assert sum("has no part" in record.getMessage() for record in caplog.records) == 1
