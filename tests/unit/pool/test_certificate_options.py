@@ -137,7 +137,7 @@ def test_a_file_that_cannot_be_used_is_an_error_that_names_it_and_who_has_named_
             pool_on("https://localhost:9/api", **options)
         if name.isupper():
             with pytest.raises(ValueError, match=name):
-                ColonyClient("col_a", "https://localhost:9/api")
+                ColonyClient("col_a", "https://localhost:9/api").get_me()
         pool_on("http://localhost:9/api", **options).close()  # nothing is in TLS
     with pytest.raises(ValueError, match="ca_certs=3: must be the path of a file or a folder"):
         pool_on("https://localhost:9", ca_certs=3)
