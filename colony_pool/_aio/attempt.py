@@ -13,6 +13,7 @@ import ssl
 from asyncio.trsock import TransportSocket  # uvloop's sockets are of another kind, and only their loop may close them
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -25,11 +26,13 @@ from .._http.decoding import decoded, is_coded
 from .._http.failures import BUSY, BadReply, NetworkFailure, RawResponse, describe, sought
 from .._http.pools import SOCKET_OPTIONS
 from .._http.proxies import REFUSED
+from .._http.resolver import Addresses
 from .._http.slots import SlotRequest
 from .._http.tls import advice
 from .._runtime.descriptors import close_handle
 from ..config import KeepAliveConfig, Timeout
 from ..pool import ColonyPool, engines_of
+from .dialer import LoopDialer, needs_fresh
 from .loop_event import SlotEvent, WaitingTasks, off_loop
 
 __all__ = ["ANSWER", "CALL", "CLOSE_WITHIN", "SINCE", "AttemptTransport"]
@@ -71,6 +74,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
             ),
             "socket_options": SOCKET_OPTIONS,
         }
+        self._dialer = LoopDialer(engines_of(pool).current.network.dialer, self._look_up, loop)
         self._connections = self._new_connections()
         self._sockets: list[TransportSocket] = []
         self._at_work: dict[asyncio.Task[Answer], SlotRequest] = {}  # the slot is the attempt's, whoever waits for it
@@ -177,6 +181,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         """What comes of it on one connection, and whether that one was dead before."""
         await self._trust_what_is_trusted_now()
         connections = self._usable(since)
+        needs_fresh.set(since > -math.inf)  # of this attempt's own task
         exchange = HttpxExchange(self._pool, self._timeout, self._opened)
         answer: Answer | None = None
         connections.users += 1
@@ -237,6 +242,11 @@ class AttemptTransport(httpx.AsyncBaseTransport):
         if tls.current() != self._connections.tls:
             self._retire(self._connections)
 
+    async def _look_up(self, host: str, port: int, fresh: bool) -> Addresses:
+        """Look up where the pool's other tasks do: with them, and in none of the loop's own threads."""
+        engine = engines_of(self._pool).current
+        return await off_loop(engine.driver.executor, partial(engine.network.dialer.look_up, host, port, fresh=fresh))
+
     def _new_connections(self) -> Connections:
         network = engines_of(self._pool).current.network
         origin, of_proxy = tls = network.tls.current() if network.tls is not None else (None, None)
@@ -247,6 +257,7 @@ class AttemptTransport(httpx.AsyncBaseTransport):
             proxy=httpx.Proxy(proxy.url, headers=proxy.headers, ssl_context=of_proxy) if proxy is not None else None,
             **self._options,
         )
+        transport._pool._network_backend = self._dialer  # httpx has no other way to have one
         return Connections(transport, self._health.opened(), tls)
 
     def _aside(self, close: Callable[[], Awaitable[None]]) -> None:

@@ -53,6 +53,10 @@ class Dialer:
         """Return a connection that is to be made."""
         return Dial(self, host, port, self._resolver.look_up(host, port))
 
+    def look_up(self, host: str, port: int, *, fresh: bool) -> Addresses:
+        """Return the addresses of ``host``, without a deadline. See ``LookUp.addresses``."""
+        return self._resolver.look_up(host, port).addresses(lambda: math.inf, fresh=fresh)
+
     def in_order(self, host: str, port: int, addresses: Addresses) -> Addresses:
         """Return ``addresses`` with the one that has answered first, and the families in turn."""
         if len(addresses) == 1:
@@ -60,7 +64,15 @@ class Dialer:
         address, at = self._answered.get((host, port), (None, -math.inf))
         if monotonic() - at > _REMEMBERED:
             address = None
-        return sorted(_interleaved(addresses), key=lambda entry: entry[4] != address)
+        return sorted(self.interleaved(addresses), key=lambda entry: entry[4] != address)
+
+    @staticmethod
+    def interleaved(addresses: Addresses) -> Addresses:
+        """Return ``addresses`` with their families in turn, that of the first one first."""
+        families: dict[Any, Addresses] = {}
+        for entry in addresses:
+            families.setdefault(entry[0], []).append(entry)
+        return [entry for entry in chain(*zip_longest(*families.values())) if entry is not None]
 
     def has_answered(self, host: str, port: int, address: Any) -> None:
         """Remember ``address``."""
@@ -95,7 +107,7 @@ class Dial:
         ``fresh``: not the one first that has answered before, since it may be at fault.
         """
         found = self._look_up.addresses(seconds_left, fresh=fresh)
-        return _interleaved(found) if fresh else self._dialer.in_order(self._host, self._port, found)
+        return self._dialer.interleaved(found) if fresh else self._dialer.in_order(self._host, self._port, found)
 
     def connect(
         self, addresses: Addresses, seconds_left: Callable[[], float], timeout: float, options: Iterable[Any]
@@ -232,14 +244,6 @@ class Dial:
     def _discard(self, descriptor: int) -> None:
         sock, _ = self.sockets.pop(descriptor)  # first: another socket may have its descriptor afterwards
         sock.close()
-
-
-def _interleaved(addresses: Addresses) -> Addresses:
-    """``addresses`` with their families in turn, that of the first one first."""
-    families: dict[Any, Addresses] = {}
-    for entry in addresses:
-        families.setdefault(entry[0], []).append(entry)
-    return [entry for entry in chain(*zip_longest(*families.values())) if entry is not None]
 
 
 def _more_telling(old: OSError, new: OSError) -> OSError:

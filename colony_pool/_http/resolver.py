@@ -127,7 +127,7 @@ class _Name:
     def __init__(self, host: str, port: int, *, is_shared: bool) -> None:
         self.host = host
         self.port = port
-        self.literal = _literal(host, port)
+        self.literal = literal_addresses(host, port)
         self.waiting: list[LookUp] = []
         self.turn = Turn()  # whose holder makes the look-up; if it is killed, the turn is free again
         self.worker = 0  # the thread in which it is made, if it is
@@ -197,7 +197,7 @@ class _Failed:
         raise error
 
 
-def _literal(host: str, port: int) -> Addresses | None:
+def literal_addresses(host: str, port: int) -> Addresses | None:
     """Return the address that ``host`` is itself, if it is one. It is not looked up."""
     try:
         return _socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)

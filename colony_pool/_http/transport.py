@@ -163,6 +163,11 @@ class HttpTransport:
         return self.bulkhead.in_use, self._pools.idle() + sum(other.idle() for other in self.beside.all())
 
     @property
+    def dialer(self) -> Dialer:
+        """What makes connections, and remembers which address has answered."""
+        return self._pools.dialer
+
+    @property
     def health(self) -> ConnectionHealth:
         """What is known of connections, those of event loops included."""
         return self._pools.health

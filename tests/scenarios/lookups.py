@@ -13,7 +13,7 @@ from ._after import assert_documented, key
 from .forks import _child as forked_child
 from .forks import _ended_well as children_end_well
 
-SYNC = ("threads", *GEVENT)  # on asyncio look-ups for API calls are the event loop's, and tokens are as on threads
+SYNC = ("threads", *GEVENT)
 
 
 @scenario("gevent", "gevent-late")
@@ -62,7 +62,7 @@ def _get(agent: Any, timeout: float = 600.0) -> int:
     return int(agent.get("/users/me", timeout=timeout).status)
 
 
-@scenario(*SYNC)
+@scenario()
 def g2_forty_calls_make_one_look_up_and_whoever_comes_later_the_next(w: World) -> None:
     with Names(entry("127.0.0.1", w.colony.port)) as names:
         pool = w.pool(names.url(w.colony.port), allow_insecure=True)
@@ -80,7 +80,7 @@ def g2_forty_calls_make_one_look_up_and_whoever_comes_later_the_next(w: World) -
         w.until(lambda: waiting_for_a_name(pool) == 0, "nobody waits")
 
 
-@scenario(*SYNC)
+@scenario()
 def g2_a_call_that_shares_a_look_up_ends_in_its_own_time(w: World) -> None:
     from colony_pool import ColonyNetworkError
 
@@ -98,7 +98,7 @@ def g2_a_call_that_shares_a_look_up_ends_in_its_own_time(w: World) -> None:
         assert names.asked == 1
 
 
-@scenario(*SYNC)
+@scenario()
 def g2_what_a_look_up_fails_with_is_told_to_each_who_waits(w: World) -> None:
     from colony_pool import ColonyNetworkError
 
@@ -109,7 +109,7 @@ def g2_what_a_look_up_fails_with_is_told_to_each_who_waits(w: World) -> None:
         names.error = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         names.silence()
         calls = [w.spawn(_get, agent) for agent in agents]
-        w.until(lambda: waiting_for_a_name(pool) == 10, "all wait")
+        w.until(lambda: waiting_for_a_name(pool) == 10 and names.asked, "all wait")
         names.speak()
         errors = [call.join().error for call in calls]
         for error in errors:
@@ -140,7 +140,7 @@ def g3_whoever_dies_in_a_look_up_takes_nobody_along(w: World) -> None:
         agents = _cold(w, names, pool, 10)
         names.silence()
         calls = [w.spawn(_get, agent) for agent in agents]
-        w.until(lambda: waiting_for_a_name(pool) == 10, "all wait")
+        w.until(lambda: waiting_for_a_name(pool) == 10 and names.asked, "all wait")
         for call in calls:
             call.kill()
         for call in calls:

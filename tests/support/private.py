@@ -193,9 +193,12 @@ def exporter_of(pool: ColonyPool) -> Any:
 
 
 def waiting_for_a_name(pool: ColonyPool) -> int:
-    """How many requests of ``pool`` wait for the addresses of a host."""
-    names = engine_of(pool).network._pools.dialer._resolver._names
-    return sum(len(name.waiting) for name in list(names.values()))
+    """How many requests of ``pool`` wait for the addresses of a host. Those of an event loop share one."""
+    network = engine_of(pool).network
+    on_loops = [client.transport._dialer for clients in network.beside.all() for client in clients._all.all()]
+    shared = sum(len(dialer._look_ups) for dialer in on_loops)
+    names = network._pools.dialer._resolver._names
+    return int(sum(len(name.waiting) for name in list(names.values())) + sum(d.waiting for d in on_loops) - shared)
 
 
 def listen(pool: ColonyPool, listener: Callable[[Any], object]) -> None:

@@ -46,7 +46,7 @@ IMPORTERS = {
         "_aio/attempt.py", "_aio/auth.py", "_aio/client.py", "_aio/engine.py", "_aio/token_headers.py", "httpx.py",
         "sdk/_async.py", "sdk/_replaced_httpx.py",
     },
-    "httpcore": {"sdk/_replaced_httpx.py"},
+    "httpcore": {"_aio/dialer.py", "sdk/_replaced_httpx.py"},
     "requests": {"requests.py"},
     "cryptography": {"_store/sealing.py"},
     "gevent": {"_runtime/gevent.py", "_runtime/hub_thread.py", "_demo/agents.py", "cli.py"},
