@@ -107,7 +107,7 @@ class LoopDialer(httpcore.AsyncNetworkBackend):
             del failure  # a reference cycle otherwise
 
     async def _look_up(self, *wanted: Any) -> Addresses:
-        """Make a look-up, or wait for the one that is under way; each who waits has an exception of its own."""
+        """Return the addresses. Calls at the same time share one look-up; each raises an exception of its own."""
         look_up = self._look_ups.get(wanted)
         if look_up is None:
             look_up = self._look_ups[wanted] = asyncio.ensure_future(self._ask(*wanted))

@@ -64,7 +64,7 @@ class AsyncEngine:
         self._is_closed = True
 
     async def close(self) -> None:
-        """Wake whoever waits, and close the connections of all loops."""
+        """Wake all waiting tasks, and close the connections of all loops."""
         self.waiting.end()
         if self._clients is not None:
             await self._clients.close()

@@ -22,7 +22,7 @@ the endpoint's place.
 
 421 and 425 say that the request was not looked at: this connection leads to a server of other addresses (RFC 9110,
 15.5.20), or the server takes none that could be a copy of another (RFC 8470, 5.2). The next attempt, on another
-connection, may well succeed, so neither refuses a key, whoever says it. API calls are made again likewise.
+connection, may well succeed. So neither refuses a key, not even in the API's words. API calls are retried, too.
 
 *Whose answer it is.* The API says an error as a JSON object with ``detail`` or ``error``. Anything else with an
 error status was written by something between this host and the API: a gateway, a proxy, a firewall, a captive

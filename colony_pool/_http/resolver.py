@@ -4,7 +4,7 @@ gevent looks names up in ten native threads of a hub. If each of forty calls had
 server were silent, no other look-up of the process could begin. So one task makes the look-up. The others wait for
 its result, each within its own deadline, and each may be ended from outside.
 
-Whoever comes after a look-up has ended makes the next one: a name may have moved.
+A call that comes after a look-up has ended makes a new one: a name may have moved.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Addresses = list[tuple[Any, ...]]  # as ``socket.getaddrinfo`` returns them
 
 # For so long, in seconds, a result is good for those whose look-up cannot begin.
 _GOOD_FOR = 60.0
-# A wake-up may die with the task that was to send it. Who waits looks for itself after so many seconds.
+# A wake-up may die with the task that was to send it. So a waiting call looks for itself after so many seconds.
 _RECHECK = 1.0
 _NAMES = 64  # known at the same time
 
@@ -149,7 +149,7 @@ class _Name:
         finally:
             self.worker = 0
             self.turn.release()
-            for each in list(self.waiting):  # who has come too late, or has no result, makes the next look-up
+            for each in list(self.waiting):  # one that came too late has no result: it makes the next
                 each.wake()
 
     def leave(self, look_up: LookUp) -> None:
@@ -182,7 +182,7 @@ class _Found:
 
 
 class _Failed:
-    """What a look-up has raised. Each who has waited raises an exception of its own, with frames of its own."""
+    """What a look-up has raised. Each waiting call raises a new exception, with frames of its own."""
 
     def __init__(self, error: Exception) -> None:
         self._class = type(error)
